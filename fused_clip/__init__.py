@@ -1,0 +1,1 @@
+"""Prompt-fused CLIP embeddings."""

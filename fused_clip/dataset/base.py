@@ -1,0 +1,101 @@
+"""What every dataset option returns: two splits of labelled images, names, groups and captions."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+ImageArray = NDArray[np.uint8]
+
+
+class Images(Protocol):
+    """A finite sequence of images in a fixed order, decoded when they are read."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the contents in their order; not of paths or times."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: IntArray) -> list[ImageArray]:
+        """Decode the given rows: a list of (height, width, 3) uint8 RGB arrays."""
+
+    def ids(self, rows: IntArray) -> list[str]:
+        """Name each of the given rows, stable across runs and unique in the sequence."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labelled rows of a parent sequence of images.
+
+    Parameters
+    ----------
+    images : the parent split, which is embedded once whatever subset of it is used.
+    rows : (n,) rows of the parent, in the order of this split.
+    labels : (n,) class index of each row, in [0, C).
+    origin : what the images are, e.g. ``mnist/train``; compared with what a backbone was trained on.
+    """
+
+    images: Images
+    rows: IntArray
+    labels: IntArray
+    origin: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def ids(self) -> list[str]:
+        """Stable name of each row."""
+        return self.images.ids(self.rows)
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Caption templates: ``{}`` is the name, ``{a}`` its article (a/an), ``{group}`` the class's group.
+
+    `generic` has no ``{}``: it is one prompt for all.
+    """
+
+    task: str = "This is a {}"
+    grouped: str = "This is a {}"
+    hierarchical: str = "This is a {} {group}"
+    generic: str = "This is a thing."
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Images of two splits with the names, groups and captions that prompts are made from.
+
+    Parameters
+    ----------
+    name : short name, as in ``dataset=<name>``.
+    class_names : C distinct display names, in class order (the swapped strategy depends on it).
+    groups : group name of each class that has one; empty where there are none.
+    swap : whose prompt a class takes under the swapped strategy: its previous or next class's.
+    source : where the images came from, with version or commit.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
+    captions: Captions = Captions()
+    swap: Literal["previous", "next"] = "previous"
+    source: str = ""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of both splits: image contents, chosen rows, labels and class names."""
+        digest = hashlib.sha256("\0".join(self.class_names).encode())
+        for split in (self.train, self.test):
+            digest.update(split.images.fingerprint.encode())
+            digest.update(np.ascontiguousarray(split.rows, dtype=np.int64).tobytes())
+            digest.update(np.ascontiguousarray(split.labels, dtype=np.int64).tobytes())
+        return digest.hexdigest()

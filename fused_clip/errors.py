@@ -1,0 +1,42 @@
+"""One grammar for every complaint about input: what, the rule, the value received, the choices."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_ABSENT = object()
+
+
+class InputError(ValueError):
+    """Input that can't be used, told before work starts.
+
+    Parameters
+    ----------
+    option : name of the option or argument at fault, e.g. ``dataset.n_train``.
+    rule : what must hold, e.g. ``must be at least 1``.
+    value : what was received; left out of the message when not given.
+    choices : the values that would be accepted; the closest one to `value` is suggested.
+    hint : what to do about it.
+    """
+
+    def __init__(
+        self,
+        option: str,
+        rule: str,
+        value: object = _ABSENT,
+        *,
+        choices: Iterable[str] | None = None,
+        hint: str = "",
+    ) -> None:
+        self.option = option
+        message = f"{option}: {rule}"
+        if value is not _ABSENT:
+            message += f", got {value!r}"
+        if choices is not None:
+            known = list(choices)
+            message += f"; choose from: {', '.join(known) or '(none)'}"
+            near = get_close_matches(str(value), known, n=1)
+            if near:
+                message += f" (did you mean {near[0]!r}?)"
+        if hint:
+            message += f". {hint}"
+        super().__init__(message)

@@ -1,0 +1,71 @@
+"""What a run found: arrays, names and numbers, without a path, a logger or a config."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SplitResult:
+    """One split as the method saw it.
+
+    Parameters
+    ----------
+    ids : n stable row names.
+    fused : (n, d) fused rows: as paired in training, or with the prompt that won on test.
+    targets : (n,) true target index, in [0, K).
+    clusters : (n,) cluster of each row; -1 is noise.
+    predicted : (n,) predicted target index, in [0, K); -1 where nothing could be predicted.
+    distances : (n,) Euclidean distance to the winning cluster's centroid.
+    margins : (n,) distance to the nearest cluster of another target minus `distances`; >= 0 on test;
+        inf where there is no other target.
+    """
+
+    ids: tuple[str, ...]
+    fused: FloatArray
+    targets: IntArray
+    clusters: IntArray
+    predicted: IntArray
+    distances: FloatArray
+    margins: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that a run of the pipeline found; figures, files and tracking are made from it alone.
+
+    Parameters
+    ----------
+    dataset, prompt, backbone : names of the parts, for titles.
+    target_names : K names, in target order.
+    texts : the distinct prompts (first text of an ensemble), in prompt order; empty without text.
+    cluster_targets : (k,) majority target of each cluster.
+    missing_targets : names of the targets that no cluster carries.
+    metrics : flat name to number, named as documented in the README.
+    tags : facts about the run that are not numbers (data source and fingerprint, pairing, ...).
+    uses_labels : whether any part of the method saw training labels.
+    backbone_saw_labels : whether the backbone was trained on labels of these images.
+    """
+
+    dataset: str
+    prompt: str
+    backbone: str
+    target_names: tuple[str, ...]
+    texts: tuple[str, ...]
+    train: SplitResult
+    test: SplitResult
+    cluster_targets: IntArray
+    cluster_centers: FloatArray
+    missing_targets: tuple[str, ...]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    uses_labels: bool
+    backbone_saw_labels: bool
