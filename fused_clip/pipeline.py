@@ -1,0 +1,215 @@
+"""The method on one page: prompts, embeddings, pairing, fusion, clusters, votes, classes, scores."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip import prompt
+from fused_clip.dataset.base import ImageDataset, Images
+from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.fusion import LinearFusion
+from fused_clip.method import Method, Stages
+from fused_clip.metrics import classification_scores, clustering_scores
+from fused_clip.prompt import Prompts
+from fused_clip.references import Evidence, references
+from fused_clip.result import Result, SplitResult
+from fused_clip.text import ensemble
+
+log = logging.getLogger(__name__)
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+
+
+class Backbone(Protocol):
+    """What the pipeline asks of an embedding model; the embedder asks for more."""
+
+    name: str
+    trained_on: frozenset[str]
+    vocabulary: frozenset[str] | None
+
+
+class Embedder(Protocol):
+    """What the pipeline asks of `fused_clip.store.Store`."""
+
+    def images(self, backbone: Any, images: Images, rows: IntArray) -> FloatArray:
+        """(n, d) embeddings of rows of a parent split."""
+
+    def texts(self, backbone: Any, texts: Sequence[str]) -> FloatArray:
+        """(p, d) embeddings."""
+
+
+class Embedded(NamedTuple):
+    """(n, d) training images, (m, d) test images, (p, d) prompts."""
+
+    train: FloatArray
+    test: FloatArray
+    prompts: FloatArray
+
+
+def run(
+    dataset: ImageDataset,
+    strategy: Callable[[ImageDataset], Prompts],
+    backbone: Backbone,
+    embedder: Embedder,
+    method: Method,
+    *,
+    names: Mapping[str, str] | None = None,
+    stages: Stages | None = None,
+) -> Result:
+    """Run the method on a dataset and audit it.
+
+    Parameters
+    ----------
+    strategy : as the functions of `fused_clip.prompt`.
+    embedder : as `fused_clip.store.Store`.
+    names : names of the parts, for titles and tags: ``prompt``, ``pairing``, ``text``, ...
+    stages : collects the seconds of each stage.
+
+    Raises
+    ------
+    InputError
+        If the parts do not go together; before anything is embedded.
+    """
+    stages = stages or Stages()
+    prompts = strategy(dataset)
+    method.check(dataset, prompts)
+    _warn_of_unknown_domain(dataset, prompts, backbone)
+    targets = prompts.target_of_class[dataset.train.labels]
+    test_targets = prompts.target_of_class[dataset.test.labels]
+
+    with stages("embed"):
+        embedded = embed(dataset, prompts, backbone, embedder)
+    with stages("pair"):
+        index = method.pair(embedded.train, embedded.prompts, targets, prompts)
+    with stages("fit"):
+        model = method.estimator(embedded.prompts, prompts)
+        model.fit(embedded.train, targets, prompt_index=index)
+    with stages("classify"):
+        train = _training_result(dataset, model, targets)
+        test = _test_result(dataset, model, embedded.test, test_targets)
+    with stages("score"):
+        metrics = _scores(train, test, model, prompts)
+    if method.draws:
+        with stages("references"):
+            truthful, class_prompts = _truthful(dataset, prompts, backbone, embedder, embedded)
+            evidence = Evidence(
+                embedded.train,
+                embedded.test,
+                targets,
+                test_targets,
+                truthful,
+                class_prompts,
+                prompts.target_of_class,
+            )
+            metrics |= references(
+                model, evidence, metrics.get("test/accuracy"), draws=method.draws, seed=method.seed
+            )
+    return Result(
+        dataset=dataset.name,
+        prompt=(names or {}).get("prompt", ""),
+        backbone=backbone.name,
+        target_names=prompts.target_names,
+        texts=tuple(texts[0] for texts in prompts.texts),
+        train=train,
+        test=test,
+        cluster_targets=model.cluster_targets_,
+        cluster_centers=model.cluster_centers_.astype(np.float32),
+        missing_targets=tuple(prompts.target_names[target] for target in model.missing_targets_),
+        metrics=metrics | {f"seconds/{stage}": seconds for stage, seconds in stages.seconds.items()},
+        tags=_tags(dataset, prompts, names or {}),
+        uses_labels=method.uses_labels(prompts),
+        backbone_saw_labels=bool({dataset.train.origin, dataset.test.origin} & backbone.trained_on),
+    )
+
+
+def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder) -> Embedded:
+    """Embed both splits and the prompts, from the store where they are there."""
+    train, test = (
+        embedder.images(backbone, split.images, split.rows) for split in (dataset.train, dataset.test)
+    )
+    return Embedded(train, test, embed_prompts(prompts, backbone, embedder, width=train.shape[1]))
+
+
+def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder, width: int) -> FloatArray:
+    """(p, d) one row a prompt; the texts of an ensemble are averaged."""
+    if not prompts.texts:
+        return np.empty((0, width), dtype=np.float32)
+    members = embedder.texts(backbone, [text for texts in prompts.texts for text in texts])
+    ends = np.cumsum([len(texts) for texts in prompts.texts])
+    return np.stack([ensemble(part) for part in np.split(members, ends[:-1])])
+
+
+def _truthful(
+    dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder, embedded: Embedded
+) -> tuple[FloatArray, FloatArray]:
+    """Text rows that tell the truth: one a target and one a class."""
+    by_class = len(prompts.target_names) == len(dataset.class_names)
+    if prompts.distinguishes_targets and by_class:
+        return embedded.prompts, embedded.prompts
+    class_rows = embed_prompts(prompt.task(dataset), backbone, embedder, embedded.train.shape[1])
+    return (embedded.prompts if prompts.distinguishes_targets else class_rows), class_rows
+
+
+def _training_result(dataset: ImageDataset, model: PromptFusedClassifier, targets: IntArray) -> SplitResult:
+    """Training rows as clustered; what is predicted for a row is its cluster's target."""
+    noise = model.labels_ < 0
+    centers = model.cluster_centers_[model.labels_]
+    distances = np.linalg.norm(model.fused_ - centers, axis=1)
+    return SplitResult(
+        tuple(dataset.train.ids),
+        np.asarray(model.fused_, dtype=np.float32),
+        targets,
+        model.labels_,
+        np.where(noise, -1, model.cluster_targets_[model.labels_]),
+        np.where(noise, np.nan, distances).astype(np.float32),
+        np.full(len(targets), np.nan, dtype=np.float32),
+    )
+
+
+def _test_result(
+    dataset: ImageDataset, model: PromptFusedClassifier, images: FloatArray, targets: IntArray
+) -> SplitResult:
+    """Test rows, each fused with the prompt that won."""
+    assignment = model.assign(images)
+    return SplitResult(
+        tuple(dataset.test.ids),
+        np.asarray(model.transform(images), dtype=np.float32),
+        targets,
+        assignment.clusters,
+        model.classes_[assignment.targets],
+        assignment.distances,
+        assignment.margins,
+    )
+
+
+def _scores(
+    train: SplitResult, test: SplitResult, model: PromptFusedClassifier, prompts: Prompts
+) -> dict[str, float]:
+    scores = clustering_scores(train.fused, train.targets, train.clusters, len(prompts.target_names))
+    scores["missing_targets"] = len(model.missing_targets_)
+    if isinstance(model.fusion, LinearFusion) and model.fusion.image_weight == 0 and prompts.texts:
+        log.warning("The fusion gives the image no weight: every test image ties, accuracy is undefined.")
+        return scores
+    return scores | classification_scores(test.targets, test.predicted, prompts.target_names)
+
+
+def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> dict[str, str]:
+    pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
+    tags = {"data_source": dataset.source, "data_fingerprint": dataset.fingerprint}
+    return {**names, **tags, "pairing": pairing}
+
+
+def _warn_of_unknown_domain(dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
+    """Say so when a backbone of a closed vocabulary meets words or images that it can't know."""
+    if backbone.vocabulary is None:
+        return
+    words = {word for texts in prompts.texts for text in texts for word in re.findall(r"\w+", text.lower())}
+    unknown = sorted({part for word in words for part in word.split("_")} - backbone.vocabulary)
+    reasons = [f"was not trained on the words {', '.join(unknown)}"] if unknown else []
+    reasons += ["knows no images such as yours"] if dataset.train.origin == "user" else []
+    if reasons:
+        log.warning("backbone=%s %s: use backbone=vit_b_32.", backbone.name, " and ".join(reasons))
