@@ -1,0 +1,1 @@
+"""Training of the compact CLIP that ships with fused_clip."""

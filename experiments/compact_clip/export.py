@@ -1,0 +1,3 @@
+"""placeholder"""
+def export(model, corpus, settings, history):
+    return settings.output_dir

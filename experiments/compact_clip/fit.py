@@ -1,0 +1,219 @@
+"""The training loop: epochs, checkpoints, log."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from experiments.compact_clip import recipe
+from experiments.compact_clip.captions import Concepts
+from experiments.compact_clip.data import Split, fingerprint, hold_out, load_split, reserved_digits, without
+from experiments.compact_clip.zero_shot import paper_accuracies
+
+if TYPE_CHECKING:
+    from experiments.compact_clip.settings import Settings
+
+log = logging.getLogger(__name__)
+MODEL = json.loads(Path(__file__).with_name("model.json").read_text())
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Train and held-out rows of the three sets, in the order mnist, cifar10, cifar100."""
+
+    train: tuple[Split, ...]
+    held_out: tuple[Split, ...]
+    concepts: Concepts
+    fingerprint: str
+
+
+def load_corpus(settings: Settings) -> Corpus:
+    """Read the official train splits, leave out the reserved digits, hold rows out."""
+    splits = [
+        load_split(name, "train", settings.data_dir, settings.limit) for name in ("mnist", "cifar10", "cifar100")
+    ]
+    return make_corpus(splits, reserved_digits(), settings.holdout, settings.seed)
+
+
+def make_corpus(splits: list[Split], reserved: np.ndarray, holdout: int, seed: int) -> Corpus:
+    """Make the corpus of [mnist, cifar10, cifar100] without the digits `reserved` (n, 28, 28)."""
+    splits = [without(splits[0], reserved), *splits[1:]]
+    pairs = [hold_out(split, holdout, seed) for split in splits]
+    concepts = Concepts(
+        splits[1].class_names, splits[2].class_names, splits[2].superclass_names, splits[2].superclass_of()
+    )
+    return Corpus(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), concepts, fingerprint(splits))
+
+
+def build_model(seed: int) -> nn.Module:
+    """Return the untrained open_clip model of `model.json`."""
+    import open_clip
+
+    torch.manual_seed(seed)
+    return open_clip.model.CLIP(**copy.deepcopy(MODEL["model_cfg"])).to(memory_format=torch.channels_last)
+
+
+def make_tokenizer() -> Any:
+    """Return open_clip's tokenizer at the context length of the model."""
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer(context_length=MODEL["model_cfg"]["text_cfg"]["context_length"])
+
+
+class Trainer:
+    """Model, average, optimiser and schedule of one run, with everything that a checkpoint holds."""
+
+    def __init__(self, corpus: Corpus, settings: Settings) -> None:
+        self.corpus, self.settings = corpus, settings
+        self.offsets = (0, 10, 10 + len(corpus.concepts.cifar10))
+        self.model = build_model(settings.seed)
+        self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.loss = recipe.CaptionLoss(corpus.concepts.contrasts(), settings)
+        self.tokenizer = make_tokenizer()
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.steps = len(self._epoch_rows(0)) // settings.batch_size
+        if not self.steps:
+            raise ValueError(f"batch_size={settings.batch_size} exceeds the images of an epoch")
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer,
+            settings.learning_rate,
+            total_steps=self.steps * settings.epochs,
+            pct_start=settings.warmup_fraction,
+            cycle_momentum=False,
+        )
+        self.history: list[dict[str, Any]] = []
+
+    def _epoch_rows(self, epoch: int) -> np.ndarray:
+        """Return the shuffled (set, row) pairs of one epoch; they depend on seed and epoch only."""
+        rng = np.random.default_rng((self.settings.seed, epoch))
+        sizes = [len(split.labels) for split in self.corpus.train]
+        digits = rng.permutation(sizes[0])[: self.settings.mnist_per_epoch]
+        rows = [digits, *(np.arange(size) for size in sizes[1:])]
+        return rng.permutation(np.concatenate([np.stack([np.full(len(r), i), r], 1) for i, r in enumerate(rows)]))
+
+    def _batch(self, rows: np.ndarray, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        images, classes = [], []
+        for i, split in enumerate(self.corpus.train):
+            own = rows[rows[:, 0] == i, 1]
+            if len(own):
+                unit = recipe.to_unit(split.images[own])
+                images.append(recipe.augment(unit, size, split.name == "mnist", generator))
+                classes.append(torch.from_numpy(split.labels[own]) + self.offsets[i])
+        pixels = MODEL["preprocess_cfg"]
+        return recipe.normalise(torch.cat(images), pixels["mean"], pixels["std"]), torch.cat(classes)
+
+    def train_epoch(self, epoch: int) -> float:
+        """Train one epoch and return its mean loss."""
+        size, batch = self.settings.image_size(epoch), self.settings.batch_size
+        rows, total = self._epoch_rows(epoch), 0.0
+        rng = random.Random(f"{self.settings.seed}/{epoch}")
+        generator = torch.Generator().manual_seed(self.settings.seed * 10_007 + epoch)
+        self.model.train()
+        started = time.perf_counter()
+        for step in range(self.steps):
+            images, classes = self._batch(rows[step * batch : (step + 1) * batch], size, generator)
+            total += self._step(images, classes, self.tokenizer(self.corpus.concepts.captions(rng)))
+            recipe.update_average(
+                self.average, self.model, self.settings.ema_decay, epoch * self.steps + step
+            )
+            if step % 50 == 49:
+                speed = (step + 1) * batch / (time.perf_counter() - started)
+                log.info("epoch %d step %d loss %.3f, %.0f images/s", epoch, step + 1, total / (step + 1), speed)
+        return total / self.steps
+
+    def _step(self, images: Tensor, classes: Tensor, tokens: Tensor) -> float:
+        with torch.autocast("cpu", torch.bfloat16):
+            image_rows = self.model.encode_image(images)
+            text_rows = self.model.encode_text(tokens)
+        image_rows = nn.functional.normalize(image_rows.float(), dim=-1)
+        text_rows = nn.functional.normalize(text_rows.float(), dim=-1)
+        scale = self.model.logit_scale.clamp(max=np.log(100)).exp()
+        loss = self.loss(scale * image_rows @ text_rows.T, classes)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        return loss.item()
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {
+            "recipe": self.settings.recipe(),
+            "fingerprint": self.corpus.fingerprint,
+            "history": self.history,
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take up the state of a run with the same recipe and data, else raise ValueError."""
+        for key, own in (("recipe", self.settings.recipe()), ("fingerprint", self.corpus.fingerprint)):
+            if state[key] != own:
+                raise ValueError(
+                    f"output_dir={self.settings.output_dir} holds a run with another {key}: {state[key]}, not {own}; "
+                    "give another output_dir or delete that one"
+                )
+        self.history = state["history"]
+        for name in ("model", "average", "optimizer", "schedule"):
+            getattr(self, name).load_state_dict(state[name])
+
+
+def fit(corpus: Corpus, settings: Settings, stop_after: int | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Train to the end (or `stop_after` epochs), resuming from `output_dir`; return averaged model and log."""
+    trainer = Trainer(corpus, settings)
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    path = settings.output_dir / "checkpoint.pt"
+    if path.exists():
+        trainer.load(torch.load(path, weights_only=True))
+        log.info("resuming after %d epochs", len(trainer.history))
+    for epoch in range(len(trainer.history), stop_after or settings.epochs):
+        started = time.perf_counter()
+        loss = trainer.train_epoch(epoch)
+        seconds = time.perf_counter() - started
+        accuracies = {
+            name: value
+            for split in corpus.held_out
+            for name, value in paper_accuracies(trainer.average, trainer.tokenizer, split).items()
+        }
+        trainer.history.append(
+            {
+                "epoch": epoch + 1,
+                "image_size": settings.image_size(epoch),
+                "loss": round(loss, 4),
+                "seconds": round(seconds, 1),
+                "images_per_second": round(trainer.steps * settings.batch_size / seconds, 1),
+                "held_out": accuracies,
+            }
+        )
+        log.info("%s", trainer.history[-1])
+        _replace(path, lambda target: torch.save(trainer.state(), target))
+        _replace(settings.output_dir / "log.json", lambda t: t.write_text(json.dumps(trainer.history, indent=1)))
+    return trainer.average, trainer.history
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write beside `path`, then move over it, so that a stop never leaves half a file."""
+    partial = path.with_suffix(".partial")
+    write(partial)
+    os.replace(partial, path)

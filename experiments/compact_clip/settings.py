@@ -1,0 +1,56 @@
+"""Typed, range-checked settings of the training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Stage(BaseModel):
+    """Some epochs at one image size (pixels, side of a square)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1)
+    image_size: int = Field(ge=32, le=224)
+
+
+class Settings(BaseModel):
+    """All keys of `conf/train.yaml`; pydantic names the key, the rule and the value of a bad one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_dir: Path | None = None
+    output_dir: Path = Path("outputs/compact_clip")
+    export_dir: Path | None = None
+    seed: int = Field(0, ge=0, lt=2**31)
+    holdout: int = Field(1000, ge=1)
+    mnist_per_epoch: int = Field(8000, ge=1)
+    limit: int | None = Field(None, ge=10)
+    batch_size: int = Field(256, ge=2)
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    learning_rate: float = Field(2e-3, gt=0, le=1)
+    weight_decay: float = Field(0.05, ge=0, le=1)
+    warmup_fraction: float = Field(0.15, gt=0, lt=1)
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    group_weight: float = Field(0.25, ge=0)
+    ema_decay: float = Field(0.998, ge=0, lt=1)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def image_size(self, epoch: int) -> int:
+        """Return the image size of `epoch`, counted from 0."""
+        for stage in self.stages:
+            if epoch < stage.epochs:
+                return stage.image_size
+            epoch -= stage.epochs
+        raise ValueError(f"epoch must be below {self.epochs}")
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what changes the weights, as JSON; a run only resumes under the same recipe."""
+        return self.model_dump(mode="json", exclude={"data_dir", "output_dir", "export_dir"})
