@@ -79,6 +79,7 @@ class ImageDataset:
     groups : group name of each class that has one; empty where there are none.
     swap : whose prompt a class takes under the swapped strategy: its previous or next class's.
     source : where the images came from, with version or commit.
+    skipped : names of images that were left out because they can't be read.
     """
 
     name: str
@@ -89,6 +90,7 @@ class ImageDataset:
     captions: Captions = Captions()
     swap: Literal["previous", "next"] = "previous"
     source: str = ""
+    skipped: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,0 +1,154 @@
+"""Sequences of images: pixels in memory, encoded bytes in a table, files in a folder."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import starmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fused_clip.dataset.base import ImageArray, IntArray
+from fused_clip.dataset.decode import UnreadableImageError, decode, map_threads
+from fused_clip.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WORTH_A_THREAD = 16_384  # bytes; what PIL does under Python's lock outweighs the decoding of smaller images
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayImages:
+    """Grey images of one size, in memory.
+
+    Parameters
+    ----------
+    pixels : (n, height, width) uint8.
+    origin : prefix of the rows' names.
+    """
+
+    pixels: ImageArray
+    origin: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of shape and pixels."""
+        digest = hashlib.sha256(repr(self.pixels.shape).encode())
+        digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, rows: IntArray) -> list[ImageArray]:
+        """Give the rows as (height, width, 3) RGB."""
+        return list(np.repeat(self.pixels[rows][..., None], 3, axis=3))
+
+    def ids(self, rows: IntArray) -> list[str]:
+        """Name the rows ``<origin>/<row>``."""
+        return [f"{self.origin}/{row}" for row in rows]
+
+
+class EncodedImages:
+    """Image files as binary cells of a table, read a chunk at a time and decoded when they are asked for.
+
+    Parameters
+    ----------
+    chunks : each gives a chunk of the column as an arrow array of large binaries without nulls.
+    sizes : number of rows of each chunk.
+    origin : prefix of the rows' names.
+
+    The two chunks used last stay in memory, so reading rows in ascending order reads each chunk once.
+    """
+
+    def __init__(self, chunks: Sequence[Callable[[], "pa.Array"]], sizes: Sequence[int], origin: str) -> None:
+        self.origin = origin
+        self._ends = np.cumsum(np.asarray(sizes, dtype=np.int64))
+        self._chunk: Callable[[int], Any] = lru_cache(maxsize=2)(lambda index: chunks[index]())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the encoded images and of where each ends; the same however they are chunked."""
+        contents, lengths = hashlib.sha256(), hashlib.sha256()
+        for index in range(len(self._ends)):
+            chunk = self._chunk(index)
+            _, offsets, data = chunk.buffers()
+            ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+            contents.update(memoryview(data or b"")[ends[0] : ends[-1]])
+            lengths.update(np.diff(ends).astype("<i8").tobytes())
+        return hashlib.sha256(contents.digest() + lengths.digest()).hexdigest()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def read(self, rows: IntArray) -> list[ImageArray]:
+        """Decode the rows to (height, width, 3) RGB.
+
+        Raises
+        ------
+        InputError
+            If an image can't be decoded; it is named.
+        """
+        import pyarrow as pa
+
+        chunk_of_row = np.searchsorted(self._ends, rows, side="right")
+        encoded = [b""] * len(rows)
+        for index in np.unique(chunk_of_row):
+            chunk = self._chunk(int(index))
+            places = np.flatnonzero(chunk_of_row == index)
+            start = self._ends[index] - len(chunk)
+            values = chunk.take(pa.array(rows[places] - start)).to_pylist()
+            for place, value in zip(places, values, strict=True):
+                encoded[place] = value
+        named = list(zip(self.ids(rows), encoded, strict=True))
+        threads = sum(map(len, encoded)) > _WORTH_A_THREAD * len(rows)
+        return list(map_threads(lambda pair: _decode(*pair), named) if threads else starmap(_decode, named))
+
+    def ids(self, rows: IntArray) -> list[str]:
+        """Name the rows ``<origin>/<row>``."""
+        return [f"{self.origin}/{row}" for row in rows]
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Image files, read when they are asked for.
+
+    Parameters
+    ----------
+    paths : one file a row.
+    names : name of each row, unique.
+    fingerprint : SHA-256 (hex) of the files' contents in their order.
+    """
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, rows: IntArray) -> list[ImageArray]:
+        """Decode the rows to (height, width, 3) RGB.
+
+        Raises
+        ------
+        InputError
+            If an image can't be decoded; it is named.
+        """
+        return list(
+            map_threads(lambda row: _decode(self.names[row], self.paths[row].read_bytes()), rows.tolist())
+        )
+
+    def ids(self, rows: IntArray) -> list[str]:
+        """Name the rows as given."""
+        return [self.names[row] for row in rows]
+
+
+def _decode(name: str, encoded: bytes) -> ImageArray:
+    try:
+        return decode(encoded)
+    except UnreadableImageError as error:
+        raise InputError("dataset", f"image {name} can't be read ({error})") from error
