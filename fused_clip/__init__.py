@@ -1,1 +1,34 @@
-"""Prompt-fused CLIP embeddings."""
+"""Prompt-fused CLIP embeddings: fuse, cluster, classify, and audit what the text contributes.
+
+The parts load when they are first used, so that the command line answers at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fused_clip.clusterer import SpectralClustering
+    from fused_clip.dataset.base import ImageDataset
+    from fused_clip.errors import InputError
+    from fused_clip.estimator import PromptFusedClassifier
+    from fused_clip.result import Result
+
+_HOMES = {
+    "ImageDataset": "fused_clip.dataset.base",
+    "InputError": "fused_clip.errors",
+    "PromptFusedClassifier": "fused_clip.estimator",
+    "Result": "fused_clip.result",
+    "SpectralClustering": "fused_clip.clusterer",
+}
+
+__all__ = ["ImageDataset", "InputError", "PromptFusedClassifier", "Result", "SpectralClustering"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -52,7 +52,7 @@ class Embedded(NamedTuple):
 
 def run(
     dataset: ImageDataset,
-    strategy: Callable[[ImageDataset], Prompts],
+    prompts: Prompts,
     backbone: Backbone,
     embedder: Embedder,
     method: Method,
@@ -64,7 +64,7 @@ def run(
 
     Parameters
     ----------
-    strategy : as the functions of `fused_clip.prompt`.
+    prompts : what a function of `fused_clip.prompt` made for the dataset.
     embedder : as `fused_clip.store.Store`.
     names : names of the parts, for titles and tags: ``prompt``, ``pairing``, ``text``, ...
     stages : collects the seconds of each stage.
@@ -75,7 +75,6 @@ def run(
         If the parts do not go together; before anything is embedded.
     """
     stages = stages or Stages()
-    prompts = strategy(dataset)
     method.check(dataset, prompts)
     _warn_of_unknown_domain(dataset, prompts, backbone)
     targets = prompts.target_of_class[dataset.train.labels]

@@ -1,0 +1,54 @@
+"""OpenAI's ViT-B/32 weights, as this package loads them, give the published zero-shot accuracies.
+
+Needs the weights and the official test splits, from the hub or from a cache:
+``python -m experiments.verify_openai``.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+
+from fused_clip import pairing
+from fused_clip.config import build, check
+from fused_clip.errors import InputError
+from fused_clip.pipeline import embed_prompts
+from fused_clip.run import conf_dir
+from fused_clip.store import Store
+
+# LAION-AI/CLIP_benchmark benchmark.csv and mlfoundations/open_clip openclip_results.csv, in per cent.
+PUBLISHED = (("cifar10", "openai_cifar", 89.8, 0.3), ("mnist", "openai_mnist", 48.5, 0.5))
+
+
+def zero_shot_accuracy(dataset_name: str, prompt_name: str) -> float:
+    """Zero-shot accuracy on the official test split, in per cent."""
+    overrides = [f"dataset={dataset_name}", f"prompt={prompt_name}", "backbone=vit_b_32", "study=verify_openai"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        options = check(compose("config", overrides=overrides))
+    dataset = build(options.dataset, data_dir=options.data_dir)
+    backbone = build(options.backbone)
+    backbone.check()
+    store = Store(Path(options.output_dir) / "store")
+    images = store.images(backbone, dataset.test.images, dataset.test.rows)
+    texts = embed_prompts(build(options.prompt, dataset=dataset), backbone, store, images.shape[1])
+    return 100 * float(np.mean(pairing.zero_shot(images, texts) == dataset.test.labels))
+
+
+def main() -> None:
+    """Compare each accuracy with the published one; exit with 1 if one is out of its tolerance."""
+    failed = False
+    for dataset, prompt, published, tolerance in PUBLISHED:
+        try:
+            measured = zero_shot_accuracy(dataset, prompt)
+        except InputError as error:
+            sys.exit(f"Error: {error}")
+        right = abs(measured - published) <= tolerance
+        failed |= not right
+        verdict = "ok" if right else f"off by more than {tolerance}"
+        print(f"{dataset:8} {measured:6.2f} %, published {published} %: {verdict}")
+    sys.exit(int(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""One cell of an experiment: parts from options, the pipeline, and what it leaves behind."""
+
+import dataclasses
+import importlib.metadata
+import logging
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fused_clip import sweep
+from fused_clip.config import FigureOptions, Options, TrackingOptions, build
+from fused_clip.result import Result
+
+log = logging.getLogger(__name__)
+GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier")
+_VERSIONED = ("fused_clip", "torch", "open_clip_torch", "scikit-learn", "faiss-cpu", "numpy")
+
+
+def make_tracker(cfg: DictConfig) -> Any:
+    """Make the tracker that a composed config names, and see that its store answers.
+
+    Raises
+    ------
+    InputError
+        If the options are wrong or the store does not answer.
+    """
+    node = OmegaConf.to_container(cfg.tracking, resolve=True)
+    return _checked_tracker(TrackingOptions.model_validate(node), Path(cfg.output_dir).absolute())
+
+
+def _checked_tracker(options: TrackingOptions, output_dir: Path) -> Any:
+    tracker = build(options, output_dir=output_dir)
+    tracker.check()
+    return tracker
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: its options and its place.
+
+    Parameters
+    ----------
+    options : checked options.
+    cfg : the composed config they came from, for the record.
+    directory : where the run writes.
+    output_dir : where the store and the tracking database are.
+    choices : option chosen of each group.
+    overrides : command-line overrides of this run.
+    job : whether it is a job of a sweep, which prints no table of its own.
+    """
+
+    options: Options
+    cfg: DictConfig
+    directory: Path
+    output_dir: Path
+    choices: dict[str, str]
+    overrides: list[str]
+    job: bool
+
+    @classmethod
+    def from_hydra(cls, options: Options, cfg: DictConfig, hydra_cfg: DictConfig) -> "Cell":
+        """Take the run's place and choices from Hydra's runtime."""
+        runtime = hydra_cfg.runtime
+        return cls(
+            options,
+            cfg,
+            Path(runtime.output_dir),
+            Path(runtime.cwd) / options.output_dir,
+            {group: str(runtime.choices[group]) for group in GROUPS},
+            list(hydra_cfg.overrides.task),
+            job=hydra_cfg.mode.name == "MULTIRUN",
+        )
+
+    @property
+    def name(self) -> str:
+        """Such as ``cifar10-grouped-spectral-s0``."""
+        parts = (self.choices[group] for group in ("dataset", "prompt", "clusterer"))
+        return "-".join([*parts, f"s{self.options.seed}"])
+
+    def run(self) -> float:
+        """Run the pipeline; write, draw, log and print what it found.
+
+        Returns
+        -------
+        Test accuracy, or NaN where it is undefined.
+        """
+        from fused_clip import figures, output, terminal
+
+        start = time.perf_counter()
+        tracker = _checked_tracker(self.options.tracking, self.output_dir)
+        (self.directory / "config.yaml").write_text(OmegaConf.to_yaml(self.cfg, resolve=True))
+        parent = os.environ.get(sweep.PARENT_VARIABLE) if self.job else None
+        with tracker.run(
+            name=self.name, params=self._params(), tags=self._tags(), parent_id=parent
+        ) as active:
+            result = self._result()
+            output.write(result, self.directory, seed=self.options.seed)
+            drawn: dict[str, Any] = {}
+            pictures: list[Path] = []
+            if self.options.figures.enabled:
+                drawn, result, pictures = self._draw(result, figures)
+            seconds = {"seconds/total": time.perf_counter() - start}
+            result = dataclasses.replace(result, metrics={**result.metrics, **seconds})
+            output.write_metrics(result, self.directory)
+            active.log(result, self.directory, drawn)
+        metrics = dict(result.metrics)
+        if self.job:
+            sweep.record(self.directory, self.overrides, metrics=metrics)
+        else:
+            terminal.print_run(result, self.directory, pictures, tracker.ui_command())
+        return metrics.get("test/accuracy", float("nan"))
+
+    def _result(self) -> Result:
+        from fused_clip import pipeline
+        from fused_clip.method import Method, Stages
+        from fused_clip.partition import PartitionMemory
+        from fused_clip.store import Store
+
+        options, stages = self.options, Stages()
+        with stages("load"):
+            dataset = build(options.dataset, data_dir=options.data_dir)
+            backbone = build(options.backbone)
+            backbone.check()
+            prompts = build(options.prompt, dataset=dataset)
+        store = Store(self.output_dir / "store")
+        method = Method(
+            pairing=build(options.pairing),
+            pairing_uses_labels=options.pairing.uses_labels,
+            text=build(options.text),
+            fusion=build(options.fusion),
+            clusterer=build(options.clusterer),
+            classifier=build(options.classifier),
+            clusters_per_target=options.clusters_per_target,
+            vote=options.vote,
+            normalize_inputs=options.fusion.normalize_inputs,
+            normalize_output=options.fusion.normalize_output,
+            draws=options.references.draws if options.references.enabled else 0,
+            seed=options.seed,
+            memory=PartitionMemory(store),
+        )
+        result = pipeline.run(dataset, prompts, backbone, store, method, names=self.choices, stages=stages)
+        if store.embedded_images:
+            rate = {"images_per_second": store.embedded_images / store.embedded_seconds}
+            result = dataclasses.replace(result, metrics={**result.metrics, **rate})
+        return result
+
+    def _draw(self, result: Result, figures: Any) -> tuple[dict[str, Any], Result, list[Path]]:
+        start = time.perf_counter()
+        options: FigureOptions = self.options.figures
+        drawn = figures.draw(result, points=options.points, seed=self.options.seed)
+        pictures = figures.save(drawn, self.directory / "figures")
+        metrics = {**result.metrics, "seconds/figures": time.perf_counter() - start}
+        return drawn, dataclasses.replace(result, metrics=metrics), pictures
+
+    def _params(self) -> dict[str, Any]:
+        swept = dict(override.lstrip("+~").partition("=")[::2] for override in self.overrides)
+        options = self.options
+        own = {"vote": options.vote, "seed": options.seed, "clusters_per_target": options.clusters_per_target}
+        return {**swept, **self.choices, **own}
+
+    def _tags(self) -> dict[str, str]:
+        versions = {f"version.{name}": importlib.metadata.version(name) for name in _VERSIONED}
+        return {
+            "study": self.options.study,
+            "sweep_id": os.environ.get(sweep.SWEEP_VARIABLE, "") if self.job else "",
+            "directory": str(self.directory),
+            "command": " ".join(sys.argv[1:]),
+            "commit": _commit(),
+            **self.choices,
+            **versions,
+        }
+
+
+def _commit() -> str:
+    """Commit of the checkout that the package stands in, with ``+`` for local changes; else empty."""
+    package = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(package), "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return described.stdout.strip()

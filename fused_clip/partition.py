@@ -1,0 +1,57 @@
+"""Partitions that are computed once: the same rows and clusterer give the stored clusters."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.estimator import Rows
+
+IntArray = NDArray[np.int64]
+_DECIDING = ("fused_clip", "scikit-learn", "scipy", "faiss-cpu", "numpy")
+
+
+class Cache(Protocol):
+    """What `fused_clip.store.Store` offers for derived arrays."""
+
+    def cached(
+        self, kind: str, key: dict[str, Any], compute: Callable[[], dict[str, NDArray[Any]]]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the arrays stored under a key, computing them first if they are not there."""
+
+
+class PartitionMemory:
+    """`joblib.Memory`'s interface on the embedding store, for functions ``(clusterer, rows) -> labels``.
+
+    The key holds the rows' bytes, the clusterer's class and parameters, and the versions of the
+    libraries that decide the outcome. A clusterer without a fixed seed is never looked up.
+    """
+
+    def __init__(self, store: Cache) -> None:
+        self.store = store
+
+    def cache(self, func: Callable[[Any, Rows], IntArray]) -> Callable[[Any, Rows], IntArray]:
+        """Return `func`, looked up in the store before it is computed."""
+
+        def cached(clusterer: Any, rows: Rows) -> IntArray:
+            params = clusterer.get_params()
+            if "random_state" in params and not isinstance(params["random_state"], int):
+                return func(clusterer, rows)
+            key = {
+                "clusterer": f"{type(clusterer).__module__}.{type(clusterer).__qualname__}",
+                "params": json.dumps(params, sort_keys=True, default=repr),
+                "rows": hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest(),
+                "shape": list(rows.shape),
+                "dtype": str(rows.dtype),
+                "versions": {name: importlib.metadata.version(name) for name in _DECIDING},
+            }
+            arrays = self.store.cached(
+                "partition", key, lambda: {"labels": np.asarray(func(clusterer, rows))}
+            )
+            return arrays["labels"]
+
+        return cached

@@ -1,0 +1,85 @@
+"""Command line: ``python -m fused_clip.run dataset=mnist prompt=task``, or ``fused-clip`` with the same.
+
+Nothing heavy is imported until the options are known to be right.
+"""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from fused_clip import sweep
+from fused_clip.config import check
+from fused_clip.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def conf_dir() -> Path:
+    """Find the config groups: inside an installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+@hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
+def task(cfg: DictConfig) -> float:
+    """Run one cell: a single run, or one job of a sweep.
+
+    Returns
+    -------
+    Test accuracy, in [0, 1]: the objective of an optimising sweeper. NaN if a job of a sweep failed or
+    its accuracy is undefined.
+    """
+    hydra_cfg = HydraConfig.get()
+    if hydra_cfg.mode == RunMode.MULTIRUN:
+        return _job(cfg, hydra_cfg)
+    try:
+        return _run(cfg, hydra_cfg)
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+
+
+def _job(cfg: DictConfig, hydra_cfg: DictConfig) -> float:
+    """Run a job of a sweep: whatever happens is recorded, and the other jobs go on."""
+    try:
+        return _run(cfg, hydra_cfg)
+    except Exception as error:
+        if isinstance(error, InputError):
+            log.error("%s", error)  # noqa: TRY400
+        else:
+            log.exception("The job failed")
+        overrides = list(hydra_cfg.overrides.task)
+        sweep.record(Path(hydra_cfg.runtime.output_dir), overrides, error=str(error) or repr(error))
+        return float("nan")
+
+
+def _run(cfg: DictConfig, hydra_cfg: DictConfig) -> float:
+    options = check(cfg)
+    from fused_clip.cell import Cell
+
+    return Cell.from_hydra(options, cfg, hydra_cfg).run()
+
+
+def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + signum)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        task()
+    finally:
+        sweep.abandon()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""A sweep as a whole: one parent run, one record a job, one table at the end."""
+
+import json
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from fused_clip.errors import InputError
+
+log = logging.getLogger(__name__)
+PARENT_VARIABLE = "FUSED_CLIP_PARENT_RUN"
+SWEEP_VARIABLE = "FUSED_CLIP_SWEEP_ID"
+_RECORD = "record.json"
+_open: dict[str, Any] = {}
+
+
+def record(
+    directory: Path, overrides: Sequence[str], *, metrics: dict[str, float] | None = None, error: str = ""
+) -> None:
+    """Leave in a job's directory what became of it."""
+    axes = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+    content = {"axes": axes, "metrics": metrics or {}, "error": error, "directory": str(directory)}
+    (directory / _RECORD).write_text(json.dumps(content, indent=2) + "\n")
+
+
+class SweepCallback(Callback):
+    """Opens the parent run before the jobs; afterwards closes it and prints the table of all jobs."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Open the parent run and hand its id to the jobs by the environment."""
+        sweep_id = uuid.uuid4().hex[:12]
+        os.environ[SWEEP_VARIABLE] = sweep_id
+        try:
+            _open.update(_open_parent(config, sweep_id))
+        except InputError as error:
+            sys.exit(f"Error: {error}")
+        os.environ[PARENT_VARIABLE] = _open["parent"]
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Close the parent run; exit with 1 if a job failed or left no record."""
+        from fused_clip.terminal import print_sweep
+
+        directory = Path(config.hydra.sweep.dir).absolute()
+        rows = _records(directory)
+        failed = [row for row in rows if row["error"]]
+        _close("FAILED" if failed else "FINISHED", rows)
+        print_sweep(rows, directory, _open.pop("ui_command"))
+        if failed:
+            sys.exit(1)
+
+
+def abandon() -> None:
+    """Close the parent run of a sweep that was cut off, so that it is not left running."""
+    if "tracker" in _open:
+        _close("KILLED", _records(_open["directory"]))
+
+
+def _open_parent(config: DictConfig, sweep_id: str) -> dict[str, Any]:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from fused_clip.cell import make_tracker
+
+    parser = OverridesParser.create()
+    overrides = parser.parse_overrides(list(config.hydra.overrides.task))
+    swept = [o.key_or_group for o in overrides if o.is_sweep_override()]
+    swept += list(config.hydra.sweeper.get("params") or {})
+    tracker = make_tracker(config)
+    study = str(config.study)
+    tags = {"study": study, "sweep_id": sweep_id, "swept": ", ".join(swept)}
+    parent = tracker.start_sweep(f"sweep-{study}-{sweep_id[:4]}", tags)
+    directory = Path(config.hydra.sweep.dir).absolute()
+    return {
+        "tracker": tracker,
+        "parent": parent,
+        "directory": directory,
+        "ui_command": tracker.ui_command(),
+    }
+
+
+def _close(status: str, rows: list[dict[str, Any]]) -> None:
+    tracker = _open.pop("tracker")
+    table = [{**row["axes"], **row["metrics"], "error": row["error"]} for row in rows]
+    tracker.end_sweep(_open.pop("parent"), table, status)
+
+
+def _records(directory: Path) -> list[dict[str, Any]]:
+    """The records of all jobs in job order; a job that left none has failed."""
+    jobs = sorted((job for job in directory.glob("*/") if job.name.isdigit()), key=lambda job: int(job.name))
+    lost = {"axes": {}, "metrics": {}, "error": "the job was cut off"}
+    return [
+        json.loads((job / _RECORD).read_text())
+        if (job / _RECORD).is_file()
+        else {**lost, "axes": {"job": job.name}, "directory": str(job)}
+        for job in jobs
+    ]

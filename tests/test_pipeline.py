@@ -1,0 +1,192 @@
+"""The story as a whole, on embeddings that need no model."""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.cluster import HDBSCAN, KMeans
+
+from fused_clip import fusion, pairing, pipeline, prompt, text
+from fused_clip.classifier import ConstrainedCentroid
+from fused_clip.dataset.base import ImageDataset
+from fused_clip.errors import InputError
+from fused_clip.method import Method
+from fused_clip.prompt import Prompts
+from fused_clip.result import Result
+from tests.conftest import Blobs
+
+
+@dataclasses.dataclass
+class FakeBackbone:
+    """A backbone's name and what it was trained on; `BlobEmbedder` knows its embeddings."""
+
+    name: str = "fake"
+    trained_on: frozenset[str] = frozenset()
+    vocabulary: frozenset[str] | None = None
+
+
+@dataclasses.dataclass
+class BlobEmbedder:
+    """Embeddings of the toy dataset: blobs for its images, a row for each text it knows."""
+
+    blobs: Blobs
+    asked: list[str] = dataclasses.field(default_factory=list)
+
+    def images(self, backbone: object, images: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        self.asked.append(images.name)
+        return (self.blobs.train if images.name == "train" else self.blobs.test)[rows]
+
+    def texts(self, backbone: object, texts: Sequence[str]) -> NDArray[np.float32]:
+        names = ("cat", "dog", "truck", "animal", "vehicle")
+        table = np.vstack([self.blobs.texts, self.blobs.texts[:2].mean(axis=0), self.blobs.texts[2]])
+        ends = [next((i for i, name in enumerate(names) if t.endswith(name)), 0) for t in texts]
+        return table[ends].astype(np.float32)
+
+
+def method(**params: Any) -> Method:
+    defaults: dict[str, Any] = {
+        "pairing": pairing.oracle,
+        "pairing_uses_labels": True,
+        "text": text.prompt,
+        "fusion": fusion.mean(),
+        "clusterer": KMeans(n_init=2),
+        "classifier": ConstrainedCentroid(),
+    }
+    return Method(**{**defaults, **params})
+
+
+def run(
+    toy: ImageDataset,
+    blobs: Blobs,
+    strategy: Callable[[ImageDataset], Prompts] = prompt.task,
+    backbone: FakeBackbone | None = None,
+    **params: Any,
+) -> Result:
+    return pipeline.run(toy, strategy(toy), backbone or FakeBackbone(), BlobEmbedder(blobs), method(**params))
+
+
+STRATEGIES = [prompt.task, prompt.grouped, prompt.swapped, prompt.none, prompt.generic, prompt.hierarchical]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_classifies_separated_blobs(toy: ImageDataset, blobs: Blobs, strategy: Any) -> None:
+    result = run(toy, blobs, strategy)
+    assert result.metrics["test/accuracy"] == 1
+    assert result.metrics["reference/image_only_accuracy"] == 1
+    assert result.metrics["missing_targets"] == 0
+    assert ("text_contribution" in result.metrics) == (strategy is not prompt.none)
+    assert ("reference/zero_shot_via_class_accuracy" in result.metrics) == (strategy is prompt.grouped)
+    assert result.uses_labels
+
+
+def test_the_result_is_complete_and_aligned(toy: ImageDataset, blobs: Blobs) -> None:
+    result = run(toy, blobs)
+    assert result.train.ids[0] == "train/0"
+    assert len(result.train) == 120
+    assert len(result.test) == 60
+    np.testing.assert_array_equal(result.test.targets, toy.test.labels)
+    fused = (blobs.train + blobs.texts[toy.train.labels]) / 2
+    np.testing.assert_allclose(result.train.fused, fused, rtol=1e-6)
+    np.testing.assert_array_equal(result.train.predicted, result.cluster_targets[result.train.clusters])
+    assert np.isfinite(result.test.margins).all()
+    assert (result.test.margins >= 0).all()
+    assert result.texts == ("This is a cat", "This is a dog", "This is a truck")
+    assert {"seconds/embed", "seconds/fit", "seconds/references"} <= set(result.metrics)
+
+
+def test_the_metrics_are_plain_numbers(toy: ImageDataset, blobs: Blobs) -> None:
+    for key, value in run(toy, blobs).metrics.items():
+        assert isinstance(value, (int, float)), key
+        assert np.isfinite(value), key
+
+
+def test_task_and_swapped_agree_where_clusters_are_pure(toy: ImageDataset, blobs: Blobs) -> None:
+    task, swapped = run(toy, blobs), run(toy, blobs, prompt.swapped)
+    np.testing.assert_array_equal(task.test.predicted, swapped.test.predicted)
+
+
+def test_generic_gives_the_partition_of_none(toy: ImageDataset, blobs: Blobs) -> None:
+    generic, none = run(toy, blobs, prompt.generic), run(toy, blobs, prompt.none)
+    np.testing.assert_array_equal(generic.train.clusters, none.train.clusters)
+    assert generic.metrics["text_contribution"] == 0
+
+
+def test_a_pairing_without_labels_never_sees_them(toy: ImageDataset, blobs: Blobs) -> None:
+    def blind(images: NDArray[Any], texts: NDArray[Any], targets: object = None) -> NDArray[np.int64]:
+        assert targets is None
+        return pairing.zero_shot(images, texts)
+
+    result = run(toy, blobs, pairing=blind, pairing_uses_labels=False, vote="prompt")
+    assert not result.uses_labels
+    assert result.metrics["test/accuracy"] > 0.9
+
+
+def test_one_prompt_needs_no_pairing(toy: ImageDataset, blobs: Blobs) -> None:
+    def fails(**kwargs: object) -> NDArray[np.int64]:
+        raise AssertionError("asked for a pairing")
+
+    for strategy in (prompt.none, prompt.generic):
+        names = {"pairing": "noisy"}
+        parts = (FakeBackbone(), BlobEmbedder(blobs), method(pairing=fails))
+        result = pipeline.run(toy, strategy(toy), *parts, names=names)
+        assert result.tags["pairing"] == "none"
+
+
+def test_no_weight_for_the_image_leaves_accuracy_undefined(toy: ImageDataset, blobs: Blobs) -> None:
+    result = run(toy, blobs, fusion=fusion.weighted(0.0))
+    assert not [key for key in result.metrics if key.startswith("test/")]
+    assert "text_contribution" not in result.metrics
+    assert result.metrics["train/purity"] == 1
+
+
+def test_the_audit_can_be_left_out(toy: ImageDataset, blobs: Blobs) -> None:
+    assert not [key for key in run(toy, blobs, draws=0).metrics if key.startswith("reference/")]
+
+
+def test_a_backbone_trained_on_the_images_is_said_so(toy: ImageDataset, blobs: Blobs) -> None:
+    assert not run(toy, blobs).backbone_saw_labels
+    assert run(toy, blobs, backbone=FakeBackbone(trained_on=frozenset({"toy/train"}))).backbone_saw_labels
+
+
+def test_unknown_words_and_images_are_warned_of(
+    toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = frozenset(["this", "is", "a", "cat", "dog"])
+    mine = dataclasses.replace(toy, train=dataclasses.replace(toy.train, origin="user"))
+    with caplog.at_level(logging.WARNING):
+        run(mine, blobs, backbone=FakeBackbone(vocabulary=known))
+    assert "not trained on the words truck" in caplog.text
+    assert "vit_b_32" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        run(toy, blobs, backbone=FakeBackbone(vocabulary=known | {"truck"}))
+    assert caplog.text == ""
+
+
+def zero_shot_method(**params: Any) -> Method:
+    return method(pairing=pairing.zero_shot, pairing_uses_labels=False, **params)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "parts", "message"),
+    [
+        (prompt.swapped, zero_shot_method(), "pairing: .*not prompt=swapped"),
+        (prompt.swapped, zero_shot_method(vote="prompt"), "pairing: .*not prompt=swapped"),
+        (prompt.generic, zero_shot_method(vote="prompt"), "vote: 'prompt' needs a strategy"),
+        (prompt.none, zero_shot_method(vote="prompt"), "vote: 'prompt' needs a strategy"),
+        (prompt.task, method(vote="prompt"), "vote: 'prompt' needs a pairing without labels"),
+        (prompt.task, method(clusters_per_target=41), "123 clusters, .* there are 120, got 41"),
+        (prompt.task, method(clusterer=HDBSCAN(121)), "min_cluster_size: must be at most the 120"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused_before_embedding(
+    toy: ImageDataset, blobs: Blobs, strategy: Any, parts: Method, message: str
+) -> None:
+    embedder = BlobEmbedder(blobs)
+    with pytest.raises(InputError, match=message):
+        pipeline.run(toy, strategy(toy), FakeBackbone(), embedder, parts)
+    assert embedder.asked == []

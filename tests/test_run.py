@@ -1,0 +1,156 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+HEAVY = ("torch", "open_clip", "datasets", "sklearn", "mlflow", "matplotlib", "faiss", "pandas", "pyarrow")
+FAST = ["references.enabled=false", "figures.enabled=false", "dataset=digits", "clusterer=kmeans"]
+
+
+def fused_clip(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **env}
+    return subprocess.run(
+        [sys.executable, "-m", "fused_clip.run", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def run_directories(cwd: Path) -> list[Path]:
+    return sorted(path.parent for path in cwd.glob("outputs/**/metrics.json"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--cfg", "job"],
+        ["--info", "searchpath"],
+        ["seed=-1"],
+        ["dataset=no_such_dataset"],
+        ["no_such_option=1"],
+        ["-m", "prompt=task,none", "seed=-1", "tracking=none"],
+    ],
+)
+def test_answers_come_without_heavy_imports(arguments: list[str], tmp_path: Path) -> None:
+    script = (
+        "import sys, runpy, atexit\n"
+        f"atexit.register(lambda: print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules))))\n"
+        "runpy.run_module('fused_clip.run', run_name='__main__', alter_sys=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "LOADED []" in done.stdout, done.stdout + done.stderr
+
+
+def test_help_lists_groups_and_options(tmp_path: Path) -> None:
+    shown = fused_clip("--help", cwd=tmp_path).stdout
+    for word in ("dataset: ", "mnist_5k", "prompt: ", "hierarchical", "clusterer: ", "hdbscan"):
+        assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", "Error: seed: must be greater than or equal to 0, got -1"),
+        ("dataset.n_train=10", "dataset.n_train"),
+        ("clusters_per_target=1000", "Error: clusters_per_target: makes 10000 clusters"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_1(override: str, message: str, tmp_path: Path) -> None:
+    done = fused_clip(override, "dataset=digits", "tracking=none", cwd=tmp_path)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
+    done = fused_clip("dataset=digits", "figures.points=200", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (directory,) = run_directories(tmp_path)
+    metrics = json.loads((directory / "metrics.json").read_text())
+    assert 0.8 < metrics["test/accuracy"] <= 1
+    for key in ("train/ari", "train/silhouette", "reference/image_only_accuracy", "text_contribution"):
+        assert key in metrics
+    predictions = pd.read_parquet(directory / "predictions.parquet")
+    test = predictions[predictions["split"] == "test"]
+    assert (test["target"] == test["predicted"]).mean() == pytest.approx(metrics["test/accuracy"])
+    with np.load(directory / "embeddings.npz") as arrays:
+        assert len(arrays["train_fused"]) == (predictions["split"] == "train").sum()
+    assert (directory / "config.yaml").is_file()
+    figures = {path.name for path in directory.glob("figures/*")}
+    assert {"tsne.png", "confusion.png", "composition.png"} <= figures
+    assert (tmp_path / "outputs" / "mlflow.db").is_file()
+    for word in ("text_contribution", "mlflow", "tsne.png"):
+        assert word in done.stdout
+
+
+@pytest.mark.slow
+def test_a_sweep_survives_a_failing_job_and_says_so(tmp_path: Path) -> None:
+    done = fused_clip("-m", *FAST, "seed=0,1", "clusters_per_target=2,900", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "4 jobs" in done.stdout
+    assert done.stdout.count("FAILED") >= 2
+    assert "clusters_per_target: makes 9000 clusters" in done.stdout
+    assert len(run_directories(tmp_path)) == 2
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "fused_clip"]
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.info.status for run in children) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    assert parent.info.status == "FAILED"
+    assert {run.data.params["clusters_per_target"] for run in children} == {"2", "900"}
+
+
+@pytest.mark.slow
+def test_a_second_run_embeds_nothing_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert fused_clip(*FAST, "tracking=none", cwd=tmp_path).returncode == 0
+    first, second = (
+        json.loads((directory / "metrics.json").read_text()) for directory in run_directories(tmp_path)
+    )
+    assert "images_per_second" in first
+    assert "images_per_second" not in second
+    timing = ("seconds/", "images_per_second")
+    assert {k: v for k, v in first.items() if not k.startswith(timing)} == {
+        k: v for k, v in second.items() if not k.startswith(timing)
+    }
+
+
+@pytest.mark.slow
+def test_users_add_options_from_their_own_directory(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "prompt").mkdir(parents=True)
+    option = '_target_: fused_clip.prompt.custom\ntemplates: ["a scan of the digit {}"]\n'
+    (tmp_path / "mine" / "prompt" / "scan.yaml").write_text(option)
+    done = fused_clip("--config-dir", "mine", *FAST, "prompt=scan", "tracking=none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_paths_with_spaces_brackets_and_equals_signs(tmp_path: Path) -> None:
+    odd = tmp_path / "a b [c]=d"
+    odd.mkdir()
+    done = fused_clip(*FAST, "'output_dir=\"out [1]=x y\"'".strip("'"), cwd=odd)
+    assert done.returncode == 0, done.stderr
+    assert (odd / "out [1]=x y" / "mlflow.db").is_file()
