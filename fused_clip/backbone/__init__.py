@@ -1,0 +1,5 @@
+"""Image and text towers of CLIP models."""
+
+from fused_clip.backbone.clip import OpenClipBackbone
+
+__all__ = ["OpenClipBackbone"]

@@ -1,0 +1,253 @@
+"""Any open_clip model as a backbone: made at the first encoding, named by all that changes its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.backbone.device import Precision, choose_device, choose_precision
+from fused_clip.backbone.preprocessing import Preprocessing
+from fused_clip.backbone.source import Source, find_source
+from fused_clip.backbone.weights import OPTION
+from fused_clip.dataset.base import ImageArray
+from fused_clip.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+FloatArray = NDArray[np.float32]
+
+_TEXT_BATCH = 16
+_LIBRARIES = ("open_clip_torch", "timm", "torch", "torchvision")
+
+
+class OpenClipBackbone:
+    """The image and text towers of an open_clip model.
+
+    Nothing is loaded before the first encoding, and `fingerprint`, `dim` and `check` do not import
+    torch where device and precision can be told without it.
+
+    Every pass through a tower has the same shape, filled up with blank rows, so that a row's embedding
+    does not depend on how many others are embedded with it.
+
+    Parameters
+    ----------
+    model : a model that ships with the package (``compact``), ``local-dir:<folder>`` with
+        ``open_clip_config.json`` and ``open_clip_model.safetensors``, ``hf-hub:<owner>/<name>``, or the
+        name of an open_clip architecture.
+    pretrained : weights: an open_clip tag or a local ``.safetensors`` file; None for a model that has its
+        own. Weights do not tell whether they need QuickGELU: with a local file the choice of `model` does.
+    preprocessing : ``model``: the model's own; ``paper``: squash to the input size, bilinear.
+    precision : of weights and input; ``auto`` is bfloat16 where the hardware multiplies in it.
+    device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
+    batch_size : images in one pass.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        pretrained: str | None = None,
+        preprocessing: Literal["model", "paper"] = "model",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        device: str = "auto",
+        batch_size: int = 64,
+    ) -> None:
+        self.model = model
+        self.pretrained = pretrained
+        self.preprocessing = preprocessing
+        self.precision = precision
+        self.device = device
+        self.batch_size = batch_size
+
+    def check(self) -> None:
+        """Refuse what could not work, before work starts; reads no more than headers and answers in seconds.
+
+        Raises
+        ------
+        InputError
+            If the model, its weights or the device are not there; if the weights are a pickle, truncated,
+            of another architecture or of another activation; if the hub is needed and out of reach.
+        """
+        text = self._source.config["text_cfg"]
+        needs_transformers = "hf_model_name" in text or "hf_tokenizer_name" in text
+        if needs_transformers and not importlib.util.find_spec("transformers"):
+            rule = "has a text tower or tokenizer that needs the package transformers"
+            raise InputError("backbone.model", rule, self.model, hint="pip install transformers")
+        self._source.weights.check(self._source.shapes())
+        choose_precision(self.precision, self._device)
+
+    @property
+    def name(self) -> str:
+        """Short name for titles: the model, and its weights where it does not have its own."""
+        return self._source.label
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+        return int(self._source.config["embed_dim"])
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Origins (``cifar10/train``) of the labelled images that the weights say they were trained on."""
+        return frozenset(self._source.training.get("trained_on", ()))
+
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """Words that the text tower was trained on; None where that is not known."""
+        words = self._source.training.get("vocabulary")
+        return None if words is None else frozenset(words)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of all that changes an embedding's bytes.
+
+        These are the architecture with its activation, the weights' contents, the preprocessing, precision,
+        kind of device and batch size, and the versions of the libraries that compute.
+
+        Raises
+        ------
+        InputError
+            As `check` does for what it has to read.
+        """
+        facts = {
+            "architecture": self._source.config,
+            "weights": self._source.weights.sha256(),
+            "preprocessing": repr(self._preprocessing),
+            "precision": self._precision,
+            "device": self._device.partition(":")[0],
+            "batch": [self.batch_size, _TEXT_BATCH],
+            "libraries": {name: version(name) for name in _LIBRARIES},
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def load(self) -> None:
+        """Make the model now, so that the first encoding takes no longer than the others.
+
+        Raises
+        ------
+        InputError
+            If the weights can't be fetched, are damaged, or are not those of the model.
+        """
+        self._towers  # noqa: B018  a cached property
+
+    def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:
+        """Embed n (height, width, 3) uint8 images, of any sizes: (n, dim), not normalised.
+
+        Raises
+        ------
+        InputError
+            If an image is anything else, or the model can't be loaded.
+        """
+        import torch
+
+        def tower(pixels: torch.Tensor) -> Any:
+            return self._towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
+
+        batches = (
+            self._preprocessing(images[i : i + self.batch_size], device=self._device, dtype=self._torch_dtype)
+            for i in range(0, len(images), self.batch_size)
+        )
+        return self._encode(tower, batches, self.batch_size)
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Embed p texts: (p, dim), not normalised.
+
+        Raises
+        ------
+        InputError
+            If a text is longer than the model's context, or the model can't be loaded.
+        """
+        if not texts:
+            return np.empty((0, self.dim), np.float32)
+        tokens = self._tokens(list(texts)).to(self._device)
+        batches = (tokens[i : i + _TEXT_BATCH] for i in range(0, len(tokens), _TEXT_BATCH))
+        return self._encode(self._towers.encode_text, batches, _TEXT_BATCH)
+
+    def _encode(
+        self, tower: Callable[[torch.Tensor], torch.Tensor], batches: Iterator[torch.Tensor], batch_size: int
+    ) -> FloatArray:
+        import torch
+
+        rows = [np.empty((0, self.dim), np.float32)]
+        with torch.inference_mode():
+            for batch in batches:
+                blank = batch[-1:].expand(batch_size - len(batch), *batch.shape[1:])
+                embedded = tower(torch.cat([batch, blank]))[: len(batch)]
+                rows.append(embedded.float().cpu().numpy())
+        return np.concatenate(rows)
+
+    def _tokens(self, texts: list[str]) -> torch.Tensor:
+        """Token ids (p, context), refused where open_clip's tokenizers would cut in silence."""
+        import open_clip
+        import torch
+
+        tokenizer = open_clip.get_tokenizer(self._source.open_clip_name)
+        tokens: torch.Tensor = tokenizer(texts)
+        limit = tokens.shape[1]
+        longer = 2 * max(len(text.encode()) for text in texts) + limit  # a token takes a byte or more
+        uncut = tokenizer(texts, context_length=longer)
+        blank = torch.mode(tokenizer([""], context_length=longer)[0]).values
+        lengths = (uncut != blank).sum(1)
+        for text, length, kept in zip(texts, lengths, (tokens != blank).sum(1), strict=True):
+            if length > kept:
+                rule = (
+                    f"a text must fit the {limit} tokens that {self.name} reads, and this has {int(length)}"
+                )
+                raise InputError("prompt", rule, text)
+        return tokens
+
+    @cached_property
+    def _source(self) -> Source:
+        return find_source(self.model, self.pretrained)
+
+    @cached_property
+    def _device(self) -> str:
+        return choose_device(self.device)
+
+    @cached_property
+    def _precision(self) -> Precision:
+        return choose_precision(self.precision, self._device)
+
+    @cached_property
+    def _preprocessing(self) -> Preprocessing:
+        own = Preprocessing.from_config(self._source.image_size, self._source.pixels)
+        return own.as_in_paper() if self.preprocessing == "paper" else own
+
+    @property
+    def _torch_dtype(self) -> torch.dtype:
+        import torch
+
+        return torch.bfloat16 if self._precision == "bfloat16" else torch.float32
+
+    @cached_property
+    def _towers(self) -> Any:
+        """The open_clip model, ready to encode."""
+        source = self._source
+        weights = source.weights.fetch()
+        source.weights.check(source.shapes())
+        import open_clip
+        import torch
+        from safetensors import SafetensorError
+
+        folder = source.open_clip_name.startswith("local-dir:")
+        try:
+            model = open_clip.create_model(
+                source.open_clip_name,
+                pretrained=None if folder else str(weights),
+                precision="bf16" if self._precision == "bfloat16" else "fp32",
+                device=self._device,
+            )
+            if folder and self.pretrained is not None:
+                open_clip.load_checkpoint(model, str(weights))
+        except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
+            rule = f"weights must be those of {source.open_clip_name}: {str(error)[:300]}"
+            raise InputError(OPTION, rule, str(weights)) from error
+        return model.eval().to(memory_format=torch.channels_last)

@@ -1,0 +1,67 @@
+"""Where the model runs and in which precision, found without importing torch where that can be."""
+
+import platform
+import sys
+from pathlib import Path
+from typing import Literal
+
+from fused_clip.errors import InputError
+
+Precision = Literal["float32", "bfloat16"]
+
+#: Device files without which Linux has no GPU that torch can use: NVIDIA, AMD, NVIDIA under WSL.
+_GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+_BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+
+
+def choose_device(device: str) -> str:
+    """Resolve ``auto`` to the GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    InputError
+        If the device asked for is not there.
+    """
+    if device == "cpu" or (device == "auto" and _surely_without_gpu()):
+        return "cpu"
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(kind for kind, available in there.items() if available)
+    kind, _, index = device.partition(":")
+    if not there.get(kind, False) or (index and int(index) >= torch.cuda.device_count()):
+        choices = ["auto", *(kind for kind, available in there.items() if available)]
+        raise InputError("backbone.device", "must be there for torch to use", device, choices=choices)
+    return device
+
+
+def choose_precision(precision: str, device: str) -> Precision:
+    """Resolve ``auto`` to bfloat16 where the hardware multiplies in it, else float32.
+
+    Parameters
+    ----------
+    device : as `choose_device` returns it.
+    """
+    if precision != "auto":
+        return "bfloat16" if precision == "bfloat16" else "float32"
+    if device == "cpu":
+        return "bfloat16" if _cpu_flags() & _BF16_FLAGS else "float32"
+    if device.startswith("cuda"):
+        import torch
+
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "float32"
+
+
+def _surely_without_gpu() -> bool:
+    if sys.platform == "darwin":
+        return platform.machine() != "arm64"
+    return sys.platform == "linux" and not any(Path(file).exists() for file in _GPU_FILES)
+
+
+def _cpu_flags() -> set[str]:
+    """What the CPU can do, as Linux tells it; nothing elsewhere."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}

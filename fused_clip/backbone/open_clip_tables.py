@@ -1,0 +1,57 @@
+"""The models and pretrained tags that open_clip ships, read from its files: importing it takes seconds."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import copy
+import functools
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fused_clip.errors import InputError
+
+
+def model_names() -> list[str]:
+    """Names of the architectures that open_clip knows."""
+    return sorted(file.stem for file in (_folder() / "model_configs").glob("*.json"))
+
+
+def model_config(name: str) -> dict[str, Any]:
+    """Architecture of a model, as open_clip's JSON holds it."""
+    config: dict[str, Any] = json.loads((_folder() / "model_configs" / f"{name}.json").read_text("utf-8"))
+    return config
+
+
+@functools.cache
+def pretrained_tags(model: str) -> Mapping[str, dict[str, Any]]:
+    """Tags of a model: where their weights are, their preprocessing and activation; empty if it has none.
+
+    The table is open_clip's own, from the statements of its ``pretrained.py`` run without that
+    module's imports. Where those have changed so that they do not run alone, open_clip is imported.
+    """
+    namespace: dict[str, Any] = {"copy": copy, "partial": functools.partial}
+    try:
+        for module in ("constants", "pretrained"):
+            tree = ast.parse((_folder() / f"{module}.py").read_text("utf-8"))
+            tree.body = [
+                node for node in tree.body if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Try))
+            ]
+            flags = __future__.annotations.compiler_flag  # annotations name what was not imported
+            exec(compile(tree, module, "exec", flags), namespace)  # noqa: S102  open_clip's own code
+        return dict(namespace["_PRETRAINED"].get(model, {}))
+    except (NameError, KeyError, AttributeError, TypeError):
+        import open_clip
+
+        tags = open_clip.list_pretrained_tags_by_model(model)
+        return {tag: open_clip.get_pretrained_cfg(model, tag) for tag in tags}
+
+
+def _folder() -> Path:
+    spec = importlib.util.find_spec("open_clip")
+    if spec is None or spec.origin is None:
+        raise InputError("backbone", "needs the package open_clip_torch", hint="pip install open_clip_torch")
+    return Path(spec.origin).parent

@@ -1,0 +1,202 @@
+"""Weights files, on disk or in the hub's cache: whole, safe, and named by what is in them; without torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fused_clip.errors import InputError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
+OPTION = "backbone.pretrained"
+OFFLINE = (
+    "To work offline: copy the weights into the hub's cache (HF_HOME), or name a local .safetensors file "
+    "with backbone.pretrained=<file>, or use backbone=compact"
+)
+_HUB_SECONDS = 5.0
+_PICKLES = {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
+
+
+class Weights(Protocol):
+    """A model's weights, wherever they are."""
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse weights that can't be had or are no whole model with these shapes, by the header alone."""
+
+    def sha256(self) -> str:
+        """Hash of the contents (hex)."""
+
+    def fetch(self) -> Path:
+        """Return the file, downloaded if need be."""
+
+
+@dataclass(frozen=True)
+class LocalWeights:
+    """A safetensors file of the user's or the package's."""
+
+    path: Path
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse a file that is missing, a pickle, truncated, or of another architecture.
+
+        Raises
+        ------
+        InputError
+        """
+        if self.path.suffix in _PICKLES:
+            rule = "must be a .safetensors file: a pickle can run code when it is loaded"
+            raise InputError(OPTION, rule, str(self.path))
+        if not self.path.is_file():
+            raise InputError(OPTION, "must be an existing file or a known tag", str(self.path))
+        check_shapes(self.path, shapes)
+
+    def sha256(self) -> str:
+        """Hash of the contents (hex), computed once for a process unless the file changes."""
+        stat = self.path.stat()
+        return _hash_of(self.path, stat.st_size, stat.st_mtime_ns)
+
+    def fetch(self) -> Path:
+        """Return the file."""
+        return self.path
+
+
+@dataclass(frozen=True)
+class HubWeights:
+    """Weights on the Hugging Face hub, taken from its cache where they are there.
+
+    Parameters
+    ----------
+    filenames : in order of preference; the first that exists counts. A pickle among them is loaded by
+        open_clip with ``weights_only=True``, which runs no code.
+    """
+
+    repo: str
+    filenames: tuple[str, ...]
+
+    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse cached weights that are truncated or of another architecture, and a hub out of reach.
+
+        Raises
+        ------
+        InputError
+        """
+        path = self._cached()
+        if path is None:
+            self._on_hub()
+        elif path.suffix == ".safetensors":
+            check_shapes(path, shapes)
+
+    def sha256(self) -> str:
+        """Hash of the contents, as the hub states it: its cache names files by it."""
+        path = self._cached()
+        if path is None:
+            return str(self._on_hub()[1].etag)
+        stated = path.resolve().name
+        return stated if re.fullmatch("[0-9a-f]{64}", stated) else LocalWeights(path).sha256()
+
+    def fetch(self) -> Path:
+        """Return the cached file, downloaded if need be, and hold it to its hash.
+
+        Raises
+        ------
+        InputError
+            If it can't be downloaded, or was damaged since.
+        """
+        path = self._cached() or self._download()
+        if LocalWeights(path).sha256() != self.sha256():
+            rule = "the cached weights are damaged (their SHA-256 is wrong); delete them and run again"
+            raise InputError(OPTION, rule, str(path.resolve()))
+        return path
+
+    def _cached(self) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = (try_to_load_from_cache(self.repo, name) for name in self.filenames)
+        return next((Path(path) for path in found if isinstance(path, str)), None)
+
+    def _on_hub(self) -> tuple[str, HfFileMetadata]:
+        """Name and metadata of the first file that the hub has."""
+        return _on_hub(self.repo, self.filenames)
+
+    def _download(self) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        name, _ = self._on_hub()
+        return Path(hf_hub_download(self.repo, name))
+
+
+@functools.cache
+def _on_hub(repo: str, filenames: tuple[str, ...]) -> tuple[str, HfFileMetadata]:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for name in filenames:
+        try:
+            return name, get_hf_file_metadata(hf_hub_url(repo, name), timeout=_HUB_SECONDS)
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # the client raises its transport's own errors, of several libraries
+            rule = f"{repo} is not in the hub's cache, and the hub did not give it ({error})"
+            raise InputError(OPTION, rule, hint=OFFLINE) from error
+    raise InputError(OPTION, f"{repo} has none of {', '.join(filenames)}")
+
+
+def check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Hold a safetensors file to its own header and to the shapes of the tensors that it shares with a model.
+
+    Parameters
+    ----------
+    shapes : shape of some tensors of the model, by name.
+
+    Raises
+    ------
+    InputError
+        If the file is no safetensors file, is truncated, or holds tensors of other shapes.
+    """
+    header = _read_header(path)
+    for name, shape in shapes.items():
+        found = tuple(header[name]["shape"]) if name in header else shape
+        if found != shape:
+            rule = f"weights must be of the model's architecture: {name} is {found} in {path}, not {shape}"
+            raise InputError(OPTION, rule, hint="Choose the backbone.model that these weights were made for")
+    if shapes and not shapes.keys() & header.keys():
+        rule = f"weights must be of the model's architecture: {path} has none of {', '.join(shapes)}"
+        raise InputError(OPTION, rule, hint="Choose the backbone.model that these weights were made for")
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Tensors of a safetensors file by name (format: 8 bytes of length, JSON, data)."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if 8 + length > size:
+            raise InputError(
+                OPTION, "must be a whole .safetensors file, not cut short or of another kind", str(path)
+            )
+        text = file.read(length)
+    try:
+        header: dict[str, Any] = json.loads(text)
+        header.pop("__metadata__", None)
+        end = 8 + length + max(int(tensor["data_offsets"][1]) for tensor in header.values())
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise InputError(
+            OPTION, "must be a .safetensors file: its header can't be read", str(path)
+        ) from error
+    if size != end:
+        rule = f"must be a whole .safetensors file: it has {size:,} bytes and its header says {end:,}"
+        raise InputError(OPTION, rule, str(path))
+    return header
+
+
+@functools.lru_cache(maxsize=64)
+def _hash_of(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,127 @@
+"""Images and texts through a backbone, batch by batch: reading ahead, showing progress, refusing bad rows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.dataset.base import ImageArray, Images, IntArray
+from fused_clip.errors import InputError
+
+FloatArray = NDArray[np.float32]
+
+_READ_AHEAD = 2  # batches
+
+
+class Backbone(Protocol):
+    """What turns images and texts into embeddings of one width."""
+
+    @property
+    def name(self) -> str:
+        """Short name for titles."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that changes an embedding's bytes."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one pass."""
+
+    def load(self) -> None:
+        """Get ready, so that the first encoding takes no longer than the others."""
+
+    def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:
+        """Embed n (height, width, 3) uint8 images: (n, dim)."""
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Embed p texts: (p, dim)."""
+
+
+def embed_images(
+    backbone: Backbone, images: Images, blocks: Sequence[IntArray], *, done: int = 0
+) -> Iterator[FloatArray]:
+    """Embed blocks of rows one after the other; memory does not grow with their number.
+
+    The next batches are read and decoded while the model computes. On a terminal a bar shows images a
+    second and the time left.
+
+    Parameters
+    ----------
+    blocks : rows of `images`; all but the last should be whole batches.
+    done : images that were embedded earlier, for the bar.
+
+    Yields
+    ------
+    (len(block), dim) for each block.
+
+    Raises
+    ------
+    InputError
+        If an image's embedding is not finite or is zero: names the image.
+    """
+    from tqdm import tqdm
+
+    size = backbone.batch_size
+    batches = [[block[i : i + size] for i in range(0, len(block), size)] for block in blocks]
+    total = done + sum(len(block) for block in blocks)
+    with (
+        closing(_read_ahead(images, [batch for block in batches for batch in block])) as read,
+        tqdm(total=total, initial=done, desc=backbone.name, unit="image", disable=None) as bar,
+    ):
+        for block in batches:
+            rows = [np.empty((0, backbone.dim), np.float32)]
+            for batch in block:
+                rows.append(backbone.encode_images(next(read)))
+                _refuse_bad(rows[-1], batch, images)
+                bar.update(len(batch))
+            yield np.concatenate(rows)
+
+
+def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
+    """Embed p texts: (p, dim).
+
+    Raises
+    ------
+    InputError
+        If a text's embedding is not finite or is zero, or the backbone refuses the text.
+    """
+    rows = backbone.encode_texts(texts)
+    for i in _bad_rows(rows):
+        raise InputError("backbone", f"embeddings must be finite and not zero; not so for {texts[i]!r}")
+    return rows
+
+
+def _read_ahead(images: Images, batches: Sequence[IntArray]) -> Generator[list[ImageArray]]:
+    """Give the images of each batch, reading some batches ahead in a thread."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        ahead: deque[Future[list[ImageArray]]] = deque()
+        for batch in batches:
+            ahead.append(reader.submit(images.read, batch))
+            if len(ahead) > _READ_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _refuse_bad(rows: FloatArray, batch: IntArray, images: Images) -> None:
+    for i in _bad_rows(rows):
+        name = images.ids(batch[i : i + 1])[0]
+        hint = "Try backbone.precision=float32, or look at the image"
+        raise InputError("backbone", f"embeddings must be finite and not zero; not so for {name}", hint=hint)
+
+
+def _bad_rows(rows: FloatArray) -> list[int]:
+    """Indices of rows that are not finite or are zero."""
+    good = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+    return [int(i) for i in np.flatnonzero(~good)]

@@ -1,0 +1,151 @@
+"""Embeddings on disk: each is computed once for a key that holds all that changes its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.dataset.base import Images, IntArray
+from fused_clip.embedding import Backbone, embed_images, embed_texts
+from fused_clip.entry import Array, Entry, Key
+
+FloatArray = NDArray[np.float32]
+
+_SHARD_ROWS = 512
+
+
+class Store:
+    """Embeddings and small derived arrays in a folder.
+
+    An entry is a folder of float32 ``.npy`` files and a ``manifest.json`` that says what it is and holds a
+    SHA-256 a file. Files are written whole or not at all and checked when the entry is opened. What is
+    damaged is named in a warning and computed anew; what was cut short goes on after the last
+    finished file, with the same bytes. Several processes that want an entry compute it once.
+
+    Parameters
+    ----------
+    root : folder; made when something is first kept.
+
+    Attributes
+    ----------
+    embedded_images : images that this object had to embed.
+    embedded_seconds : what that took, loading the model left out.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.embedded_images = 0
+        self.embedded_seconds = 0.0
+
+    def images(self, backbone: Backbone, images: Images, rows: IntArray) -> FloatArray:
+        """Embed rows of a parent split: (len(rows), dim), in the order of `rows`.
+
+        The parent is embedded whole, and its rows are taken, where it is there already or at least half
+        of it is asked for; else the rows asked for are an entry of their own.
+
+        Raises
+        ------
+        InputError
+            If an embedding is not finite or is zero, or the store can't be written.
+        """
+        if not len(rows):
+            return np.empty((0, backbone.dim), np.float32)
+        rows = np.asarray(rows, dtype=np.int64)
+        wanted, places = np.unique(rows, return_inverse=True)
+        everything = np.arange(len(images), dtype=np.int64)
+        parent = _Rows(self, backbone, images, everything)
+        if 2 * len(wanted) >= len(images) or parent.is_complete():
+            return parent.take(rows)
+        return _Rows(self, backbone, images, wanted).take(places)
+
+    def texts(self, backbone: Backbone, texts: Sequence[str]) -> FloatArray:
+        """Embed p texts: (p, dim).
+
+        Raises
+        ------
+        InputError
+            As `embed_texts`, or if the store can't be written.
+        """
+        if not len(texts):
+            return np.empty((0, backbone.dim), np.float32)
+        listed = json.dumps(list(texts))
+        key = {"backbone": backbone.fingerprint, "texts": hashlib.sha256(listed.encode()).hexdigest()}
+        about: Key = {"backbone": backbone.name, "rows": len(texts), "texts": listed}
+        entry = Entry(self.root, "texts", key, about)
+        entry.ensure(["rows"], lambda _: iter([("rows", embed_texts(backbone, texts))]))
+        return entry.load("rows")
+
+    def cached(self, kind: str, key: Key, compute: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
+        """Give small derived arrays, computed unless they are there.
+
+        Parameters
+        ----------
+        kind : what they are, in letters, digits and ``-``.
+        key : all that determines them.
+        compute : gives the arrays by name; names are letters, digits, ``-`` and ``_``.
+
+        Raises
+        ------
+        InputError
+            If the store can't be written.
+        """
+        entry = Entry(self.root, kind, key)
+        names = entry.ensure(None, lambda _: iter(compute().items()))
+        return {name: entry.load(name) for name in names}
+
+
+class _Rows:
+    """The entry of some rows of a parent split: shards of whole batches, so that none depends on another."""
+
+    def __init__(self, store: Store, backbone: Backbone, images: Images, rows: IntArray) -> None:
+        self._store, self._backbone, self._images, self._rows = store, backbone, images, rows
+        self._shard_rows = -(-_SHARD_ROWS // backbone.batch_size) * backbone.batch_size
+        self._starts = range(0, len(rows), self._shard_rows)
+        key: Key = {
+            "images": images.fingerprint,
+            "rows": hashlib.sha256(rows.tobytes()).hexdigest() if len(rows) < len(images) else "all",
+            "backbone": backbone.fingerprint,
+            "shard_rows": self._shard_rows,
+        }
+        first = images.ids(rows[:1])[0]
+        about: Key = {"backbone": backbone.name, "first image": first, "rows": len(rows), "dim": backbone.dim}
+        self._entry = Entry(store.root, "images", key, about)
+
+    def is_complete(self) -> bool:
+        return self._entry.is_complete()
+
+    def take(self, places: IntArray) -> FloatArray:
+        """(len(places), dim) embeddings of the rows at the given places, embedded first if need be."""
+        self._entry.ensure([_shard(start) for start in self._starts], self._compute)
+        out = np.empty((len(places), self._backbone.dim), np.float32)
+        order = np.argsort(places, kind="stable")
+        ends = np.searchsorted(places[order], [*self._starts, len(self._rows)])
+        for start, low, high in zip(self._starts, ends[:-1], ends[1:], strict=True):
+            chosen = order[low:high]
+            if len(chosen):
+                out[chosen] = self._entry.load(_shard(start), memory_map=True)[places[chosen] - start]
+        return out
+
+    def _compute(self, finished: frozenset[str]) -> Iterator[tuple[str, Array]]:
+        missing = [start for start in self._starts if _shard(start) not in finished]
+        blocks = [self._rows[start : start + self._shard_rows] for start in missing]
+        done = len(self._rows) - sum(len(block) for block in blocks)
+        self._backbone.load()
+        clock = time.perf_counter()
+        embedded = embed_images(self._backbone, self._images, blocks, done=done)
+        for start, shard in zip(missing, embedded, strict=True):
+            self._store.embedded_images += len(shard)
+            self._store.embedded_seconds += time.perf_counter() - clock
+            clock = time.perf_counter()
+            yield _shard(start), shard
+
+
+def _shard(start: int) -> str:
+    """Name of the shard whose first row is at `start`."""
+    return f"rows-{start:09d}"
