@@ -1,7 +1,8 @@
 """Captions of the compact CLIP: which words stand for which classes and groups.
 
-Rows of a caption table are *concepts*: the 10 digits, the classes of CIFAR-10 and of CIFAR-100 (in this order,
-so a concept below `n_classes` is a class), then the groups. A `Contrast` is one softmax over some of the concepts.
+A caption stands for a *concept*. Concepts are numbered: the 10 digits, the classes of CIFAR-10, those of
+CIFAR-100 (so a concept below `n_classes` is a class), even and odd, the superclasses, the kinds. A `Contrast`
+is one softmax over some of the concepts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
-#: Kinds of things that a superclass of CIFAR-100 belongs to; people, scenes and food are left out on purpose.
+#: What a superclass of CIFAR-100 is. People, scenes and food have no kind: the paper has no group of them.
 KINDS_OF_SUPERCLASS: dict[str, tuple[str, ...]] = {
     "aquatic_mammals": ("animal", "mammal", "aquatic animal"),
     "fish": ("animal", "aquatic animal"),
@@ -104,7 +105,7 @@ _PARITY = (
 
 @dataclass(frozen=True)
 class Contrast:
-    """One softmax: images of class `c` should pick concept `concepts[target_of_class[c]]`; -1 leaves the class out."""
+    """One softmax: an image of class `c` picks `concepts[target_of_class[c]]`; -1 leaves the class out."""
 
     name: str
     concepts: tuple[int, ...]
@@ -112,7 +113,7 @@ class Contrast:
 
 
 def article(text: str) -> str:
-    """Return "an" before a vowel, else "a" ("8" and "eight" included)."""
+    """Return "an" before a written vowel or an 8, else "a"; by spelling, so "an one"."""
     return "an" if re.match(r"[aeio8]", text.lower()) else "a"
 
 
@@ -122,7 +123,8 @@ def _spaced(rng: random.Random, name: str) -> str:
 
 
 def _fill(rng: random.Random, templates: tuple[str, ...], name: str, group: str = "") -> str:
-    text = rng.choice(templates).format(name=name, a=article(name), group=group, a_group=article(group or "x"))
+    template = rng.choice(templates)
+    text = template.format(name=name, a=article(name), group=group, a_group=article(group))
     return text + "." if rng.random() < 0.3 else text
 
 
@@ -143,7 +145,9 @@ def _number_forms(name: str) -> tuple[str, ...]:
     """Singular and plural of a group word that is regular ("insects" and "insect", never "fishs")."""
     if name.endswith("s"):
         return (name, name[:-1])
-    return (name,) if name in ("fish", "people", "household_furniture") or name[-1].isdigit() else (name, name + "s")
+    if name in ("fish", "people", "household_furniture") or name[-1].isdigit():
+        return (name,)
+    return (name, name + "s")
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ class Concepts:
         return digits + nouns + parity + groups
 
     def contrasts(self) -> list[Contrast]:
-        """Return every softmax of the loss."""
+        """Return every softmax of the loss: all classes, each set's own, parity, superclasses, kinds."""
         n10, n100, n = len(self.cifar10), len(self.cifar100), self.n_classes
         spans = {"mnist": range(10), "cifar10": range(10, 10 + n10), "cifar100": range(10 + n10, n)}
         own = [Contrast("all", tuple(range(n)), tuple(range(n)))] + [
@@ -208,14 +212,20 @@ class Concepts:
         out = []
         for members in KIND_CONTRASTS:
             concepts = tuple(start + KINDS.index(kind) for kind in members)
-            matches = [[j for j, kind in enumerate(members) if kind in self.kinds(c)] for c in range(self.n_classes)]
-            out.append(Contrast("/".join(members), concepts, tuple(m[0] if len(m) == 1 else -1 for m in matches)))
+            targets = []
+            for c in range(self.n_classes):
+                own = [j for j, kind in enumerate(members) if kind in self.kinds(c)]
+                targets.append(own[0] if len(own) == 1 else -1)
+            out.append(Contrast("/".join(members), concepts, tuple(targets)))
         return out
 
-    def vocabulary(self, draws: int = 2000) -> list[str]:
-        """Return the lower-case words of the captions, sorted; `draws` random tables reach every template."""
-        rng = random.Random(0)
-        return sorted({w for _ in range(draws) for t in self.captions(rng) for w in words(t)})
+    def vocabulary(self) -> list[str]:
+        """Return the lower-case words and digits that captions are made of, sorted."""
+        families = (_PAPER, _OPENAI, _PLAIN, _DIGIT, _DIGIT_HIERARCHICAL, _PARITY)
+        templates = [t.format(name="", group="", a="a an", a_group="a an") for f in families for t in f]
+        names = [*DIGIT_WORDS, *map(str, range(10)), *self.cifar10, *self.cifar100, "even", "odd"]
+        groups = [form for group in self.superclasses + KINDS for form in _number_forms(group)]
+        return sorted({word for text in templates + names + groups for word in words(text)})
 
 
 def words(text: str) -> list[str]:

@@ -45,13 +45,13 @@ def check_data_dir(data_dir: Path | None) -> None:
     missing = [name for name in HUB_IDS if data_dir and not (data_dir / name).is_dir()]
     if missing:
         raise FileNotFoundError(
-            f"data_dir={data_dir} has no folder {', '.join(missing)}: set FUSED_CLIP_DATA to a folder that holds "
+            f"data_dir={data_dir} has no folder {', '.join(missing)}: set FUSED_CLIP_DATA to a folder with "
             f"{', '.join(HUB_IDS)}, or unset it to download {', '.join(HUB_IDS.values())}"
         )
 
 
 def load_split(name: str, split: str, data_dir: Path | None, limit: int | None = None) -> Split:
-    """Load the `split` ("train" or "test") of a set from `data_dir/<name>`, or from the hub if that is None."""
+    """Load the `split` ("train" or "test") of a set from `data_dir/<name>`, from the hub if that is None."""
     from datasets import Image, load_dataset
 
     image_column, label_column = COLUMNS[name]
@@ -97,7 +97,9 @@ def without(split: Split, reserved: np.ndarray) -> Split:
 def hold_out(split: Split, n: int, seed: int) -> tuple[Split, Split]:
     """Split at random into (rest, n held-out rows)."""
     if n >= len(split.labels):
-        raise ValueError(f"holdout={n} leaves no image of {split.name} to train on: it has {len(split.labels)}")
+        raise ValueError(
+            f"holdout={n} leaves no image of {split.name} to train on: it has {len(split.labels)}"
+        )
     order = np.random.default_rng(seed).permutation(len(split.labels))
     return split.take(np.sort(order[n:])), split.take(np.sort(order[:n]))
 

@@ -1,3 +1,84 @@
-"""placeholder"""
-def export(model, corpus, settings, history):
-    return settings.output_dir
+"""Write a trained model as the folder that open_clip loads as `local-dir:<folder>`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from experiments.compact_clip.captions import KINDS
+
+if TYPE_CHECKING:
+    from experiments.compact_clip.fit import Corpus
+    from experiments.compact_clip.settings import Settings
+
+WEIGHTS, CONFIG, FACTS = "open_clip_model.safetensors", "open_clip_config.json", "training.json"
+LIBRARIES = ("torch", "open_clip_torch", "timm", "numpy", "datasets")
+
+
+def export(model: nn.Module, corpus: Corpus, settings: Settings, history: list[dict[str, Any]]) -> Path:
+    """Write weights (half precision), configuration and `training.json`; return their folder."""
+    from safetensors.torch import save_file
+
+    from experiments.compact_clip.fit import MODEL
+
+    folder = settings.export_dir or settings.output_dir / "export"
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{WEIGHTS}.partial"
+    save_file(half_precision(model), str(partial))
+    os.replace(partial, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(MODEL, indent=2) + "\n")
+    facts = run_facts(corpus, settings)
+    facts["training_seconds"] = round(sum(epoch["seconds"] for epoch in history), 1)
+    facts["learning_curve"] = history
+    facts["weights_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+    write_facts(folder, facts)
+    return folder
+
+
+def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the model's state in float16 (counters stay integers); raise ValueError on overflow."""
+    state = {}
+    for name, value in model.state_dict().items():
+        half = value.half() if value.is_floating_point() else value
+        if not torch.isfinite(half).all():
+            raise ValueError(f"{name} does not fit half precision")
+        state[name] = half.contiguous()
+    return state
+
+
+def run_facts(corpus: Corpus, settings: Settings) -> dict[str, Any]:
+    """Return what is known before training: data, words, seed, recipe, versions."""
+    concepts = corpus.concepts
+    return {
+        "trained_on": [split.name for split in corpus.train],
+        "split": "train",
+        "rows": {split.name: len(split.labels) for split in corpus.train},
+        "rows_held_out": {split.name: len(split.labels) for split in corpus.held_out},
+        "data_fingerprint": corpus.fingerprint,
+        "seed": settings.seed,
+        "recipe": settings.recipe(),
+        "classes": {split.name: list(split.class_names) for split in corpus.train},
+        "groups": sorted({"even", "odd", *KINDS, *concepts.superclasses}),
+        "vocabulary": concepts.vocabulary(),
+        "versions": {name: version(name) for name in LIBRARIES},
+        "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
+    }
+
+
+def write_facts(folder: Path, facts: dict[str, Any]) -> None:
+    """Write `training.json`."""
+    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Read `training.json`."""
+    facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
+    return facts

@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from experiments.compact_clip import recipe
 from experiments.compact_clip.captions import Concepts
-from experiments.compact_clip.data import Split, fingerprint, hold_out, load_split, reserved_digits, without
-from experiments.compact_clip.zero_shot import paper_accuracies
+from experiments.compact_clip.data import (
+    HUB_IDS,
+    Split,
+    fingerprint,
+    hold_out,
+    load_split,
+    reserved_digits,
+    without,
+)
+from experiments.compact_clip.zero_shot import accuracies, paper_tasks
 
 if TYPE_CHECKING:
     from experiments.compact_clip.settings import Settings
@@ -40,9 +50,7 @@ class Corpus:
 
 def load_corpus(settings: Settings) -> Corpus:
     """Read the official train splits, leave out the reserved digits, hold rows out."""
-    splits = [
-        load_split(name, "train", settings.data_dir, settings.limit) for name in ("mnist", "cifar10", "cifar100")
-    ]
+    splits = [load_split(name, "train", settings.data_dir, settings.limit) for name in HUB_IDS]
     return make_corpus(splits, reserved_digits(), settings.holdout, settings.seed)
 
 
@@ -50,10 +58,13 @@ def make_corpus(splits: list[Split], reserved: np.ndarray, holdout: int, seed: i
     """Make the corpus of [mnist, cifar10, cifar100] without the digits `reserved` (n, 28, 28)."""
     splits = [without(splits[0], reserved), *splits[1:]]
     pairs = [hold_out(split, holdout, seed) for split in splits]
+    cifar10, cifar100 = splits[1:]
     concepts = Concepts(
-        splits[1].class_names, splits[2].class_names, splits[2].superclass_names, splits[2].superclass_of()
+        cifar10.class_names, cifar100.class_names, cifar100.superclass_names, cifar100.superclass_of()
     )
-    return Corpus(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), concepts, fingerprint(splits))
+    return Corpus(
+        tuple(train for train, _ in pairs), tuple(held for _, held in pairs), concepts, fingerprint(splits)
+    )
 
 
 def build_model(seed: int) -> nn.Module:
@@ -81,25 +92,28 @@ class Trainer:
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.loss = recipe.CaptionLoss(corpus.concepts.contrasts(), settings)
         self.tokenizer = make_tokenizer()
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=True,
-        )
         self.steps = len(self._epoch_rows(0)) // settings.batch_size
         if not self.steps:
             raise ValueError(f"batch_size={settings.batch_size} exceeds the images of an epoch")
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer,
-            settings.learning_rate,
-            total_steps=self.steps * settings.epochs,
-            pct_start=settings.warmup_fraction,
+        self.optimizer, self.schedule = self._optimizer()
+        self.history: list[dict[str, Any]] = []
+
+    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
+        """Return AdamW, which decays matrices and kernels only, on one cycle over the whole run."""
+        rate = self.settings.learning_rate
+        groups = [
+            {"params": [p for p in self.model.parameters() if p.ndim > 1]},
+            {"params": [p for p in self.model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=self.settings.weight_decay, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            rate,
+            total_steps=self.steps * self.settings.epochs,
+            pct_start=self.settings.warmup_fraction,
             cycle_momentum=False,
         )
-        self.history: list[dict[str, Any]] = []
+        return optimizer, schedule
 
     def _epoch_rows(self, epoch: int) -> np.ndarray:
         """Return the shuffled (set, row) pairs of one epoch; they depend on seed and epoch only."""
@@ -107,9 +121,12 @@ class Trainer:
         sizes = [len(split.labels) for split in self.corpus.train]
         digits = rng.permutation(sizes[0])[: self.settings.mnist_per_epoch]
         rows = [digits, *(np.arange(size) for size in sizes[1:])]
-        return rng.permutation(np.concatenate([np.stack([np.full(len(r), i), r], 1) for i, r in enumerate(rows)]))
+        return rng.permutation(
+            np.concatenate([np.stack([np.full(len(r), i), r], 1) for i, r in enumerate(rows)])
+        )
 
     def _batch(self, rows: np.ndarray, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return augmented images (n, 3, size, size) and their classes (n,), one set after the other."""
         images, classes = [], []
         for i, split in enumerate(self.corpus.train):
             own = rows[rows[:, 0] == i, 1]
@@ -121,7 +138,7 @@ class Trainer:
         return recipe.normalise(torch.cat(images), pixels["mean"], pixels["std"]), torch.cat(classes)
 
     def train_epoch(self, epoch: int) -> float:
-        """Train one epoch and return its mean loss."""
+        """Train one epoch and return its mean loss; all its randomness comes from seed and epoch."""
         size, batch = self.settings.image_size(epoch), self.settings.batch_size
         rows, total = self._epoch_rows(epoch), 0.0
         rng = random.Random(f"{self.settings.seed}/{epoch}")
@@ -131,28 +148,38 @@ class Trainer:
         for step in range(self.steps):
             images, classes = self._batch(rows[step * batch : (step + 1) * batch], size, generator)
             total += self._step(images, classes, self.tokenizer(self.corpus.concepts.captions(rng)))
-            recipe.update_average(
-                self.average, self.model, self.settings.ema_decay, epoch * self.steps + step
-            )
+            done = epoch * self.steps + step
+            recipe.update_average(self.average, self.model, self.settings.ema_decay, done)
             if step % 50 == 49:
                 speed = (step + 1) * batch / (time.perf_counter() - started)
-                log.info("epoch %d step %d loss %.3f, %.0f images/s", epoch, step + 1, total / (step + 1), speed)
+                log.info(
+                    "epoch %d step %d loss %.3f, %.0f images/s", epoch, step + 1, total / (step + 1), speed
+                )
         return total / self.steps
 
     def _step(self, images: Tensor, classes: Tensor, tokens: Tensor) -> float:
         with torch.autocast("cpu", torch.bfloat16):
             image_rows = self.model.encode_image(images)
             text_rows = self.model.encode_text(tokens)
-        image_rows = nn.functional.normalize(image_rows.float(), dim=-1)
-        text_rows = nn.functional.normalize(text_rows.float(), dim=-1)
+        cosines = (
+            functional.normalize(image_rows.float(), dim=-1)
+            @ functional.normalize(text_rows.float(), dim=-1).T
+        )
         scale = self.model.logit_scale.clamp(max=np.log(100)).exp()
-        loss = self.loss(scale * image_rows @ text_rows.T, classes)
+        loss = self.loss(scale * cosines, classes)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         return loss.item()
+
+    def held_out(self, size: int) -> dict[str, float]:
+        """Return the averaged model's zero-shot accuracies on the held-out rows, shown at `size` pixels."""
+        out: dict[str, float] = {}
+        for split in self.corpus.held_out:
+            out |= accuracies(self.average, self.tokenizer, split, paper_tasks(split), size)
+        return out
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
@@ -171,16 +198,18 @@ class Trainer:
         for key, own in (("recipe", self.settings.recipe()), ("fingerprint", self.corpus.fingerprint)):
             if state[key] != own:
                 raise ValueError(
-                    f"output_dir={self.settings.output_dir} holds a run with another {key}: {state[key]}, not {own}; "
-                    "give another output_dir or delete that one"
+                    f"output_dir={self.settings.output_dir} holds a run with another {key}: {state[key]}, "
+                    f"not {own}; give another output_dir or delete that one"
                 )
         self.history = state["history"]
         for name in ("model", "average", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
 
 
-def fit(corpus: Corpus, settings: Settings, stop_after: int | None = None) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Train to the end (or `stop_after` epochs), resuming from `output_dir`; return averaged model and log."""
+def fit(
+    corpus: Corpus, settings: Settings, stop_after: int | None = None
+) -> tuple[nn.Module, list[dict[str, Any]]]:
+    """Train to the end (or `stop_after` epochs), resuming from `output_dir`; return (average, log)."""
     trainer = Trainer(corpus, settings)
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     path = settings.output_dir / "checkpoint.pt"
@@ -191,28 +220,23 @@ def fit(corpus: Corpus, settings: Settings, stop_after: int | None = None) -> tu
         started = time.perf_counter()
         loss = trainer.train_epoch(epoch)
         seconds = time.perf_counter() - started
-        accuracies = {
-            name: value
-            for split in corpus.held_out
-            for name, value in paper_accuracies(trainer.average, trainer.tokenizer, split).items()
+        facts = {
+            "epoch": epoch + 1,
+            "image_size": settings.image_size(epoch),
+            "loss": round(loss, 4),
+            "seconds": round(seconds, 1),
+            "images_per_second": round(trainer.steps * settings.batch_size / seconds, 1),
+            "held_out": trainer.held_out(settings.image_size(epoch)),
         }
-        trainer.history.append(
-            {
-                "epoch": epoch + 1,
-                "image_size": settings.image_size(epoch),
-                "loss": round(loss, 4),
-                "seconds": round(seconds, 1),
-                "images_per_second": round(trainer.steps * settings.batch_size / seconds, 1),
-                "held_out": accuracies,
-            }
-        )
-        log.info("%s", trainer.history[-1])
+        trainer.history.append(facts)
+        log.info("%s", facts)
         _replace(path, lambda target: torch.save(trainer.state(), target))
-        _replace(settings.output_dir / "log.json", lambda t: t.write_text(json.dumps(trainer.history, indent=1)))
+        text = json.dumps(trainer.history, indent=1)
+        _replace(settings.output_dir / "log.json", lambda target, text=text: target.write_text(text))
     return trainer.average, trainer.history
 
 
-def _replace(path: Path, write: Any) -> None:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside `path`, then move over it, so that a stop never leaves half a file."""
     partial = path.with_suffix(".partial")
     write(partial)

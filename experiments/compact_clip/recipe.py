@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from experiments.compact_clip.captions import Contrast
 
@@ -29,7 +29,7 @@ def to_unit(images: np.ndarray) -> Tensor:
 
 def resize(unit: Tensor, size: int) -> Tensor:
     """Squash (n, 3, h, w) to (n, 3, size, size) as inference does (bilinear, antialiased)."""
-    return F.interpolate(unit, (size, size), mode="bilinear", antialias=True)
+    return functional.interpolate(unit, (size, size), mode="bilinear", antialias=True)
 
 
 def augment(unit: Tensor, size: int, digits: bool, generator: torch.Generator) -> Tensor:
@@ -46,8 +46,8 @@ def augment(unit: Tensor, size: int, digits: bool, generator: torch.Generator) -
     side = torch.where(draw() > 0, 1.0, -1.0) if motion["flip"] else torch.ones(n)
     cos, sin, shift = torch.cos(angle) * zoom, torch.sin(angle) * zoom, draw(2) * 2 * motion["shift"]
     theta = torch.stack([cos * side, -sin, shift[:, 0], sin * side, cos, shift[:, 1]], 1).view(n, 2, 3)
-    grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)
-    moved = F.grid_sample(unit, grid, padding_mode="border", align_corners=False)
+    grid = functional.affine_grid(theta, [n, 3, size, size], align_corners=False)
+    moved = functional.grid_sample(unit, grid, padding_mode="border", align_corners=False)
     if digits:
         return moved
     light, contrast = draw(1, 1, 1) * 0.15, 1 + draw(1, 1, 1) * 0.2
@@ -91,7 +91,7 @@ class CaptionLoss(nn.Module):
             target = target_of_class[classes]
             concerned = target >= 0
             if concerned.any():
-                total = total + weight * F.cross_entropy(
+                total = total + weight * functional.cross_entropy(
                     logits[concerned][:, concepts],
                     target[concerned],
                     label_smoothing=self.smoothing,

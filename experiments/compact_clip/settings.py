@@ -1,4 +1,4 @@
-"""Typed, range-checked settings of the training run."""
+"""Typed, range-checked settings of training and evaluation."""
 
 from __future__ import annotations
 
@@ -54,3 +54,13 @@ class Settings(BaseModel):
     def recipe(self) -> dict[str, Any]:
         """Return what changes the weights, as JSON; a run only resumes under the same recipe."""
         return self.model_dump(mode="json", exclude={"data_dir", "output_dir", "export_dir"})
+
+
+class EvaluateSettings(BaseModel):
+    """All keys of `conf/evaluate.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    data_dir: Path | None = None
+    model_dir: Path
+    record: bool = False
