@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ class UnreadableImageError(ValueError):
     """Bytes that are not a whole image of a kind that can be read."""
 
 
-def decode(encoded: bytes, *, preview: bool = False) -> ImageArray:
+def decode(encoded: bytes) -> ImageArray:
     """Decode the first frame of an image.
 
     It is turned as its EXIF orientation says, transparency is laid over white, and 16-bit grey keeps its high
@@ -30,7 +31,6 @@ def decode(encoded: bytes, *, preview: bool = False) -> ImageArray:
     Parameters
     ----------
     encoded : contents of an image file.
-    preview : let a JPEG be decoded at a fraction of its size: all of its data are read, in less time.
 
     Returns
     -------
@@ -42,14 +42,33 @@ def decode(encoded: bytes, *, preview: bool = False) -> ImageArray:
         If the bytes are no image, damaged, cut off, of a mode without a fixed range, or of more pixels than
         `PIL.Image.MAX_IMAGE_PIXELS`.
     """
+    with _opened(encoded) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
+
+
+def check(encoded: bytes) -> None:
+    """See that an image can be decoded, checksums included; a JPEG's data are read, but fewer pixels made.
+
+    Raises
+    ------
+    UnreadableImageError
+        As `decode`.
+    """
+    with _opened(encoded) as image:
+        image.verify()
+    with _opened(encoded) as image:
+        image.draft("RGB", _PREVIEW)
+        _to_rgb(image)
+
+
+@contextmanager
+def _opened(encoded: bytes) -> Iterator[Image.Image]:
     try:
         with Image.open(BytesIO(encoded)) as image:
             if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
                 raise UnreadableImageError(f"{image.width} x {image.height} pixels are too many")
-            if preview:
-                image.draft("RGB", _PREVIEW)
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
+            yield image
     except UnreadableImageError:
         raise
     except Exception as error:  # PIL's readers raise anything on damaged bytes

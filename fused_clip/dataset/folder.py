@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from fused_clip.dataset.base import ImageDataset
-from fused_clip.dataset.decode import UnreadableImageError, decode, map_threads
+from fused_clip.dataset.decode import UnreadableImageError, check, map_threads
 from fused_clip.dataset.images import FileImages
 from fused_clip.dataset.recipe import Labelled, Recipe, Swap
 from fused_clip.errors import InputError
@@ -119,7 +119,7 @@ def _look(path: Path) -> bytes | UnreadableImageError:
     """SHA-256 of a file that is an image, or what is wrong with it."""
     try:
         encoded = path.read_bytes()
-        decode(encoded, preview=True)
+        check(encoded)
     except OSError as error:
         return UnreadableImageError(error.strerror or str(error))
     except UnreadableImageError as error:

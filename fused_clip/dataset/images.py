@@ -103,9 +103,7 @@ class EncodedImages:
             values = chunk.take(pa.array(rows[places] - start)).to_pylist()
             for place, value in zip(places, values, strict=True):
                 encoded[place] = value
-        named = list(zip(self.ids(rows), encoded, strict=True))
-        threads = sum(map(len, encoded)) > _WORTH_A_THREAD * len(rows)
-        return list(map_threads(lambda pair: _decode(*pair), named) if threads else starmap(_decode, named))
+        return _decode_all(self.ids(rows), encoded)
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows ``<origin>/<row>``."""
@@ -138,13 +136,18 @@ class FileImages:
         InputError
             If an image can't be decoded; it is named.
         """
-        return list(
-            map_threads(lambda row: _decode(self.names[row], self.paths[row].read_bytes()), rows.tolist())
-        )
+        return _decode_all(self.ids(rows), [self.paths[row].read_bytes() for row in rows])
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows as given."""
         return [self.names[row] for row in rows]
+
+
+def _decode_all(names: Sequence[str], encoded: Sequence[bytes]) -> list[ImageArray]:
+    named = list(zip(names, encoded, strict=True))
+    if sum(map(len, encoded)) > _WORTH_A_THREAD * len(encoded):
+        return list(map_threads(lambda pair: _decode(*pair), named))
+    return list(starmap(_decode, named))
 
 
 def _decode(name: str, encoded: bytes) -> ImageArray:

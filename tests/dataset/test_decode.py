@@ -1,0 +1,132 @@
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fused_clip.dataset.decode import UnreadableImageError, check, decode, map_threads
+
+
+def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+GREY = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "expected"),
+    [
+        pytest.param(encode(Image.fromarray(GREY)), np.stack([GREY] * 3, axis=2), id="grey"),
+        pytest.param(encode(Image.fromarray(RGB)), RGB, id="rgb"),
+        pytest.param(encode(Image.fromarray(RGB), "BMP"), RGB, id="bmp"),
+        pytest.param(encode(Image.fromarray(RGB), "WEBP", lossless=True), RGB, id="webp"),
+        pytest.param(
+            encode(Image.fromarray(GREY.astype(np.uint16) * 257)),
+            np.stack([GREY] * 3, axis=2),
+            id="16-bit png",
+        ),
+        pytest.param(
+            encode(Image.fromarray(GREY.astype(np.uint16) * 257), "TIFF"),
+            np.stack([GREY] * 3, axis=2),
+            id="16-bit tiff",
+        ),
+        pytest.param(
+            encode(Image.fromarray(GREY.astype(np.uint16) * 257), "PPM"),
+            np.stack([GREY] * 3, axis=2),
+            id="pgm",
+        ),
+        pytest.param(
+            encode(Image.fromarray(GREY > 100)),
+            np.where(GREY > 100, 255, 0).astype(np.uint8)[..., None].repeat(3, axis=2),
+            id="bilevel",
+        ),
+        pytest.param(
+            encode(Image.fromarray(RGB[:2, :2]).convert("P", palette=Image.Palette.ADAPTIVE)),
+            RGB[:2, :2],
+            id="palette",
+        ),
+        pytest.param(
+            encode(Image.fromarray(np.dstack([RGB, np.full_like(GREY, 255)]))), RGB, id="opaque alpha"
+        ),
+        pytest.param(
+            encode(Image.fromarray(np.dstack([RGB, np.zeros_like(GREY)]))),
+            np.full_like(RGB, 255),
+            id="all transparent is white",
+        ),
+        pytest.param(
+            encode(Image.fromarray(GREY), transparency=0),
+            np.stack([np.where(GREY == 0, 255, GREY)] * 3, axis=2),
+            id="a transparent grey",
+        ),
+    ],
+)
+def test_every_mode_becomes_rgb(encoded, expected):
+    pixels = decode(encoded)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.writeable
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_cmyk_is_converted():
+    red = Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK")
+    np.testing.assert_allclose(decode(encode(red, "JPEG", quality=95)).mean((0, 1)), (200, 30, 30), atol=8)
+
+
+def test_the_exif_orientation_is_obeyed():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown rotated by a quarter turn clockwise
+    np.testing.assert_array_equal(decode(encode(Image.fromarray(RGB), exif=exif)), np.rot90(RGB, -1))
+
+
+def test_an_animation_gives_its_first_frame():
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "lime")]
+    encoded = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(decode(encoded)[0, 0], [255, 0, 0])
+
+
+def photo() -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    return encode(Image.fromarray(pixels), "JPEG")
+
+
+@pytest.mark.parametrize("read", [decode, check])
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"<html>not found</html>", id="text"),
+        pytest.param(encode(Image.fromarray(RGB))[:-30], id="cut png"),
+        pytest.param(photo()[:20_000], id="cut jpeg"),
+        pytest.param(encode(Image.fromarray(GREY.astype(np.float32)), "TIFF"), id="float"),
+    ],
+)
+def test_what_is_no_whole_image_is_refused(encoded, read):
+    with pytest.raises(UnreadableImageError):
+        read(encoded)
+
+
+def test_a_flipped_bit_in_a_png_is_found():
+    encoded = bytearray(encode(Image.fromarray(RGB)))
+    encoded[len(encoded) // 2] ^= 1
+    with pytest.raises(UnreadableImageError):
+        check(bytes(encoded))
+
+
+@pytest.mark.parametrize("share", [0.9, 0.4])
+def test_a_bomb_is_refused(monkeypatch, share):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(RGB[..., 0].size * share))
+    with pytest.raises(UnreadableImageError, match=r"too many|exceeds limit"):
+        decode(encode(Image.fromarray(RGB)))
+
+
+def test_what_is_whole_passes_the_check():
+    check(photo())
+    check(encode(Image.fromarray(GREY.astype(np.uint16) * 257)))
+
+
+def test_threads_keep_the_order():
+    assert list(map_threads(lambda number: number**2, range(50))) == [number**2 for number in range(50)]

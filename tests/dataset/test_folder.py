@@ -1,0 +1,163 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fused_clip.dataset import imagefolder
+from fused_clip.errors import InputError
+
+
+def fill(root: Path, counts: dict[str, int], kind: str = "png") -> Path:
+    """Write images whose pixels tell them all apart."""
+    rng = np.random.default_rng(len(counts))
+    for folder, count in counts.items():
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            pixels = rng.integers(0, 256, size=(20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / folder / f"{index}.{kind}")
+    return root
+
+
+def test_one_folder_is_split_by_test_fraction(tmp_path):
+    fill(tmp_path, {"cat": 10, "dog": 20})
+    dataset = imagefolder(root=str(tmp_path), test_fraction=0.3)
+    assert dataset.class_names == ("cat", "dog")
+    assert (len(dataset.train), len(dataset.test)) == (21, 9)
+    assert np.bincount(dataset.test.labels).tolist() == [3, 6]
+    assert dataset.train.origin == "user"
+    assert dataset.source == f"folder {tmp_path}"
+    assert set(dataset.train.ids) | set(dataset.test.ids) == {
+        f"{name}/{index}.png" for name, count in (("cat", 10), ("dog", 20)) for index in range(count)
+    }
+
+
+def test_pixels_stay_with_their_label_and_name(tmp_path):
+    fill(tmp_path, {"cat": 3, "dog": 4})
+    split = imagefolder(root=str(tmp_path), test_fraction=0.4).test
+    for name, label, pixels in zip(split.ids, split.labels, split.images.read(split.rows), strict=True):
+        assert name.startswith(("cat/", "dog/")[label])
+        np.testing.assert_array_equal(pixels, np.asarray(Image.open(tmp_path / name)))
+
+
+def test_own_test_folder_is_matched_by_name(tmp_path):
+    fill(tmp_path / "train", {"10": 2, "2": 2, "cat": 2})
+    fill(tmp_path / "test", {"cat": 3, "2": 1, "emu": 1})
+    dataset = imagefolder(root=str(tmp_path))
+    assert dataset.class_names == ("2", "10", "cat", "emu")
+    assert dataset.train.labels.tolist() == [1, 1, 0, 0, 2, 2]
+    assert dataset.test.labels.tolist() == [0, 2, 2, 2, 3]
+    assert dataset.test.ids[0] == "test/2/0.png"
+
+
+def test_own_test_folder_can_be_halved(tmp_path):
+    fill(tmp_path / "train", {"cat": 2, "dog": 2})
+    fill(tmp_path / "test", {"cat": 6, "dog": 4})
+    dataset = imagefolder(root=str(tmp_path), from_split="test")
+    assert (len(dataset.train), len(dataset.test)) == (5, 5)
+    assert all(name.startswith("test/") for name in [*dataset.train.ids, *dataset.test.ids])
+    with pytest.raises(InputError, match=r"dataset\.from_split: must be null"):
+        imagefolder(root=str(tmp_path / "train"), from_split="test")
+
+
+def test_names_come_through_whatever_they_are(tmp_path):
+    names = ["<script>", "big dog", "cafe\u0301", "class10", "class2", "日本", "a=b [c]"]
+    fill(tmp_path, dict.fromkeys(names, 2))
+    dataset = imagefolder(root=str(tmp_path), test_fraction=0.5)
+    assert dataset.class_names == ("<script>", "a=b [c]", "big dog", "café", "class2", "class10", "日本")
+    assert len(dataset.train.images.read(dataset.train.rows)) == 7
+
+
+def test_an_undecodable_name_is_escaped(tmp_path):
+    fill(tmp_path, {"cat": 2, "dog": 2})
+    (tmp_path / "cat" / "0.png").rename(tmp_path / "cat" / "\udce9.png")
+    dataset = imagefolder(root=str(tmp_path), test_fraction=0.5)
+    ids = [*dataset.train.ids, *dataset.test.ids]
+    assert "cat/\\udce9.png" in ids
+    assert all(name.encode() for name in ids)
+
+
+def test_deeper_folders_links_and_upper_case_are_read_and_other_files_passed_over(tmp_path):
+    fill(tmp_path, {"cat/deep/er": 2, "dog": 2})
+    fill(tmp_path / "elsewhere", {"": 2})
+    (tmp_path / "elsewhere").rename(tmp_path.with_name("elsewhere"))
+    (tmp_path / "emu").symlink_to(tmp_path.with_name("elsewhere"))
+    (tmp_path / "dog" / "0.png").rename(tmp_path / "dog" / "0.PNG")
+    for extra in ("dog/notes.txt", "dog/.hidden.png", "readme.png", "cat/Thumbs.db"):
+        (tmp_path / extra).write_bytes(b"x")
+    fill(tmp_path, {".ipynb_checkpoints": 1, "__MACOSX": 1})
+    dataset = imagefolder(root=str(tmp_path), test_fraction=0.5)
+    assert dataset.class_names == ("cat", "dog", "emu")
+    assert len(dataset.train) + len(dataset.test) == 6
+
+
+def test_the_fingerprint_is_of_contents_not_of_paths_or_times(tmp_path):
+    one = fill(tmp_path / "one", {"cat": 3, "dog": 3})
+    two = fill(tmp_path / "two", {"cat": 3, "dog": 3})
+    first, second = (imagefolder(root=str(root), test_fraction=0.5) for root in (one, two))
+    assert first.fingerprint == second.fingerprint
+    Image.new("RGB", (5, 5)).save(two / "dog" / "1.png")
+    assert imagefolder(root=str(two), test_fraction=0.5).fingerprint != first.fingerprint
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """Four cats, four dogs, and among them three files that are no whole image."""
+    fill(tmp_path, {"cat": 6, "dog": 5}, "jpg")
+    (tmp_path / "cat" / "1.jpg").write_bytes(b"<html>")
+    (tmp_path / "cat" / "2.jpg").write_bytes((tmp_path / "cat" / "2.jpg").read_bytes()[:-200])
+    (tmp_path / "dog" / "0.jpg").unlink()
+    (tmp_path / "dog" / "0.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    return tmp_path
+
+
+def test_unreadable_images_are_named(damaged):
+    with pytest.raises(InputError) as caught:
+        imagefolder(root=str(damaged))
+    message = str(caught.value)
+    assert "3 of 11 images can't be read" in message
+    assert all(name in message for name in ("cat/1.jpg", "cat/2.jpg", "dog/0.jpg (No such file"))
+    assert "dataset.on_bad_image=skip" in message
+
+
+def test_unreadable_images_are_left_out_counted_and_rows_stay_aligned(damaged):
+    dataset = imagefolder(root=str(damaged), on_bad_image="skip", test_fraction=0.5)
+    assert dataset.skipped == ("cat/1.jpg", "cat/2.jpg", "dog/0.jpg")
+    for split in (dataset.train, dataset.test):
+        assert np.bincount(split.labels).tolist() == [2, 2]
+        assert [
+            ("cat/", "dog/")[label] == name[:4] for label, name in zip(split.labels, split.ids, strict=True)
+        ]
+        assert len(split.images.read(split.rows)) == 4
+
+
+def test_a_long_list_of_unreadable_images_is_cut(tmp_path):
+    fill(tmp_path, {"cat": 9, "dog": 2})
+    for file in (tmp_path / "cat").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match=r"9 of 11 .*; and 4 more"):
+        imagefolder(root=str(tmp_path))
+    with pytest.raises(InputError, match=r"every class needs an image, got \['cat'\]"):
+        imagefolder(root=str(tmp_path), on_bad_image="skip", test_fraction=0.5)
+
+
+def test_a_root_that_cannot_be_is_refused(tmp_path):
+    def message(root: Path | None) -> str:
+        with pytest.raises(InputError) as caught:
+            imagefolder(root=None if root is None else str(root))
+        return str(caught.value)
+
+    assert "dataset.root: must name the folder" in message(None)
+    assert "dataset.root: must be an existing folder" in message(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    assert "dataset.root: must be an existing folder" in message(tmp_path / "file")
+    assert "two classes or more, holds []" in message(fill(tmp_path / "empty", {"": 2}))
+    assert "two classes or more, holds ['cat']" in message(fill(tmp_path / "one", {"cat": 2}))
+    assert "every class needs an image" in message(fill(tmp_path / "bare", {"cat": 4, "dog": 4, "emu": 0}))
+    assert "needs test/ beside it" in message(fill(tmp_path / "half", {"train/cat": 2, "train/dog": 2}))
+    assert "needs train/ beside it" in message(fill(tmp_path / "rest", {"test/cat": 2, "val/dog": 2}))
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    dataset = imagefolder(root=str(fill(tmp_path, {"train": 4, "bus": 4})), test_fraction=0.5)
+    assert dataset.class_names == ("bus", "train")

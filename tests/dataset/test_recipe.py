@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+
+from fused_clip.dataset.base import Captions
+from fused_clip.dataset.images import ArrayImages
+from fused_clip.dataset.recipe import Labelled, Recipe, as_name
+from fused_clip.errors import InputError
+
+NAMES = ("cat", "dog", "cow", "hen")
+
+
+def labelled(labels, names=NAMES, origin="pets/train"):
+    pixels = np.arange(len(labels), dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), dtype=np.uint8)
+    return Labelled(ArrayImages(pixels, origin), np.array(labels, dtype=np.int64), names, origin)
+
+
+TRAIN = labelled([3, 0, 1, 2, 1, 0, 3, 2, 0, 1])
+TEST = labelled([0, 1, 2, 3, 3, 2, 1, 0], origin="pets/test")
+
+
+def make(**options):
+    return Recipe("pets", **options).of_splits(TRAIN, TEST, "memory")
+
+
+def test_without_names_all_classes_of_the_data_are_used():
+    dataset = make()
+    assert dataset.class_names == NAMES
+    np.testing.assert_array_equal(dataset.train.rows, np.arange(10))
+    np.testing.assert_array_equal(dataset.train.labels, TRAIN.labels)
+    assert (dataset.train.origin, dataset.test.origin) == ("pets/train", "pets/test")
+    assert dataset.source == "memory"
+
+
+def test_chosen_classes_are_rows_of_the_parent_in_the_order_given():
+    dataset = make(class_names=["hen", "cat"])
+    np.testing.assert_array_equal(dataset.train.rows, [0, 1, 5, 6, 8])
+    np.testing.assert_array_equal(dataset.train.labels, [0, 1, 1, 0, 1])
+    assert dataset.train.images is TRAIN.images
+
+
+def test_classes_are_matched_by_name_between_splits():
+    test = labelled([0, 1, 2], ("hen", "cow", "cat"), "pets/test")
+    dataset = Recipe("pets").of_splits(TRAIN, test, "")
+    assert [dataset.class_names[label] for label in dataset.test.labels] == ["hen", "cow", "cat"]
+
+
+def test_a_class_may_be_missing_in_one_split():
+    test = labelled([0, 1, 0], ("cat", "dog"), "pets/test")
+    dataset = Recipe("pets").of_splits(TRAIN, test, "")
+    assert dataset.class_names == NAMES
+    assert set(dataset.test.labels) == {0, 1}
+
+
+def test_a_split_without_names_of_its_own_has_those_of_the_other():
+    dataset = Recipe("pets", class_names=["hen", "dog"]).of_splits(TRAIN, labelled([3, 1, 0], None), "")
+    np.testing.assert_array_equal(dataset.test.rows, [0, 1])
+    np.testing.assert_array_equal(dataset.test.labels, [0, 1])
+
+
+def test_plain_integers_are_named_by_position():
+    train, test = labelled([2, 0, 1, 2], None), labelled([0, 1], None)
+    assert Recipe("x").of_splits(train, test, "").class_names == ("0", "1", "2")
+    assert Recipe("x", class_names=["a", "b", "c"]).of_splits(train, test, "").class_names == ("a", "b", "c")
+    with pytest.raises(InputError, match=r"dataset\.class_names: must name each of the 3 integer labels"):
+        Recipe("x", class_names=["a", "b"]).of_splits(train, test, "")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["cat", "dgo"], r"must be classes of the data, got 'dgo'.*did you mean 'dog'"),
+        (["cat", "cat"], r"must be distinct, got \['cat'\]"),
+        (["cat"], r"must be two classes or more"),
+        ([], r"must be two classes or more"),
+        (["cat", True], r"must be a name .*got True"),
+        (["cat", None], r"must be a name .*got None"),
+        (["cat", 1.5], r"must be a name .*got 1\.5"),
+        (["cat", ""], r"must be a name .*got ''"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(names, message):
+    with pytest.raises(InputError, match=r"dataset\.class_names: " + message):
+        make(class_names=names)
+
+
+def test_an_integer_is_the_name_of_its_digits():
+    assert as_name("x", 0) == "0"
+    digits = labelled([0, 1], ("0", "1"))
+    assert Recipe("x", class_names=[1, 0]).of_splits(digits, digits, "").class_names == ("1", "0")
+
+
+def test_a_class_without_any_image_is_refused():
+    few = labelled([0, 1, 0])
+    with pytest.raises(InputError, match=r"every class needs an image, got \['cow', 'hen'\]"):
+        Recipe("pets").of_splits(few, few, "")
+    assert Recipe("pets", class_names=["cat", "dog"]).of_splits(few, few, "").class_names == ("cat", "dog")
+
+
+def test_groups_are_turned_round_and_follow_the_classes_used():
+    groups = {"bird": ["hen"], "mammal": ["cat", "dog", "cow"]}
+    assert make(groups=groups).groups == {"cat": "mammal", "dog": "mammal", "cow": "mammal", "hen": "bird"}
+    assert make(groups=groups, class_names=["hen", "cat"]).groups == {"hen": "bird", "cat": "mammal"}
+    assert make(groups={"bird": ["hen"]}).groups == {"hen": "bird"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"bird": ["hen", "emu"]}, r"dataset\.groups\.bird: must list classes of the data, got 'emu'"),
+        ({"bird": ["hen"], "food": ["hen"]}, r"dataset\.groups\.food: .*'bird' has it, got 'hen'"),
+        ({"bird": "hen"}, r"dataset\.groups\.bird: must be a list"),
+        ({"bird": []}, r"dataset\.groups\.bird: must be a list"),
+        ({"bird": [False]}, r"dataset\.groups\.bird: must be a name"),
+        ({True: ["hen"]}, r"dataset\.groups: must be a name"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(groups, message):
+    with pytest.raises(InputError, match=message):
+        make(groups=groups)
+
+
+def test_captions_replace_the_defaults():
+    assert make().captions == Captions()
+    assert make(captions={"task": "A {}"}).captions == Captions(task="A {}")
+    assert make(captions=Captions(generic="Stuff")).captions.generic == "Stuff"
+    with pytest.raises(InputError, match=r"dataset\.captions: .*got 'tsak'.*did you mean 'task'"):
+        make(captions={"tsak": "A {}"})
+
+
+def test_swap_is_carried_and_checked():
+    assert make(swap="next").swap == "next"
+    with pytest.raises(InputError, match=r"dataset\.swap: .*choose from: previous, next"):
+        make(swap="nxt")
+
+
+def test_sizes_draw_rows_of_the_parent():
+    dataset = make(n_train=8, n_test=4, seed=3)
+    assert (len(dataset.train), len(dataset.test)) == (8, 4)
+    np.testing.assert_array_equal(dataset.train.labels, TRAIN.labels[dataset.train.rows])
+    assert set(dataset.test.labels) == {0, 1, 2, 3}
+    for options, message in (({"n_train": 11}, "n_train"), ({"n_test": 3}, "n_test")):
+        with pytest.raises(InputError, match=rf"dataset\.{message}: must be between"):
+            make(**options)
+
+
+def test_one_sequence_is_split_and_then_drawn_from():
+    whole = labelled(np.repeat(range(4), 10))
+    dataset = Recipe("pets", n_train=20).of_one(whole, 0.25, "")
+    assert (len(dataset.train), len(dataset.test)) == (20, 10)
+    assert not set(dataset.train.rows) & set(dataset.test.rows)
+    assert dataset.train.images is dataset.test.images
+    halves = Recipe("pets").of_one(whole, None, "")
+    assert (len(halves.train), len(halves.test)) == (20, 20)
+
+
+@pytest.mark.parametrize(("fraction", "option"), [(0.9, "test_fraction"), (None, "from_split")])
+def test_a_split_that_cannot_be_names_its_option(fraction, option):
+    with pytest.raises(InputError, match=rf"dataset\.{option}: must leave every class"):
+        Recipe("pets").of_one(labelled([0, 1, 2, 3, 0, 1]), fraction, "")
+
+
+def test_the_fingerprint_knows_names_rows_and_seed():
+    prints = [make(**options).fingerprint for options in ({}, {"n_train": 5}, {"n_train": 5, "seed": 1})]
+    assert len(set(prints)) == 3
+    assert make().fingerprint == prints[0]
