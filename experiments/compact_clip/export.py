@@ -25,14 +25,14 @@ LIBRARIES = ("torch", "open_clip_torch", "timm", "numpy", "datasets")
 
 def export(model: nn.Module, corpus: Corpus, settings: Settings, history: list[dict[str, Any]]) -> Path:
     """Write weights (half precision), configuration and `training.json`; return their folder."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from experiments.compact_clip.fit import MODEL
 
     folder = settings.export_dir or settings.output_dir / "export"
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{WEIGHTS}.partial"
-    save_file(half_precision(model), str(partial))
+    partial.write_bytes(save(half_precision(model)))
     os.replace(partial, folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(MODEL, indent=2) + "\n")
     facts = run_facts(corpus, settings)
@@ -58,8 +58,7 @@ def run_facts(corpus: Corpus, settings: Settings) -> dict[str, Any]:
     """Return what is known before training: data, words, seed, recipe, versions."""
     concepts = corpus.concepts
     return {
-        "trained_on": [split.name for split in corpus.train],
-        "split": "train",
+        "trained_on": [f"{split.name}/train" for split in corpus.train],
         "rows": {split.name: len(split.labels) for split in corpus.train},
         "rows_held_out": {split.name: len(split.labels) for split in corpus.held_out},
         "data_fingerprint": corpus.fingerprint,

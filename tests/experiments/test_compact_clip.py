@@ -188,7 +188,7 @@ def test_resuming_gives_the_weights_of_an_unbroken_run_and_exports(tmp_path: Pat
     projection = unbroken.state_dict()["text_projection"]
     torch.testing.assert_close(loaded.text_projection.data, projection.half().float())
     facts = read_facts(folder)
-    assert facts["trained_on"] == ["mnist", "cifar10", "cifar100"]
+    assert facts["trained_on"] == ["mnist/train", "cifar10/train", "cifar100/train"]
     assert facts["learning_curve"] == history
 
 
