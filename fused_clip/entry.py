@@ -134,7 +134,7 @@ class Entry:
         elif manifest is not None:
             damaged = sorted(manifest.files.keys() - good.keys())
             if damaged:
-                log.warning("%s: %s damaged; computing anew what is lost", self.folder, ", ".join(damaged))
+                log.warning("%s: damaged: %s; computing these anew", self.folder, ", ".join(damaged))
             if not manifest.complete:
                 log.warning("%s: was cut short; going on after %d finished parts", self.folder, len(good))
 
@@ -146,7 +146,12 @@ class Entry:
 
     def _write_manifest(self, files: dict[str, str], created: str, *, complete: bool) -> None:
         manifest = Manifest(
-            kind=self._kind, key=self._key, about=self._about, created=created, files=files, complete=complete
+            kind=self._kind,
+            key=self._key,
+            about=self._about,
+            created=created,
+            files=dict(sorted(files.items())),
+            complete=complete,
         )
         self._write(self.folder / _MANIFEST, manifest.model_dump_json(indent=1).encode())
 

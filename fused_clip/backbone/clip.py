@@ -248,6 +248,6 @@ class OpenClipBackbone:
             if folder and self.pretrained is not None:
                 open_clip.load_checkpoint(model, str(weights))
         except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
-            rule = f"weights must be those of {source.open_clip_name}: {str(error)[:300]}"
+            rule = f"weights must be those of {source.label} ({' '.join(str(error).split())[:300]})"
             raise InputError(OPTION, rule, str(weights)) from error
         return model.eval().to(memory_format=torch.channels_last)

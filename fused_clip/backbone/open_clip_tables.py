@@ -26,12 +26,17 @@ def model_config(name: str) -> dict[str, Any]:
     return config
 
 
-@functools.cache
 def pretrained_tags(model: str) -> Mapping[str, dict[str, Any]]:
-    """Tags of a model: where their weights are, their preprocessing and activation; empty if it has none.
+    """Tags of a model: where their weights are, their preprocessing and activation; empty if it has none."""
+    return _pretrained().get(model, {})
 
-    The table is open_clip's own, from the statements of its ``pretrained.py`` run without that
-    module's imports. Where those have changed so that they do not run alone, open_clip is imported.
+
+@functools.cache
+def _pretrained() -> Mapping[str, Mapping[str, dict[str, Any]]]:
+    """Tags of every model, as open_clip's own table holds them.
+
+    They come from the statements of its ``pretrained.py`` run without that module's imports. Where those
+    have changed so that they do not run alone, open_clip is imported.
     """
     namespace: dict[str, Any] = {"copy": copy, "partial": functools.partial}
     try:
@@ -42,12 +47,14 @@ def pretrained_tags(model: str) -> Mapping[str, dict[str, Any]]:
             ]
             flags = __future__.annotations.compiler_flag  # annotations name what was not imported
             exec(compile(tree, module, "exec", flags), namespace)  # noqa: S102  open_clip's own code
-        return dict(namespace["_PRETRAINED"].get(model, {}))
+        table: dict[str, dict[str, dict[str, Any]]] = namespace["_PRETRAINED"]
     except (NameError, KeyError, AttributeError, TypeError):
         import open_clip
 
-        tags = open_clip.list_pretrained_tags_by_model(model)
-        return {tag: open_clip.get_pretrained_cfg(model, tag) for tag in tags}
+        table = {model: {} for model in open_clip.list_models()}
+        for model, tag in open_clip.list_pretrained():
+            table.setdefault(model, {})[tag] = open_clip.get_pretrained_cfg(model, tag)
+    return table
 
 
 def _folder() -> Path:

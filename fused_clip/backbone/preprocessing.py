@@ -29,8 +29,9 @@ DEFAULTS: dict[str, Any] = {
 class Preprocessing:
     """Resize, crop or pad, and normalise.
 
-    Resizing is antialiased and rounds to 8 bits, as PIL does: a pixel differs from PIL's by at most one
-    level of 255.
+    Resizing is antialiased, first along rows and then along columns, and rounds to 8 bits, as PIL does: a
+    pixel differs from PIL's by at most 2 levels of 255, and by .06 on average. Pillow 13 resizes images that
+    are higher than wide in the other order: there it is at most 16 levels, at overshoots, and .3 on average.
 
     Parameters
     ----------

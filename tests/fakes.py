@@ -1,0 +1,53 @@
+"""A backbone that computes next to nothing and counts what it was asked."""
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class FakeBackbone:
+    """Embeds an image by its first pixel, a text by its hash.
+
+    Parameters
+    ----------
+    seconds : time a batch takes.
+    log : file that gets a line an image embedded, to count over processes.
+    die_after : images after which the process kills itself; None: never.
+    """
+
+    name: str = "fake"
+    fingerprint: str = "fake-1"
+    dim: int = 5
+    batch_size: int = 8
+    seconds: float = 0.0
+    log: str | None = None
+    die_after: int | None = None
+    batches: list[int] = field(default_factory=list)
+    loads: int = 0
+
+    def load(self) -> None:
+        self.loads += 1
+
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        if self.die_after is not None and sum(self.batches) >= self.die_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self.seconds)
+        self.batches.append(len(images))
+        if self.log:
+            with Path(self.log).open("a") as file:
+                file.write("image\n" * len(images))
+        first = np.array([image[0, 0, 0] for image in images], np.float32)
+        return np.sqrt(first[:, None] + np.arange(1, self.dim + 1, dtype=np.float32))
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.batches.append(len(texts))
+        hashes = [hashlib.sha256(text.encode()).digest()[: self.dim] for text in texts]
+        return np.array([list(digest) for digest in hashes], np.float32) + 1
