@@ -81,7 +81,8 @@ def test_deeper_folders_links_and_upper_case_are_read_and_other_files_passed_ove
     fill(tmp_path, {"cat/deep/er": 2, "dog": 2})
     fill(tmp_path / "elsewhere", {"": 2})
     (tmp_path / "elsewhere").rename(tmp_path.with_name("elsewhere"))
-    (tmp_path / "emu").symlink_to(tmp_path.with_name("elsewhere"))
+    (tmp_path / "emu").mkdir()
+    (tmp_path / "emu" / "linked").symlink_to(tmp_path.with_name("elsewhere"))
     (tmp_path / "dog" / "0.png").rename(tmp_path / "dog" / "0.PNG")
     for extra in ("dog/notes.txt", "dog/.hidden.png", "readme.png", "cat/Thumbs.db"):
         (tmp_path / extra).write_bytes(b"x")

@@ -153,6 +153,13 @@ def test_one_sequence_is_split_and_then_drawn_from():
     assert (len(halves.train), len(halves.test)) == (20, 20)
 
 
+def test_chosen_classes_of_one_sequence_are_rows_of_it():
+    whole = labelled(np.arange(40) % 4)
+    dataset = Recipe("pets", class_names=["hen", "dog"]).of_one(whole, 0.5, "")
+    for split in (dataset.train, dataset.test):
+        np.testing.assert_array_equal(whole.labels[split.rows], np.where(split.labels == 0, 3, 1))
+
+
 @pytest.mark.parametrize(("fraction", "option"), [(0.9, "test_fraction"), (None, "from_split")])
 def test_a_split_that_cannot_be_names_its_option(fraction, option):
     with pytest.raises(InputError, match=rf"dataset\.{option}: must leave every class"):
