@@ -1,5 +1,6 @@
 """OpenClipBackbone on tiny models with random weights, against open_clip's own code."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -388,6 +389,19 @@ def test_a_tokenizer_that_needs_transformers_says_so(own: Path, monkeypatch: pyt
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(InputError, match="pip install transformers"):
         make(own).check()
+
+
+def test_weights_that_are_not_those_of_their_training_note_are_refused(own: Path) -> None:
+    weights = own / "open_clip_model.safetensors"
+    note = {"weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+    (own / "training.json").write_text(json.dumps(note))
+    make(own).check()
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    for use in (make(own).check, make(own).load):
+        with pytest.raises(InputError, match=r"the weights of own are damaged"):
+            use()
 
 
 # Device and precision

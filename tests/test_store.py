@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fused_clip import store as store_module
 from fused_clip.errors import InputError
-from fused_clip.store import Store
+from fused_clip.store import Store, embeddings, entry, files
+from fused_clip.store.__main__ import main
 from tests.conftest import ArrayRows
 from tests.fakes import FakeBackbone
 
@@ -31,7 +31,7 @@ ALL = np.arange(N)
 
 @pytest.fixture(autouse=True)
 def small_and_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_SHARD_ROWS", SHARD)
+    monkeypatch.setattr(embeddings, "_SHARD_ROWS", SHARD)
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -175,6 +175,13 @@ def test_small_arrays_are_computed_once_a_key(root: Path) -> None:
     assert len(calls) == 5
 
 
+def test_a_key_may_hold_whatever_json_does(root: Path) -> None:
+    key = {"shape": [3, 2], "versions": {"numpy": "2.0"}, "seed": None, "tol": 1e-3}
+    for value in (1, 2):
+        got = Store(root).cached("partition", key, lambda value=value: {"labels": np.array([value])})
+        assert got["labels"].tolist() == [1]
+
+
 # Keys
 
 
@@ -312,12 +319,12 @@ def start_process(root: Path, **backbone: object) -> subprocess.Popen[bytes]:
 import sys
 import numpy as np
 from pathlib import Path
-from fused_clip import store
+from fused_clip.store import embeddings
 from tests.conftest import ArrayRows
 from tests.fakes import FakeBackbone
-store._SHARD_ROWS = {SHARD}
+embeddings._SHARD_ROWS = {SHARD}
 sys.stdin.read()
-store.Store({str(root)!r}).images(FakeBackbone(**{backbone!r}), ArrayRows("toy", {N}), np.arange({N}))
+embeddings.Store({str(root)!r}).images(FakeBackbone(**{backbone!r}), ArrayRows("toy", {N}), np.arange({N}))
 """
     folder = Path(__file__).parent.parent
     return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=folder)
@@ -407,11 +414,83 @@ def test_threads_that_want_the_same_compute_it_once(root: Path) -> None:
 
 
 def test_opening_a_large_entry_reads_it_about_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fused_clip import entry
-
     fill(root)
     hashed: list[Path] = []
-    sha256 = entry._sha256
-    monkeypatch.setattr(entry, "_sha256", lambda path: (hashed.append(path), sha256(path))[1])
+    monkeypatch.setattr(entry, "sha256", lambda path: (hashed.append(path), files.sha256(path))[1])
     Store(root).images(FakeBackbone(), IMAGES, ALL)
     assert len(hashed) == len(set(hashed)) == 4
+
+
+# The command line
+
+
+@pytest.fixture
+def stocked(root: Path) -> Path:
+    """Images, texts and labels; the labels were used long ago."""
+    fill(root)
+    Store(root).texts(FakeBackbone(), ["a cat"])
+    Store(root).cached("partition", {"k": 3}, lambda: {"labels": np.arange(3)})
+    os.utime(next(root.glob("partition-*")) / "manifest.json", (1e9, 1e9))
+    return root
+
+
+def test_list_shows_what_is_there(stocked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(stocked), "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert re.search(
+        r"images-\w+ +0\.0 MB  20\d\d-.*backbone fake, first image toy/0, rows 50, dim 5", "\n".join(lines)
+    )
+    assert lines[2].startswith("partition-")
+    assert "2001-09-09" in lines[2]
+    assert "k 3" in lines[2]
+    assert lines[3].startswith("3 entries")
+
+
+def test_verify_names_what_is_damaged(stocked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(stocked), "verify"]) == 0
+    assert capsys.readouterr().out.count("intact") == 3
+    flip_a_bit(stocked)
+    (next(stocked.glob("texts-*")) / "manifest.json").write_text("{")
+    assert main(["--root", str(stocked), "verify"]) == 1
+    told = capsys.readouterr().out
+    assert "damaged: rows-000000016" in told
+    assert "no readable manifest" in told
+    assert told.splitlines()[-1].startswith("2 damaged")
+
+
+def test_prune_removes_what_was_not_used(stocked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(stocked), "prune", "--dry-run"]) == 0
+    assert len(entries(stocked)) == 3
+    assert re.search(r"partition-\w+ +would be removed", capsys.readouterr().out)
+    assert main(["--root", str(stocked), "prune"]) == 0
+    assert [path.name.split("-")[0] for path in entries(stocked)] == ["images", "texts"]
+    assert main(["--root", str(stocked), "prune", "--unused-for", "0"]) == 0
+    assert entries(stocked) == []
+    np.testing.assert_array_equal(Store(stocked).images(FakeBackbone(), IMAGES, ALL), expected())
+
+
+def test_prune_keeps_what_is_being_written(stocked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = next(stocked.glob("images-*"))
+    with entry.StoredEntry(images).locked():
+        assert main(["--root", str(stocked), "prune", "--unused-for", "0"]) == 0
+    assert entries(stocked) == [images]
+    assert "is being written: kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["prune", "--unused-for", "-1"], ["prune", "--unused-for", "nan"]]
+)
+def test_what_makes_no_sense_is_refused(
+    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--root", str(tmp_path / "gone"), *arguments])
+    assert re.search(r"there is no store at|must be at least 0", capsys.readouterr().err)
+
+
+def test_the_command_line_starts_without_torch(stocked: Path) -> None:
+    code = f"import sys; sys.argv = ['x', '--root', {str(stocked)!r}, 'list']\n"
+    code += "import runpy\ntry: runpy.run_module('fused_clip.store', run_name='__main__')\n"
+    code += "except SystemExit as end: assert end.code == 0 and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent.parent)

@@ -81,7 +81,7 @@ class OpenClipBackbone:
         if needs_transformers and not importlib.util.find_spec("transformers"):
             rule = "has a text tower or tokenizer that needs the package transformers"
             raise InputError("backbone.model", rule, self.model, hint="pip install transformers")
-        self._source.weights.check(self._source.shapes())
+        self._source.check()
         choose_precision(self.precision, self._device)
 
     @property
@@ -232,7 +232,7 @@ class OpenClipBackbone:
         """The open_clip model, ready to encode."""
         source = self._source
         weights = source.weights.fetch()
-        source.weights.check(source.shapes())
+        source.check()
         import open_clip
         import torch
         from safetensors import SafetensorError

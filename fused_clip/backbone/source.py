@@ -38,6 +38,19 @@ class Source:
     weights: Weights
     training: Mapping[str, Any] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """Refuse weights that can't be had, are damaged, or are of another architecture.
+
+        Raises
+        ------
+        InputError
+        """
+        self.weights.check(self.shapes())
+        stated = self.training.get("weights_sha256")
+        if stated is not None and self.weights.sha256() != stated:
+            rule = f"the weights of {self.label} are damaged: their SHA-256 is not the one in training.json"
+            raise InputError(OPTION, rule, hint="Install or copy them again")
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the tensors that tell architectures apart, by their names in a weights file."""
         text, vision = self.config["text_cfg"], self.config["vision_cfg"]

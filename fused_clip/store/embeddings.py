@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fused_clip.dataset.base import Images, IntArray
 from fused_clip.embedding import Backbone, embed_images, embed_texts
-from fused_clip.entry import Array, Entry, Key
+from fused_clip.store.entry import Array, Entry, Facts
 
 FloatArray = NDArray[np.float32]
 
@@ -76,12 +76,12 @@ class Store:
             return np.empty((0, backbone.dim), np.float32)
         listed = json.dumps(list(texts))
         key = {"backbone": backbone.fingerprint, "texts": hashlib.sha256(listed.encode()).hexdigest()}
-        about: Key = {"backbone": backbone.name, "rows": len(texts), "texts": listed}
+        about: Facts = {"backbone": backbone.name, "rows": len(texts), "texts": listed}
         entry = Entry(self.root, "texts", key, about)
         entry.ensure(["rows"], lambda _: iter([("rows", embed_texts(backbone, texts))]))
         return entry.load("rows")
 
-    def cached(self, kind: str, key: Key, compute: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
+    def cached(self, kind: str, key: Facts, compute: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
         """Give small derived arrays, computed unless they are there.
 
         Parameters
@@ -107,14 +107,19 @@ class _Rows:
         self._store, self._backbone, self._images, self._rows = store, backbone, images, rows
         self._shard_rows = -(-_SHARD_ROWS // backbone.batch_size) * backbone.batch_size
         self._starts = range(0, len(rows), self._shard_rows)
-        key: Key = {
+        key: Facts = {
             "images": images.fingerprint,
             "rows": hashlib.sha256(rows.tobytes()).hexdigest() if len(rows) < len(images) else "all",
             "backbone": backbone.fingerprint,
             "shard_rows": self._shard_rows,
         }
         first = images.ids(rows[:1])[0]
-        about: Key = {"backbone": backbone.name, "first image": first, "rows": len(rows), "dim": backbone.dim}
+        about: Facts = {
+            "backbone": backbone.name,
+            "first image": first,
+            "rows": len(rows),
+            "dim": backbone.dim,
+        }
         self._entry = Entry(store.root, "images", key, about)
 
     def is_complete(self) -> bool:

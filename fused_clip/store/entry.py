@@ -1,0 +1,215 @@
+"""An entry of the store: named arrays in a folder, with checksums, written so that nothing is half there."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from fused_clip.store.files import sha256, touch, writable, write_whole
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+Facts = Mapping[str, Any]
+Compute = Callable[[frozenset[str]], Iterator[tuple[str, Array]]]
+
+MANIFEST = "manifest.json"
+_LOCKS = ".locks"
+
+
+class Manifest(BaseModel):
+    """What is in an entry, for people and for the check.
+
+    Parameters
+    ----------
+    key : all that determines the contents.
+    about : what a reader wants to know besides.
+    created : UTC, ISO 8601.
+    files : SHA-256 (hex) of each array's file that is finished.
+    complete : whether all files are there.
+    """
+
+    format: Literal[1] = 1
+    kind: str
+    key: dict[str, Any]
+    about: dict[str, Any]
+    created: str
+    files: dict[str, str]
+    complete: bool
+
+
+class StoredEntry:
+    """What there is of an entry on disk.
+
+    Parameters
+    ----------
+    folder : the entry's own, in the store's root.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest; None if there is none or it can't be read."""
+        try:
+            return Manifest.model_validate_json((self.folder / MANIFEST).read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValidationError):
+            return None
+
+    def is_complete(self) -> bool:
+        """Whether the entry says that it is complete; does not check its files."""
+        manifest = self.manifest
+        return manifest is not None and manifest.complete
+
+    def intact(self) -> dict[str, str]:
+        """Hash of each finished file that is there and undamaged."""
+        manifest = self.manifest
+        files = {} if manifest is None else manifest.files
+        with ThreadPoolExecutor() as pool:
+            found = dict(zip(files, pool.map(sha256, map(self.path, files)), strict=True))
+        return {name: digest for name, digest in files.items() if found[name] == digest}
+
+    def path(self, name: str) -> Path:
+        """File of an array."""
+        return self.folder / f"{name}.npy"
+
+    def load(self, name: str, *, memory_map: bool = False) -> Array:
+        """Read one array; its file must have been found intact."""
+        mode: Literal["r"] | None = "r" if memory_map else None
+        array: Array = np.load(self.path(name), mmap_mode=mode, allow_pickle=False)
+        return array
+
+    @contextmanager
+    def locked(self, *, wait: bool = True) -> Iterator[bool]:
+        """Keep other processes and threads from writing the entry.
+
+        Yields
+        ------
+        Whether the lock was had; always so if `wait`.
+
+        Raises
+        ------
+        InputError
+            If the store can't be written.
+        """
+        from filelock import FileLock, Timeout
+
+        locks = self.folder.parent / _LOCKS
+        with writable(self.folder.parent):
+            locks.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(locks / f"{self.folder.name}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if wait:
+                    log.info("%s: waiting for another process that computes it", self.folder)
+                    lock.acquire()
+        try:
+            yield lock.is_locked
+        finally:
+            lock.release()
+
+
+class Entry(StoredEntry):
+    """Arrays that are a function of a key.
+
+    Parameters
+    ----------
+    root : folder of the store.
+    kind : first part of the folder's name: letters, digits, ``-``.
+    key : all that determines the contents, as JSON holds it.
+    about : what a reader wants to know besides.
+    """
+
+    def __init__(self, root: Path, kind: str, key: Facts, about: Facts | None = None) -> None:
+        canonical = json.dumps({"format": 1, "kind": kind, "key": dict(key)}, sort_keys=True)
+        digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        super().__init__(root / f"{kind}-{digest}")
+        self._kind, self._key, self._about = kind, dict(key), dict(about or {})
+
+    def ensure(self, names: Sequence[str] | None, compute: Compute) -> list[str]:
+        """Make the entry complete and whole; only one process computes it, the others wait for it.
+
+        Parameters
+        ----------
+        names : the arrays it must hold; None for those that `compute` gives.
+        compute : gives the arrays, except those named, which are finished; each is kept as it comes.
+
+        Returns
+        -------
+        Names of the arrays, sorted.
+
+        Raises
+        ------
+        InputError
+            If the store can't be written.
+        """
+        good = self._whole(names)
+        if good is None:
+            with self.locked():
+                good = self._whole(names)
+                if good is None:
+                    good = self._compute(compute)
+        touch(self.folder / MANIFEST)
+        return sorted(good)
+
+    def _whole(self, names: Sequence[str] | None) -> dict[str, str] | None:
+        """Hashes of all arrays, if they are all there and undamaged."""
+        manifest = self.manifest
+        if manifest is None or not manifest.complete:
+            return None
+        good = self.intact()
+        return good if good.keys() == (manifest.files.keys() if names is None else set(names)) else None
+
+    def _compute(self, compute: Compute) -> dict[str, str]:
+        good = self.intact()
+        self._report_what_was_there(good)
+        with writable(self.folder.parent):
+            self.folder.mkdir(exist_ok=True)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        for name, array in compute(frozenset(good)):
+            good[name] = write_whole(self.path(name), _npy(array))
+            self._write_manifest(good, created, complete=False)
+        self._write_manifest(good, created, complete=True)
+        return good
+
+    def _report_what_was_there(self, good: Mapping[str, str]) -> None:
+        manifest = self.manifest
+        if manifest is None and (self.folder / MANIFEST).exists():
+            log.warning("%s: the manifest is damaged; computing the entry anew", self.folder)
+        elif manifest is not None:
+            damaged = sorted(manifest.files.keys() - good.keys())
+            if damaged:
+                log.warning("%s: damaged: %s; computing these anew", self.folder, ", ".join(damaged))
+            if not manifest.complete:
+                log.warning("%s: was cut short; going on after %d finished parts", self.folder, len(good))
+
+    def _write_manifest(self, files: Mapping[str, str], created: str, *, complete: bool) -> None:
+        manifest = Manifest(
+            kind=self._kind,
+            key=self._key,
+            about=self._about,
+            created=created,
+            files=dict(sorted(files.items())),
+            complete=complete,
+        )
+        write_whole(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+
+def _npy(array: Array) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
