@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fused_clip import sweep
@@ -64,7 +66,7 @@ class Cell:
     job: bool
 
     @classmethod
-    def from_hydra(cls, options: Options, cfg: DictConfig, hydra_cfg: DictConfig) -> "Cell":
+    def from_hydra(cls, options: Options, cfg: DictConfig, hydra_cfg: HydraConf) -> "Cell":
         """Take the run's place and choices from Hydra's runtime."""
         runtime = hydra_cfg.runtime
         return cls(
@@ -74,7 +76,7 @@ class Cell:
             Path(runtime.cwd) / options.output_dir,
             {group: str(runtime.choices[group]) for group in GROUPS},
             list(hydra_cfg.overrides.task),
-            job=hydra_cfg.mode.name == "MULTIRUN",
+            job=hydra_cfg.mode == RunMode.MULTIRUN,
         )
 
     @property
@@ -90,7 +92,7 @@ class Cell:
         -------
         Test accuracy, or NaN where it is undefined.
         """
-        from fused_clip import figures, output, terminal
+        from fused_clip import output, terminal
 
         start = time.perf_counter()
         tracker = _checked_tracker(self.options.tracking, self.output_dir)
@@ -101,14 +103,13 @@ class Cell:
         ) as active:
             result = self._result()
             output.write(result, self.directory, seed=self.options.seed)
-            drawn: dict[str, Any] = {}
             pictures: list[Path] = []
             if self.options.figures.enabled:
-                drawn, result, pictures = self._draw(result, figures)
+                result, pictures = self._draw(result)
             seconds = {"seconds/total": time.perf_counter() - start}
             result = dataclasses.replace(result, metrics={**result.metrics, **seconds})
             output.write_metrics(result, self.directory)
-            active.log(result, self.directory, drawn)
+            active.log(result, self.directory, pictures)
         metrics = dict(result.metrics)
         if self.job:
             sweep.record(self.directory, self.overrides, metrics=metrics)
@@ -150,13 +151,15 @@ class Cell:
             result = dataclasses.replace(result, metrics={**result.metrics, **rate})
         return result
 
-    def _draw(self, result: Result, figures: Any) -> tuple[dict[str, Any], Result, list[Path]]:
+    def _draw(self, result: Result) -> tuple[Result, list[Path]]:
+        from fused_clip import figures
+
         start = time.perf_counter()
         options: FigureOptions = self.options.figures
         drawn = figures.draw(result, points=options.points, seed=self.options.seed)
         pictures = figures.save(drawn, self.directory / "figures")
         metrics = {**result.metrics, "seconds/figures": time.perf_counter() - start}
-        return drawn, dataclasses.replace(result, metrics=metrics), pictures
+        return dataclasses.replace(result, metrics=metrics), pictures
 
     def _params(self) -> dict[str, Any]:
         swept = dict(override.lstrip("+~").partition("=")[::2] for override in self.overrides)
@@ -181,7 +184,7 @@ def _commit() -> str:
     """Commit of the checkout that the package stands in, with ``+`` for local changes; else empty."""
     package = Path(__file__).resolve().parent
     try:
-        described = subprocess.run(
+        described = subprocess.run(  # noqa: S603
             ["git", "-C", str(package), "describe", "--always", "--dirty=+", "--abbrev=40", "--exclude=*"],  # noqa: S607
             capture_output=True,
             text=True,

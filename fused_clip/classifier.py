@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.metrics.pairwise import euclidean_distances
 
-from fused_clip.fusion import Fusion, LinearFusion, l2_normalized
+from fused_clip.fusion import Fusion, LinearFusion, l2_normalized, mean
 
 IntArray = NDArray[np.int64]
 Rows = NDArray[Any]
@@ -68,14 +68,14 @@ class ConstrainedCentroid(BaseEstimator):  # type: ignore[misc]
         cluster_targets : (k,) majority target of each cluster.
         text_embeddings : (p, d) text rows; None for images alone.
         prompt_of_target : (K,) prompt that stands for each target.
-        fusion, normalize_output : how new rows are fused, as the training rows were.
+        fusion, normalize_output : how new rows are fused, as the training rows were; None is the mean.
         """
         self.centers_ = cluster_means(fused, clusters, len(cluster_targets))
         self.cluster_targets_ = cluster_targets
         # Ties go to the lowest target, and argmin takes the first.
         self.order_ = np.argsort(cluster_targets, kind="stable")
         self.text_embeddings_ = text_embeddings
-        self.fusion_, self.normalize_output_ = fusion, normalize_output
+        self.fusion_, self.normalize_output_ = fusion or mean(), normalize_output
         if prompt_of_target is None:
             self.cluster_prompts_ = np.full(len(cluster_targets), -1)
         else:
@@ -114,18 +114,22 @@ class ConstrainedCentroid(BaseEstimator):  # type: ignore[misc]
         """(m, k) squared distance of each row, fused with each cluster's prompt, to its centroid."""
         if self.text_embeddings_ is None:
             rows = l2_normalized(X) if self.normalize_output_ else X
-            return euclidean_distances(rows, self.centers_, squared=True)
+            return _squared_distances(rows, self.centers_)
         texts = self.text_embeddings_.astype(np.float64)
         if isinstance(self.fusion_, LinearFusion) and not self.normalize_output_:
             anchors = self.centers_ - self.fusion_.text_weight * texts[self.cluster_prompts_]
-            return euclidean_distances(self.fusion_.image_weight * X, anchors, squared=True)
+            return _squared_distances(self.fusion_.image_weight * X, anchors)
         squared = np.empty((len(X), len(self.centers_)))
         for prompt in np.unique(self.cluster_prompts_):
             fused = self.fusion_(X, texts[prompt])
             fused = l2_normalized(fused) if self.normalize_output_ else fused
             own = self.cluster_prompts_ == prompt
-            squared[:, own] = euclidean_distances(fused, self.centers_[own], squared=True)
+            squared[:, own] = _squared_distances(fused, self.centers_[own])
         return squared
+
+
+def _squared_distances(rows: Rows, centers: Rows) -> Rows:
+    return np.asarray(euclidean_distances(rows, centers, squared=True))
 
 
 def cluster_means(rows: Rows, clusters: IntArray, n_clusters: int) -> Rows:

@@ -54,7 +54,7 @@ class DatasetOptions(_Group):
     image_column: str
     label_column: str
     class_names: list[Name] | None
-    groups: dict[Name, list[Name]]
+    groups: dict[Name, list[Name]] | None
     captions: CaptionOptions
     swap: Literal["previous", "next"]
     root: str | None
@@ -81,7 +81,7 @@ class PromptOptions(_Group):
     """Shared keys of ``prompt``."""
 
     targets: Literal["class", "group"]
-    texts: dict[Name, str | list[str]]
+    texts: dict[Name, str | list[str]] | None
     templates: list[str]
     replace_underscores: bool
 

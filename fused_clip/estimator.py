@@ -130,7 +130,7 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             cluster_targets=self._cluster_target_index,
             text_embeddings=text,
             prompt_of_target=prompts,
-            fusion=self.fusion or mean(),
+            fusion=self.fusion,
             normalize_output=self.normalize_output,
         )
         self.cluster_centers_ = self.classifier_.centers_
@@ -180,7 +180,7 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         targets = np.searchsorted(self.classes_, y)
         unknown = self.classes_[np.minimum(targets, len(self.classes_) - 1)] != y
         if unknown.any():
-            raise ValueError(f"prompt_of_target names no prompt for target {y[unknown][0]!r}")
+            raise ValueError(f"prompt_of_target names no prompt for target {y[unknown][0]}")
         return targets
 
     def _check_text(self, targets: IntArray | None) -> tuple[Rows | None, IntArray | None]:

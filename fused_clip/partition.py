@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ class Cache(Protocol):
     """What `fused_clip.store.Store` offers for derived arrays."""
 
     def cached(
-        self, kind: str, key: dict[str, Any], compute: Callable[[], dict[str, NDArray[Any]]]
+        self, kind: str, key: Mapping[str, str], compute: Callable[[], Mapping[str, NDArray[Any]]]
     ) -> dict[str, NDArray[Any]]:
         """Return the arrays stored under a key, computing them first if they are not there."""
 
@@ -45,9 +45,8 @@ class PartitionMemory:
                 "clusterer": f"{type(clusterer).__module__}.{type(clusterer).__qualname__}",
                 "params": json.dumps(params, sort_keys=True, default=repr),
                 "rows": hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest(),
-                "shape": list(rows.shape),
-                "dtype": str(rows.dtype),
-                "versions": {name: importlib.metadata.version(name) for name in _DECIDING},
+                "shape": f"{rows.shape} {rows.dtype}",
+                "versions": json.dumps({name: importlib.metadata.version(name) for name in _DECIDING}),
             }
             arrays = self.store.cached(
                 "partition", key, lambda: {"labels": np.asarray(func(clusterer, rows))}

@@ -77,6 +77,8 @@ def run(
     stages = stages or Stages()
     method.check(dataset, prompts)
     _warn_of_unknown_domain(dataset, prompts, backbone)
+    if dataset.skipped:
+        log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
     targets = prompts.target_of_class[dataset.train.labels]
     test_targets = prompts.target_of_class[dataset.test.labels]
 
@@ -189,7 +191,7 @@ def _scores(
     train: SplitResult, test: SplitResult, model: PromptFusedClassifier, prompts: Prompts
 ) -> dict[str, float]:
     scores = clustering_scores(train.fused, train.targets, train.clusters, len(prompts.target_names))
-    scores["missing_targets"] = len(model.missing_targets_)
+    scores["missing_targets"] = float(len(model.missing_targets_))
     if isinstance(model.fusion, LinearFusion) and model.fusion.image_weight == 0 and prompts.texts:
         log.warning("The fusion gives the image no weight: every test image ties, accuracy is undefined.")
         return scores
@@ -199,6 +201,8 @@ def _scores(
 def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
     tags = {"data_source": dataset.source, "data_fingerprint": dataset.fingerprint}
+    if dataset.skipped:
+        tags["skipped_images"] = str(len(dataset.skipped))
     return {**names, **tags, "pairing": pairing}
 
 

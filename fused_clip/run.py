@@ -11,6 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -47,13 +48,13 @@ def task(cfg: DictConfig) -> float:
         sys.exit(f"Error: {error}")
 
 
-def _job(cfg: DictConfig, hydra_cfg: DictConfig) -> float:
+def _job(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
     """Run a job of a sweep: whatever happens is recorded, and the other jobs go on."""
     try:
         return _run(cfg, hydra_cfg)
     except Exception as error:
         if isinstance(error, InputError):
-            log.error("%s", error)  # noqa: TRY400
+            log.error("%s", error)
         else:
             log.exception("The job failed")
         overrides = list(hydra_cfg.overrides.task)
@@ -61,7 +62,7 @@ def _job(cfg: DictConfig, hydra_cfg: DictConfig) -> float:
         return float("nan")
 
 
-def _run(cfg: DictConfig, hydra_cfg: DictConfig) -> float:
+def _run(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
     options = check(cfg)
     from fused_clip.cell import Cell
 

@@ -51,7 +51,7 @@ def ensemble(members: FloatArray) -> FloatArray:
     (d,) float32.
     """
     if len(members) == 1:
-        return members[0]
+        return np.asarray(members[0], dtype=np.float32)
     norms = np.linalg.norm(members, axis=1, keepdims=True)
     direction = (members / norms).mean(axis=0)
     return np.asarray(direction * (norms.mean() / np.linalg.norm(direction)), dtype=np.float32)

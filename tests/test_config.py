@@ -1,6 +1,7 @@
 """Typed options: what is refused, and how it is said."""
 
 import functools
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def composed(*overrides: str) -> DictConfig:
         ("dataset.from_split=train", r"^dataset\.from_split: must be 'test', got 'train'"),
         ("dataset.on_bad_image=ignore", r"^dataset\.on_bad_image: must be 'error' or 'skip'"),
         ("dataset.seed=-3", r"^dataset\.seed: must be greater than or equal to 0"),
-        ("dataset.class_names=[yes,no]", r"^dataset\.class_names\.0: must be a name; YAML reads it as True"),
+        ("dataset.class_names=[true,no]", r"^dataset\.class_names\.0: must be a name; YAML reads it as True"),
         ("dataset.class_names=[null]", r"^dataset\.class_names\.0: must be a name; YAML reads it as None"),
         ("dataset.swap=sideways", r"^dataset\.swap: must be 'previous' or 'next'"),
         ("backbone.precision=fp16", r"^backbone\.precision: must be 'auto', 'float32' or 'bfloat16'"),
@@ -63,7 +64,7 @@ def test_all_complaints_are_told_at_once() -> None:
 
 
 def test_numbers_become_names() -> None:
-    options = check(composed("dataset.class_names=[0,1]", "dataset.groups={7:[0,1]}"))
+    options = check(composed("dataset=imagefolder", "dataset.class_names=[0,1]", "dataset.groups={7:[0,1]}"))
     assert options.dataset.class_names == ["0", "1"]
     assert options.dataset.groups == {"7": ["0", "1"]}
 
@@ -92,8 +93,8 @@ def test_build_passes_an_options_own_keys() -> None:
 
 def test_build_instantiates_what_own_keys_hold() -> None:
     node = {"_target_": "fractions.Fraction", "numerator": 1, "denominator": 2}
-    made = build(fusion_options(_target_="builtins.dict", inner=node))
-    assert float(made["inner"]) == 0.5
+    made = build(fusion_options(_target_="fused_clip.fusion.LinearFusion", image_weight=node, text_weight=1))
+    assert made.image_weight == Fraction(1, 2)
 
 
 def test_build_leaves_a_partial_to_be_called() -> None:

@@ -136,6 +136,7 @@ def test_one_prompt_needs_no_pairing(toy: ImageDataset, blobs: Blobs) -> None:
         assert result.tags["pairing"] == "none"
 
 
+@pytest.mark.filterwarnings("ignore:Number of distinct clusters:sklearn.exceptions.ConvergenceWarning")
 def test_no_weight_for_the_image_leaves_accuracy_undefined(toy: ImageDataset, blobs: Blobs) -> None:
     result = run(toy, blobs, fusion=fusion.weighted(0.0))
     assert not [key for key in result.metrics if key.startswith("test/")]

@@ -1,0 +1,155 @@
+"""Heat maps of shares: true against predicted target, and cluster against target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.figures.style import COLUMN, FAINT, INK, MARGIN, PAGE, Heading, cut, facts, width_of
+from fused_clip.result import IntArray, Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LARGEST_CELL = 0.42  # inches
+SMALLEST_CELL = 0.15  # inches; below this in a column, the figure takes the page's width
+TALLEST = 8.0  # inches of cells
+SMALLEST_NUMBER = 4.0  # points
+
+
+def confusion(result: Result) -> Figure:
+    """Test rows: share of each true target's rows that got each prediction."""
+    names = list(result.target_names)
+    counts = _crosstab(result.test.targets, result.test.predicted, len(names), len(names))
+    columns = names
+    if counts[:, -1].any():
+        columns = [*names, "undecided"]
+    else:
+        counts = counts[:, :-1]
+    right = int((result.test.targets == result.test.predicted).sum())
+    return _heatmap(
+        _Table("Confusion on the test split", counts, names, columns, "true target", "predicted target"),
+        (
+            *facts(result),
+            f"{right:,} of {len(result.test):,} rows right",
+            "per cent of each true target's rows",
+        ),
+    )
+
+
+def composition(result: Result) -> Figure:
+    """Train rows: share of each cluster's rows that each target has, clusters of one target together."""
+    names, labels = list(result.target_names), result.cluster_targets
+    counts = _crosstab(result.train.targets, result.train.clusters, len(names), len(labels)).T
+    order = [int(one) for one in np.lexsort((np.arange(len(labels)), labels))]
+    rows = [f"{cut(names[labels[one]], 20) if labels[one] >= 0 else 'none'} {one}" for one in order]
+    if counts[-1].any():
+        order.append(len(labels))
+        rows.append("noise")
+    counts = counts[order]
+    rows = [f"{row} ({int(size):,})" for row, size in zip(rows, counts.sum(axis=1), strict=True)]
+    missing = cut(", ".join(result.missing_targets), 60)
+    note = ("per cent of each cluster's rows", *([f"missing: {missing}"] if result.missing_targets else []))
+    return _heatmap(
+        _Table("Clusters by target", counts, rows, names, "majority target, cluster (rows)", "true target"),
+        (*facts(result), f"{len(result.train):,} train rows", *note),
+    )
+
+
+@dataclass(frozen=True)
+class _Table:
+    title: str
+    counts: IntArray
+    rows: list[str]
+    columns: list[str]
+    down: str
+    across: str
+
+
+def _crosstab(rows: IntArray, columns: IntArray, n_rows: int, n_columns: int) -> IntArray:
+    """(n_rows, n_columns + 1) counts; the last column counts where `columns` is -1."""
+    counts = np.zeros((n_rows, n_columns + 1), dtype=np.int64)
+    np.add.at(counts, (rows, columns), 1)
+    return counts
+
+
+def _heatmap(table: _Table, caption: tuple[str, ...]) -> Figure:
+    """Lay out in inches: as narrow as the cells allow, labels measured, nothing overlapping."""
+    from matplotlib.figure import Figure
+
+    n_rows, n_columns = table.counts.shape
+    rows, columns = [cut(name, 34) for name in table.rows], [cut(name, 22) for name in table.columns]
+    tall = min(LARGEST_CELL, TALLEST / n_rows)
+    left, bar = 0.24 + _widest(rows, _label_size(tall)), 0.5
+    for width in (COLUMN, PAGE):
+        cell = min(LARGEST_CELL, (width - 2 * MARGIN - left - bar) / n_columns)
+        if cell >= SMALLEST_CELL:
+            break
+    tall = min(cell, tall)
+    label = _label_size(cell)
+    upright = _widest(columns, label) > 0.85 * cell
+    bottom = 0.24 + (_widest(columns, label) if upright else label / 72)
+    heading = Heading(table.title, caption)
+    height = heading.height(width) + n_rows * tall + bottom + MARGIN
+    figure = Figure(figsize=(width, height))
+    heading.put(figure)
+    x, y = (MARGIN + left) / width, (MARGIN + bottom) / height
+    across, down = n_columns * cell / width, n_rows * tall / height
+    axes = figure.add_axes((x, y, across, down))
+    _cells(axes, table.counts, min(cell, tall))
+    axes.set_yticks(range(n_rows), rows, size=_label_size(tall), color=INK)
+    axes.set_xticks(range(n_columns), columns, size=label, color=INK, rotation=90 if upright else 0)
+    axes.tick_params(length=0, pad=2)
+    figure.text(MARGIN / width, y + down / 2, table.down, size=7, rotation=90, va="center", color=INK)
+    figure.text(x + across / 2, MARGIN / height, table.across, size=7, ha="center", color=INK)
+    _scale(figure.add_axes((x + across + 0.1 / width, y, 0.09 / width, down)))
+    return figure
+
+
+def _scale(side: Axes) -> None:
+    """A colour scale in per cent beside the cells."""
+    import matplotlib as mpl
+
+    colours = np.linspace(0, 100, 256)[:, None]
+    side.imshow(colours, cmap=mpl.colormaps["Blues"], aspect="auto", origin="lower", extent=(0, 1, 0, 100))
+    side.yaxis.tick_right()
+    side.set_xticks([])
+    side.set_yticks([0, 50, 100], ["0", "50", "100"], size=6, color=FAINT)
+    side.tick_params(length=2, width=0.4, pad=1.5, color=FAINT)
+
+
+def _label_size(cell: float) -> float:
+    """Points of a label beside a cell of so many inches."""
+    return min(6.5, cell * 72 * 0.95)
+
+
+def _widest(labels: list[str], size: float) -> float:
+    return max((width_of(label, size) for label in labels), default=0.0)
+
+
+def _cells(axes: Axes, counts: IntArray, cell: float) -> None:
+    """Colour the cells by per cent of their row, and write it in where a legible number fits."""
+    import matplotlib as mpl
+
+    share = _row_share(counts)
+    colours = mpl.colormaps["Blues"].with_extremes(bad="#e9e9e9")
+    axes.imshow(
+        np.ma.masked_invalid(share), cmap=colours, vmin=0, vmax=100, aspect="auto", interpolation="nearest"
+    )
+    size = min(7.0, cell * 72 / 2)
+    if size < SMALLEST_NUMBER:
+        return
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        value = share[row, column]
+        ink = "white" if value > 55 else INK
+        axes.text(column, row, f"{value:.0f}", size=size, color=ink, ha="center", va="center_baseline")
+
+
+def _row_share(counts: IntArray) -> NDArray[np.float64]:
+    """Per cent of each row's sum; NaN in a row without any."""
+    sums = counts.sum(axis=1, keepdims=True)
+    return np.where(sums > 0, 100 * counts / np.maximum(sums, 1), np.nan)

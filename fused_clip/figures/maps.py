@@ -1,0 +1,262 @@
+"""t-SNE maps: train rows by target and by cluster, test rows by target and by prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.figures.projection import project, stratified_rows
+from fused_clip.figures.style import (
+    COLUMN,
+    INK,
+    MARGIN,
+    NOISE,
+    PAGE,
+    Entry,
+    Heading,
+    Legend,
+    Mark,
+    cut,
+    facts,
+    mark,
+    shade,
+    spread,
+    wrap,
+)
+from fused_clip.result import IntArray, Result, SplitResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NUMBERED = 20  # above this many targets, shape and colour alone ask too much: number them on the map
+MOST_NUMBERS = 100  # more than these would cover the map
+MOST_ENTRIES = 150  # a longer legend would be longer than the page
+MOST_MARKS = 3  # shades of one target's clusters that its legend entry shows
+
+
+class _Placed(NamedTuple):
+    """(m,) rows of a split that a map shows, and (m, 2) where."""
+
+    rows: IntArray
+    positions: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Map:
+    """One panel.
+
+    Parameters
+    ----------
+    positions : (m, 2) where the rows are.
+    categories : (m,) what colours them; -1 is grey.
+    wrong : (m,) rows that get a dark edge.
+    marks : look of a category.
+    legend : its entries.
+    numbers : whether the categories' numbers are written on the map.
+    """
+
+    title: str
+    caption: tuple[str, ...]
+    positions: NDArray[np.float64]
+    categories: IntArray
+    wrong: NDArray[np.bool_]
+    marks: Callable[[int], Mark]
+    legend: tuple[Entry, ...]
+    numbers: bool
+
+    @property
+    def shape(self) -> float:
+        """Height of the panel over its width: that of the rows, within reason."""
+        across, down = np.ptp(self.positions, axis=0)
+        return float(np.clip(down / across, 0.6, 1.0)) if across > 0 else 1.0
+
+
+def draw_maps(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
+    """Draw the four maps alone, and all on one page as ``tsne``; one t-SNE a split, both at once."""
+
+    def place(split: SplitResult) -> _Placed:
+        rows = stratified_rows(split.targets, points, seed)
+        return _Placed(rows, project(split.fused[rows], seed))
+
+    with ThreadPoolExecutor() as pool:
+        train, test = pool.map(place, (result.train, result.test))
+    panels = {**_train_maps(result, train), **_test_maps(result, test)}
+    alone = {f"tsne_{name}": _column_figure(result, panel) for name, panel in panels.items()}
+    return {"tsne": _page_figure(result, list(panels.values())), **alone}
+
+
+def _train_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
+    rows, positions = placed
+    targets, clusters = result.train.targets[rows], result.train.clusters[rows]
+    counted = f"{len(rows):,} of {len(result.train):,} train rows"
+    shades = f"{len(result.cluster_targets)} clusters in shades of their majority target"
+    return {
+        "train_target": _target_map(result, "Train rows by target", (counted,), positions, targets),
+        "train_cluster": _Map(
+            title="Train rows by cluster",
+            caption=(counted, *_grey(clusters, "noise"), shades),
+            positions=positions,
+            categories=clusters,
+            wrong=np.zeros(len(rows), dtype=bool),
+            marks=_cluster_marks(result),
+            legend=_cluster_entries(result),
+            numbers=len(result.cluster_targets) <= MOST_NUMBERS,
+        ),
+    }
+
+
+def _test_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
+    rows, positions = placed
+    targets, predicted = result.test.targets[rows], result.test.predicted[rows]
+    wrong = predicted != targets
+    counted = f"{len(rows):,} of {len(result.test):,} test rows"
+    caption = (counted, f"dark edge: {int(wrong.sum()):,} wrong", *_grey(predicted, "undecided"))
+    by_prediction = _target_map(result, "Test rows by prediction", caption, positions, predicted)
+    return {
+        "test_target": _target_map(result, "Test rows by target", (counted,), positions, targets),
+        "test_prediction": replace(by_prediction, wrong=wrong),
+    }
+
+
+def _target_map(
+    result: Result,
+    title: str,
+    caption: tuple[str, ...],
+    positions: NDArray[np.float64],
+    categories: IntArray,
+) -> _Map:
+    return _Map(
+        title=title,
+        caption=caption,
+        positions=positions,
+        categories=categories,
+        wrong=np.zeros(len(categories), dtype=bool),
+        marks=mark,
+        legend=tuple(Entry((mark(index),), name) for index, name in enumerate(_names(result))),
+        numbers=_targets_are_numbered(result),
+    )
+
+
+def _grey(categories: IntArray, word: str) -> tuple[str, ...]:
+    """What the caption says of the grey rows, where there are any."""
+    grey = int((categories == -1).sum())
+    return (f"grey: {grey:,} {word}",) if grey else ()
+
+
+def _targets_are_numbered(result: Result) -> bool:
+    return NUMBERED < len(result.target_names) <= MOST_NUMBERS
+
+
+def _names(result: Result) -> list[str]:
+    """Target names as legends show them, with their numbers where the map has them."""
+    if _targets_are_numbered(result):
+        return [f"{index} {cut(name, 20)}" for index, name in enumerate(result.target_names)]
+    return [cut(name, 24) for name in result.target_names]
+
+
+def _cluster_marks(result: Result) -> Callable[[int], Mark]:
+    """Each cluster in the shape and a shade of its majority target's colour."""
+    marks = {-1: NOISE}
+    for target in np.unique(result.cluster_targets):
+        members = np.flatnonzero(result.cluster_targets == target)
+        one = mark(int(target))
+        for rank, cluster in enumerate(members):
+            marks[int(cluster)] = Mark(shade(one.colour, rank, len(members)), one.marker)
+    return marks.__getitem__
+
+
+def _cluster_entries(result: Result) -> tuple[Entry, ...]:
+    """One entry a target, with the numbers of its clusters; a target without one says so."""
+    marks = _cluster_marks(result)
+    entries = []
+    for target, name in enumerate(_names(result)):
+        members = [int(cluster) for cluster in np.flatnonzero(result.cluster_targets == target)]
+        numbers = cut(", ".join(map(str, members)), 12) if members else "missing"
+        shades = tuple(marks(cluster) for cluster in members[:MOST_MARKS])
+        entries.append(Entry(shades, f"{cut(name, 20)} ({numbers})"))
+    return tuple(entries)
+
+
+def _legend(entries: Sequence[Entry], width: float) -> Legend:
+    return Legend(entries if len(entries) <= MOST_ENTRIES else (), width)
+
+
+def _column_figure(result: Result, panel: _Map) -> Figure:
+    from matplotlib.figure import Figure
+
+    heading = Heading(panel.title, (*facts(result), *panel.caption))
+    legend = _legend(panel.legend, COLUMN)
+    across = COLUMN - 2 * MARGIN
+    down = across * panel.shape
+    height = heading.height(COLUMN) + down + MARGIN + legend.height
+    figure = Figure(figsize=(COLUMN, height))
+    heading.put(figure)
+    legend.put(figure)
+    box = (MARGIN / COLUMN, (legend.height + MARGIN) / height, across / COLUMN, down / height)
+    _fill(figure.add_axes(box), panel)
+    return figure
+
+
+def _page_figure(result: Result, panels: Sequence[_Map]) -> Figure:
+    """Two panels a row: the same rows in the same places, so that both have one shape."""
+    from matplotlib.figure import Figure
+
+    heading = Heading("t-SNE of the fused rows", facts(result))
+    legend = _legend(_cluster_entries(result), PAGE)
+    label, gap = 0.36, 0.12
+    across = (PAGE - 2 * MARGIN - gap) / 2
+    downs = [across * panel.shape for panel in panels[::2]]
+    height = heading.height(PAGE) + sum(downs) + len(downs) * label + MARGIN + legend.height
+    figure = Figure(figsize=(PAGE, height))
+    heading.put(figure)
+    legend.put(figure)
+    y = height - heading.height(PAGE)
+    for row, down in enumerate(downs):
+        y -= down + label
+        for column, panel in enumerate(panels[2 * row : 2 * row + 2]):
+            x = MARGIN + column * (across + gap)
+            _fill(figure.add_axes((x / PAGE, y / height, across / PAGE, down / height)), panel)
+            top = y + down
+            figure.text(x / PAGE, (top + 0.18) / height, panel.title, size=8, color=INK)
+            caption = wrap(panel.caption, 6, across)[0]
+            figure.text(x / PAGE, (top + 0.06) / height, caption, size=6, color=INK)
+    return figure
+
+
+def _fill(axes: Axes, panel: _Map) -> None:
+    """Scatter the rows, greys first, and number the categories where asked."""
+    size = float(np.clip(14_000 / max(len(panel.positions), 1), 3.0, 14.0))
+    for category in np.unique(panel.categories):
+        one, inside = panel.marks(int(category)), panel.categories == category
+        # One edge a call: matplotlib draws rows of one look several times faster than mixed ones.
+        for rows, edge, width in ((inside & ~panel.wrong, "white", 0.15), (inside & panel.wrong, "black", 0.4)):
+            x, y = panel.positions[rows].T
+            axes.scatter(x, y, s=size, c=one.colour, marker=one.marker, edgecolors=edge, linewidths=width)
+    axes.set(xticks=[], yticks=[])
+    axes.margins(0.03)
+    axes.set_aspect("equal", adjustable="datalim")
+    if panel.numbers:
+        _number(axes, panel)
+
+
+def _number(axes: Axes, panel: _Map) -> None:
+    """Write each category's number at the row nearest to the median of its rows, moved off other numbers."""
+    from matplotlib.patheffects import withStroke
+
+    categories = [int(one) for one in np.unique(panel.categories) if one >= 0]
+    places = []
+    for category in categories:
+        inside = panel.positions[panel.categories == category]
+        places.append(inside[np.linalg.norm(inside - np.median(inside, axis=0), axis=1).argmin()])
+    size = 6.5 if len(categories) <= 40 else 4.5
+    across = max(float(np.ptp(panel.positions, axis=0).max()), 1e-9)
+    # A two-digit number is about as wide as its size in points; a panel is some 240 points across.
+    for category, (x, y) in zip(categories, spread(np.array(places), across * 1.3 * size / 240), strict=True):
+        text = axes.text(x, y, str(category), size=size, ha="center", va="center")
+        text.set_path_effects([withStroke(linewidth=1.4, foreground="white")])

@@ -1,0 +1,100 @@
+"""Which rows a map shows, and where it puts them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.result import FloatArray, IntArray
+
+PCA_AXES = 50
+PERPLEXITY = 30.0
+# Two fifths of the customary iterations: from a PCA start, the divergence that t-SNE minimises ends within
+# 3 % of what the customary 250 + 500 reach on 2,000 MNIST digits, in less than half the time.
+EXAGGERATED_STEPS, STEPS = 100, 200
+FEWEST_ROWS = 8  # t-SNE has no neighbourhoods to keep below this
+EXACT_NEIGHBORS = 5_000  # up to here an exact search costs less than an approximate one
+
+
+def stratified_rows(targets: IntArray, points: int, seed: int) -> IntArray:
+    """Draw rows so that every target keeps its share, and no target that there is room for is lost.
+
+    Parameters
+    ----------
+    targets : (n,) target of each row.
+    points : how many rows to draw; all are taken where there are no more.
+    seed : drives the draw.
+
+    Returns
+    -------
+    (min(n, points),) distinct rows, ascending.
+    """
+    if len(targets) <= points:
+        return np.arange(len(targets))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(targets))
+    order = order[np.argsort(targets[order], kind="stable")]
+    _, starts, sizes = np.unique(targets[order], return_index=True, return_counts=True)
+    # Rank of each row within its target, as a fraction: the smallest fractions over all targets are a
+    # proportional sample. Rank 0 counts as 0, so that each target gives one row before any gives two.
+    rank = np.arange(len(order)) - np.repeat(starts, sizes)
+    fraction = np.where(rank == 0, 0.0, (rank + 0.5) / np.repeat(sizes, sizes))
+    return np.sort(order[np.lexsort((rng.random(len(order)), fraction))[:points]])
+
+
+def project(rows: FloatArray, seed: int) -> NDArray[np.float64]:
+    """Lay rows out on a plane: t-SNE (openTSNE) on their first 50 PCA axes, started from the first two.
+
+    Fewer than 8 rows are shown on their PCA axes. Rows that coincide, or data of one dimension, are
+    fine.
+
+    Parameters
+    ----------
+    rows : (n, d) finite rows.
+    seed : drives what randomness there is.
+
+    Returns
+    -------
+    (n, 2) positions.
+    """
+    axes = _principal_axes(rows)
+    start = axes[:, :2].copy()
+    if len(rows) < FEWEST_ROWS:
+        return start
+    # The start is scaled as t-SNE wants it; the jitter parts rows that coincide, which would else feel
+    # no force.
+    start *= 1e-4 / max(float(start[:, 0].std()), np.finfo(np.float64).tiny)
+    start += np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)
+    return _tsne(axes, start, seed)
+
+
+def _principal_axes(rows: FloatArray) -> NDArray[np.float64]:
+    """(n, max(2, PCA axes)) scores, whose signs are fixed so that the same rows give the same picture."""
+    centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    # The smaller of the two Gram matrices has the same axes as a full decomposition, at a tenth of its time.
+    if centred.shape[1] <= centred.shape[0]:
+        _, vectors = np.linalg.eigh(centred.T @ centred)
+        scores = centred @ vectors[:, ::-1][:, :PCA_AXES]
+    else:
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        scores = (vectors * np.sqrt(np.clip(values, 0.0, None)))[:, ::-1][:, :PCA_AXES]
+    largest = np.abs(scores).argmax(axis=0)
+    scores = scores * np.where(scores[largest, np.arange(scores.shape[1])] < 0, -1.0, 1.0)
+    return np.pad(scores, ((0, 0), (0, max(0, 2 - scores.shape[1]))))
+
+
+def _tsne(axes: NDArray[np.float64], start: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    from openTSNE import TSNEEmbedding
+    from openTSNE.affinity import PerplexityBasedNN
+
+    affinities = PerplexityBasedNN(
+        axes,
+        perplexity=min(PERPLEXITY, (len(axes) - 1) / 3),
+        method="exact" if len(axes) <= EXACT_NEIGHBORS else "annoy",
+        n_jobs=1,
+        random_state=seed,
+    )
+    # One thread: the callers run a fit a core, and on a busy machine threads that meet at every step wait
+    # for each other many times as long as they work.
+    embedding = TSNEEmbedding(start, affinities, negative_gradient_method="bh", n_jobs=1, random_state=seed)
+    embedding.optimize(EXAGGERATED_STEPS, exaggeration=12, momentum=0.8, inplace=True)
+    embedding.optimize(STEPS, momentum=0.8, inplace=True)
+    return np.asarray(embedding, dtype=np.float64)

@@ -1,0 +1,224 @@
+"""The look that all figures share: colours, shapes, names cut to length, text and legends in inches."""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.5, 7.2  # inches: one column and the full width of a two-column page
+MARGIN = 0.08
+GREY, INK, FAINT = "#b4b4b4", "#222222", "#666666"
+
+# Eight colours of Petroff (arXiv:2107.02270) without his two greys, which noise needs, and two more. Every
+# pair is at least 18 CIELAB units apart in normal vision and in simulated protan-, deuter- and tritanopia.
+COLOURS = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59",
+    "#e76300", "#b9ac70", "#92dadd", "#1307f9", "#621147",
+)  # fmt: skip
+# As many shapes as have no common divisor with the colours: 110 pairs before one comes again. Two targets
+# of one colour are 10 apart, so neighbours in this list are shapes that can't be mistaken for each other.
+MARKERS = ("o", "^", "s", "v", "X", "D", "P", "<", "p", ">", "*")
+
+FALLBACK_FONTS = (
+    "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC", "Hiragino Sans", "Microsoft YaHei",
+    "Arial Unicode MS", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Noto Sans Arabic",
+    "Noto Sans Devanagari",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Colour and shape of a category; as text, e.g. ``#3f90da o``."""
+
+    colour: str
+    marker: str
+
+
+NOISE = Mark(GREY, "o")
+
+
+def facts(result: Result) -> tuple[str, ...]:
+    """What every caption says first: dataset, prompt and backbone."""
+    return (
+        cut(result.dataset, 30),
+        f"prompt {cut(result.prompt, 30)}",
+        f"backbone {cut(result.backbone, 40)}",
+    )
+
+
+def mark(index: int) -> Mark:
+    """Mark of category `index`; grey for -1, which is noise or no prediction."""
+    return NOISE if index < 0 else Mark(COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
+
+
+def shade(colour: str, rank: int, ranks: int) -> str:
+    """Hex colour of member `rank` of `ranks` that share `colour`: from itself to a lighter or darker one."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    red, green, blue = to_rgb(colour)
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.6
+    share = 0.5 * rank / max(ranks - 1, 1)
+    red, green, blue = ((1 - share) * part + share * dark for part in (red, green, blue))
+    return to_hex((red, green, blue))
+
+
+def cut(name: str, length: int) -> str:
+    """`name` on one line, without control characters, in at most `length` characters; never empty."""
+    kept = "".join(" " if unicodedata.category(c) in {"Cc", "Zl", "Zp", "Cs"} else c for c in name)
+    line = " ".join(kept.split()) or "(no name)"
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[None]:
+    """Draw with our settings, whatever the user's are; names are text, never mathematics."""
+    import matplotlib as mpl
+
+    settings: dict[Any, Any] = {
+        "font.family": _fonts(),
+        "text.parse_math": False,
+        "pdf.fonttype": 42,  # TrueType: what publishers ask for
+        "axes.linewidth": 0.5,
+        "axes.edgecolor": FAINT,
+    }
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(settings)
+        # A character that no font here has is drawn as a box, which says enough.
+        warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from", category=UserWarning)
+        yield
+
+
+@cache
+def _fonts() -> list[str]:
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in installed)]
+
+
+def width_of(text: str, size: float) -> float:
+    """Width in inches of a line of text set at `size` points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    prop = FontProperties(family=_fonts(), size=size)
+    return float(text_to_path.get_text_width_height_descent(text, prop, ismath=False)[0]) / 72
+
+
+def wrap(parts: Sequence[str], size: float, width: float) -> list[str]:
+    """Join parts with middle dots into as many lines as `width` inches ask for."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]} · {part}" if lines else part
+        if lines and width_of(longer, size) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return lines
+
+
+def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """(m, 2) places pushed apart, a little at a time, until no two are nearer than about `gap`."""
+    places = places.copy()
+    for _ in range(50):
+        offsets = places[:, None] - places[None]
+        distances = np.linalg.norm(offsets, axis=2)
+        np.fill_diagonal(distances, np.inf)
+        if (distances >= gap).all():
+            break
+        push = np.clip(gap - distances, 0.0, None) / np.maximum(distances, 1e-3 * gap)
+        places += 0.25 * (offsets * push[..., None]).sum(axis=1)
+    return places
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A bold title with a caption below it, at the top of a figure.
+
+    Parameters
+    ----------
+    title : one line.
+    caption : facts, joined by middle dots and wrapped.
+    """
+
+    title: str
+    caption: tuple[str, ...]
+
+    def _lines(self, width: float) -> list[str]:
+        return wrap(self.caption, 6.5, width - 2 * MARGIN)
+
+    def height(self, width: float) -> float:
+        """Inches that it takes in a figure of `width` inches."""
+        return 0.25 + 0.115 * len(self._lines(width)) + 0.04
+
+    def put(self, figure: Figure) -> None:
+        """Write it at the top left."""
+        width, height = figure.get_size_inches()
+        x = MARGIN / width
+        figure.text(x, 1 - 0.06 / height, self.title, size=9, color=INK, va="top")
+        for number, line in enumerate(self._lines(width)):
+            y = 1 - (0.235 + 0.115 * number) / height
+            figure.text(x, y, line, size=6.5, color=FAINT, va="top")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a legend: marks, the first in front, and a text."""
+
+    marks: tuple[Mark, ...]
+    text: str
+
+
+class Legend:
+    """Entries in columns, read downwards, as many columns as `width` inches take.
+
+    matplotlib's own legend drops names that start with an underscore and is measured only when drawn.
+    """
+
+    def __init__(self, entries: Sequence[Entry], width: float) -> None:
+        self.entries = list(entries)
+        self.size = 6.5 if len(self.entries) <= 40 else 5.0
+        self._step = self.size * 1.5 / 72
+        handles = max((len(entry.marks) for entry in self.entries), default=0)
+        self._handle = self._step * (0.3 + 0.7 * handles)
+        texts = max((width_of(entry.text, self.size) for entry in self.entries), default=0.0)
+        self._column = self._handle + texts + 0.12
+        columns = max(1, min(len(self.entries), int((width - 2 * MARGIN + 0.12) / self._column)))
+        self._rows = -(-len(self.entries) // columns)
+
+    @property
+    def height(self) -> float:
+        """Inches that it takes."""
+        return self._rows * self._step + MARGIN if self.entries else 0.0
+
+    def put(self, figure: Figure) -> None:
+        """Draw it along the bottom of `figure`."""
+        width, height = figure.get_size_inches()
+        axes = figure.add_axes((0, 0, 1, self.height / height))
+        axes.set(xlim=(0, width), ylim=(0, self.height))
+        axes.axis("off")
+        for number, entry in enumerate(self.entries):
+            column, row = divmod(number, self._rows)
+            x, y = MARGIN + column * self._column, self.height - (row + 0.5) * self._step
+            self._entry(axes, entry, x, y)
+
+    def _entry(self, axes: Axes, entry: Entry, x: float, y: float) -> None:
+        for place, one in enumerate(entry.marks):
+            at = x + self._step * (0.35 + 0.7 * place)
+            axes.plot(at, y, one.marker, color=one.colour, ms=self.size * 0.65, mec="white", mew=0.2)
+        axes.text(x + self._handle, y, entry.text, size=self.size, color=INK, va="center_baseline")
