@@ -35,7 +35,7 @@ class OpenClipBackbone:
     Nothing is loaded before the first encoding, and `fingerprint`, `dim` and `check` do not import
     torch where device and precision can be told without it.
 
-    Every pass through a tower has the same shape, filled up with blank rows, so that a row's embedding
+    Every pass through a tower has the same shape, filled up with copies of a row, so that an embedding
     does not depend on how many others are embedded with it.
 
     Parameters
@@ -179,8 +179,8 @@ class OpenClipBackbone:
         rows = [np.empty((0, self.dim), np.float32)]
         with torch.inference_mode():
             for batch in batches:
-                blank = batch[-1:].expand(batch_size - len(batch), *batch.shape[1:])
-                embedded = tower(torch.cat([batch, blank]))[: len(batch)]
+                filler = batch[-1:].expand(batch_size - len(batch), *batch.shape[1:])
+                embedded = tower(torch.cat([batch, filler]))[: len(batch)]
                 rows.append(embedded.float().cpu().numpy())
         return np.concatenate(rows)
 
