@@ -23,9 +23,9 @@ PUBLISHED = (("cifar10", "openai_cifar", 89.8, 0.3), ("mnist", "openai_mnist", 4
 
 def zero_shot_accuracy(dataset_name: str, prompt_name: str) -> float:
     """Zero-shot accuracy on the official test split, in per cent."""
-    overrides = [f"dataset={dataset_name}", f"prompt={prompt_name}", "backbone=vit_b_32", "study=verify_openai"]
+    parts = [f"dataset={dataset_name}", f"prompt={prompt_name}", "backbone=vit_b_32"]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        options = check(compose("config", overrides=overrides))
+        options = check(compose("config", overrides=[*parts, "study=verify_openai"]))
     dataset = build(options.dataset, data_dir=options.data_dir)
     backbone = build(options.backbone)
     backbone.check()

@@ -90,8 +90,7 @@ class ConstrainedCentroid(BaseEstimator):  # type: ignore[misc]
         X : (m, d) image embeddings, m >= 1.
         """
         blocks = [
-            self._assign_block(X[start : start + _ROWS_A_BLOCK])
-            for start in range(0, len(X), _ROWS_A_BLOCK)
+            self._assign_block(X[start : start + _ROWS_A_BLOCK]) for start in range(0, len(X), _ROWS_A_BLOCK)
         ]
         return Assignment(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 

@@ -16,6 +16,7 @@ from fused_clip.metrics import majority_vote
 
 IntArray = NDArray[np.int64]
 Rows = NDArray[Any]
+_FLOATS = [np.float64, np.float32]
 
 
 class Memory(Protocol):
@@ -113,7 +114,10 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             On bad shapes, values or combinations; on fewer rows than clusters; if the clusterer finds
             no cluster.
         """
-        X = self._check_rows(X, y, reset=True)
+        if y is None:
+            X = self._check_rows(X, reset=True)
+        else:
+            X, y = validate_data(self, X, y, dtype=_FLOATS)
         targets = self._check_targets(y)
         text, prompts = self._check_text(targets)
         self.prompt_index_ = self._check_pairing(prompt_index, targets, prompts, len(X))
@@ -147,7 +151,8 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Predict the target of each row: (m,) values of `classes_`."""
-        predicted: NDArray[Any] = self.classes_[self.assign(X).targets]
+        targets = self.assign(X).targets
+        predicted: NDArray[Any] = self.classes_[targets]
         return predicted
 
     def transform(self, X: ArrayLike) -> Rows:
@@ -156,8 +161,8 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         X = self._check_rows(X, reset=False)
         return self._fuse(X, None if self._text is None else self._text[prompts])
 
-    def _check_rows(self, X: ArrayLike, y: ArrayLike | None = None, *, reset: bool) -> Rows:
-        rows: Rows = validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+    def _check_rows(self, X: ArrayLike, *, reset: bool) -> Rows:
+        rows: Rows = validate_data(self, X, reset=reset, dtype=_FLOATS)
         return rows
 
     def _check_targets(self, y: ArrayLike | None) -> IntArray | None:
