@@ -41,6 +41,7 @@ def clustered(draw):
     return rows / 7 + draw(st.sampled_from([0, 50])), labels
 
 
+@settings(deadline=None)
 @given(labelled())
 def test_purity_is_the_accuracy_of_the_vote(sample):
     targets, clusters = sample
@@ -49,6 +50,7 @@ def test_purity_is_the_accuracy_of_the_vote(sample):
     assert purity(targets, clusters) == pytest.approx((vote[clusters] == targets).mean())
 
 
+@settings(deadline=None)
 @given(labelled(lowest=-1))
 def test_vote_by_counting(sample):
     targets, clusters = sample
@@ -156,6 +158,7 @@ def test_many_small_clusters_score_without_a_warning():
     assert "train/ari" in scores
 
 
+@settings(deadline=None)
 @given(labelled(lowest=-1))
 @example((np.array([0, 2]), np.array([-1, -1])))
 @example((np.array([3, 3]), np.array([1, 3])))
@@ -179,6 +182,7 @@ def test_no_rows_have_no_scores():
     assert classification_scores(empty, empty, ["a"]) == {}
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=300), min_size=1, max_size=4))
 @example(["<script>", "<script", "猫", "é/è", "", "..", "a" * 300])
 def test_any_name_gives_a_valid_key_of_its_own(names):
