@@ -121,7 +121,7 @@ class Preprocessing:
             return [int(side * height / short), int(side * width / short)]
         ratios = height / self.size[0], width / self.size[1]
         ratio = max(ratios) if self.resize_mode == "longest" else min(ratios)
-        return [round(height / ratio), round(width / ratio)]
+        return [max(1, round(height / ratio)), max(1, round(width / ratio))]
 
 
 def _by_shape(images: Sequence[ImageArray]) -> list[list[int]]:
