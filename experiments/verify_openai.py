@@ -31,7 +31,7 @@ def zero_shot_accuracy(dataset_name: str, prompt_name: str) -> float:
     backbone.check()
     store = Store(Path(options.output_dir) / "store")
     images = store.images(backbone, dataset.test.images, dataset.test.rows)
-    texts = embed_prompts(build(options.prompt, dataset=dataset), backbone, store, images.shape[1])
+    texts = embed_prompts(build(options.prompt, dataset=dataset), backbone, store)
     return 100 * float(np.mean(pairing.zero_shot(images, texts) == dataset.test.labels))
 
 

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
 from hydra.types import RunMode
@@ -17,7 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from fused_clip import sweep
 from fused_clip.config import FigureOptions, Options, TrackingOptions, build
+from fused_clip.errors import InputError
 from fused_clip.result import Result
+
+if TYPE_CHECKING:
+    from fused_clip.backbone import OpenClipBackbone
+    from fused_clip.dataset.base import ImageDataset
+    from fused_clip.resume import Finished
 
 log = logging.getLogger(__name__)
 GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier")
@@ -92,10 +99,12 @@ class Cell:
         -------
         Test accuracy, or NaN where it is undefined.
         """
-        from fused_clip import output, terminal
+        from fused_clip import output, resume, terminal
 
         start = time.perf_counter()
         tracker = _checked_tracker(self.options.tracking, self.output_dir)
+        if self.options.resume and (finished := self._finished()):
+            return self._reuse(finished)
         (self.directory / "config.yaml").write_text(OmegaConf.to_yaml(self.cfg, resolve=True))
         parent = os.environ.get(sweep.PARENT_VARIABLE) if self.job else None
         with tracker.run(
@@ -110,12 +119,44 @@ class Cell:
             result = dataclasses.replace(result, metrics={**result.metrics, **seconds})
             output.write_metrics(result, self.directory)
             active.log(result, self.directory, pictures)
+        resume.keep(self.output_dir, self._key(), self.directory)
         metrics = dict(result.metrics)
         if self.job:
             sweep.record(self.directory, self.overrides, metrics=metrics)
         else:
             terminal.print_run(result, self.directory, pictures, tracker.ui_command())
         return metrics.get("test/accuracy", float("nan"))
+
+    @cached_property
+    def _parts(self) -> "tuple[ImageDataset, OpenClipBackbone]":
+        dataset: ImageDataset = build(self.options.dataset, data_dir=self.options.data_dir)
+        backbone: OpenClipBackbone = build(self.options.backbone)
+        backbone.check()
+        return dataset, backbone
+
+    def _key(self) -> str:
+        from fused_clip.resume import cell_key
+
+        dataset, backbone = self._parts
+        return cell_key(self.options, dataset.fingerprint, backbone.fingerprint)
+
+    def _finished(self) -> "Finished | None":
+        """Find this cell's finished run; what is wrong with its parts is told when they are used."""
+        from fused_clip.resume import find
+
+        try:
+            return find(self.output_dir, self._key())
+        except InputError:
+            return None
+
+    def _reuse(self, finished: "Finished") -> float:
+        if self.job:
+            sweep.record(
+                self.directory, self.overrides, metrics=finished.metrics, reused_from=str(finished.directory)
+            )
+        else:
+            print(f"This run is finished already: {finished.directory}")
+        return finished.metrics.get("test/accuracy", float("nan"))
 
     def _result(self) -> Result:
         from fused_clip import pipeline
@@ -125,9 +166,7 @@ class Cell:
 
         options, stages = self.options, Stages()
         with stages("load"):
-            dataset = build(options.dataset, data_dir=options.data_dir)
-            backbone = build(options.backbone)
-            backbone.check()
+            dataset, backbone = self._parts
             prompts = build(options.prompt, dataset=dataset)
         store = Store(self.output_dir / "store")
         method = Method(

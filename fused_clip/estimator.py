@@ -115,13 +115,13 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             no cluster.
         """
         if y is None:
-            X = self._check_rows(X, reset=True)
+            rows = self._check_rows(X, reset=True)
         else:
-            X, y = validate_data(self, X, y, dtype=_FLOATS)
+            rows, y = validate_data(self, X, y, dtype=_FLOATS)
         targets = self._check_targets(y)
         text, prompts = self._check_text(targets)
-        self.prompt_index_ = self._check_pairing(prompt_index, targets, prompts, len(X))
-        self.fused_ = self._fuse(X, None if text is None else text[self.prompt_index_])
+        self.prompt_index_ = self._check_pairing(prompt_index, targets, prompts, len(rows))
+        self.fused_ = self._fuse(rows, None if text is None else text[self.prompt_index_])
         self.labels_ = self._cluster(self.fused_)
         voters, owner = (
             (targets, None) if self.vote == "label" else (self.prompt_index_, _targets_of_prompts(prompts))

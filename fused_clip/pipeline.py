@@ -27,9 +27,17 @@ IntArray = NDArray[np.int64]
 class Backbone(Protocol):
     """What the pipeline asks of an embedding model; the embedder asks for more."""
 
-    name: str
-    trained_on: frozenset[str]
-    vocabulary: frozenset[str] | None
+    @property
+    def name(self) -> str:
+        """Short name."""
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Origins of the labelled images that it was trained on."""
+
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """Words that it was trained on; None where that is not known."""
 
 
 class Embedder(Protocol):
@@ -128,17 +136,18 @@ def run(
 
 
 def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder) -> Embedded:
-    """Embed both splits and the prompts, from the store where they are there."""
+    """Embed the prompts, which tells at once if one is too long, and both splits; from the store if there."""
+    texts = embed_prompts(prompts, backbone, embedder)
     train, test = (
         embedder.images(backbone, split.images, split.rows) for split in (dataset.train, dataset.test)
     )
-    return Embedded(train, test, embed_prompts(prompts, backbone, embedder, width=train.shape[1]))
+    return Embedded(train, test, texts)
 
 
-def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder, width: int) -> FloatArray:
-    """(p, d) one row a prompt; the texts of an ensemble are averaged."""
+def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> FloatArray:
+    """(p, d) one row a prompt; the texts of an ensemble are averaged. Without text (0, 0)."""
     if not prompts.texts:
-        return np.empty((0, width), dtype=np.float32)
+        return np.empty((0, 0), dtype=np.float32)
     members = embedder.texts(backbone, [text for texts in prompts.texts for text in texts])
     ends = np.cumsum([len(texts) for texts in prompts.texts])
     return np.stack([ensemble(part) for part in np.split(members, ends[:-1])])
@@ -151,7 +160,7 @@ def _truthful(
     by_class = len(prompts.target_names) == len(dataset.class_names)
     if prompts.distinguishes_targets and by_class:
         return embedded.prompts, embedded.prompts
-    class_rows = embed_prompts(prompt.task(dataset), backbone, embedder, embedded.train.shape[1])
+    class_rows = embed_prompts(prompt.task(dataset), backbone, embedder)
     return (embedded.prompts if prompts.distinguishes_targets else class_rows), class_rows
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -22,11 +23,22 @@ _open: dict[str, Any] = {}
 
 
 def record(
-    directory: Path, overrides: Sequence[str], *, metrics: dict[str, float] | None = None, error: str = ""
+    directory: Path,
+    overrides: Sequence[str],
+    *,
+    metrics: dict[str, float] | None = None,
+    error: str = "",
+    reused_from: str = "",
 ) -> None:
     """Leave in a job's directory what became of it."""
     axes = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
-    content = {"axes": axes, "metrics": metrics or {}, "error": error, "directory": str(directory)}
+    content = {
+        "axes": axes,
+        "metrics": metrics or {},
+        "error": error,
+        "directory": str(directory),
+        "reused_from": reused_from,
+    }
     (directory / _RECORD).write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -37,10 +49,15 @@ class SweepCallback(Callback):
         """Open the parent run and hand its id to the jobs by the environment."""
         sweep_id = uuid.uuid4().hex[:12]
         os.environ[SWEEP_VARIABLE] = sweep_id
+        HydraConfig.instance().set_config(config)
         try:
             _open.update(_open_parent(config, sweep_id))
         except InputError as error:
             sys.exit(f"Error: {error}")
+        except Exception:
+            # Hydra would turn it into a warning and run the jobs without their parent.
+            log.exception("The sweep's parent run can't be opened")
+            sys.exit(1)
         os.environ[PARENT_VARIABLE] = _open["parent"]
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -86,14 +103,15 @@ def _open_parent(config: DictConfig, sweep_id: str) -> dict[str, Any]:
 
 def _close(status: str, rows: list[dict[str, Any]]) -> None:
     tracker = _open.pop("tracker")
-    table = [{**row["axes"], **row["metrics"], "error": row["error"]} for row in rows]
+    facts = ("error", "reused_from")
+    table = [{**row["axes"], **row["metrics"], **{fact: row[fact] for fact in facts}} for row in rows]
     tracker.end_sweep(_open.pop("parent"), table, status)
 
 
 def _records(directory: Path) -> list[dict[str, Any]]:
     """The records of all jobs in job order; a job that left none has failed."""
     jobs = sorted((job for job in directory.glob("*/") if job.name.isdigit()), key=lambda job: int(job.name))
-    lost = {"axes": {}, "metrics": {}, "error": "the job was cut off"}
+    lost = {"metrics": {}, "error": "the job was cut off", "reused_from": ""}
     return [
         json.loads((job / _RECORD).read_text())
         if (job / _RECORD).is_file()

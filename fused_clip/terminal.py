@@ -46,10 +46,12 @@ def _wide_console() -> Console:
     return console if console.is_terminal else Console(width=200)
 
 
-def _number(value: float | None) -> str:
+def _number(key: str, value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) and abs(value) < 2 else f"{value:.4g}"
+    if key.startswith("seconds/"):
+        return f"{value:.1f}"
+    return f"{value:.0f}" if key == "missing_targets" else f"{value:.4f}"
 
 
 def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_command: str) -> None:
@@ -62,7 +64,7 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     table.add_column("what it is")
     for key, meaning in _MEANING.items():
         if key in result.metrics:
-            table.add_row(key, _number(result.metrics[key]), meaning)
+            table.add_row(key, _number(key, result.metrics[key]), meaning)
     console.print(table)
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
@@ -75,7 +77,7 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
 def print_sweep(rows: Sequence[Mapping[str, Any]], directory: Path, ui_command: str) -> None:
     """Print one table of a sweep's jobs and what failed."""
     console = _wide_console()
-    axes = list(dict.fromkeys(axis for row in rows for axis in row["axes"]))
+    axes = [axis for axis, values in _values(rows).items() if len(values) > 1 or len(rows) == 1]
     columns = [key for key in _SWEEP_COLUMNS if any(key in row["metrics"] for row in rows)]
     table = Table(title=f"{len(rows)} jobs", title_justify="left")
     for axis in axes:
@@ -84,7 +86,7 @@ def print_sweep(rows: Sequence[Mapping[str, Any]], directory: Path, ui_command: 
         table.add_column(_SWEEP_COLUMNS[key], justify="right")
     for row in rows:
         cells = [escape(str(row["axes"].get(axis, ""))) for axis in axes]
-        numbers = [_number(row["metrics"].get(key)) for key in columns]
+        numbers = [_number(key, row["metrics"].get(key)) for key in columns]
         table.add_row(
             *cells, *(["FAILED", *[""] * (len(columns) - 1)][: len(columns)] if row["error"] else numbers)
         )
@@ -94,6 +96,12 @@ def print_sweep(rows: Sequence[Mapping[str, Any]], directory: Path, ui_command: 
             name = " ".join(f"{axis}={value}" for axis, value in row["axes"].items())
             console.print(f"FAILED {escape(name)}: {escape(row['error'])}", soft_wrap=True)
     _print_places(console, directory, [], ui_command)
+
+
+def _values(rows: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Values that each axis takes in the sweep."""
+    axes = dict.fromkeys(axis for row in rows for axis in row["axes"])
+    return {axis: {str(row["axes"].get(axis, "")) for row in rows} for axis in axes}
 
 
 def _print_places(console: Console, directory: Path, pictures: Sequence[Path], ui_command: str) -> None:

@@ -5,11 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from fused_clip.dataset.base import Captions, ImageDataset, Split
 
 IntArray = NDArray[np.int64]
+
+# A loaded machine is no defect of the code.
+settings.register_profile("fused_clip", deadline=None)
+settings.load_profile("fused_clip")
 
 
 @dataclass(frozen=True)

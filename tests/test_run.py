@@ -139,6 +139,20 @@ def test_a_second_run_embeds_nothing_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_sweep_takes_finished_cells_as_they_are(tmp_path: Path) -> None:
+    sweep = ["-m", *FAST, "tracking=none", "resume=true"]
+    assert fused_clip(*sweep, "seed=0", cwd=tmp_path).returncode == 0
+    (first,) = run_directories(tmp_path)
+    done = fused_clip(*sweep, "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(run_directories(tmp_path)) == 2, "only the new cell runs"
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/sweeps/**/record.json")]
+    (reused,) = [record for record in records if record["reused_from"]]
+    assert reused["reused_from"] == str(first)
+    assert reused["metrics"] == json.loads((first / "metrics.json").read_text())
+
+
+@pytest.mark.slow
 def test_users_add_options_from_their_own_directory(tmp_path: Path) -> None:
     (tmp_path / "mine" / "prompt").mkdir(parents=True)
     option = '_target_: fused_clip.prompt.custom\ntemplates: ["a scan of the digit {}"]\n'
