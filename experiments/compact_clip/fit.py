@@ -95,25 +95,28 @@ class Trainer:
         self.steps = len(self._epoch_rows(0)) // settings.batch_size
         if not self.steps:
             raise ValueError(f"batch_size={settings.batch_size} exceeds the images of an epoch")
-        self.optimizer, self.schedule = self._optimizer()
+        self.optimizer = self._optimizer()
+        self.schedule = self._cycle(0)
         self.history: list[dict[str, Any]] = []
 
-    def _optimizer(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
-        """Return AdamW, which decays matrices and kernels only, on one cycle over the whole run."""
-        rate = self.settings.learning_rate
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Return AdamW, which decays matrices and kernels only."""
         groups = [
             {"params": [p for p in self.model.parameters() if p.ndim > 1]},
             {"params": [p for p in self.model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=self.settings.weight_decay, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            rate,
-            total_steps=self.steps * self.settings.epochs,
+        return torch.optim.AdamW(groups, weight_decay=self.settings.weight_decay, fused=True)
+
+    def _cycle(self, epoch: int) -> torch.optim.lr_scheduler.OneCycleLR:
+        """Return the schedule of the cycle that `epoch` is in, at its start."""
+        _, epochs, peak = self.settings.cycle(epoch)
+        return torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer,
+            peak,
+            total_steps=self.steps * epochs,
             pct_start=self.settings.warmup_fraction,
             cycle_momentum=False,
         )
-        return optimizer, schedule
 
     def _epoch_rows(self, epoch: int) -> np.ndarray:
         """Return the shuffled (set, row) pairs of one epoch; they depend on seed and epoch only."""
@@ -143,6 +146,8 @@ class Trainer:
         rows, total = self._epoch_rows(epoch), 0.0
         rng = random.Random(f"{self.settings.seed}/{epoch}")
         generator = torch.Generator().manual_seed(self.settings.seed * 10_007 + epoch)
+        if epoch == self.settings.cycle(epoch)[0]:
+            self.schedule = self._cycle(epoch)
         self.model.train()
         started = time.perf_counter()
         for step in range(self.steps):
@@ -202,6 +207,7 @@ class Trainer:
                     f"not {own}; give another output_dir or delete that one"
                 )
         self.history = state["history"]
+        self.schedule = self._cycle(len(self.history) - 1)
         for name in ("model", "average", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
 

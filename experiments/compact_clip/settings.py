@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Stage(BaseModel):
-    """Some epochs at one image size (pixels, side of a square)."""
+    """Some epochs at one image size (pixels, side of a square); `restart` is the peak rate of a new cycle."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(ge=1)
     image_size: int = Field(ge=32, le=224)
+    restart: float | None = Field(None, gt=0, le=1)
 
 
 class Settings(BaseModel):
@@ -50,6 +51,17 @@ class Settings(BaseModel):
                 return stage.image_size
             epoch -= stage.epochs
         raise ValueError(f"epoch must be below {self.epochs}")
+
+    def cycle(self, epoch: int) -> tuple[int, int, float]:
+        """Return (first epoch, number of epochs, peak rate) of the one-cycle schedule that `epoch` is in."""
+        start, length, peak = 0, 0, self.learning_rate
+        for stage in self.stages:
+            if stage.restart is not None:
+                if epoch < start + length:
+                    break
+                start, length, peak = start + length, 0, stage.restart
+            length += stage.epochs
+        return start, length, peak
 
     def recipe(self) -> dict[str, Any]:
         """Return what changes the weights, as JSON; a run only resumes under the same recipe."""

@@ -157,7 +157,7 @@ def test_digits_are_never_mirrored() -> None:
 def make_settings(folder: Path, **changes: Any) -> Any:
     from experiments.compact_clip.settings import Settings
 
-    stages = [{"epochs": 1, "image_size": 32}, {"epochs": 1, "image_size": 40}]
+    stages = [{"epochs": 1, "image_size": 32}, {"epochs": 1, "image_size": 40, "restart": 1e-3}]
     return Settings.model_validate(
         {"output_dir": folder, "stages": stages, "batch_size": 24, "mnist_per_epoch": 16, "holdout": 4}
         | changes
