@@ -84,7 +84,7 @@ def run(
     """
     stages = stages or Stages()
     method.check(dataset, prompts)
-    _warn_of_unknown_domain(dataset, prompts, backbone)
+    _tell_of_closed_vocabulary(dataset, prompts, backbone)
     if dataset.skipped:
         log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
     targets = prompts.target_of_class[dataset.train.labels]
@@ -215,10 +215,11 @@ def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> 
     return {**names, **tags, "pairing": pairing}
 
 
-def _warn_of_unknown_domain(dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
-    """Say so when a backbone of a closed vocabulary meets words or images that it can't know."""
+def _tell_of_closed_vocabulary(dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
+    """Say what a backbone of a closed vocabulary is, and when it meets words or images that it can't know."""
     if backbone.vocabulary is None:
         return
+    log.info("%s is a small model of a few words: its figures are not OpenAI's ViT-B/32's.", backbone.name)
     words = {word for texts in prompts.texts for text in texts for word in re.findall(r"\w+", text.lower())}
     unknown = sorted({part for word in words for part in word.split("_")} - backbone.vocabulary)
     reasons = [f"was not trained on the words {', '.join(unknown)}"] if unknown else []
