@@ -46,7 +46,7 @@ def composition(result: Result) -> Figure:
     names, labels = list(result.target_names), result.cluster_targets
     counts = _crosstab(result.train.targets, result.train.clusters, len(names), len(labels)).T
     order = [int(one) for one in np.lexsort((np.arange(len(labels)), labels))]
-    rows = [f"{cut(names[labels[one]], 20) if labels[one] >= 0 else 'none'} {one}" for one in order]
+    rows = [f"{cut(names[labels[one]], 20) if labels[one] >= 0 else 'none'} #{one}" for one in order]
     if counts[-1].any():
         order.append(len(labels))
         rows.append("noise")
@@ -55,7 +55,7 @@ def composition(result: Result) -> Figure:
     missing = cut(", ".join(result.missing_targets), 60)
     note = ("per cent of each cluster's rows", *([f"missing: {missing}"] if result.missing_targets else []))
     return _heatmap(
-        _Table("Clusters by target", counts, rows, names, "majority target, cluster (rows)", "true target"),
+        _Table("Clusters by target", counts, rows, names, "majority target # cluster (rows)", "true target"),
         (*facts(result), f"{len(result.train):,} train rows", *note),
     )
 
@@ -118,7 +118,7 @@ def _scale(side: Axes) -> None:
     side.imshow(colours, cmap=mpl.colormaps["Blues"], aspect="auto", origin="lower", extent=(0, 1, 0, 100))
     side.yaxis.tick_right()
     side.set_xticks([])
-    side.set_yticks([0, 50, 100], ["0", "50", "100"], size=6, color=FAINT)
+    side.set_yticks([0, 50, 100], ["0", "50", "100"], size=6.5, color=FAINT)
     side.tick_params(length=2, width=0.4, pad=1.5, color=FAINT)
 
 

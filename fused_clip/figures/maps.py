@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fused_clip.figures.projection import project, stratified_rows
+from fused_clip.figures.projection import project
 from fused_clip.figures.style import (
     COLUMN,
     INK,
@@ -28,6 +28,7 @@ from fused_clip.figures.style import (
     spread,
     wrap,
 )
+from fused_clip.output import stratified
 from fused_clip.result import IntArray, Result, SplitResult
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def draw_maps(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
     """Draw the four maps alone, and all on one page as ``tsne``; one t-SNE a split, both at once."""
 
     def place(split: SplitResult) -> _Placed:
-        rows = stratified_rows(split.targets, points, seed)
+        rows = stratified(split.targets, points, seed)
         return _Placed(rows, project(split.fused[rows], seed))
 
     with ThreadPoolExecutor() as pool:
@@ -235,7 +236,10 @@ def _fill(axes: Axes, panel: _Map) -> None:
     for category in np.unique(panel.categories):
         one, inside = panel.marks(int(category)), panel.categories == category
         # One edge a call: matplotlib draws rows of one look several times faster than mixed ones.
-        for rows, edge, width in ((inside & ~panel.wrong, "white", 0.15), (inside & panel.wrong, "black", 0.4)):
+        for rows, edge, width in (
+            (inside & ~panel.wrong, "white", 0.15),
+            (inside & panel.wrong, "black", 0.4),
+        ):
             x, y = panel.positions[rows].T
             axes.scatter(x, y, s=size, c=one.colour, marker=one.marker, edgecolors=edge, linewidths=width)
     axes.set(xticks=[], yticks=[])

@@ -1,0 +1,156 @@
+"""The MLflow store: found, made by one process at a time, and asked before work starts."""
+
+import logging
+import os
+import shlex
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlparse
+
+from filelock import FileLock
+
+from fused_clip.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+_HINT = "tracking.uri=null keeps runs in a local database; tracking=none does without"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI takes it for a chat application
+# mlflow retries a server that does not answer for minutes. The first call is to tell in seconds.
+_FIRST_CALL = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+
+
+def absolute_uri(uri: str | None, output_dir: Path) -> str:
+    """Tracking URI that means the same from any directory; ``mlflow.db`` under `output_dir` for None.
+
+    Raises
+    ------
+    InputError
+        If a path holds a ``?``, where a database URI takes the path to end.
+    """
+    if uri is None:
+        database = (output_dir / "mlflow.db").absolute()
+        if "?" in str(database):
+            raise InputError("output_dir", "must not contain '?' when runs are tracked", str(output_dir))
+        return f"{_SQLITE}{database}"
+    if uri.startswith(_SQLITE):
+        return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"
+    return uri
+
+
+def is_server(uri: str) -> bool:
+    """Whether the store is a tracking server, which keeps artifacts in its own place."""
+    return urlparse(uri).scheme in {"http", "https"}
+
+
+def ui_command(uri: str) -> str:
+    """Shell line that opens MLflow's UI on a store; a server's address as it is."""
+    if is_server(uri):
+        return uri
+    # The defaults take four workers and a job runner: 19 s to the first page, where this takes 6 s.
+    words = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--backend-store-uri", uri]
+    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {shlex.join(words)}"
+
+
+def compare_url(uri: str, experiment_id: str, sweep_id: str) -> str:
+    """Address of the charts of a sweep's finished runs, best first.
+
+    Sorted by a metric, because in order of time the UI folds runs away under their parent.
+    """
+    address = uri.rstrip("/") if is_server(uri) else "http://127.0.0.1:5000"
+    query = {
+        "searchFilter": f"tags.sweep_id = '{sweep_id}' AND attributes.status = 'FINISHED'",
+        "orderByKey": "metrics.`test/accuracy`",
+        "orderByAsc": "false",
+        "compareRunsMode": "CHART",
+    }
+    words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+    return f"{address}/#/experiments/{experiment_id}/runs?{words}"
+
+
+def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", str]:
+    """Open the store, making database and experiment where they are missing.
+
+    Parameters
+    ----------
+    uri : as `absolute_uri` gives it.
+    output_dir : artifacts go to ``mlartifacts`` below it, unless a server keeps them.
+    experiment : name of the experiment.
+
+    Returns
+    -------
+    A client of the store, and the experiment's id.
+
+    Raises
+    ------
+    InputError
+        If the store does not answer or can't be used, or if the experiment has been deleted.
+    """
+    if not uri.startswith(_SQLITE):
+        with _environment(_FIRST_CALL):
+            return _open(uri, output_dir, experiment)
+    database = Path(uri.removeprefix(_SQLITE).partition("?")[0])
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True)
+        # Processes that make mlflow's tables in one new database at once leave it broken for good.
+        with FileLock(f"{database}.lock"):
+            opened = _open(uri, output_dir, experiment)
+            with closing(sqlite3.connect(database)) as connection:
+                # Readers no longer wait for a writer: cells side by side need that.
+                connection.execute("PRAGMA journal_mode=WAL")
+    except (OSError, sqlite3.Error) as error:
+        raise InputError("tracking.uri", f"the database can't be used ({error})", uri, hint=_HINT) from error
+    return opened
+
+
+def _open(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", str]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for noisy in ("alembic", "mlflow.store.db.utils"):  # a page of lines for every new database
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        return client, _experiment_id(client, experiment, None if is_server(uri) else output_dir)
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError("tracking.uri", f"the store can't be used ({reason})", uri, hint=_HINT) from error
+
+
+def _experiment_id(client: "MlflowClient", name: str, output_dir: Path | None) -> str:
+    """Id of the experiment, made if need be; of those that make it at once, one does and all get it."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        location = (output_dir.absolute() / "mlartifacts").as_uri() if output_dir else None
+        try:
+            return str(client.create_experiment(name, location, _KIND))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        hint = "Restore it in MLflow, or choose another name"
+        raise InputError("tracking.experiment", "has been deleted from the store", name, hint=hint)
+    return str(found.experiment_id)
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
