@@ -1,5 +1,6 @@
 """The compact CLIP: how it is trained, and the weights that ship."""
 
+import copy
 import hashlib
 import json
 import os
@@ -164,6 +165,19 @@ def make_settings(folder: Path, **changes: Any) -> Any:
     )
 
 
+@pytest.fixture
+def tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small towers in place of the real ones."""
+    from experiments.compact_clip import fit
+
+    tiny = copy.deepcopy(fit.MODEL)
+    tiny["model_cfg"]["embed_dim"] = 16
+    tiny["model_cfg"]["vision_cfg"]["timm_model_name"] = "test_resnet"
+    tiny["model_cfg"]["text_cfg"] |= {"width": 8, "heads": 2, "layers": 1}
+    monkeypatch.setattr(fit, "MODEL", tiny)
+
+
+@pytest.mark.usefixtures("tiny_model")
 def test_resuming_gives_the_weights_of_an_unbroken_run_and_exports(tmp_path: Path) -> None:
     import open_clip
     import torch
