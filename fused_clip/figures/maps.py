@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 NUMBERED = 20  # above this many targets, shape and colour alone ask too much: number them on the map
 MOST_NUMBERS = 100  # more than these would cover the map
 MOST_ENTRIES = 150  # a longer legend would be longer than the page
+KEY = "legend: target (its clusters)"
 MOST_MARKS = 3  # shades of one target's clusters that its legend entry shows
 
 
@@ -101,7 +102,7 @@ def _train_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
         "train_target": _target_map(result, "Train rows by target", (counted,), positions, targets),
         "train_cluster": _Map(
             title="Train rows by cluster",
-            caption=(counted, *_grey(clusters, "noise"), shades),
+            caption=(counted, *_grey(clusters, "noise"), shades, KEY),
             positions=positions,
             categories=clusters,
             wrong=np.zeros(len(rows), dtype=bool),
@@ -208,7 +209,7 @@ def _page_figure(result: Result, panels: Sequence[_Map]) -> Figure:
     """Two panels a row: the same rows in the same places, so that both have one shape."""
     from matplotlib.figure import Figure
 
-    heading = Heading("t-SNE of the fused rows", facts(result))
+    heading = Heading("t-SNE of the fused rows", (*facts(result), KEY))
     legend = _legend(_cluster_entries(result), PAGE)
     label, gap = 0.36, 0.12
     across = (PAGE - 2 * MARGIN - gap) / 2
