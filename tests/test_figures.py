@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from PIL import Image
 from results import make_result, make_split
 
-from fused_clip.figures import draw, save
+from fused_clip.figures import DPI, draw, save
 from fused_clip.figures.heatmaps import composition, confusion
 from fused_clip.figures.projection import project
 from fused_clip.figures.style import COLOURS, MARKERS, Entry, Legend, cut, mark, shade, spread, width_of, wrap
@@ -151,6 +151,7 @@ def test_nothing_hangs_over_the_edge_or_over_the_map(classes: int, per_target: i
     names = [f"large man-made outdoor thing {index}" for index in range(classes)]
     result = make_result(names, clusters_per_target=per_target, n_train=240, n_test=120)
     for name, figure in draw(result, points=120, seed=0).items():
+        figure.set_dpi(DPI)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         renderer = canvas.get_renderer()
