@@ -27,7 +27,7 @@ def fused_clip(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedPr
 
 
 def run_directories(cwd: Path) -> list[Path]:
-    return sorted(path.parent for path in cwd.glob("outputs/**/metrics.json"))
+    return sorted(path.parent for path in cwd.glob("outputs/[rs]*/**/metrics.json"))
 
 
 @pytest.mark.parametrize(
