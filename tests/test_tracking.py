@@ -22,9 +22,6 @@ from fused_clip.tracking import MlflowTracker, NoTracker
 from fused_clip.tracking.database import absolute_uri
 from fused_clip.tracking.runs import _key, _portions
 
-# mlflow's own use of SQLAlchemy.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
 ODD = "out put=[1] 50% #2 'ü'"  # a directory whose name every layer would like to take for syntax
 
 
