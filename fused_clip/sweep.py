@@ -68,7 +68,7 @@ class SweepCallback(Callback):
         rows = _records(directory)
         failed = [row for row in rows if row["error"]]
         _close("FAILED" if failed else "FINISHED", rows)
-        print_sweep(rows, directory, _open.pop("ui_command"))
+        print_sweep(rows, directory, _open.pop("ui_command"), _open.pop("compare_url"))
         if failed:
             sys.exit(1)
 
@@ -98,6 +98,7 @@ def _open_parent(config: DictConfig, sweep_id: str) -> dict[str, Any]:
         "parent": parent,
         "directory": directory,
         "ui_command": tracker.ui_command(),
+        "compare_url": tracker.compare_url(sweep_id),
     }
 
 

@@ -74,8 +74,10 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     _print_places(console, directory, [path for path in pictures if path.suffix == ".png"], ui_command)
 
 
-def print_sweep(rows: Sequence[Mapping[str, Any]], directory: Path, ui_command: str) -> None:
-    """Print one table of a sweep's jobs and what failed."""
+def print_sweep(
+    rows: Sequence[Mapping[str, Any]], directory: Path, ui_command: str, compare_url: str
+) -> None:
+    """Print one table of a sweep's jobs, what failed, and where its runs are compared."""
     console = _wide_console()
     axes = [axis for axis, values in _values(rows).items() if len(values) > 1 or len(rows) == 1]
     columns = [key for key in _SWEEP_COLUMNS if any(key in row["metrics"] for row in rows)]
@@ -96,6 +98,8 @@ def print_sweep(rows: Sequence[Mapping[str, Any]], directory: Path, ui_command: 
             name = " ".join(f"{axis}={value}" for axis, value in row["axes"].items())
             console.print(f"FAILED {escape(name)}: {escape(row['error'])}", soft_wrap=True)
     _print_places(console, directory, [], ui_command)
+    if compare_url:
+        console.print(f"Then open: {escape(compare_url)}", soft_wrap=True, highlight=False)
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:

@@ -30,8 +30,9 @@ class Preprocessing:
     """Resize, crop or pad, and normalise.
 
     Resizing is antialiased, first along rows and then along columns, and rounds to 8 bits, as PIL does: a
-    pixel differs from PIL's by at most 2 levels of 255, and by less than .1 on average. Pillow 13 resizes images
-    that are higher than wide in the other order: there it is at most 16 levels, at overshoots, and .3 on average.
+    pixel differs from PIL's by at most 2 levels of 255, and by less than .1 on average. Pillow 13 resizes
+    images that are higher than wide in the other order: there it is at most 16 levels, at overshoots, and .3
+    on average.
 
     Parameters
     ----------
