@@ -184,7 +184,13 @@ class Cell:
             seed=options.seed,
             memory=PartitionMemory(store),
         )
-        result = pipeline.run(dataset, prompts, backbone, store, method, names=self.choices, stages=stages)
+        names = {
+            **self.choices,
+            "train_images": dataset.train.images.fingerprint,
+            "test_images": dataset.test.images.fingerprint,
+            "backbone_fingerprint": backbone.fingerprint,
+        }
+        result = pipeline.run(dataset, prompts, backbone, store, method, names=names, stages=stages)
         if store.embedded_images:
             rate = {"images_per_second": store.embedded_images / store.embedded_seconds}
             result = dataclasses.replace(result, metrics={**result.metrics, **rate})

@@ -10,19 +10,22 @@ from numpy.typing import NDArray
 from fused_clip.result import Result, SplitResult
 
 MAX_ROWS = 10_000
+STORE_KEYS = ("train_images", "test_images", "backbone_fingerprint")
 
 
 def write(result: Result, directory: Path, *, seed: int) -> None:
     """Write ``predictions.parquet`` and ``embeddings.npz``.
 
     A split of more than 10,000 rows keeps a sample of 10,000, stratified by target, in
-    ``embeddings.npz``: ``<split>_rows`` says which.
+    ``embeddings.npz``: ``<split>_rows`` says which, and ``store_keys`` (JSON) holds the fingerprints under
+    which the embedding store has all of them.
     """
     _write_predictions(result, directory / "predictions.parquet")
     arrays: dict[str, NDArray[Any]] = {
         "target_names": np.array(result.target_names),
         "cluster_targets": result.cluster_targets,
         "cluster_centers": result.cluster_centers,
+        "store_keys": np.array(json.dumps({key: result.tags.get(key, "") for key in STORE_KEYS})),
     }
     for name, split in (("train", result.train), ("test", result.test)):
         rows = stratified(split.targets, MAX_ROWS, seed)

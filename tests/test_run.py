@@ -94,6 +94,10 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     assert (test["target"] == test["predicted"]).mean() == pytest.approx(metrics["test/accuracy"])
     with np.load(directory / "embeddings.npz") as arrays:
         assert len(arrays["train_fused"]) == (predictions["split"] == "train").sum()
+        keys = json.loads(str(arrays["store_keys"]))
+    manifests = "".join(path.read_text() for path in tmp_path.glob("outputs/store/images-*/manifest.json"))
+    assert len(keys) == 3
+    assert all(key and key in manifests for key in keys.values())
     assert (directory / "config.yaml").is_file()
     figures = {path.name for path in directory.glob("figures/*")}
     assert {"tsne.png", "confusion.png", "composition.png"} <= figures
