@@ -84,9 +84,7 @@ def run(
     """
     stages = stages or Stages()
     method.check(dataset, prompts)
-    _tell_of_closed_vocabulary(dataset, prompts, backbone)
-    if dataset.skipped:
-        log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
+    _tell_of_limits(dataset, prompts, backbone)
     targets = prompts.target_of_class[dataset.train.labels]
     test_targets = prompts.target_of_class[dataset.test.labels]
 
@@ -104,19 +102,12 @@ def run(
         metrics = _scores(train, test, model, prompts)
     if method.draws:
         with stages("references"):
-            truthful, class_prompts = _truthful(dataset, prompts, backbone, embedder, embedded)
+            truthful = _truthful(dataset, prompts, backbone, embedder, embedded)
             evidence = Evidence(
-                embedded.train,
-                embedded.test,
-                targets,
-                test_targets,
-                truthful,
-                class_prompts,
-                prompts.target_of_class,
+                embedded.train, embedded.test, targets, test_targets, *truthful, prompts.target_of_class
             )
-            metrics |= references(
-                model, evidence, metrics.get("test/accuracy"), draws=method.draws, seed=method.seed
-            )
+            accuracy = metrics.get("test/accuracy")
+            metrics |= references(model, evidence, accuracy, draws=method.draws, seed=method.seed)
     return Result(
         dataset=dataset.name,
         prompt=(names or {}).get("prompt", ""),
@@ -215,8 +206,10 @@ def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> 
     return {**names, **tags, "pairing": pairing}
 
 
-def _tell_of_closed_vocabulary(dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
-    """Say what a backbone of a closed vocabulary is, and when it meets words or images that it can't know."""
+def _tell_of_limits(dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
+    """Name images left out; say when a backbone of a few words meets words or images that it can't know."""
+    if dataset.skipped:
+        log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
     if backbone.vocabulary is None:
         return
     log.info("%s is a small model of a few words: its figures are not OpenAI's ViT-B/32's.", backbone.name)
