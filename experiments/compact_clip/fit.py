@@ -92,12 +92,16 @@ class Trainer:
         self.average = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.loss = recipe.CaptionLoss(corpus.concepts.contrasts(), settings)
         self.tokenizer = make_tokenizer()
-        self.steps = len(self._epoch_rows(0)) // settings.batch_size
-        if not self.steps:
+        if not min(self.steps(epoch) for epoch in range(settings.epochs)):
             raise ValueError(f"batch_size={settings.batch_size} exceeds the images of an epoch")
         self.optimizer = self._optimizer()
         self.schedule = self._cycle(0)
         self.history: list[dict[str, Any]] = []
+
+    def steps(self, epoch: int) -> int:
+        """Return the number of whole batches of `epoch`."""
+        digits, *others = (len(split.labels) for split in self.corpus.train)
+        return (min(digits, self.settings.digits(epoch)) + sum(others)) // self.settings.batch_size
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW, which decays matrices and kernels only."""
@@ -109,11 +113,11 @@ class Trainer:
 
     def _cycle(self, epoch: int) -> torch.optim.lr_scheduler.OneCycleLR:
         """Return the schedule of the cycle that `epoch` is in, at its start."""
-        _, epochs, peak = self.settings.cycle(epoch)
+        start, epochs, peak = self.settings.cycle(epoch)
         return torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer,
             peak,
-            total_steps=self.steps * epochs,
+            total_steps=sum(self.steps(start + i) for i in range(epochs)),
             pct_start=self.settings.warmup_fraction,
             cycle_momentum=False,
         )
@@ -122,7 +126,7 @@ class Trainer:
         """Return the shuffled (set, row) pairs of one epoch; they depend on seed and epoch only."""
         rng = np.random.default_rng((self.settings.seed, epoch))
         sizes = [len(split.labels) for split in self.corpus.train]
-        digits = rng.permutation(sizes[0])[: self.settings.mnist_per_epoch]
+        digits = rng.permutation(sizes[0])[: self.settings.digits(epoch)]
         rows = [digits, *(np.arange(size) for size in sizes[1:])]
         return rng.permutation(
             np.concatenate([np.stack([np.full(len(r), i), r], 1) for i, r in enumerate(rows)])
@@ -142,7 +146,9 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> float:
         """Train one epoch and return its mean loss; all its randomness comes from seed and epoch."""
-        size, batch = self.settings.image_size(epoch), self.settings.batch_size
+        size, batch = self.settings.stage(epoch).image_size, self.settings.batch_size
+        steps = self.steps(epoch)
+        before = sum(self.steps(earlier) for earlier in range(epoch))
         rows, total = self._epoch_rows(epoch), 0.0
         rng = random.Random(f"{self.settings.seed}/{epoch}")
         generator = torch.Generator().manual_seed(self.settings.seed * 10_007 + epoch)
@@ -150,17 +156,16 @@ class Trainer:
             self.schedule = self._cycle(epoch)
         self.model.train()
         started = time.perf_counter()
-        for step in range(self.steps):
+        for step in range(steps):
             images, classes = self._batch(rows[step * batch : (step + 1) * batch], size, generator)
             total += self._step(images, classes, self.tokenizer(self.corpus.concepts.captions(rng)))
-            done = epoch * self.steps + step
-            recipe.update_average(self.average, self.model, self.settings.ema_decay, done)
+            recipe.update_average(self.average, self.model, self.settings.ema_decay, before + step)
             if step % 50 == 49:
                 speed = (step + 1) * batch / (time.perf_counter() - started)
                 log.info(
                     "epoch %d step %d loss %.3f, %.0f images/s", epoch, step + 1, total / (step + 1), speed
                 )
-        return total / self.steps
+        return total / steps
 
     def _step(self, images: Tensor, classes: Tensor, tokens: Tensor) -> float:
         with torch.autocast("cpu", torch.bfloat16):
@@ -199,9 +204,12 @@ class Trainer:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up the state of a run with the same recipe and data, else raise ValueError."""
-        for key, own in (("recipe", self.settings.recipe()), ("fingerprint", self.corpus.fingerprint)):
-            if state[key] != own:
+        """Take up the state of a run that these settings continue, else raise ValueError."""
+        for key, own, same in (
+            ("recipe", self.settings.recipe(), self.settings.continues(state["recipe"])),
+            ("fingerprint", self.corpus.fingerprint, self.corpus.fingerprint == state["fingerprint"]),
+        ):
+            if not same:
                 raise ValueError(
                     f"output_dir={self.settings.output_dir} holds a run with another {key}: {state[key]}, "
                     f"not {own}; give another output_dir or delete that one"
@@ -228,11 +236,11 @@ def fit(
         seconds = time.perf_counter() - started
         facts = {
             "epoch": epoch + 1,
-            "image_size": settings.image_size(epoch),
+            "image_size": settings.stage(epoch).image_size,
             "loss": round(loss, 4),
             "seconds": round(seconds, 1),
-            "images_per_second": round(trainer.steps * settings.batch_size / seconds, 1),
-            "held_out": trainer.held_out(settings.image_size(epoch)),
+            "images_per_second": round(trainer.steps(epoch) * settings.batch_size / seconds, 1),
+            "held_out": trainer.held_out(settings.stage(epoch).image_size),
         }
         trainer.history.append(facts)
         log.info("%s", facts)

@@ -9,13 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Stage(BaseModel):
-    """Some epochs at one image size (pixels, side of a square); `restart` is the peak rate of a new cycle."""
+    """Some epochs at one image size (pixels, side of a square); `restart` is the peak rate of a new cycle.
+
+    `mnist_per_epoch`, if given, replaces the digits of an epoch in this stage.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(ge=1)
     image_size: int = Field(ge=32, le=224)
     restart: float | None = Field(None, gt=0, le=1)
+    mnist_per_epoch: int | None = Field(None, ge=1)
 
 
 class Settings(BaseModel):
@@ -44,13 +48,17 @@ class Settings(BaseModel):
         """Epochs of all stages."""
         return sum(stage.epochs for stage in self.stages)
 
-    def image_size(self, epoch: int) -> int:
-        """Return the image size of `epoch`, counted from 0."""
+    def stage(self, epoch: int) -> Stage:
+        """Return the stage of `epoch`, counted from 0."""
         for stage in self.stages:
             if epoch < stage.epochs:
-                return stage.image_size
+                return stage
             epoch -= stage.epochs
         raise ValueError(f"epoch must be below {self.epochs}")
+
+    def digits(self, epoch: int) -> int:
+        """Return how many digits `epoch` draws."""
+        return self.stage(epoch).mnist_per_epoch or self.mnist_per_epoch
 
     def cycle(self, epoch: int) -> tuple[int, int, float]:
         """Return (first epoch, number of epochs, peak rate) of the one-cycle schedule that `epoch` is in."""
@@ -64,8 +72,18 @@ class Settings(BaseModel):
         return start, length, peak
 
     def recipe(self) -> dict[str, Any]:
-        """Return what changes the weights, as JSON; a run only resumes under the same recipe."""
+        """Return what changes the weights, as JSON."""
         return self.model_dump(mode="json", exclude={"data_dir", "output_dir", "export_dir"})
+
+    def continues(self, recipe: dict[str, Any]) -> bool:
+        """Return whether a run of `recipe` is a beginning of this one.
+
+        True for the same recipe, and for one with fewer stages if the next stage starts a cycle of its own.
+        """
+        own = self.recipe()
+        known = len(recipe["stages"])
+        starts_anew = all(stage["restart"] is not None for stage in own["stages"][known : known + 1])
+        return starts_anew and own | {"stages": own["stages"][:known]} == recipe
 
 
 class EvaluateSettings(BaseModel):
