@@ -1,0 +1,32 @@
+"""The machine and the versions that a number belongs to."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = ("faiss-cpu", "numpy", "openTSNE", "open_clip_torch", "scikit-learn", "scipy", "torch")
+
+
+def environment() -> dict[str, Any]:
+    """Processor, cores, memory, system, Python and the versions of the libraries that do the work."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    named = {key.strip(): value.strip() for key, value in facts.items()}
+    if "model name" not in named:
+        return platform.processor() or platform.machine()
+    generation = ", ".join(f"{key} {named[key]}" for key in ("cpu family", "model") if key in named)
+    return f"{named['model name']} ({generation})"

@@ -1,0 +1,137 @@
+"""One benchmark in a process of its own, and the record of what it took."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.machine import environment
+from fused_clip.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Timer:
+    """Times what runs inside ``with timer():``; what a benchmark prepares before does not count."""
+
+    seconds: float
+    start_gb: float
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        self.start_gb = peak_gb()
+        start = time.perf_counter()
+        yield
+        self.seconds = time.perf_counter() - start
+
+
+def peak_gb() -> float:
+    """Largest resident memory of this process so far, in 10^9 bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A way of doing a task.
+
+    Parameters
+    ----------
+    task : what is done; a table and a panel of the figure each.
+    method : who does it.
+    run : called with the number of rows or images and a timer; returns facts about the outcome.
+    sizes : numbers of rows or images it is measured at.
+    peer : whether it is not ours, but what ours is compared with.
+    """
+
+    task: str
+    method: str
+    run: Callable[[int, Timer], Mapping[str, float]]
+    sizes: tuple[int, ...]
+    peer: bool = False
+
+    @property
+    def name(self) -> str:
+        """Task and method."""
+        return f"{self.task}/{self.method}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run took.
+
+    Parameters
+    ----------
+    size : rows or images.
+    peak_gb : largest resident memory of its process, in 10^9 bytes; `start_gb`: before the timed part.
+    load : what else the machine ran when it began: mean number of running processes of the last minute.
+    facts : of the outcome.
+    """
+
+    task: str
+    method: str
+    size: int
+    seconds: float
+    peak_gb: float
+    start_gb: float
+    load: float
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+def measure(benchmark: Benchmark, size: int) -> Run:
+    """Run a benchmark once in a fresh process, so that its memory is its own and nothing is warm.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If it fails; what it printed is on standard error.
+    """
+    command = [sys.executable, "-m", "experiments.benchmarks.step", benchmark.name, str(size)]
+    load = os.getloadavg()[0]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    return Run(benchmark.task, benchmark.method, size, load=load, **json.loads(done.stdout.splitlines()[-1]))
+
+
+class Results:
+    """Runs in a JSON file, with the machine and the versions that they belong to.
+
+    Raises
+    ------
+    InputError
+        If the file's runs are of another machine or of other versions.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.runs: list[Run] = []
+        self.environment: dict[str, Any] = environment()
+        if path.exists():
+            stored = json.loads(path.read_text())
+            self.runs = [Run(**run) for run in stored["runs"]]
+            if self.runs and stored["environment"] != self.environment:
+                rule = "holds runs of another machine or other versions, which don't compare with this one's"
+                raise InputError("results", rule, str(path), hint="Name another file, or delete it.")
+
+    def of(self, benchmark: Benchmark, size: int) -> list[Run]:
+        """Return the runs of a benchmark at a size."""
+        key = (benchmark.task, benchmark.method, size)
+        return [run for run in self.runs if (run.task, run.method, run.size) == key]
+
+    def add(self, run: Run) -> None:
+        """Append a run and write the file, whole or not at all."""
+        self.runs.append(run)
+        text = json.dumps(
+            {"environment": self.environment, "runs": [asdict(run) for run in self.runs]}, indent=1
+        )
+        partial = self.path.with_suffix(".partial")
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+        partial.replace(self.path)

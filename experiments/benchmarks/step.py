@@ -1,0 +1,15 @@
+"""One run of one benchmark, printed as JSON: `python -m experiments.benchmarks.step silhouette/fused_clip 2000`."""
+
+import json
+import sys
+
+from experiments.benchmarks.measure import Timer, peak_gb
+from experiments.benchmarks.suite import BENCHMARKS
+
+if __name__ == "__main__":
+    name, size = sys.argv[1:]
+    benchmark = next(one for one in BENCHMARKS if one.name == name)
+    timer = Timer()
+    facts = benchmark.run(int(size), timer)
+    taken = {"seconds": timer.seconds, "peak_gb": peak_gb(), "start_gb": timer.start_gb}
+    print(json.dumps({**taken, "facts": dict(facts)}))
