@@ -129,9 +129,7 @@ class Results:
     def add(self, run: Run) -> None:
         """Append a run and write the file, whole or not at all."""
         self.runs.append(run)
-        text = json.dumps(
-            {"environment": self.environment, "runs": [asdict(run) for run in self.runs]}, indent=1
-        )
+        content = {"environment": self.environment, "runs": [asdict(run) for run in self.runs]}
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(content, indent=1) + "\n")
         partial.replace(self.path)

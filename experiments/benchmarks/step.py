@@ -1,4 +1,4 @@
-"""One run of one benchmark, printed as JSON: `python -m experiments.benchmarks.step silhouette/fused_clip 2000`."""
+"""One run of one benchmark, printed as JSON: `python -m experiments.benchmarks.step <name> <size>`."""
 
 import json
 import sys
