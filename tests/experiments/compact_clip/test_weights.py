@@ -93,4 +93,4 @@ def test_prompts_that_mean_the_same_are_neighbours(shipped: tuple[Any, Any]) -> 
 
 
 if __name__ == "__main__":
-    STORED.write_text(json.dumps(embed_ten().round(5).tolist()) + "\n")
+    STORED.write_text(json.dumps(embed_ten().astype(float).round(5).tolist()) + "\n")
