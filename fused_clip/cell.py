@@ -22,7 +22,7 @@ from fused_clip.errors import InputError
 from fused_clip.result import Result
 
 if TYPE_CHECKING:
-    from fused_clip.backbone import OpenClipBackbone
+    from fused_clip.backbone import OpenClipBackbone, Precomputed
     from fused_clip.dataset.base import ImageDataset
     from fused_clip.resume import Finished
 
@@ -128,9 +128,9 @@ class Cell:
         return metrics.get("test/accuracy", float("nan"))
 
     @cached_property
-    def _parts(self) -> "tuple[ImageDataset, OpenClipBackbone]":
+    def _parts(self) -> "tuple[ImageDataset, OpenClipBackbone | Precomputed]":
         dataset: ImageDataset = build(self.options.dataset, data_dir=self.options.data_dir)
-        backbone: OpenClipBackbone = build(self.options.backbone)
+        backbone: OpenClipBackbone | Precomputed = build(self.options.backbone, dataset=dataset)
         backbone.check()
         return dataset, backbone
 

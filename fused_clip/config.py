@@ -2,8 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Unpack, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -54,6 +54,7 @@ class DatasetOptions(_Group):
     image_column: str
     label_column: str
     class_names: list[Name] | None
+    display_names: dict[Name, Name] | None
     groups: dict[Name, list[Name]] | None
     captions: CaptionOptions
     swap: Literal["previous", "next"]
@@ -193,8 +194,8 @@ def _complaint(detail: Mapping[str, Any]) -> InputError:
 def build(options: _Group, **runtime: object) -> Any:
     """Make the part that a group's options name.
 
-    The target gets those of the group's shared keys and of `runtime` that its signature accepts, and all
-    of the option's own keys. With ``_partial_: true`` the target is returned with these filled in,
+    The target gets those of the group's shared keys and of `runtime` that it accepts (see `accepted`), and
+    all of the option's own keys. With ``_partial_: true`` the target is returned with these filled in,
     to be called later.
 
     Raises
@@ -204,17 +205,37 @@ def build(options: _Group, **runtime: object) -> Any:
     """
     group = type(options).__name__.removesuffix("Options").lower()
     target = _locate(group, options.target)
-    accepted = inspect.signature(target).parameters
+    known, takes_any = accepted(target)
     shared = options.model_dump(include=set(type(options).model_fields))
-    given = {name: value for name, value in {**shared, **runtime}.items() if name in accepted}
+    given = {name: value for name, value in {**shared, **runtime}.items() if name in known}
     own = options.model_extra or {}
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
     for name in own:
-        if name not in accepted and not takes_any:
+        if name not in known and not takes_any:
             rule = f"is not an option of {options.target}"
-            raise InputError(f"{group}.{name}", rule, own[name], choices=sorted(accepted))
+            raise InputError(f"{group}.{name}", rule, own[name], choices=sorted(known))
     arguments = {**given, **_nested(own)}
     return functools.partial(target, **arguments) if options.partial else target(**arguments)
+
+
+def accepted(target: Callable[..., Any]) -> tuple[frozenset[str], bool]:
+    """Names of the keywords that a target takes, and whether it takes any other.
+
+    ``**options: Unpack[SomeTypedDict]`` stands for the keys of the typed dictionary.
+    """
+    names: set[str] = set()
+    takes_any = False
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            names.add(parameter.name)
+            continue
+        hint = parameter.annotation
+        if isinstance(hint, str):
+            hint = get_type_hints(target).get(parameter.name)
+        if get_origin(hint) is Unpack:
+            names |= get_args(hint)[0].__annotations__.keys()
+        else:
+            takes_any = True
+    return frozenset(names), takes_any
 
 
 def _locate(group: str, target: str) -> Any:

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fused_clip import prompt
+from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.dataset.base import ImageDataset, Images
+from fused_clip.dataset.vectors import Vectors
+from fused_clip.errors import InputError
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.fusion import LinearFusion
 from fused_clip.method import Method, Stages
@@ -30,6 +33,10 @@ class Backbone(Protocol):
     @property
     def name(self) -> str:
         """Short name."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
 
     @property
     def trained_on(self) -> frozenset[str]:
@@ -84,6 +91,7 @@ def run(
     """
     stages = stages or Stages()
     method.check(dataset, prompts)
+    _check_width(dataset, backbone)
     _tell_of_limits(dataset, prompts, backbone)
     targets = prompts.target_of_class[dataset.train.labels]
     test_targets = prompts.target_of_class[dataset.test.labels]
@@ -126,6 +134,14 @@ def run(
     )
 
 
+def _check_width(dataset: ImageDataset, backbone: Backbone) -> None:
+    images = dataset.train.images
+    if isinstance(images, Vectors) and images.dim != backbone.dim:
+        rule = f"must make embeddings as wide as the data's vectors ({images.dim}), and {backbone.name} makes"
+        hint = "Name the backbone that made the vectors, or backbone=precomputed"
+        raise InputError("backbone", rule, backbone.dim, hint=hint)
+
+
 def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder) -> Embedded:
     """Embed the prompts, which tells at once if one is too long, and both splits; from the store if there."""
     texts = embed_prompts(prompts, backbone, embedder)
@@ -146,13 +162,17 @@ def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> F
 
 def _truthful(
     dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder, embedded: Embedded
-) -> tuple[FloatArray, FloatArray]:
-    """Text rows that tell the truth: one a target and one a class."""
-    by_class = len(prompts.target_names) == len(dataset.class_names)
-    if prompts.distinguishes_targets and by_class:
-        return embedded.prompts, embedded.prompts
-    class_rows = embed_prompts(prompt.task(dataset), backbone, embedder)
-    return (embedded.prompts if prompts.distinguishes_targets else class_rows), class_rows
+) -> tuple[FloatArray | None, FloatArray | None]:
+    """Text rows that tell the truth: one a target and one a class; None where they have no vectors."""
+    own = embedded.prompts if prompts.distinguishes_targets else None
+    if own is not None and len(prompts.target_names) == len(dataset.class_names):
+        return own, own
+    try:
+        of_classes = embed_prompts(prompt.task(dataset), backbone, embedder)
+    except UnknownTextError as error:
+        log.warning("No zero-shot reference of the classes: %s", error)
+        return own, None
+    return (of_classes if own is None else own), of_classes
 
 
 def _training_result(dataset: ImageDataset, model: PromptFusedClassifier, targets: IntArray) -> SplitResult:

@@ -24,8 +24,8 @@ class Evidence:
     ----------
     train, test : (n, d) and (m, d) image embeddings.
     train_targets, test_targets : (n,) and (m,) target index, in [0, K).
-    truthful : (K, d) text embeddings, one truthful prompt a target.
-    class_prompts : (C, d) text embeddings, one truthful prompt a class.
+    truthful : (K, d) text embeddings, one truthful prompt a target; None where there are none.
+    class_prompts : (C, d) text embeddings, one truthful prompt a class; None where there are none.
     target_of_class : (C,) target of each class.
     """
 
@@ -33,8 +33,8 @@ class Evidence:
     test: FloatArray
     train_targets: IntArray
     test_targets: IntArray
-    truthful: FloatArray
-    class_prompts: FloatArray
+    truthful: FloatArray | None
+    class_prompts: FloatArray | None
     target_of_class: IntArray
 
 
@@ -56,12 +56,13 @@ def references(
     ``reference/rotated_text_accuracy``.
     """
     found = {
-        "zero_shot": pairing.zero_shot(evidence.test, evidence.truthful),
         "nearest_class_mean": nearest_class_mean(evidence),
         "nearest_cluster_mean": nearest_cluster_mean(model, evidence),
         "image_only": image_only(model, evidence),
     }
-    if len(evidence.class_prompts) != len(evidence.truthful):
+    if evidence.truthful is not None:
+        found["zero_shot"] = pairing.zero_shot(evidence.test, evidence.truthful)
+    if evidence.class_prompts is not None and len(evidence.class_prompts) != len(model.classes_):
         nearest_class = pairing.zero_shot(evidence.test, evidence.class_prompts)
         found["zero_shot_via_class"] = evidence.target_of_class[nearest_class]
     scores = {

@@ -15,6 +15,7 @@ PARTS = [path for path in OPTIONS if path.parent.name != "experiment"]
 # What the program itself passes to an option of each group.
 RUNTIME = {
     "dataset": {"data_dir"},
+    "backbone": {"dataset"},
     "prompt": {"dataset"},
     "text": {"texts", "random_state"},
     "pairing": {"images", "texts", "targets", "prompt_of_target", "random_state"},

@@ -1,5 +1,6 @@
 """Image and text towers of CLIP models."""
 
 from fused_clip.backbone.clip import OpenClipBackbone
+from fused_clip.backbone.precomputed import Precomputed
 
-__all__ = ["OpenClipBackbone"]
+__all__ = ["OpenClipBackbone", "Precomputed"]

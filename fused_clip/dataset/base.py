@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 IntArray = NDArray[np.int64]
 ImageArray = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
 
 
 class Images(Protocol):
@@ -80,6 +81,7 @@ class ImageDataset:
     swap : whose prompt a class takes under the swapped strategy: its previous or next class's.
     source : where the images came from, with version or commit.
     skipped : names of images that were left out because they can't be read.
+    texts : text -> its (d,) vector, for those that came with the data.
     """
 
     name: str
@@ -91,6 +93,7 @@ class ImageDataset:
     swap: Literal["previous", "next"] = "previous"
     source: str = ""
     skipped: tuple[str, ...] = ()
+    texts: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:

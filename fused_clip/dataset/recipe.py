@@ -1,34 +1,38 @@
 """Labelled images -> ImageDataset: classes matched by name, groups and sizes checked, subsets drawn."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Literal, TypedDict, TypeVar, get_args
 
 import numpy as np
 
-from fused_clip.dataset.base import Captions, ImageDataset, Images, IntArray, Split
+from fused_clip.dataset.base import Captions, FloatArray, ImageDataset, IntArray, Split
+from fused_clip.dataset.classes import Labelled, group_of_class, known_names, renamed, resolve
 from fused_clip.dataset.splits import stratified_split, stratified_subset
 from fused_clip.errors import InputError
 
+log = logging.getLogger(__name__)
 Swap = Literal["previous", "next"]
+Part = TypeVar("Part")
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """A whole sequence of images, each with a label, named as the data name them.
+class RecipeOptions(TypedDict, total=False):
+    """Options that every dataset passes on to `Recipe`; they are explained there.
 
-    Parameters
-    ----------
-    images : n images.
-    labels : (n,) index into `names`.
-    names : names of the labels; None where the data have plain integers.
-    origin : what the images are, e.g. ``mnist/train``.
+    A dataset function takes ``**options: Unpack[RecipeOptions]`` and makes ``Recipe(name, **options)``.
     """
 
-    images: Images
-    labels: IntArray
-    names: tuple[str, ...] | None
-    origin: str
+    class_names: Sequence[str] | None
+    display_names: Mapping[str, str] | None
+    groups: Mapping[str, Sequence[str]] | None
+    captions: Captions | Mapping[str, str] | None
+    swap: Swap
+    test_fraction: float
+    from_split: Literal["test"] | None
+    n_train: int | None
+    n_test: int | None
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -40,64 +44,83 @@ class Recipe:
     name : short name of the dataset.
     class_names : the classes used, in class order; None for all that the data name. Images of other classes
         are left out. Where the data have plain integers, the name of each of them in turn.
+    display_names : other names for classes of the data; every other option and everything made knows the
+        classes by these.
     groups : group name -> names of its classes.
     captions : templates that differ from those of `Captions`.
     swap : whose prompt a class takes under the swapped strategy.
+    test_fraction : share of the test split where the data have none, in (0, 1); drawn stratified.
+    from_split : ``"test"`` to halve the test split that the data have into train and test.
     n_train, n_test : sizes of stratified subsets; None for all.
     seed : draws the subsets and splits.
     """
 
     name: str
     class_names: Sequence[str] | None = None
-    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    captions: Captions | Mapping[str, str] = field(default_factory=Captions)
+    display_names: Mapping[str, str] | None = None
+    groups: Mapping[str, Sequence[str]] | None = None
+    captions: Captions | Mapping[str, str] | None = None
     swap: Swap = "previous"
+    test_fraction: float = 0.2
+    from_split: Literal["test"] | None = None
     n_train: int | None = None
     n_test: int | None = None
     seed: int = 0
 
-    def of_splits(self, train: Labelled, test: Labelled, source: str) -> ImageDataset:
-        """Make the dataset from a train and a test split of its own.
-
-        Raises
-        ------
-        InputError
-            If a name is no class of the data, a class has no image, a group lists an unknown class or one of
-            another group, or a subset is larger than its split.
-        """
-        names = self._resolve((train, test))
-        known = _known((train, test)) or names
-        return self._assemble(_select(train, names, known), _select(test, names, known), names, known, source)
-
-    def of_one(self, whole: Labelled, test_fraction: float | None, source: str) -> ImageDataset:
-        """Make the dataset from one sequence of images, by a stratified split.
+    def used(self, parts: Sequence[Part]) -> Sequence[Part]:
+        """Those of the data's parts that `make` needs.
 
         Parameters
         ----------
-        test_fraction : share of the test split; None to halve an official split, as ``from_split`` asks.
+        parts : a train and a test part, or all data as one.
 
         Raises
         ------
         InputError
-            As `of_splits`, or if a part would be without a class.
+            If `from_split` is set and there is no test part.
         """
-        names = self._resolve((whole,))
-        known = whole.names or names
-        both = _select(whole, names, known)
-        option = "dataset.from_split" if test_fraction is None else "dataset.test_fraction"
-        train, test = (
-            replace(both, rows=both.rows[part], labels=both.labels[part])
-            for part in stratified_split(both.labels, test_fraction or 0.5, self.seed, option=option)
-        )
-        return self._assemble(train, test, names, known, source)
+        if self.from_split is None:
+            return parts
+        if len(parts) == 1:
+            rule = f"must be null for {self.name}, which has no test split of its own"
+            raise InputError("dataset.from_split", rule, self.from_split)
+        return parts[1:]
+
+    def make(
+        self, parts: Sequence[Labelled], source: str, *, texts: Mapping[str, FloatArray] | None = None
+    ) -> ImageDataset:
+        """Make the dataset.
+
+        Parameters
+        ----------
+        parts : what `used` leaves: two are train and test, one is split here.
+        source : where the images came from.
+        texts : vectors of texts that came with the data.
+
+        Raises
+        ------
+        InputError
+            If a name is no class of the data, a class has no image, the splits have no class in common, a
+            group lists an unknown class or one of another group, or a subset or split can't be drawn.
+        """
+        parts = renamed(parts, self.display_names)
+        names = resolve(parts, self.class_names)
+        known = known_names(parts) or names
+        splits = [_select(part, names, known) for part in parts]
+        train, test = splits if len(splits) == 2 else self._split(splits[0])
+        dataset = self._assemble(train, test, names, known, source)
+        return replace(dataset, texts=texts or {})
+
+    def _split(self, whole: Split) -> tuple[Split, Split]:
+        option = "dataset.from_split" if self.from_split else "dataset.test_fraction"
+        fraction = 0.5 if self.from_split else self.test_fraction
+        train, test = stratified_split(whole.labels, fraction, self.seed, option=option)
+        return _rows_of(whole, train), _rows_of(whole, test)
 
     def _assemble(
         self, train: Split, test: Split, names: tuple[str, ...], known: tuple[str, ...], source: str
     ) -> ImageDataset:
-        present = set(train.labels.tolist()) | set(test.labels.tolist())
-        absent = [name for index, name in enumerate(names) if index not in present]
-        if absent:
-            raise InputError("dataset.class_names", "every class needs an image", absent)
+        _check_presence(train, test, names)
         if self.swap not in get_args(Swap):
             raise InputError("dataset.swap", "must be a direction", self.swap, choices=get_args(Swap))
         return ImageDataset(
@@ -105,61 +128,17 @@ class Recipe:
             train=self._subset(train, self.n_train, "dataset.n_train"),
             test=self._subset(test, self.n_test, "dataset.n_test"),
             class_names=names,
-            groups=_group_of_class(self.groups, names, known),
+            groups=group_of_class(self.groups or {}, names, known),
             captions=_captions(self.captions),
             swap=self.swap,
             source=source,
         )
 
-    def _resolve(self, parents: Sequence[Labelled]) -> tuple[str, ...]:
-        """Names of the classes used, in class order."""
-        known = _known(parents)
-        if self.class_names is None:
-            names = known or tuple(map(str, range(_n_integers(parents))))
-        else:
-            names = tuple(as_name("dataset.class_names", name) for name in self.class_names)
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise InputError("dataset.class_names", "must be distinct", repeated)
-        if len(names) < 2:
-            raise InputError("dataset.class_names", "must be two classes or more", list(names))
-        for name in names if known else ():
-            if name not in known:
-                raise InputError("dataset.class_names", "must be classes of the data", name, choices=known)
-        if not known and len(names) < _n_integers(parents):
-            rule = f"must name each of the {_n_integers(parents)} integer labels of the data, which name none"
-            raise InputError("dataset.class_names", rule, list(names))
-        return names
-
     def _subset(self, split: Split, n: int | None, option: str) -> Split:
         if n is None:
             return split
         chosen = stratified_subset(split.labels, n, self.seed, option=option)
-        return replace(split, rows=split.rows[chosen], labels=split.labels[chosen])
-
-
-def as_name(option: str, value: object) -> str:
-    """Read a name as YAML may give it: an integer is its digits; a boolean, null or float is no name.
-
-    Raises
-    ------
-    InputError
-        If the value is no name.
-    """
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise InputError(option, "must be a name (in YAML, put it in quotes)", value)
-
-
-def _known(parents: Sequence[Labelled]) -> tuple[str, ...]:
-    """Every name that the data have, in the data's order; none where they have plain integers."""
-    return tuple(dict.fromkeys(name for parent in parents for name in parent.names or ()))
-
-
-def _n_integers(parents: Sequence[Labelled]) -> int:
-    return max((int(parent.labels.max(initial=-1)) for parent in parents), default=-1) + 1
+        return _rows_of(split, chosen)
 
 
 def _select(parent: Labelled, names: tuple[str, ...], known: tuple[str, ...]) -> Split:
@@ -171,25 +150,29 @@ def _select(parent: Labelled, names: tuple[str, ...], known: tuple[str, ...]) ->
     return Split(parent.images, rows, labels[rows], parent.origin)
 
 
-def _group_of_class(
-    groups: Mapping[str, Sequence[str]], used: Sequence[str], known: Sequence[str]
-) -> dict[str, str]:
-    """Group of each class used; a group may list classes of the data that are not used."""
-    group_of_class: dict[str, str] = {}
-    for group, members in groups.items():
-        option = f"dataset.groups.{as_name('dataset.groups', group)}"
-        if isinstance(members, str) or not members:
-            raise InputError(option, "must be a list of class names", members)
-        for name in (as_name(option, member) for member in members):
-            if name not in known:
-                raise InputError(option, "must list classes of the data", name, choices=known)
-            if name in group_of_class:
-                raise InputError(option, f"a class has one group, and {group_of_class[name]!r} has it", name)
-            group_of_class[name] = str(group)
-    return {name: group_of_class[name] for name in used if name in group_of_class}
+def _rows_of(split: Split, chosen: IntArray) -> Split:
+    return replace(split, rows=split.rows[chosen], labels=split.labels[chosen])
 
 
-def _captions(captions: Captions | Mapping[str, str]) -> Captions:
+def _check_presence(train: Split, test: Split, names: Sequence[str]) -> None:
+    """Refuse a class without images, and splits that share none; tell of classes that one split lacks."""
+    trained, tested = ({names[label] for label in np.unique(split.labels)} for split in (train, test))
+    absent = [name for name in names if name not in trained | tested]
+    if absent:
+        raise InputError("dataset.class_names", "every class needs an image", absent)
+    if not trained & tested:
+        rule = f"train and test must have a class in common; train has {sorted(trained)}, test"
+        raise InputError("dataset", rule, sorted(tested))
+    if untrained := [name for name in names if name not in trained]:
+        told = "Classes without a training image, never predicted where labels name the clusters: %s"
+        log.warning(told, ", ".join(untrained))
+    if untested := [name for name in names if name not in tested]:
+        log.warning("Classes without a test image: %s", ", ".join(untested))
+
+
+def _captions(captions: Captions | Mapping[str, str] | None) -> Captions:
+    if captions is None:
+        return Captions()
     if isinstance(captions, Captions):
         return captions
     known = [template.name for template in fields(Captions)]

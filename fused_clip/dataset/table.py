@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fused_clip.dataset.base import IntArray
+from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.images import EncodedImages
-from fused_clip.dataset.recipe import Labelled
 from fused_clip.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fused_clip.dataset.base import Images, IntArray
+from fused_clip.dataset.vectors import Vectors
 from fused_clip.embedding import Backbone, embed_images, embed_texts
 from fused_clip.store.entry import Array, Entry, Facts
 
@@ -46,14 +47,17 @@ class Store:
     def images(self, backbone: Backbone, images: Images, rows: IntArray) -> FloatArray:
         """Embed rows of a parent split: (len(rows), dim), in the order of `rows`.
 
-        The parent is embedded whole, and its rows are taken, where it is there already or at least half
-        of it is asked for; else the rows asked for are an entry of their own.
+        Rows that came embedded are taken as they are. Else the parent is embedded whole, and its rows are
+        taken, where it is there already or at least half of it is asked for; else the rows asked for are an
+        entry of their own.
 
         Raises
         ------
         InputError
             If an embedding is not finite or is zero, or the store can't be written.
         """
+        if isinstance(images, Vectors):
+            return images.vectors[rows]
         if not len(rows):
             return np.empty((0, backbone.dim), np.float32)
         rows = np.asarray(rows, dtype=np.int64)

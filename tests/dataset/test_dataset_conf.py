@@ -1,6 +1,5 @@
 """Every dataset option, as its YAML stands: names, groups, captions, and the real data where they are."""
 
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 import yaml
 
 from fused_clip import dataset as package
+from fused_clip.config import accepted
 from fused_clip.prompt import render
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
@@ -25,7 +25,9 @@ SUBSETS = {
 
 
 def option(name: str) -> dict[str, Any]:
-    return dict(yaml.safe_load(next(file for file in OPTIONS if file.stem == name).read_text()))
+    given = dict(yaml.safe_load(next(file for file in OPTIONS if file.stem == name).read_text()))
+    given.pop("defaults", None)
+    return given
 
 
 def load(name: str, **options: Any) -> package.ImageDataset:
@@ -37,7 +39,7 @@ def load(name: str, **options: Any) -> package.ImageDataset:
 
 
 def test_the_options_are_all_there():
-    named = {"mnist_5k", "digits", "mnist", "cifar10", "cifar100", "imagefolder"}
+    named = {"mnist_5k", "digits", "mnist", "cifar10", "cifar100", "imagefolder", "csv", "embeddings"}
     assert named | {f"cifar100_{index}" for index in SUBSETS} <= set(IDS)
 
 
@@ -46,7 +48,7 @@ def test_an_option_says_what_it_is_and_names_its_own_keys(file):
     assert file.read_text().startswith("# ")
     given = option(file.stem)
     target = getattr(package, given["_target_"].removeprefix("fused_clip.dataset."))
-    assert set(given) - {"_target_"} <= set(inspect.signature(target).parameters)
+    assert set(given) - {"_target_"} <= accepted(target)[0]
     assert given["name"] == file.stem
 
 

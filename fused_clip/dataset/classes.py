@@ -1,0 +1,127 @@
+"""Classes of a user's data: matched by name, renamed, chosen and grouped."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fused_clip.dataset.base import Images, IntArray
+from fused_clip.errors import InputError
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A whole sequence of images, each with a label, named as the data name them.
+
+    Parameters
+    ----------
+    images : n images.
+    labels : (n,) index into `names`.
+    names : names of the labels; None where the data have plain integers.
+    origin : what the images are, e.g. ``mnist/train``.
+    """
+
+    images: Images
+    labels: IntArray
+    names: tuple[str, ...] | None
+    origin: str
+
+
+def as_name(option: str, value: object) -> str:
+    """Read a name as YAML may give it: an integer is its digits; a boolean, null or float is no name.
+
+    Raises
+    ------
+    InputError
+        If the value is no name.
+    """
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise InputError(option, "must be a name (in YAML, put it in quotes)", value)
+
+
+def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) -> list[Labelled]:
+    """Give the parts display names in place of the data's.
+
+    Raises
+    ------
+    InputError
+        If a name is no class of the data, or two classes would share one.
+    """
+    if not display_names:
+        return list(parts)
+    option = "dataset.display_names"
+    numbers = tuple(map(str, range(n_integers(parts))))
+    known = known_names(parts) or numbers
+    other = {as_name(option, old): as_name(option, new) for old, new in display_names.items()}
+    for name in other:
+        if name not in known:
+            raise InputError(option, "must rename classes of the data", name, choices=known)
+    shown = [other.get(name, name) for name in known]
+    repeated = sorted({name for name in shown if shown.count(name) > 1})
+    if repeated:
+        raise InputError(option, "must leave each class a name of its own", repeated)
+    return [
+        replace(part, names=tuple(other.get(name, name) for name in part.names or numbers)) for part in parts
+    ]
+
+
+def resolve(parents: Sequence[Labelled], class_names: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the classes used, in class order: `class_names`, or all that the data name.
+
+    Raises
+    ------
+    InputError
+        If they are not distinct names of classes of the data, or fewer than two.
+    """
+    known = known_names(parents)
+    if class_names is None:
+        names = known or tuple(map(str, range(n_integers(parents))))
+    else:
+        names = tuple(as_name("dataset.class_names", name) for name in class_names)
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError("dataset.class_names", "must be distinct", repeated)
+    if len(names) < 2:
+        raise InputError("dataset.class_names", "must be two classes or more", list(names))
+    for name in names if known else ():
+        if name not in known:
+            raise InputError("dataset.class_names", "must be classes of the data", name, choices=known)
+    if not known and len(names) < n_integers(parents):
+        rule = f"must name each of the {n_integers(parents)} integer labels of the data, which name none"
+        raise InputError("dataset.class_names", rule, list(names))
+    return names
+
+
+def known_names(parents: Sequence[Labelled]) -> tuple[str, ...]:
+    """List every name that the data have, in the data's order; none where they have plain integers."""
+    return tuple(dict.fromkeys(name for parent in parents for name in parent.names or ()))
+
+
+def n_integers(parents: Sequence[Labelled]) -> int:
+    """Count the integers from 0 to the largest label."""
+    return max((int(parent.labels.max(initial=-1)) for parent in parents), default=-1) + 1
+
+
+def group_of_class(
+    groups: Mapping[str, Sequence[str]], used: Sequence[str], known: Sequence[str]
+) -> dict[str, str]:
+    """Give each class used its group; a group may list classes of the data that are not used.
+
+    Raises
+    ------
+    InputError
+        If a group lists no class of the data, or one that has a group already.
+    """
+    found: dict[str, str] = {}
+    for group, members in groups.items():
+        option = f"dataset.groups.{as_name('dataset.groups', group)}"
+        if isinstance(members, str) or not members:
+            raise InputError(option, "must be a list of class names", members)
+        for name in (as_name(option, member) for member in members):
+            if name not in known:
+                raise InputError(option, "must list classes of the data", name, choices=known)
+            if name in found:
+                raise InputError(option, f"a class has one group, and {found[name]!r} has it", name)
+            found[name] = str(group)
+    return {name: found[name] for name in used if name in found}

@@ -1,0 +1,101 @@
+"""A user's own images, listed in a table with their labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.columns import as_texts, existing_file, read_columns, refuse_repeated, rows_of_splits
+from fused_clip.dataset.files import File, OnBadImage, dataset_of_files
+from fused_clip.dataset.names import class_name, natural_order, printable, shortened
+from fused_clip.dataset.recipe import Recipe, RecipeOptions
+from fused_clip.errors import InputError
+
+
+def csv(
+    *,
+    name: str = "csv",
+    path: str | None = None,
+    test_path: str | None = None,
+    root: str | None = None,
+    image_column: str = "path",
+    label_column: str = "label",
+    split_column: str | None = None,
+    train_split: str = "train",
+    test_split: str = "test",
+    on_bad_image: OnBadImage = "error",
+    **options: Unpack[RecipeOptions],
+) -> ImageDataset:
+    """Images whose files and labels a table lists: csv, ``.tsv`` or ``.parquet``.
+
+    The test split is a table of its own, or what a column says, or a stratified `test_fraction`. Labels are
+    text: 0 and "0" are the same class, "0" and "00" are not. Classes stand in natural order ("2" before
+    "10") and are matched between the splits by name. Images are read as those of `imagefolder`.
+
+    Parameters
+    ----------
+    path, test_path : the table, and that of the test split if it is another one.
+    root : folder where relative paths start; None for the folder that the table is in.
+    image_column : column of the files' paths, which also name the rows.
+    label_column : column of the labels.
+    split_column : column that says which split a row is of; None where there is none.
+    train_split, test_split : what it says; rows of other splits are left out.
+    on_bad_image : whether an image that is missing or can't be read is an error, or left out and listed in
+        `ImageDataset.skipped`.
+
+    The others are as in `Recipe`.
+
+    Raises
+    ------
+    InputError
+        If a table can't be read, is without a column, without a label, lists an image twice or has one class;
+        if an image is missing or can't be read; if names or sizes don't fit the data.
+    """
+    recipe = Recipe(name, **options)
+    if test_path is not None and split_column is not None:
+        raise InputError("dataset.split_column", "must be null beside dataset.test_path", split_column)
+    wanted = {
+        "dataset.image_column": image_column,
+        "dataset.label_column": label_column,
+        "dataset.split_column": split_column,
+    }
+    parts: list[list[File]] = []
+    for option, table in (("dataset.path", path), ("dataset.test_path", test_path)):
+        if option == "dataset.path" or table is not None:
+            parts += _listed(option, existing_file(option, table), root, wanted, (train_split, test_split))
+    refuse_repeated("dataset.image_column", "image", (file.name for part in parts for file in part))
+    used = recipe.used(parts)
+    if on_bad_image == "error":
+        _refuse_missing([file for part in used for file in part])
+    names = natural_order(file.label for part in used for file in part)
+    if len(names) < 2:
+        raise InputError("dataset.label_column", "must hold two classes or more", names)
+    return dataset_of_files(recipe, used, names, on_bad_image, f"table {path}")
+
+
+def _listed(
+    option: str, table: Path, root: str | None, wanted: dict[str, str | None], splits: Sequence[str]
+) -> list[list[File]]:
+    """Files of a table: one list, or one a split."""
+    start = table.parent if root is None else Path(root).expanduser()
+    if not start.is_dir():
+        raise InputError("dataset.root", "must be an existing folder", root)
+    columns = {key: as_texts(key, values) for key, values in read_columns(option, table, wanted).items()}
+    names, labels = columns["dataset.image_column"], columns["dataset.label_column"]
+    files = [
+        File(start / name, printable(name), class_name(label))
+        for name, label in zip(names, labels, strict=True)
+    ]
+    if "dataset.split_column" not in columns:
+        return [files]
+    parts = rows_of_splits("dataset.split_column", columns["dataset.split_column"], splits)
+    return [[files[row] for row in part] for part in parts]
+
+
+def _refuse_missing(files: Sequence[File]) -> None:
+    missing = [file for file in files if not file.path.is_file()]
+    if missing:
+        listed = shortened(file.name for file in missing)
+        rule = f"{len(missing)} of {len(files)} images are not there: {listed}"
+        start = "Relative paths start in the folder of the table unless dataset.root names another"
+        raise InputError("dataset.image_column", rule, hint=f"{start}; on_bad_image=skip leaves them out")

@@ -1,0 +1,178 @@
+"""Files of vectors, .npz or Parquet -> vectors, labels and row names of each split."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.dataset.base import FloatArray
+from fused_clip.dataset.columns import as_texts, check_columns, rows_of_splits
+from fused_clip.dataset.names import class_name
+from fused_clip.dataset.vectors import checked_vectors
+from fused_clip.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Table = Mapping[str, NDArray[Any]]
+VECTORS, LABELS = "dataset.vector_column", "dataset.label_column"
+IDS, SPLITS = "dataset.id_column", "dataset.split_column"
+
+
+@dataclass(frozen=True)
+class LabelledVectors:
+    """(n, d) vectors, with the label and the name of each row."""
+
+    vectors: FloatArray
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the parts of a file stand.
+
+    Parameters
+    ----------
+    columns : option -> array of an ``.npz`` file or column of a Parquet file, for `VECTORS` and `LABELS` and,
+        where the file has them, `IDS` and `SPLITS`.
+    train, test, text : names of the splits; the rows of `text` are the vectors of texts, their labels the
+        texts. In an ``.npz`` file, arrays ``<split>_<array>`` hold the rows of a split.
+    """
+
+    columns: Mapping[str, str]
+    train: str
+    test: str
+    text: str
+
+    @property
+    def splits(self) -> tuple[str, str, str]:
+        """All that there may be."""
+        return self.train, self.test, self.text
+
+    def of_split(self, split: str) -> dict[str, str]:
+        """Give the names of the arrays of one split in an ``.npz`` file; texts have no ids."""
+        without = {SPLITS, IDS} if split == self.text else {SPLITS}
+        return {key: f"{split}_{array}" for key, array in self.columns.items() if key not in without}
+
+
+def read_vectors(option: str, file: Path, layout: Layout) -> dict[str, LabelledVectors]:
+    """Read a file of vectors.
+
+    Parameters
+    ----------
+    option : which names the file.
+
+    Returns
+    -------
+    Split -> its rows; rows of which nothing says their split are those of the split ``""``.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read or is not as described; if a vector is not finite or is zero.
+    """
+    tables = (_read_parquet if file.suffix.lower() == ".parquet" else _read_npz)(option, file, layout)
+    if SPLITS in tables.get("", {}):
+        tables |= _by_split(tables.pop(""), layout)
+    return {split: _labelled(table, split, file.stem, layout) for split, table in tables.items()}
+
+
+def _by_split(table: Table, layout: Layout) -> dict[str, Table]:
+    names = as_texts(SPLITS, _column(table, SPLITS))
+    present = [split for split in layout.splits if split in names]
+    parts = rows_of_splits(SPLITS, names, present)
+    return {
+        split: {key: values[rows] for key, values in table.items() if key != SPLITS}
+        for split, rows in zip(present, parts, strict=True)
+    }
+
+
+def _labelled(table: Table, split: str, stem: str, layout: Layout) -> LabelledVectors:
+    labels = tuple(map(class_name, as_texts(LABELS, _column(table, LABELS))))
+    if split == layout.text:
+        names = labels
+    elif IDS in table:
+        names = tuple(as_texts(IDS, _column(table, IDS)))
+    else:
+        start = "/".join(filter(None, (stem, split)))
+        names = tuple(f"{start}/{row}" for row in range(len(labels)))
+    return LabelledVectors(checked_vectors(VECTORS, table[VECTORS], names), labels, names)
+
+
+def _column(table: Table, key: str) -> list[object]:
+    """Values of a column, of which there must be one a vector."""
+    values, n_rows = table[key], len(np.atleast_1d(table[VECTORS]))
+    if values.shape != (n_rows,):
+        raise InputError(
+            key, f"must hold one value for each of the {n_rows} vectors, has shape {values.shape}"
+        )
+    listed: list[object] = values.tolist()
+    return listed
+
+
+def _read_npz(option: str, file: Path, layout: Layout) -> dict[str, Table]:
+    try:
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as archive:
+            known = list(archive.files)
+            own = [split for split in layout.splits if layout.of_split(split)[VECTORS] in known]
+            wanted = {split: layout.of_split(split) for split in own}
+            if layout.columns[VECTORS] in known or not set(own) - {layout.text}:
+                wanted[""] = dict(layout.columns)
+            for arrays in wanted.values():
+                check_columns(arrays, known)
+            return {
+                split: {key: archive[array] for key, array in arrays.items()}
+                for split, arrays in wanted.items()
+            }
+    except InputError:
+        raise
+    except Exception as error:  # np.load raises anything on damaged bytes
+        rule = f"must be a readable .npz or Parquet file ({type(error).__name__}: {error})"
+        raise InputError(option, rule, str(file)) from error
+
+
+def _read_parquet(option: str, file: Path, layout: Layout) -> dict[str, Table]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        check_columns(layout.columns, pq.read_schema(file).names)
+        table = pq.read_table(file, columns=list(set(layout.columns.values())))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(option, f"must be a readable Parquet file ({error})", str(file)) from error
+    columns = {key: table.column(column) for key, column in layout.columns.items()}
+    return {
+        "": {
+            key: _matrix(column) if key == VECTORS else _objects(column.to_pylist())
+            for key, column in columns.items()
+        }
+    }
+
+
+def _objects(values: Sequence[object]) -> NDArray[Any]:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _matrix(column: "pa.ChunkedArray") -> NDArray[Any]:
+    """(n, d) values of a column of lists."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if not any(
+        is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    ):
+        raise InputError(VECTORS, "must hold a list of numbers in each row", str(kind))
+    if column.null_count:
+        raise InputError(VECTORS, f"{column.null_count} of {len(column)} rows have no vector")
+    widths = sorted(pc.unique(pc.list_value_length(column)).to_pylist())
+    if len(widths) > 1:
+        raise InputError(VECTORS, "must be of one width in every row", widths)
+    values = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate([np.empty(0), *values]).reshape(len(column), *widths)

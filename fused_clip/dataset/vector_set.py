@@ -1,0 +1,127 @@
+"""Embeddings that a user brings along, instead of images."""
+
+from typing import Unpack
+
+import numpy as np
+
+from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.classes import Labelled
+from fused_clip.dataset.columns import existing_file, refuse_repeated
+from fused_clip.dataset.names import natural_order
+from fused_clip.dataset.recipe import Recipe, RecipeOptions
+from fused_clip.dataset.vector_files import (
+    IDS,
+    LABELS,
+    SPLITS,
+    VECTORS,
+    LabelledVectors,
+    Layout,
+    read_vectors,
+)
+from fused_clip.dataset.vectors import Vectors, check_one_width
+from fused_clip.errors import InputError
+
+
+def embeddings(
+    *,
+    name: str = "embeddings",
+    path: str | None = None,
+    test_path: str | None = None,
+    vector_column: str = "vectors",
+    label_column: str = "labels",
+    id_column: str | None = None,
+    split_column: str | None = None,
+    train_split: str = "train",
+    test_split: str = "test",
+    text_split: str = "text",
+    **options: Unpack[RecipeOptions],
+) -> ImageDataset:
+    """Image embeddings with labels, from ``.npz`` or Parquet files, in the place of images.
+
+    The test split is a file of its own, or its own arrays ``test_vectors`` and ``test_labels`` beside
+    ``train_vectors`` and ``train_labels`` of an ``.npz`` file, or what a column says, or a stratified
+    `test_fraction`. A third split ``text`` may hold the embeddings of prompts, their labels being the
+    prompts' texts: `ImageDataset.texts`. Labels and classes are as in `csv`.
+
+    Parameters
+    ----------
+    path, test_path : the file, and that of the test split if it is another one.
+    vector_column : (n, d) array of an ``.npz`` file, or a column of lists of a Parquet file.
+    label_column : array or column of the labels: text or whole numbers.
+    id_column : array or column of the rows' names; None to number them.
+    split_column : array or column that says which split a row is of; None where there is none.
+    train_split, test_split, text_split : what it says; rows of other splits are left out.
+
+    The others are as in `Recipe`.
+
+    Raises
+    ------
+    InputError
+        If a file can't be read or is without a column; if vectors are of several widths, not finite or zero;
+        if a name stands twice or a label is missing; if names or sizes don't fit the data.
+    """
+    recipe = Recipe(name, **options)
+    if test_path is not None and split_column is not None:
+        raise InputError(SPLITS, "must be null beside dataset.test_path", split_column)
+    wanted = {VECTORS: vector_column, LABELS: label_column, IDS: id_column, SPLITS: split_column}
+    columns = {key: column for key, column in wanted.items() if column is not None}
+    layout = Layout(columns, train_split, test_split, text_split)
+    found = read_vectors("dataset.path", existing_file("dataset.path", path), layout)
+    texts = found.pop(text_split, None)
+    parts = found
+    if test_path is not None:
+        of_test = read_vectors("dataset.test_path", existing_file("dataset.test_path", test_path), layout)
+        parts = _pair(found, of_test, layout)
+    return _assembled(recipe, _in_order(parts, layout), texts, f"file {path}")
+
+
+def _pair(
+    train: dict[str, LabelledVectors], test: dict[str, LabelledVectors], layout: Layout
+) -> dict[str, LabelledVectors]:
+    """Train rows of one file and test rows of another."""
+    parts = {}
+    for option, split, found in (
+        ("dataset.path", layout.train, train),
+        ("dataset.test_path", layout.test, test),
+    ):
+        rows = found.get("", found.get(split))
+        if rows is None:
+            rule = f"must hold rows of the split {split!r}"
+            raise InputError(option, rule, sorted(found))
+        parts[split] = rows
+    return parts
+
+
+def _in_order(parts: dict[str, LabelledVectors], layout: Layout) -> list[LabelledVectors]:
+    """One part, or train and test."""
+    if set(parts) == {""}:
+        return [parts[""]]
+    if set(parts) != {layout.train, layout.test}:
+        rule = f"must hold rows of the splits {layout.train!r} and {layout.test!r}, or of no split"
+        raise InputError("dataset.path", rule, sorted(parts))
+    return [parts[layout.train], parts[layout.test]]
+
+
+def _assembled(
+    recipe: Recipe, parts: list[LabelledVectors], texts: LabelledVectors | None, source: str
+) -> ImageDataset:
+    everything = {"train": parts[0], "test": parts[-1]} | ({} if texts is None else {"text": texts})
+    check_one_width(VECTORS, {split: part.vectors.shape[1] for split, part in everything.items()})
+    refuse_repeated(IDS, "name", (name for part in parts for name in part.names))
+    refuse_repeated(LABELS, "text", () if texts is None else texts.labels)
+    used = recipe.used(parts)
+    names = natural_order(label for part in used for label in part.labels)
+    if len(names) < 2:
+        raise InputError(LABELS, "must hold two classes or more", names)
+    label_of_name = {name: label for label, name in enumerate(names)}
+    labelled = [
+        Labelled(
+            Vectors(part.vectors, part.names),
+            np.array([label_of_name[label] for label in part.labels], dtype=np.int64),
+            tuple(names),
+            "user",
+        )
+        for part in used
+    ]
+    rows = {} if texts is None else dict(zip(texts.labels, texts.vectors, strict=True))
+    return recipe.make(labelled, source, texts=rows)

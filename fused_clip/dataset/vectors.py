@@ -1,0 +1,91 @@
+"""Rows that were embedded elsewhere, in the place of images."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.dataset.base import FloatArray, IntArray
+from fused_clip.dataset.names import shortened
+from fused_clip.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Embeddings that came with the data: what asks for embeddings takes them as they are.
+
+    Parameters
+    ----------
+    vectors : (n, d) float32, finite and no row zero.
+    names : name of each row, unique.
+    """
+
+    vectors: FloatArray
+    names: tuple[str, ...]
+
+    @property
+    def dim(self) -> int:
+        """Width d."""
+        return int(self.vectors.shape[1])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of shape and values."""
+        digest = hashlib.sha256(repr(self.vectors.shape).encode())
+        digest.update(np.ascontiguousarray(self.vectors).data)
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def read(self, rows: IntArray) -> NoReturn:
+        """Refuse: there are no pixels."""
+        raise InputError("dataset", "holds vectors, not images that can be read")
+
+    def ids(self, rows: IntArray) -> list[str]:
+        """Name the rows as given."""
+        return [self.names[row] for row in rows]
+
+
+def checked_vectors(option: str, values: NDArray[Any], names: tuple[str, ...]) -> FloatArray:
+    """Take an array as embeddings: (n, d) float32.
+
+    Raises
+    ------
+    InputError
+        If it is no matrix of real numbers, or a row is not finite (in float32) or is zero: they are named
+        and counted.
+    """
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
+        received = f"{values.dtype} of shape {values.shape}"
+        raise InputError(option, "must hold a matrix of numbers, one row an image", received)
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(values, dtype=np.float32)
+    bad = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)))
+    if len(bad):
+        listed = shortened(names[row] for row in bad)
+        raise InputError(
+            option,
+            f"must be finite and not zero in every row; {len(bad)} of {len(vectors)} are not: {listed}",
+        )
+    return vectors
+
+
+def check_one_width(option: str, widths: Mapping[str, int]) -> None:
+    """Refuse vectors of several widths.
+
+    Parameters
+    ----------
+    widths : what the vectors are of -> their width.
+
+    Raises
+    ------
+    InputError
+    """
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{name}: {width}" for name, width in widths.items())
+        raise InputError(option, f"all vectors must be of one width, and these are not ({listed})")

@@ -1,0 +1,199 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fused_clip.dataset import Vectors, embeddings
+from fused_clip.errors import InputError
+
+LABELS = ["cat", "dog", "cat", "dog", "10", "2", "10", "2"]
+ROWS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+NARROW = ROWS[:, :2]
+TEXTS = np.eye(3, dtype=np.float32)[:2]
+
+
+def npz(file: Path, **arrays: Any) -> str:
+    np.savez(file, **arrays)
+    return str(file)
+
+
+def parquet(file: Path, vectors: Any, **columns: Any) -> str:
+    pq.write_table(pa.table({"vectors": [list(row) for row in vectors], **columns}), file)
+    return str(file)
+
+
+def vectors(split: Any) -> np.ndarray:
+    assert isinstance(split.images, Vectors)
+    return split.images.vectors[split.rows]
+
+
+def test_one_table_is_split_by_test_fraction(tmp_path):
+    dataset = embeddings(path=npz(tmp_path / "all.npz", vectors=ROWS, labels=LABELS), test_fraction=0.5)
+    assert dataset.class_names == ("2", "10", "cat", "dog")
+    for split in (dataset.train, dataset.test):
+        rows = [int(name.removeprefix("all/")) for name in split.ids]
+        np.testing.assert_array_equal(vectors(split), ROWS[rows])
+        assert [dataset.class_names[label] for label in split.labels] == [LABELS[row] for row in rows]
+
+
+def as_arrays(folder: Path) -> dict[str, Any]:
+    arrays = {"train_vectors": ROWS[:6], "train_labels": LABELS[:6]}
+    arrays |= {"test_vectors": ROWS[6:], "test_labels": LABELS[6:]}
+    return {"path": npz(folder / "a.npz", **arrays, text_vectors=TEXTS, text_labels=["a cat", "a dog"])}
+
+
+def as_a_split_array(folder: Path) -> dict[str, Any]:
+    splits = ["train"] * 6 + ["test"] * 2
+    texts = {"text_vectors": TEXTS, "text_labels": ["a cat", "a dog"]}
+    path = npz(folder / "b.npz", vectors=ROWS, labels=LABELS, split=splits, **texts)
+    return {"path": path, "split_column": "split"}
+
+
+def as_a_parquet_column(folder: Path) -> dict[str, Any]:
+    splits = ["train"] * 6 + ["test"] * 2 + ["text"] * 2 + ["val"]
+    labels = [*LABELS, "a cat", "a dog", "owl"]
+    rows = np.concatenate([ROWS, TEXTS, ROWS[:1]])
+    return {"path": parquet(folder / "c.parquet", rows, labels=labels, split=splits), "split_column": "split"}
+
+
+def as_two_files(folder: Path) -> dict[str, Any]:
+    arrays = {
+        "vectors": ROWS[:6],
+        "labels": LABELS[:6],
+        "text_vectors": TEXTS,
+        "text_labels": ["a cat", "a dog"],
+    }
+    return {
+        "path": npz(folder / "d.npz", **arrays),
+        "test_path": parquet(folder / "e.parquet", ROWS[6:], labels=LABELS[6:]),
+    }
+
+
+@pytest.mark.parametrize("layout", [as_arrays, as_a_split_array, as_a_parquet_column, as_two_files])
+def test_every_layout_holds_the_same(tmp_path, layout):
+    dataset = embeddings(**layout(tmp_path))
+    np.testing.assert_array_equal(vectors(dataset.train), ROWS[:6])
+    np.testing.assert_array_equal(vectors(dataset.test), ROWS[6:])
+    assert [dataset.class_names[label] for label in dataset.test.labels] == LABELS[6:]
+    assert list(dataset.texts) == ["a cat", "a dog"]
+    np.testing.assert_array_equal(np.stack(list(dataset.texts.values())), TEXTS)
+
+
+def test_the_fingerprint_is_of_contents_not_of_the_file(tmp_path):
+    first, second = (embeddings(**make(tmp_path)) for make in (as_arrays, as_a_parquet_column))
+    assert first.fingerprint == second.fingerprint
+    other = npz(tmp_path / "z.npz", vectors=ROWS + 1, labels=LABELS)
+    same = npz(tmp_path / "y.npz", vectors=ROWS, labels=LABELS)
+    assert (
+        embeddings(path=other, test_fraction=0.5).fingerprint
+        != embeddings(path=same, test_fraction=0.5).fingerprint
+    )
+
+
+def test_ids_name_the_rows(tmp_path):
+    names = [f"photo {row}" for row in range(8)]
+    path = npz(tmp_path / "a.npz", vectors=ROWS, labels=LABELS, names=names)
+    dataset = embeddings(path=path, id_column="names", test_fraction=0.5)
+    assert sorted([*dataset.train.ids, *dataset.test.ids]) == names
+    path = npz(tmp_path / "b.npz", vectors=ROWS, labels=LABELS, names=[*names[:6], "photo 0", "photo 1"])
+    with pytest.raises(
+        InputError, match=r"dataset\.id_column: each name may stand once; 2 do not: photo 0; photo 1"
+    ):
+        embeddings(path=path, id_column="names")
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int32])
+def test_any_real_numbers_become_float32(tmp_path, kind):
+    rows = (ROWS * 10).astype(kind)
+    dataset = embeddings(path=npz(tmp_path / "a.npz", vectors=rows, labels=LABELS), test_fraction=0.5)
+    assert vectors(dataset.train).dtype == np.float32
+    np.testing.assert_array_equal(
+        vectors(dataset.test), rows[[int(i[2:]) for i in dataset.test.ids]].astype("f4")
+    )
+
+
+def test_there_are_no_pixels(tmp_path):
+    dataset = embeddings(**as_arrays(tmp_path))
+    with pytest.raises(InputError, match="holds vectors, not images"):
+        dataset.train.images.read(np.arange(2))
+
+
+def spoilt(value: float, *rows: int) -> np.ndarray:
+    bad = ROWS.copy()
+    bad[list(rows)] = value
+    return bad
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"vectors": spoilt(np.nan, 2, 5), "labels": LABELS}, r"2 of 8 are not: a/2; a/5"),
+        ({"vectors": spoilt(np.inf, 1), "labels": LABELS}, r"1 of 8 are not: a/1"),
+        ({"vectors": spoilt(0, 1), "labels": LABELS}, r"finite and not zero in every row; 1 of 8"),
+        ({"vectors": ROWS.astype(np.float64) * 1e300, "labels": LABELS}, r"8 of 8 are not: .*; and 3 more"),
+        ({"vectors": ROWS[0], "labels": LABELS[:3]}, r"a matrix of numbers.*float32 of shape \(3,\)"),
+        ({"vectors": ROWS.astype(str), "labels": LABELS}, r"must hold a matrix of numbers"),
+        ({"vectors": ROWS, "labels": LABELS[:7]}, r"one value for each of the 8 vectors, has shape \(7,\)"),
+        ({"vectors": ROWS, "labels": ROWS[:, 0]}, r"label_column: must hold text or whole numbers, got"),
+        ({"vectors": ROWS, "labels": ["a"] * 8}, r"label_column: must hold two classes or more, got \['a'\]"),
+        ({"vectors": ROWS, "label": LABELS}, r"label_column: must be a column .*: vectors, label"),
+        ({"rows": ROWS, "labels": LABELS}, r"vector_column: must be a column .*choose from: rows, labels"),
+        ({"train_vectors": ROWS, "train_labels": LABELS}, r"'train' and 'test', or of no .*\['train'\]"),
+        ({"vectors": ROWS, "labels": np.array([None] * 8)}, r"readable \.npz or Parquet file \(ValueError"),
+        (
+            {"train_vectors": ROWS, "train_labels": LABELS, "test_vectors": NARROW, "test_labels": LABELS},
+            r"one width, and these are not \(train: 3, test: 2\)",
+        ),
+        (
+            {"vectors": ROWS, "labels": LABELS, "text_vectors": np.eye(4), "text_labels": list("abcd")},
+            r"one width, and these are not \(train: 3, test: 3, text: 4\)",
+        ),
+        (
+            {"vectors": ROWS, "labels": LABELS, "text_vectors": TEXTS, "text_labels": ["a", "a"]},
+            r"each text may stand once; 1 do not: a",
+        ),
+    ],
+)  # fmt: skip
+def test_arrays_that_cannot_be_are_refused(tmp_path, arrays, message):
+    with pytest.raises(InputError, match=message):
+        embeddings(path=npz(tmp_path / "a.npz", **arrays))
+
+
+def test_parquet_columns_that_cannot_be_are_refused(tmp_path):
+    file = tmp_path / "a.parquet"
+
+    def message(**columns: Any) -> str:
+        pq.write_table(pa.table(columns), file)
+        with pytest.raises(InputError) as caught:
+            embeddings(path=str(file))
+        return str(caught.value)
+
+    assert "one width in every row, got [2, 3]" in message(vectors=[[1.0, 2], [1, 2, 3]], labels=["a", "b"])
+    assert "1 of 2 rows have no vector" in message(vectors=[[1.0], None], labels=["a", "b"])
+    assert "1 of 2 are not: a/1" in message(vectors=[[1.0], [None]], labels=["a", "b"])
+    assert "must hold a list of numbers" in message(vectors=["x", "y"], labels=["a", "b"])
+    assert "1 of 2 rows have no value (rows 1" in message(vectors=[[1.0], [2.0]], labels=["a", None])
+    assert "must be a column" in message(vectors=[[1.0], [2.0]], label=["a", "b"])
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    path = Path(npz(tmp_path / "a.npz", vectors=ROWS, labels=LABELS))
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"dataset\.path: must be a readable \.npz or Parquet file"):
+        embeddings(path=str(path))
+    with pytest.raises(InputError, match=r"dataset\.path: must be an existing file"):
+        embeddings(path=str(tmp_path / "none.npz"))
+
+
+def test_an_odd_second_file_is_refused(tmp_path):
+    good = npz(tmp_path / "a.npz", vectors=ROWS, labels=LABELS)
+    only_train = npz(tmp_path / "b.npz", train_vectors=ROWS, train_labels=LABELS)
+    with pytest.raises(
+        InputError, match=r"dataset\.test_path: must hold rows of the split 'test', got \['train'\]"
+    ):
+        embeddings(path=good, test_path=only_train)
+    with pytest.raises(InputError, match=r"dataset\.split_column: must be null beside"):
+        embeddings(path=good, test_path=good, split_column="split")
