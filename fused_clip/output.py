@@ -16,6 +16,7 @@ STORE_KEYS = ("train_images", "test_images", "backbone_fingerprint")
 def write(result: Result, directory: Path, *, seed: int) -> None:
     """Write ``predictions.parquet`` and ``embeddings.npz``.
 
+    Beside each test row stands what the references predict for it, in columns ``reference/<name>``.
     A split of more than 10,000 rows keeps a sample of 10,000, stratified by target, in
     ``embeddings.npz``: ``<split>_rows`` says which, and ``store_keys`` (JSON) holds the fingerprints under
     which the embedding store has all of them.
@@ -56,14 +57,16 @@ def stratified(targets: NDArray[np.int64], size: int, seed: int) -> NDArray[np.i
 def _write_predictions(result: Result, path: Path) -> None:
     import pandas as pd
 
-    frames = [_predictions(result, name, getattr(result, name)) for name in ("train", "test")]
-    pd.concat(frames, ignore_index=True).to_parquet(path, index=False)
+    train, test = (_predictions(result, name, getattr(result, name)) for name in ("train", "test"))
+    names = _names(result)
+    guesses = {f"reference/{name}": names[rows] for name, rows in result.reference_predictions.items()}
+    pd.concat([train, test.assign(**guesses)], ignore_index=True).to_parquet(path, index=False)
 
 
 def _predictions(result: Result, name: str, split: SplitResult) -> Any:
     import pandas as pd
 
-    names = np.array([*result.target_names, None], dtype=object)
+    names = _names(result)
     return pd.DataFrame(
         {
             "row_id": split.ids,
@@ -75,3 +78,8 @@ def _predictions(result: Result, name: str, split: SplitResult) -> Any:
             "margin": split.margins,
         }
     )
+
+
+def _names(result: Result) -> NDArray[Any]:
+    """Names by target index; the last, which -1 takes, is none."""
+    return np.array([*result.target_names, None], dtype=object)

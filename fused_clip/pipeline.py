@@ -16,9 +16,9 @@ from fused_clip.errors import InputError
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.fusion import LinearFusion
 from fused_clip.method import Method, Stages
-from fused_clip.metrics import classification_scores, clustering_scores
+from fused_clip.metrics import classification_scores, clustering_scores, purity
 from fused_clip.prompt import Prompts
-from fused_clip.references import Evidence, references
+from fused_clip.references import Audit, Evidence, references
 from fused_clip.result import Result, SplitResult
 from fused_clip.text import ensemble
 
@@ -108,14 +108,15 @@ def run(
         test = _test_result(dataset, model, embedded.test, test_targets)
     with stages("score"):
         metrics = _scores(train, test, model, prompts)
+    audit = Audit({}, {})
     if method.draws:
         with stages("references"):
             truthful = _truthful(dataset, prompts, backbone, embedder, embedded)
             evidence = Evidence(
                 embedded.train, embedded.test, targets, test_targets, *truthful, prompts.target_of_class
             )
-            accuracy = metrics.get("test/accuracy")
-            metrics |= references(model, evidence, accuracy, draws=method.draws, seed=method.seed)
+            predicted = test.predicted if "test/accuracy" in metrics else None
+            audit = references(model, evidence, predicted, draws=method.draws, seed=method.seed)
     return Result(
         dataset=dataset.name,
         prompt=(names or {}).get("prompt", ""),
@@ -127,10 +128,13 @@ def run(
         cluster_targets=model.cluster_targets_,
         cluster_centers=model.cluster_centers_.astype(np.float32),
         missing_targets=tuple(prompts.target_names[target] for target in model.missing_targets_),
-        metrics=metrics | {f"seconds/{stage}": seconds for stage, seconds in stages.seconds.items()},
+        metrics=metrics
+        | audit.metrics
+        | {f"seconds/{stage}": seconds for stage, seconds in stages.seconds.items()},
         tags=_tags(dataset, prompts, names or {}),
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool({dataset.train.origin, dataset.test.origin} & backbone.trained_on),
+        reference_predictions=audit.predictions,
     )
 
 
@@ -212,6 +216,8 @@ def _scores(
 ) -> dict[str, float]:
     scores = clustering_scores(train.fused, train.targets, train.clusters, len(prompts.target_names))
     scores["missing_targets"] = float(len(model.missing_targets_))
+    if len(prompts.texts) > 1 and (kept := train.clusters >= 0).any():
+        scores["train/prompt_purity"] = purity(model.prompt_index_[kept], train.clusters[kept])
     if isinstance(model.fusion, LinearFusion) and model.fusion.image_weight == 0 and prompts.texts:
         log.warning("The fusion gives the image no weight: every test image ties, accuracy is undefined.")
         return scores
@@ -220,7 +226,12 @@ def _scores(
 
 def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
-    tags = {"data_source": dataset.source, "data_fingerprint": dataset.fingerprint}
+    tags = {
+        "data_source": dataset.source,
+        "data_fingerprint": dataset.fingerprint,
+        "n_train": str(len(dataset.train)),
+        "n_test": str(len(dataset.test)),
+    }
     if dataset.skipped:
         tags["skipped_images"] = str(len(dataset.skipped))
     return {**names, **tags, "pairing": pairing}

@@ -1,11 +1,17 @@
 """The audit: what else explains a run's accuracy, on the same embeddings and test rows."""
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, pairwise_distances_argmin
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from fused_clip import pairing, text
 from fused_clip.classifier import cluster_means
@@ -38,42 +44,60 @@ class Evidence:
     target_of_class: IntArray
 
 
+class Audit(NamedTuple):
+    """What the references found.
+
+    Parameters
+    ----------
+    metrics : ``reference/<name>_accuracy``, each in [0, 1]; for a model with text also
+        ``text_contribution``, its own test accuracy minus ``reference/rotated_text_accuracy``.
+    predictions : (m,) target index of each test row by reference, -1 for none; of the rotated text, those
+        of the first draw.
+    """
+
+    metrics: dict[str, float]
+    predictions: dict[str, IntArray]
+
+
 def references(
-    model: PromptFusedClassifier, evidence: Evidence, accuracy: float | None, *, draws: int, seed: int
-) -> dict[str, float]:
-    """Compute the reference accuracies of a fitted model, each in [0, 1].
+    model: PromptFusedClassifier, evidence: Evidence, predicted: IntArray | None, *, draws: int, seed: int
+) -> Audit:
+    """Classify the test rows by everything that a fitted model is to be compared with.
 
     Parameters
     ----------
     model : fitted on positions 0..K-1 as targets.
-    accuracy : the model's own test accuracy; None where it is undefined.
+    predicted : (m,) the model's own test predictions; None where they are undefined.
     draws : random rotations of the text to average over, at least 1.
     seed : drives the rotations; draw i takes ``seed + 1 + i``.
-
-    Returns
-    -------
-    ``reference/...`` metrics and, for a model with text, ``text_contribution`` = `accuracy` minus
-    ``reference/rotated_text_accuracy``.
     """
     found = {
         "nearest_class_mean": nearest_class_mean(evidence),
         "nearest_cluster_mean": nearest_cluster_mean(model, evidence),
         "image_only": image_only(model, evidence),
+        "linear_probe": linear_probe(evidence),
     }
     if evidence.truthful is not None:
         found["zero_shot"] = pairing.zero_shot(evidence.test, evidence.truthful)
     if evidence.class_prompts is not None and len(evidence.class_prompts) != len(model.classes_):
         nearest_class = pairing.zero_shot(evidence.test, evidence.class_prompts)
         found["zero_shot_via_class"] = evidence.target_of_class[nearest_class]
-    scores = {
-        f"reference/{name}_accuracy": float(accuracy_score(evidence.test_targets, predicted))
-        for name, predicted in found.items()
-    }
-    if model.text_embeddings is not None and accuracy is not None:
-        rotated = rotated_text_accuracy(model, evidence, accuracy, draws=draws, seed=seed)
-        scores["reference/rotated_text_accuracy"] = rotated
-        scores["text_contribution"] = accuracy - rotated
-    return scores
+    if model.vote == "prompt":
+        # What a method that was given no label is to be measured against.
+        found["image_only_hungarian"] = hungarian(model, evidence, model.clusterer)
+        found["kmeans_hungarian"] = hungarian(model, evidence, KMeans(n_init=10))
+
+    def accuracy(guesses: IntArray) -> float:
+        return float(accuracy_score(evidence.test_targets, guesses))
+
+    metrics = {f"reference/{name}_accuracy": accuracy(guesses) for name, guesses in found.items()}
+    if model.text_embeddings is not None and predicted is not None:
+        rotated = rotated_text(model, evidence, predicted, draws=draws, seed=seed)
+        found["rotated_text"] = rotated[0]
+        control = float(np.mean([accuracy(guesses) for guesses in rotated]))
+        metrics["reference/rotated_text_accuracy"] = control
+        metrics["text_contribution"] = accuracy(predicted) - control
+    return Audit(metrics, found)
 
 
 def nearest_class_mean(evidence: Evidence) -> IntArray:
@@ -99,21 +123,52 @@ def _nearest(rows: FloatArray, means: NDArray[np.float64]) -> IntArray:
     return np.asarray(pairwise_distances_argmin(rows.astype(np.float64), means), dtype=np.int64)
 
 
-def rotated_text_accuracy(
-    model: PromptFusedClassifier, evidence: Evidence, accuracy: float, *, draws: int, seed: int
-) -> float:
-    """Mean accuracy of the method with its text rotated at random, paired as the model was.
+def rotated_text(
+    model: PromptFusedClassifier, evidence: Evidence, predicted: IntArray, *, draws: int, seed: int
+) -> list[IntArray]:
+    """Predict by the method with its text rotated at random, paired as the model was: (m,) for each draw.
 
     One prompt for all shifts every fused row alike, whatever the prompt: under a linear fusion the
-    accuracy is the model's own by identity, and is not computed again.
+    predictions are the model's own by identity, and are not computed again.
     """
     texts = np.asarray(model.text_embeddings)
     linear = model.fusion is None or isinstance(model.fusion, LinearFusion)
     if len(texts) == 1 and linear and not model.normalize_output:
-        return accuracy
-    scores = []
+        return [predicted]
+    guesses = []
     for draw in range(draws):
         control = clone(model).set_params(text_embeddings=text.rotated(texts, random_state=seed + 1 + draw))
         control.fit(evidence.train, evidence.train_targets, prompt_index=model.prompt_index_)
-        scores.append(accuracy_score(evidence.test_targets, control.predict(evidence.test)))
-    return float(np.mean(scores))
+        guesses.append(np.asarray(control.predict(evidence.test)))
+    return guesses
+
+
+def linear_probe(evidence: Evidence) -> IntArray:
+    """Predict by logistic regression on the standardised images: (m,).
+
+    The penalty is scikit-learn's default, C = 1; nothing is tuned.
+    """
+    seen = np.unique(evidence.train_targets)
+    if len(seen) == 1:
+        return np.full(len(evidence.test), seen[0])
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return np.asarray(probe.fit(evidence.train, evidence.train_targets).predict(evidence.test))
+
+
+def hungarian(model: PromptFusedClassifier, evidence: Evidence, clusterer: Any) -> IntArray:
+    """Predict by clusters of the images alone, one a target, named by the Hungarian method: (m,).
+
+    The clusters and the choice among them use no label; the one-to-one matching to names uses the training
+    labels. A cluster that is left without a name predicts -1.
+    """
+    alone = clone(model).set_params(
+        text_embeddings=None, vote="label", clusters_per_target=1, clusterer=clusterer
+    )
+    alone.fit(evidence.train, evidence.train_targets)
+    kept = alone.labels_ >= 0
+    counts = np.zeros((len(alone.cluster_targets_), len(alone.classes_)), dtype=np.int64)
+    np.add.at(counts, (alone.labels_[kept], evidence.train_targets[kept]), 1)
+    names = np.full(len(counts), -1)
+    clusters, targets = linear_sum_assignment(counts, maximize=True)
+    names[clusters] = targets
+    return names[alone.assign(evidence.test).clusters]

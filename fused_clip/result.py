@@ -1,7 +1,7 @@
 """What a run found: arrays, names and numbers, without a path, a logger or a config."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,8 @@ class Result:
     tags : facts about the run that are not numbers (data source and fingerprint, pairing, ...).
     uses_labels : whether any part of the method saw training labels.
     backbone_saw_labels : whether the backbone was trained on labels of these images.
+    reference_predictions : (m,) target index that each reference predicts for the test rows, by its
+        name; -1 for none.
     """
 
     dataset: str
@@ -69,3 +71,4 @@ class Result:
     tags: Mapping[str, str]
     uses_labels: bool
     backbone_saw_labels: bool
+    reference_predictions: Mapping[str, IntArray] = field(default_factory=dict)

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fused_clip.errors import InputError
+
 FloatArray = NDArray[np.float32]
 
 
@@ -34,6 +36,77 @@ def rotated(texts: FloatArray, random_state: int) -> FloatArray:
 
     rotation = ortho_group.rvs(texts.shape[1], random_state=random_state)
     return np.asarray(texts @ rotation, dtype=np.float32)
+
+
+def isotropic(texts: FloatArray, random_state: int) -> FloatArray:
+    """Replace every prompt by a random direction of its norm, drawn uniformly and independently.
+
+    Neither meaning nor geometry is kept. In many dimensions such rows are nearly orthogonal, so further
+    apart than prompts are.
+
+    Parameters
+    ----------
+    texts : (p, d) text embeddings.
+    random_state : seed of the draw.
+
+    Returns
+    -------
+    (p, d) float32 rows.
+    """
+    return _at_norms_of(texts, np.random.default_rng(random_state).normal(size=texts.shape))
+
+
+def orthogonal(texts: FloatArray, random_state: int) -> FloatArray:
+    """Replace the prompts by directions at right angles to each other, each of its prompt's norm.
+
+    The frame is drawn uniformly (Haar). Equal norms then give every pair of rows the same distance.
+
+    Parameters
+    ----------
+    texts : (p, d) text embeddings, p <= d.
+    random_state : seed of the draw.
+
+    Returns
+    -------
+    (p, d) float32 rows.
+
+    Raises
+    ------
+    InputError
+        If there are more prompts than dimensions.
+    """
+    count, dim = texts.shape
+    if count > dim:
+        raise InputError("text", f"orthogonal needs at most {dim} prompts, as many as dimensions", count)
+    frame, upper = np.linalg.qr(np.random.default_rng(random_state).normal(size=(dim, count)))
+    # The signs make the draw uniform: Mezzadri, arXiv:math-ph/0609050.
+    return _at_norms_of(texts, (frame * np.sign(np.diag(upper))).T)
+
+
+def permuted(texts: FloatArray, random_state: int) -> FloatArray:
+    """Give every prompt's place to another prompt's row: one random cycle through all of them.
+
+    The rows are real prompts, each in a wrong place; a single prompt keeps its own.
+
+    Parameters
+    ----------
+    texts : (p, d) text embeddings.
+    random_state : seed of the draw.
+
+    Returns
+    -------
+    (p, d) the same rows in another order.
+    """
+    order = np.random.default_rng(random_state).permutation(len(texts))
+    shuffled = np.empty_like(texts)
+    shuffled[order] = texts[np.roll(order, 1)]
+    return shuffled
+
+
+def _at_norms_of(texts: FloatArray, directions: NDArray[np.float64]) -> FloatArray:
+    """Scale each direction to the norm of the prompt in its place."""
+    norms = np.linalg.norm(texts, axis=1) / np.linalg.norm(directions, axis=1)
+    return np.asarray(directions * norms[:, None], dtype=np.float32)
 
 
 def ensemble(members: FloatArray) -> FloatArray:

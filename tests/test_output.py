@@ -30,6 +30,16 @@ def test_predictions_hold_a_row_an_image(result: Result, tmp_path: Path) -> None
     assert (test["margin"] >= 0).all()
 
 
+def test_each_test_row_has_what_the_references_predict_for_it(result: Result, tmp_path: Path) -> None:
+    output.write(result, tmp_path, seed=0)
+    table = pd.read_parquet(tmp_path / "predictions.parquet")
+    test = table[table["split"] == "test"]
+    for name in ("zero_shot", "image_only", "linear_probe", "rotated_text"):
+        agreed = (test[f"reference/{name}"] == test["target"]).mean()
+        assert agreed == result.metrics[f"reference/{name}_accuracy"]
+        assert table.loc[table["split"] == "train", f"reference/{name}"].isna().all()
+
+
 def test_embeddings_hold_the_fused_rows(result: Result, tmp_path: Path) -> None:
     output.write(result, tmp_path, seed=0)
     with np.load(tmp_path / "embeddings.npz", allow_pickle=False) as arrays:

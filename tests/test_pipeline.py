@@ -1,6 +1,7 @@
 """The story as a whole, on embeddings that need no model."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -107,6 +108,17 @@ def test_the_metrics_are_plain_numbers(toy: ImageDataset, blobs: Blobs) -> None:
 def test_task_and_swapped_agree_where_clusters_are_pure(toy: ImageDataset, blobs: Blobs) -> None:
     task, swapped = run(toy, blobs), run(toy, blobs, prompt.swapped)
     np.testing.assert_array_equal(task.test.predicted, swapped.test.predicted)
+
+
+def test_the_purity_of_prompts_tells_whether_clusters_follow_them(toy: ImageDataset, blobs: Blobs) -> None:
+    noise = functools.partial(pairing.noisy, fraction=0.5)
+    loud = dataclasses.replace(blobs, texts=100 * blobs.texts)
+    followed, ignored = (run(toy, some, pairing=noise).metrics for some in (loud, blobs))
+    assert followed["train/prompt_purity"] == 1
+    assert followed["train/purity"] == pytest.approx(0.5, abs=0.01)
+    assert ignored["train/prompt_purity"] < 1
+    for strategy in (prompt.none, prompt.generic):
+        assert "train/prompt_purity" not in run(toy, blobs, strategy).metrics
 
 
 def test_generic_gives_the_partition_of_none(toy: ImageDataset, blobs: Blobs) -> None:

@@ -1,10 +1,19 @@
+import dataclasses
+
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.cluster import KMeans
 
 from fused_clip import PromptFusedClassifier, text
-from fused_clip.references import Evidence, nearest_class_mean, nearest_cluster_mean, references
+from fused_clip.references import (
+    Evidence,
+    hungarian,
+    linear_probe,
+    nearest_class_mean,
+    nearest_cluster_mean,
+    references,
+)
 from tests.conftest import Blobs, make_blobs
 
 
@@ -27,6 +36,16 @@ def model_of(blobs: Blobs, texts: object, **params: object) -> PromptFusedClassi
     return model.fit(blobs.train, blobs.train_targets)
 
 
+class Fixed(ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """Gives the clusters it was made with."""
+
+    def __init__(self, clusters: object) -> None:
+        self.clusters = clusters
+
+    def fit_predict(self, X: object, y: object = None) -> object:
+        return self.clusters
+
+
 @pytest.fixture
 def hard() -> Blobs:
     """Blobs that overlap, so that the references differ."""
@@ -35,8 +54,9 @@ def hard() -> Blobs:
 
 def test_each_reference_is_what_its_name_says(hard: Blobs) -> None:
     model = model_of(hard, hard.texts)
-    accuracy = model.score(hard.test, hard.test_targets)
-    scores = references(model, evidence_of(hard), accuracy, draws=2, seed=5)
+    predicted = model.predict(hard.test)
+    accuracy = (predicted == hard.test_targets).mean()
+    scores, guesses = references(model, evidence_of(hard), predicted, draws=2, seed=5)
 
     unit = hard.texts / np.linalg.norm(hard.texts, axis=1, keepdims=True)
     zero_shot = (hard.test @ unit.T).argmax(axis=1)
@@ -60,6 +80,11 @@ def test_each_reference_is_what_its_name_says(hard: Blobs) -> None:
     assert scores["reference/rotated_text_accuracy"] == pytest.approx(np.mean(rotated))
     assert scores["text_contribution"] == pytest.approx(accuracy - np.mean(rotated))
 
+    for name in ("zero_shot", "nearest_class_mean", "image_only", "linear_probe"):
+        share = (guesses[name] == hard.test_targets).mean()
+        assert scores[f"reference/{name}_accuracy"] == pytest.approx(share)
+    assert (guesses["rotated_text"] == hard.test_targets).mean() == pytest.approx(rotated[0])
+
 
 def test_pure_clusters_reduce_the_method_to_nearest_image_means(hard: Blobs) -> None:
     far_apart = hard.texts * 100
@@ -70,22 +95,25 @@ def test_pure_clusters_reduce_the_method_to_nearest_image_means(hard: Blobs) -> 
 
 
 def test_without_text_there_is_no_text_to_contribute(hard: Blobs) -> None:
-    scores = references(model_of(hard, None), evidence_of(hard), 0.5, draws=1, seed=0)
+    model = model_of(hard, None)
+    scores, _ = references(model, evidence_of(hard), model.predict(hard.test), draws=1, seed=0)
     assert "text_contribution" not in scores
     assert "reference/rotated_text_accuracy" not in scores
 
 
 def test_one_prompt_for_all_contributes_nothing_by_identity(hard: Blobs) -> None:
     model = model_of(hard, hard.texts[:1])
-    accuracy = model.score(hard.test, hard.test_targets)
-    scores = references(model, evidence_of(hard), accuracy, draws=1, seed=0)
+    predicted = model.predict(hard.test)
+    scores, guesses = references(model, evidence_of(hard), predicted, draws=1, seed=0)
     assert scores["text_contribution"] == 0
+    np.testing.assert_array_equal(guesses["rotated_text"], predicted)
     turned = clone(model).set_params(text_embeddings=text.rotated(hard.texts[:1], random_state=1))
-    assert turned.fit(hard.train, hard.train_targets).score(hard.test, hard.test_targets) == accuracy
+    np.testing.assert_array_equal(turned.fit(hard.train, hard.train_targets).predict(hard.test), predicted)
 
 
 def test_an_undefined_accuracy_has_no_contribution(hard: Blobs) -> None:
-    scores = references(model_of(hard, hard.texts), evidence_of(hard), None, draws=1, seed=0)
+    scores, guesses = references(model_of(hard, hard.texts), evidence_of(hard), None, draws=1, seed=0)
+    assert "rotated_text" not in guesses
     assert "text_contribution" not in scores
     assert "reference/image_only_accuracy" in scores
 
@@ -103,7 +131,7 @@ def test_groups_are_also_reached_through_their_classes(hard: Blobs) -> None:
     )
     model = PromptFusedClassifier(hard.texts[[0, 2]], clusterer=KMeans(n_init=2), random_state=0)
     model.fit(grouped.train, grouped.train_targets)
-    scores = references(model, grouped, 1.0, draws=1, seed=0)
+    scores, _ = references(model, grouped, model.predict(hard.test), draws=1, seed=0)
     unit = hard.texts / np.linalg.norm(hard.texts, axis=1, keepdims=True)
     via_class = target_of_class[(hard.test @ unit.T).argmax(axis=1)]
     expected = (via_class == grouped.test_targets).mean()
@@ -122,3 +150,33 @@ def test_a_target_missing_in_training_is_never_the_nearest_mean(hard: Blobs) -> 
         np.arange(4),
     )
     assert set(nearest_class_mean(without)) <= {0, 2, 3}
+
+
+def test_a_linear_probe_parts_what_a_plane_parts(blobs: Blobs) -> None:
+    np.testing.assert_array_equal(linear_probe(evidence_of(blobs)), blobs.test_targets)
+
+
+def test_a_linear_probe_that_saw_one_target_predicts_it(hard: Blobs) -> None:
+    one = dataclasses.replace(evidence_of(hard), train_targets=np.full(len(hard.train), 2))
+    assert set(linear_probe(one)) == {2}
+
+
+def test_clusters_named_by_matching_find_separated_blobs(blobs: Blobs) -> None:
+    model = model_of(blobs, blobs.texts)
+    np.testing.assert_array_equal(hungarian(model, evidence_of(blobs), KMeans(n_init=5)), blobs.test_targets)
+
+
+def test_a_cluster_that_no_target_is_left_for_has_no_name(blobs: Blobs) -> None:
+    model = model_of(blobs, blobs.texts)
+    four = KMeans(n_clusters=4, n_init=5, random_state=0)
+    fixed = Fixed(four.fit_predict(blobs.train))
+    guesses = hungarian(model, evidence_of(blobs), fixed)
+    assert set(np.unique(guesses)) == {-1, 0, 1, 2}
+
+
+@pytest.mark.parametrize("vote", ["label", "prompt"])
+def test_a_method_without_labels_is_measured_against_clusters_without_labels(hard: Blobs, vote: str) -> None:
+    model = model_of(hard, hard.texts, vote=vote)
+    scores, _ = references(model, evidence_of(hard), model.predict(hard.test), draws=1, seed=0)
+    for name in ("kmeans_hungarian", "image_only_hungarian"):
+        assert (f"reference/{name}_accuracy" in scores) == (vote == "prompt")

@@ -1,0 +1,108 @@
+"""The paper's Table 1 as data, and the rule that says whether a measurement reproduces a number of it."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fused_clip.tracking.records import RunRecord
+
+Verdict = Literal["not comparable", "reproduced", "not reproduced", "not measured", ""]
+CLOSEST, FURTHEST = 0.01, 0.03  # bounds of the tolerance
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Published numbers that can't stand as they are, and why."""
+
+    prompts: Sequence[str]
+    metrics: Sequence[str]
+    datasets: Sequence[str]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published, and of what it was measured.
+
+    Parameters
+    ----------
+    backbone : open_clip name of the model.
+    metrics : names of the numbers.
+    splits : (train, test) images of each dataset.
+    numbers : by (dataset, prompt, metric).
+    """
+
+    backbone: str
+    metrics: Sequence[str]
+    splits: Mapping[str, tuple[int, int]]
+    numbers: Mapping[tuple[str, str, str], float]
+    corrections: Sequence[Correction]
+
+    def reason(self, dataset: str, prompt: str, metric: str) -> str:
+        """Why a number is corrected here; empty where it stands."""
+        for one in self.corrections:
+            if prompt in one.prompts and metric in one.metrics and dataset in one.datasets:
+                return one.reason
+        return ""
+
+    def comparable(self, record: RunRecord) -> bool:
+        """Whether a run has the paper's backbone, OpenAI's weights and as many images in both splits.
+
+        Weights from a local file are taken to be what ``backbone=vit_b_32`` says.
+        """
+        weights = record.option("backbone.pretrained")
+        sizes = (record.tags.get("n_train"), record.tags.get("n_test"))
+        return (
+            record.option("backbone") == "vit_b_32"
+            and record.option("backbone.model") == self.backbone
+            and (weights == "openai" or Path(weights).suffix != "")
+            and sizes == tuple(map(str, self.splits.get(record.option("dataset"), ())))
+        )
+
+
+def tolerance(spread: float) -> float:
+    """How far a reproduced number may be off: two standard deviations, at least .01, at most .03."""
+    return min(max(2 * spread, CLOSEST), FURTHEST)
+
+
+def verdict(published: float | None, measured: Sequence[float], *, comparable: bool) -> Verdict:
+    """Judge a published number by what was measured with several seeds.
+
+    Parameters
+    ----------
+    published : None where the paper has no number, which gets no verdict.
+    measured : one value a seed.
+    comparable : whether all of it was measured of what the paper measured.
+    """
+    if published is None:
+        return ""
+    if not measured:
+        return "not measured"
+    if not comparable:
+        return "not comparable"
+    spread = statistics.stdev(measured) if len(measured) > 1 else 0.0
+    off = abs(published - statistics.fmean(measured))
+    near = off <= tolerance(spread) or math.isclose(off, tolerance(spread), abs_tol=1e-9)
+    return "reproduced" if near else "not reproduced"
+
+
+@cache
+def load() -> Published:
+    """Read the published numbers that come with the package."""
+    content: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text())
+    numbers = {
+        (dataset, prompt, metric): float(value)
+        for dataset, rows in content["table"].items()
+        for prompt, values in rows.items()
+        for metric, value in zip(content["metrics"], values, strict=True)
+    }
+    everywhere = list(content["splits"])
+    corrections = [Correction(**{"datasets": everywhere, **one}) for one in content["corrected"]]
+    splits = {dataset: (train, test) for dataset, (train, test) in content["splits"].items()}
+    return Published(content["backbone"], content["metrics"], splits, numbers, corrections)
