@@ -216,8 +216,9 @@ def _scores(
 ) -> dict[str, float]:
     scores = clustering_scores(train.fused, train.targets, train.clusters, len(prompts.target_names))
     scores["missing_targets"] = float(len(model.missing_targets_))
-    if len(prompts.texts) > 1 and (kept := train.clusters >= 0).any():
-        scores["train/prompt_purity"] = purity(model.prompt_index_[kept], train.clusters[kept])
+    index, kept = model.prompt_index_, train.clusters >= 0
+    if index is not None and len(prompts.texts) > 1 and kept.any():
+        scores["train/prompt_purity"] = purity(index[kept], train.clusters[kept])
     if isinstance(model.fusion, LinearFusion) and model.fusion.image_weight == 0 and prompts.texts:
         log.warning("The fusion gives the image no weight: every test image ties, accuracy is undefined.")
         return scores

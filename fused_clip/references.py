@@ -171,4 +171,4 @@ def hungarian(model: PromptFusedClassifier, evidence: Evidence, clusterer: Any) 
     names = np.full(len(counts), -1)
     clusters, targets = linear_sum_assignment(counts, maximize=True)
     names[clusters] = targets
-    return names[alone.assign(evidence.test).clusters]
+    return np.asarray(names[alone.assign(evidence.test).clusters], dtype=np.int64)

@@ -28,8 +28,8 @@ def test_each_grid_is_crossed_with_what_holds_for_all() -> None:
         ["seed=1", "text=rotated"],
         ["seed=2", "text=rotated"],
         ["fusion.alpha=0", "seed=1"],
-        ["fusion.alpha=0", "seed=2"],
         ["fusion.alpha=1", "seed=1"],
+        ["fusion.alpha=0", "seed=2"],
         ["fusion.alpha=1", "seed=2"],
     ]
 

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 from fused_clip.report.page import Cell, Table
 from fused_clip.report.summary import number
-from fused_clip.studies.pairs import Answers, Arm, Comparison, corrected, signed
+from fused_clip.studies.evidence import Evidence
+from fused_clip.studies.pairs import Comparison, signed
 from fused_clip.studies.published import load
-from fused_clip.studies.settings import chosen, dataset_name, values
-from fused_clip.studies.significance import Interval, seed_interval
-from fused_clip.tracking.records import RunRecord
+from fused_clip.studies.significance import Interval
 
 Holds = Literal["holds", "holds only with labels", "does not hold", "not measured"]
 SAME = 0.01  # accuracies closer than this are called equal
@@ -40,87 +38,6 @@ def judge(with_labels: bool, without: bool | None) -> Holds:
     if not with_labels:
         return "does not hold"
     return "holds" if without else "holds only with labels"
-
-
-class Evidence:
-    """What the checks look at: the runs by dataset, and the accuracies compared, corrected together.
-
-    Parameters
-    ----------
-    records : the table's cells and those that the claims ask for beside it.
-    """
-
-    def __init__(self, records: Sequence[RunRecord]) -> None:
-        self.records = records
-        self.datasets = values(records, "dataset")
-
-    def runs(self, dataset: str, **options: str) -> list[RunRecord]:
-        """Finished runs of one setting, as `chosen` picks them."""
-        return [
-            record
-            for record in chosen(self.records, **options)
-            if record.finished and record.option("dataset") == dataset
-        ]
-
-    @cached_property
-    def comparisons(self) -> Mapping[str, list[Comparison]]:
-        """Accuracies compared, by what is asked; Holm's correction is over all of them."""
-        answers = Answers()
-        asked: list[tuple[str, Comparison | None]] = []
-        for dataset in self.datasets:
-            task = Arm("task", self.runs(dataset, prompt="task"))
-            none = Arm("image only", self.runs(dataset, prompt="none"))
-            swapped = Arm("swapped", self.runs(dataset, prompt="swapped"))
-            one = Arm("task, 1 cluster a target", self.runs(dataset, prompt="task", clusters_per_target="1"))
-            blind = Arm("task, zero-shot pairing", self.runs(dataset, prompt="task", pairing="zero_shot"))
-            pairs = {
-                "task": (task, none),
-                "task without labels": (blind, none),
-                "swapped": (task, swapped),
-                "two clusters": (task, one),
-                "zero-shot": (task, Arm("zero-shot", task.records, "reference/zero_shot")),
-            }
-            for words, pairing in (("grouped", "oracle"), ("grouped without labels", "zero_shot")):
-                runs = self.runs(dataset, prompt="grouped", pairing=pairing)
-                name = "grouped" if pairing == "oracle" else "grouped, zero-shot pairing"
-                pairs[words] = (
-                    Arm(name, runs),
-                    Arm("image only, two targets", runs, "reference/image_only"),
-                )
-            asked += [(words, answers.compare(dataset_name(dataset), *arms)) for words, arms in pairs.items()]
-        made = [(words, one) for words, one in asked if one is not None]
-        by_question: dict[str, list[Comparison]] = {}
-        for (words, _), one in zip(made, corrected([one for _, one in made]), strict=True):
-            by_question.setdefault(words, []).append(one)
-        return by_question
-
-    def gains(self, metric: str, *, pairing: str = "oracle") -> Mapping[str, Interval]:
-        """Seed by seed, a metric of ``task`` minus that of ``none``, by dataset."""
-        found = {}
-        for dataset in self.datasets:
-            alone = {
-                run.option("seed"): run.metrics[metric]
-                for run in self.runs(dataset, prompt="none")
-                if metric in run.metrics
-            }
-            gains = [
-                run.metrics[metric] - alone[run.option("seed")]
-                for run in self.runs(dataset, prompt="task", pairing=pairing)
-                if metric in run.metrics and run.option("seed") in alone
-            ]
-            if gains:
-                found[dataset_name(dataset)] = seed_interval(gains)
-        return found
-
-    def values(self, metric: str, *prompts: str, **options: str) -> list[tuple[RunRecord, float]]:
-        """A metric of all runs with some prompts."""
-        return [
-            (run, run.metrics[metric])
-            for dataset in self.datasets
-            for prompt in prompts
-            for run in self.runs(dataset, prompt=prompt, **options)
-            if metric in run.metrics
-        ]
 
 
 def check(evidence: Evidence) -> list[Claim]:
@@ -171,7 +88,8 @@ def swapped_equals_task(evidence: Evidence) -> Claim:
     same = [one for one in pairs if max(-one.interval.low, one.interval.high) < SAME]
     words = (
         f"Task minus swapped: {_range([one.interval.mean for one in pairs])}; the interval lies within "
-        f"±{number(SAME, 2)} in {len(same)} of {len(pairs)} datasets. Wrong prompts can only be paired by labels."
+        f"±{number(SAME, 2)} in {len(same)} of {len(pairs)} datasets. "
+        "Wrong prompts can only be paired by labels."
     )
     return Claim(name, judge(len(same) == len(pairs), None), words, _ids(pairs))
 
@@ -262,12 +180,14 @@ def _published_wins() -> tuple[int, int]:
 def _tally(pairs: Sequence[Comparison]) -> str:
     better = sum(one.better for one in pairs)
     worse = sum(one.real and not one.better for one in pairs)
-    return f"{_range([one.interval.mean for one in pairs])}; really better in {better} and worse in {worse} of {len(pairs)} datasets"
+    span = _range([one.interval.mean for one in pairs])
+    return f"{span}; really better in {better} and worse in {worse} of {len(pairs)} datasets"
 
 
 def _spans(gains: Mapping[str, Interval]) -> str:
     higher = sum(gain.low > 0 for gain in gains.values())
-    return f"{_range([gain.mean for gain in gains.values()])}; higher beyond the spread of seeds in {higher} of {len(gains)} datasets"
+    span = _range([gain.mean for gain in gains.values()])
+    return f"{span}; higher beyond the spread of seeds in {higher} of {len(gains)} datasets"
 
 
 def _range(numbers: Sequence[float]) -> str:

@@ -146,6 +146,6 @@ def _answers(record: RunRecord) -> DataFrame | None:
     if table is None or "test/accuracy" not in record.metrics:
         return None
     test = table[table["split"] == "test"].set_index("row_id")
-    predictors = [name for name in test if name == "predicted" or name.startswith("reference/")]
+    predictors = [name for name in map(str, test) if name == "predicted" or name.startswith("reference/")]
     kept = [name for name in predictors if test[name].notna().any()]
     return test[kept].eq(test["target"], axis=0)

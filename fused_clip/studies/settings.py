@@ -49,7 +49,7 @@ def values(records: Iterable[RunRecord], option: str) -> list[str]:
 
 
 def circumstances(records: Sequence[RunRecord]) -> str:
-    """One sentence for every caption: backbone, images and seeds, and whether they stand in for the paper's."""
+    """One sentence for every caption: backbone, images, seeds, and whether they stand in for the paper's."""
     backbones, seeds = values(records, "backbone"), values(records, "seed")
     halved = any(record.option("dataset.from_split") == "test" for record in records)
     images = "halves of the official test split as train and test images" if halved else "official splits"

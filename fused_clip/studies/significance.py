@@ -75,7 +75,7 @@ def paired_interval(differences: NDArray[np.float64], images: NDArray[Any], *, s
     Parameters
     ----------
     differences : (m,) what is right with one method minus what is right with the other: -1, 0 or 1.
-    images : (m,) id or number of the image that each row shows; an image may come back, as with several seeds.
+    images : (m,) id or number of the image that each row shows; one may come back, as with several seeds.
     seed : drives the 2,000 draws.
     """
     from scipy.stats import bootstrap

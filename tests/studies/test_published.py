@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from fused_clip.tracking.records import RunRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fused_clip.studies.published import load, tolerance, verdict
+from fused_clip.tracking.records import RunRecord
 
 
 def test_the_published_table_is_whole() -> None:

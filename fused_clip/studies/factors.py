@@ -1,0 +1,83 @@
+"""The factors of the audit: what each changes in the paper's setting, level by level."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+ALPHAS = ("0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1")
+NOISE = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.8", "1")
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor, varied alone.
+
+    Parameters
+    ----------
+    name : of its table and figure.
+    title : as the page heads its section.
+    axis : what the figure's axis says.
+    levels : options that each level changes, by what the axis calls it.
+    ordered : whether the levels are steps of one quantity, to be joined by lines.
+    """
+
+    name: str
+    title: str
+    axis: str
+    levels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ordered: bool = True
+
+
+FACTORS: Sequence[Factor] = (
+    Factor(
+        "text",
+        "What stands in the place of the words",
+        "text rows",
+        {name: {"text": name} for name in ("prompt", "permuted", "rotated", "isotropic", "orthogonal")},
+        ordered=False,
+    ),
+    Factor(
+        "alpha",
+        "How much of the image",
+        "share of the image in a fused row",
+        {alpha: {"fusion.alpha": alpha} for alpha in ALPHAS},
+    ),
+    Factor(
+        "normalisation",
+        "L2 normalisation",
+        "what is normalised, and the text rows",
+        {
+            f"{what}, {words}": {
+                "fusion.normalize_inputs": inputs,
+                "fusion.normalize_output": output,
+                "text": words,
+            }
+            for what, inputs, output in (
+                ("nothing", "false", "false"),
+                ("inputs", "true", "false"),
+                ("output", "false", "true"),
+                ("both", "true", "true"),
+            )
+            for words in ("prompt", "rotated")
+        },
+        ordered=False,
+    ),
+    Factor(
+        "clusters",
+        "Clusters a target",
+        "clusters a target",
+        {str(count): {"clusters_per_target": str(count)} for count in range(1, 9)},
+    ),
+    Factor(
+        "pairing",
+        "Which prompt each training image is fused with",
+        "share of wrong prompts at training, and zero-shot pairing",
+        {
+            "0 %": {"pairing": "oracle"},
+            **{
+                f"{100 * float(share):.0f} %": {"pairing": "noisy", "pairing.fraction": share}
+                for share in NOISE
+            },
+            "zero-shot": {"pairing": "zero_shot"},
+        },
+    ),
+)

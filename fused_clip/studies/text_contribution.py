@@ -1,0 +1,117 @@
+"""The audit: one factor at a time around the paper's setting, and what is left of the words."""
+
+from collections.abc import Mapping, Sequence
+
+from fused_clip.report.page import Block, Cell, Figure, Page, Prose, Section, Table
+from fused_clip.report.summary import summarize
+from fused_clip.studies.curves import METHOD, Panel, draw_curves
+from fused_clip.studies.factors import FACTORS, Factor
+from fused_clip.studies.pairs import difference_table
+from fused_clip.studies.paper_table1 import DIFFERENCES
+from fused_clip.studies.rivals import LABEL_FREE, audited, comparisons, runs_at, without_labels
+from fused_clip.studies.settings import chosen, circumstances, dataset_name
+from fused_clip.tracking.records import RunRecord
+
+REFERENCES = {
+    "reference/zero_shot_accuracy": "zero-shot",
+    "reference/image_only_accuracy": "image only",
+    "reference/rotated_text_accuracy": "rotated text",
+    "reference/nearest_class_mean_accuracy": "class means",
+    "reference/nearest_cluster_mean_accuracy": "cluster means",
+    "reference/linear_probe_accuracy": "linear probe",
+}
+MEASURES = {"test/accuracy": "accuracy", "train/ari": "ARI", "train/purity": "purity"}
+
+
+def page(records: Sequence[RunRecord]) -> Page:
+    """Make the study's page.
+
+    Parameters
+    ----------
+    records : cells of ``experiment=text_contribution``.
+    """
+    told = circumstances(records)
+    compared = comparisons(records)
+    sections = [
+        Section(
+            "Which differences are real",
+            [Prose(DIFFERENCES), difference_table(compared, f"Accuracies compared. {told}", "differences")],
+        ),
+        *(Section(factor.title, factor_blocks(records, factor, told)) for factor in FACTORS),
+        Section("Without any label", [Prose(_WITHOUT_LABELS), label_free_table(records, told)]),
+    ]
+    return Page("What the words contribute", sections)
+
+
+def factor_blocks(records: Sequence[RunRecord], factor: Factor, told: str) -> list[Block]:
+    """A figure and a table."""
+    runs = {
+        (dataset, level): runs_at(records, dataset, options)
+        for dataset in audited(records)
+        for level, options in factor.levels.items()
+    }
+    caption = f"Accuracy, ARI and purity against one factor: {factor.axis}; bars are one standard deviation. "
+    table = factor_table(runs, factor, told)
+    if not any(record.finished for some in runs.values() for record in some):
+        return [table]
+    panels = [
+        panel
+        for dataset in audited(records)
+        for panel in _panels(records, dataset, [runs[dataset, level] for level in factor.levels])
+    ]
+    png = draw_curves(panels, list(factor.levels), factor.axis, joined=factor.ordered)
+    return [Figure(caption + told, png), table]
+
+
+def factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Factor, told: str) -> Table:
+    """One row a dataset and level."""
+    metrics = [*MEASURES, "train/prompt_purity", "text_contribution", *REFERENCES]
+    names = [*MEASURES.values(), "purity by prompt", "text contribution", *REFERENCES.values()]
+    rows = [
+        [Cell(dataset_name(dataset)), Cell(level), *(summarize(some, metric) for metric in metrics)]
+        for (dataset, level), some in runs.items()
+    ]
+    return Table(f"{factor.title}. {told}", ["dataset", factor.axis, *names], rows, factor.name)
+
+
+def _panels(records: Sequence[RunRecord], dataset: str, runs: Sequence[Sequence[RunRecord]]) -> list[Panel]:
+    """The three measures, each with what it is to be compared with."""
+    alone = [run for run in chosen(records, prompt="none") if run.option("dataset") == dataset]
+    panels = []
+    for metric, measure in MEASURES.items():
+        lines = {METHOD: [_values(some, metric) for some in runs]}
+        if metric == "test/accuracy":
+            lines |= {name: [_values(some, other) for some in runs] for other, name in REFERENCES.items()}
+        else:
+            lines["image only"] = [_values(alone, metric)] * len(runs)
+        panels.append(Panel(dataset_name(dataset), measure, lines))
+    return panels
+
+
+def _values(records: Sequence[RunRecord], metric: str) -> list[float]:
+    return [record.metrics[metric] for record in records if record.finished and metric in record.metrics]
+
+
+def label_free_table(records: Sequence[RunRecord], told: str) -> Table:
+    """The method paired and named without labels, beside references that use none either."""
+    rows = [
+        [
+            Cell(dataset_name(dataset)),
+            Cell(prompt),
+            summarize(runs, "test/accuracy"),
+            *(summarize(runs, f"reference/{name}_accuracy") for name in LABEL_FREE),
+            summarize(runs, "train/ari"),
+            summarize(runs, "missing_targets", 1),
+        ]
+        for (dataset, prompt), runs in without_labels(records).items()
+    ]
+    columns = ["dataset", "prompt", "method", *LABEL_FREE.values(), "ARI", "missing targets"]
+    return Table(f"Test accuracy without training labels. {told}", columns, rows, "label_free")
+
+
+_WITHOUT_LABELS = (
+    "Each training image is fused with its nearest prompt, and each cluster is named by its most frequent"
+    " prompt: no label of an image is used. The clusterings of images alone have one cluster a target; "
+    "which cluster is which target is chosen by the training labels (Hungarian matching), so their names "
+    "use labels and their clusters do not."
+)
