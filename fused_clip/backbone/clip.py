@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 
 _TEXT_BATCH = 16
+_COMPUTATION = 2  # raised when a change of the code changes the bytes of embeddings
 _LIBRARIES = ("open_clip_torch", "timm", "torch", "torchvision")
 
 
@@ -110,7 +111,7 @@ class OpenClipBackbone:
         """SHA-256 (hex) of all that changes an embedding's bytes.
 
         These are the architecture with its activation, the weights' contents, the preprocessing, precision,
-        kind of device and batch size, and the versions of the libraries that compute.
+        kind of device and batch size, and the versions of the libraries and of the code that compute.
 
         Raises
         ------
@@ -124,6 +125,7 @@ class OpenClipBackbone:
             "precision": self._precision,
             "device": self._device.partition(":")[0],
             "batch": [self.batch_size, _TEXT_BATCH],
+            "computation": _COMPUTATION,
             "libraries": {name: version(name) for name in _LIBRARIES},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
@@ -250,4 +252,10 @@ class OpenClipBackbone:
         except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
             rule = f"weights must be those of {source.label} ({' '.join(str(error).split())[:300]})"
             raise InputError(OPTION, rule, str(weights)) from error
-        return model.eval().to(memory_format=torch.channels_last)
+        model = model.eval().to(memory_format=torch.channels_last)
+        if self._device == "cpu" and self._precision == "bfloat16":
+            from fused_clip.backbone.packed import can_pack, pack
+
+            if can_pack():
+                pack(model.visual)
+        return model
