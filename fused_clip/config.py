@@ -111,6 +111,7 @@ class ClustererOptions(_Group):
 
     n_neighbors: Annotated[int, Field(ge=2)]
     n_init: Count
+    approximate: bool | Literal["auto"]
     linkage: Literal["ward", "complete", "average", "single"]
     covariance_type: Literal["full", "tied", "diag", "spherical"]
     min_cluster_size: Annotated[int, Field(ge=2)]

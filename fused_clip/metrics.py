@@ -3,19 +3,19 @@
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fused_clip.errors import InputError
+from fused_clip.silhouette import silhouette
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Rows = NDArray[Any]
 
-_ROWS_A_BLOCK = 1024
 _SLUG_LENGTH = 100
 
 
@@ -31,8 +31,10 @@ def clustering_scores(fused: Rows, targets: IntArray, clusters: IntArray, n_targ
     Returns
     -------
     ``train/silhouette`` and ``train/ari`` in [-1, 1], ``train/ami`` at most 1, ``train/nmi``,
-    ``train/purity`` and ``train/hungarian_accuracy`` in [0, 1], ``n_clusters``, ``n_noise``. A score that
-    is undefined is absent: the silhouette unless there are 2 to n - 1 clusters, the Hungarian accuracy
+    ``train/purity`` and ``train/hungarian_accuracy`` in [0, 1], ``n_clusters``, ``n_noise``. Where the
+    silhouette is estimated from a sample, ``train/silhouette_low`` and ``train/silhouette_high``, its 95 %
+    confidence interval, and ``train/silhouette_rows``, the size of the sample. A score that is undefined is
+    absent: the silhouette unless there are 2 to n - 1 clusters, the Hungarian accuracy
     unless there are as many clusters as targets, all of them if every row is noise.
     """
     kept = clusters >= 0
@@ -42,7 +44,7 @@ def clustering_scores(fused: Rows, targets: IntArray, clusters: IntArray, n_targ
     if n_clusters == 0:
         return scores
     if 2 <= n_clusters < len(clusters):
-        scores["train/silhouette"] = silhouette(fused, clusters)
+        scores |= _silhouette_scores(fused, clusters)
     scores |= _agreement(targets, clusters)
     scores["train/purity"] = purity(targets, clusters)
     if n_clusters == n_targets:
@@ -138,100 +140,13 @@ def majority_vote(targets: IntArray, clusters: IntArray, n_targets: int, n_clust
     return winners
 
 
-def silhouette(X: Rows, labels: IntArray, *, max_rows: int = 100_000, seed: int = 0) -> float:
-    """Mean silhouette of the rows, in [-1, 1].
-
-    Parameters
-    ----------
-    X : (n, d) rows.
-    labels : (n,) cluster of each row.
-    max_rows : with more rows, that of a random sample of so many, drawn in proportion from each cluster.
-    seed : drives the sample.
-
-    Raises
-    ------
-    InputError
-        If there are not 2 to n - 1 clusters.
-    """
-    if len(X) > max_rows:
-        sample = _stratified(labels, max_rows, seed)
-        X, labels = X[sample], labels[sample]
-    return float(silhouette_samples(X, labels).mean())
-
-
-def silhouette_samples(X: Rows, labels: IntArray) -> FloatArray:
-    """Silhouette of each row, (n,) in [-1, 1]: ``(b - a) / max(a, b)``, or 0 for a cluster's only row.
-
-    a is the mean Euclidean distance to the other rows of the cluster, b the least mean distance to the
-    rows of another cluster (Rousseeuw 1987, doi:10.1016/0377-0427(87)90125-7). Distances come from matrix
-    products of the type of X, and from each pair of rows once.
-
-    Raises
-    ------
-    InputError
-        If there are not 2 to n - 1 clusters.
-    """
-    _, clusters, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    if not 2 <= len(sizes) < len(labels):
-        raise InputError("labels", "a silhouette needs 2 to n - 1 clusters", len(sizes))
-    order = np.argsort(clusters, kind="stable")
-    totals = np.empty((len(labels), len(sizes)))
-    totals[order] = _total_distances(X[order], clusters[order], sizes)
-    rows = np.arange(len(labels))
-    own_size = sizes[clusters]
-    a = totals[rows, clusters] / np.maximum(own_size - 1, 1)
-    others = totals / sizes
-    others[rows, clusters] = np.inf
-    b = others.min(axis=1)
-    largest = np.maximum(a, b)
-    defined = (own_size > 1) & (largest > 0)
-    return np.where(defined, (b - a) / np.where(defined, largest, 1), 0.0)
-
-
-def _total_distances(X: Rows, clusters: IntArray, sizes: IntArray) -> FloatArray:
-    """(n, k) sum of the distances of each row to the rows of each cluster; X is sorted by cluster."""
-    X = X if X.dtype == np.float64 else X.astype(np.float32)
-    member = (clusters[:, None] == np.arange(len(sizes))).astype(X.dtype)
-    totals = np.zeros((len(X), len(sizes)))
-    for start, stop in _blocks(sizes):
-        distances = _distances(X[start:stop], X[start:])
-        np.fill_diagonal(distances, 0)
-        totals[start:stop] += distances @ member[start:]
-        totals[stop:, clusters[start]] += distances[:, stop - start :].sum(axis=0)
-    return totals
-
-
-def _blocks(sizes: IntArray) -> Iterator[tuple[int, int]]:
-    """Cut sorted rows into blocks that stay within a cluster."""
-    for end, size in zip(np.cumsum(sizes), sizes, strict=True):
-        for start in range(end - size, end, _ROWS_A_BLOCK):
-            yield start, min(start + _ROWS_A_BLOCK, end)
-
-
-def _distances(block: Rows, others: Rows) -> Rows:
-    """Euclidean distances, (b, m).
-
-    Seen from the middle of the block a row is about as long as it is far away, so float32 loses little
-    when it takes products from squares, however far the clusters are from the origin and each other.
-    """
-    middle = block.mean(axis=0)
-    block, others = block - middle, others - middle
-    squared: Rows = (-2 * block) @ others.T
-    squared += np.einsum("ij,ij->i", block, block)[:, None]
-    squared += np.einsum("ij,ij->i", others, others)
-    np.maximum(squared, 0, out=squared)
-    return np.sqrt(squared, out=squared)
-
-
-def _stratified(labels: IntArray, size: int, seed: int) -> IntArray:
-    """Draw rows from each cluster in proportion to its size, but at least two where it has them."""
-    random = np.random.default_rng(seed)
-    shuffled = random.permutation(len(labels))
-    _, clusters, sizes = np.unique(labels[shuffled], return_inverse=True, return_counts=True)
-    order = np.argsort(clusters, kind="stable")
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    place = np.where(rank < 2, -1, (rank + 0.5) / np.repeat(sizes, sizes))
-    return np.sort(shuffled[order[np.argsort(place, kind="stable")[:size]]])
+def _silhouette_scores(fused: Rows, clusters: IntArray) -> dict[str, float]:
+    estimate = silhouette(fused, clusters)
+    scores = {"train/silhouette": estimate.value}
+    if estimate.rows < len(clusters):
+        scores["train/silhouette_low"], scores["train/silhouette_high"] = estimate.interval
+        scores["train/silhouette_rows"] = float(estimate.rows)
+    return scores
 
 
 def _contingency(targets: IntArray, clusters: IntArray) -> IntArray:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fused_clip.estimator import Rows
+from fused_clip.resume import METHOD_VERSION
 
 IntArray = NDArray[np.int64]
 _DECIDING = ("fused_clip", "scikit-learn", "scipy", "faiss-cpu", "numpy")
@@ -27,8 +28,8 @@ class Cache(Protocol):
 class PartitionMemory:
     """`joblib.Memory`'s interface on the embedding store, for functions ``(clusterer, rows) -> labels``.
 
-    The key holds the rows' bytes, the clusterer's class and parameters, and the versions of the
-    libraries that decide the outcome. A clusterer without a fixed seed is never looked up.
+    The key holds the rows' bytes, the clusterer's class and parameters, and the versions of the method's
+    code and of the libraries that decide the outcome. A clusterer without a fixed seed is never looked up.
     """
 
     def __init__(self, store: Cache) -> None:
@@ -46,6 +47,7 @@ class PartitionMemory:
                 "params": json.dumps(params, sort_keys=True, default=repr),
                 "rows": hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest(),
                 "shape": f"{rows.shape} {rows.dtype}",
+                "method": str(METHOD_VERSION),
                 "versions": json.dumps({name: importlib.metadata.version(name) for name in _DECIDING}),
             }
             arrays = self.store.cached(

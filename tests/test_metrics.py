@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as peers
 
+from fused_clip import metrics
 from fused_clip.errors import InputError
 from fused_clip.metrics import (
     classification_scores,
@@ -15,10 +16,9 @@ from fused_clip.metrics import (
     hungarian_accuracy,
     majority_vote,
     purity,
-    silhouette,
-    silhouette_samples,
     slug,
 )
+from fused_clip.silhouette import Silhouette
 
 MLFLOW_KEY = re.compile(r"[\w.\- :/]+", re.ASCII)
 
@@ -29,16 +29,6 @@ def labelled(draw, *, lowest=0):
     n_rows = draw(st.integers(1, 60))
     targets = draw(arrays(np.int64, n_rows, elements=st.integers(0, 4)))
     return targets, draw(arrays(np.int64, n_rows, elements=st.integers(lowest, 4)))
-
-
-@st.composite
-def clustered(draw):
-    """Rows on a grid, with ties and duplicates, in 2 to n - 1 clusters of any size."""
-    n_rows, n_features = draw(st.integers(3, 40)), draw(st.integers(1, 5))
-    rows = draw(arrays(np.float64, (n_rows, n_features), elements=st.integers(-20, 20)))
-    labels = draw(arrays(np.int64, n_rows, elements=st.integers(0, 6)))
-    labels[:3] = [0, 0, 1]
-    return rows / 7 + draw(st.sampled_from([0, 50])), labels
 
 
 @settings(deadline=None)
@@ -76,59 +66,6 @@ def test_hungarian_accuracy_is_the_best_matching(sample):
 
 
 @settings(deadline=None)
-@given(clustered())
-def test_silhouette_is_that_of_scikit_learn(sample):
-    rows, labels = sample
-    ours, theirs = silhouette_samples(rows, labels), peers.silhouette_samples(rows, labels)
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert silhouette(rows, labels) == pytest.approx(peers.silhouette_score(rows, labels), abs=1e-5)
-
-
-@pytest.mark.parametrize("offset", [0, 20, 1000])
-@pytest.mark.parametrize("spread", [1, 1e-3])
-def test_silhouette_in_float32(offset, spread):
-    """Two clusters a group, groups apart: as narrow as a weighted fusion with little image makes them."""
-    random = np.random.default_rng(0)
-    group = random.integers(0, 5, 3000)
-    labels = 2 * group + random.integers(0, 2, 3000)
-    rows = offset / 10 + random.standard_normal((5, 64))[group]
-    rows += spread * (random.standard_normal((10, 64))[labels] + random.standard_normal((3000, 64)))
-    rows = rows.astype(np.float32)
-    expected = peers.silhouette_score(rows.astype(np.float64), labels)
-    assert silhouette(rows, labels) == pytest.approx(expected, abs=1e-4)
-
-
-def test_silhouette_of_more_rows_than_a_block():
-    random = np.random.default_rng(0)
-    labels = np.repeat([5, 2], [2500, 100])
-    rows = random.standard_normal((2600, 4)) + labels[:, None]
-    np.testing.assert_allclose(
-        silhouette_samples(rows, labels), peers.silhouette_samples(rows, labels), atol=1e-9
-    )
-
-
-def test_silhouette_of_a_sample():
-    random = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], [3000, 900, 3])
-    rows = random.standard_normal((3903, 4)) + labels[:, None]
-    whole = silhouette(rows, labels)
-    sampled = silhouette(rows, labels, max_rows=1000)
-    assert sampled != whole
-    assert sampled == pytest.approx(whole, abs=0.02)
-    assert sampled == silhouette(rows, labels, max_rows=1000)
-
-
-@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]])
-def test_silhouette_where_it_is_undefined(labels):
-    with pytest.raises(InputError, match="needs 2 to n - 1 clusters"):
-        silhouette(np.eye(3), np.array(labels))
-
-
-def test_silhouette_of_identical_rows_is_zero():
-    assert silhouette(np.ones((6, 2), dtype=np.float32), np.array([0, 0, 0, 1, 1, 1])) == 0
-
-
-@settings(deadline=None)
 @given(labelled(lowest=-1), st.integers(0, 2**32 - 1))
 def test_clustering_scores_are_those_of_scikit_learn_without_noise(sample, seed):
     targets, clusters = sample
@@ -148,6 +85,16 @@ def test_clustering_scores_are_those_of_scikit_learn_without_noise(sample, seed)
     if n_clusters == 5:
         expected["train/hungarian_accuracy"] = hungarian_accuracy(targets, clusters)
     assert scores == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_estimated_silhouette_says_so(monkeypatch):
+    monkeypatch.setattr(
+        metrics, "silhouette", lambda rows, clusters: Silhouette(0.5, (0.4, 0.6), len(rows) - 1)
+    )
+    scores = clustering_scores(np.eye(4), np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1]), 2)
+    assert scores["train/silhouette"] == 0.5
+    assert (scores["train/silhouette_low"], scores["train/silhouette_high"]) == (0.4, 0.6)
+    assert scores["train/silhouette_rows"] == 3
 
 
 def test_many_small_clusters_score_without_a_warning():

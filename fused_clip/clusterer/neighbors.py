@@ -1,11 +1,15 @@
 """Exact nearest-neighbour graph at the speed of float32 matrix products."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from fused_clip.clusterer.openmp import load_faiss
+
+Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Rows = NDArray[Any]
 
@@ -13,12 +17,7 @@ _UNIT_ROUNDOFF = 2.0**-24  # of float32
 
 
 def nearest_neighbors(X: Rows, n_neighbors: int) -> IntArray:
-    """Find the nearest rows of each row by Euclidean distance, the row itself among them.
-
-    faiss computes squared distances from float32 products. Where its rounding could have changed who is a
-    neighbour (near ties, duplicates, groups that are much further apart than they are wide) scikit-learn's
-    float64 search decides instead, so the sets of neighbours are those of exact arithmetic, up to ties.
-    Where a row has more duplicates than neighbours, it still is its own neighbour.
+    """Find the nearest rows of each row, the row itself among them even where it has more duplicates.
 
     Parameters
     ----------
@@ -29,54 +28,92 @@ def nearest_neighbors(X: Rows, n_neighbors: int) -> IntArray:
     -------
     (n, n_neighbors) row numbers; the order within a row is of no meaning.
     """
-    n_rows = len(X)
-    if n_neighbors == n_rows:
-        return np.tile(np.arange(n_rows), (n_rows, 1))
-    neighbors, doubtful = _search(_centred(X), n_neighbors)
+    return with_themselves(nearest_rows(X, X, n_neighbors))
+
+
+def nearest_rows(queries: Rows, X: Rows, n_neighbors: int) -> IntArray:
+    """Find the rows of X that are nearest to each query by Euclidean distance.
+
+    faiss computes squared distances from float32 products. Where its rounding could have changed who is a
+    neighbour (near ties, duplicates, groups that are much further apart than they are wide) scikit-learn's
+    float64 search decides instead, so the sets of neighbours are those of exact arithmetic, up to ties.
+
+    Parameters
+    ----------
+    queries : (m, d) finite rows, float32 or float64.
+    X : (n, d) finite rows, float32 or float64.
+    n_neighbors : in [1, n].
+
+    Returns
+    -------
+    (m, n_neighbors) row numbers of X; the order within a row is of no meaning.
+    """
+    if n_neighbors == len(X):
+        return np.tile(np.arange(len(X)), (len(queries), 1))
+    rows, moved = centred(X), None
+    if queries is not X:
+        moved = centred(queries, like=X)
+    neighbors, doubtful = _search(rows if moved is None else moved, rows, n_neighbors)
     if doubtful.any():
         from sklearn.neighbors import NearestNeighbors
 
         search = NearestNeighbors(n_neighbors=n_neighbors).fit(X)
-        neighbors[doubtful] = search.kneighbors(X[doubtful], return_distance=False)
-    rows = np.arange(n_rows)
-    lacks_itself = (neighbors != rows[:, None]).all(axis=1)
-    neighbors[lacks_itself, -1] = rows[lacks_itself]
+        neighbors[doubtful] = search.kneighbors(queries[doubtful], return_distance=False)
     return neighbors
 
 
-def neighbor_affinity(X: Rows, n_neighbors: int) -> csr_array:
+def neighbor_affinity(
+    X: Rows, n_neighbors: int, search: Callable[[Rows, int], IntArray] = nearest_neighbors
+) -> csr_array:
     """Return the symmetrised k-nearest-neighbour graph, (n, n).
 
     It is ``(A + A.T) / 2`` with ``A[i, j] = 1`` where j is among the nearest neighbours of i, itself
     included: the affinity of scikit-learn's ``SpectralClustering(affinity="nearest_neighbors")``.
     """
     n_rows = len(X)
-    columns = nearest_neighbors(X, n_neighbors).ravel()
-    ends = np.arange(0, len(columns) + 1, n_neighbors)
+    # What scikit-learn and scipy's solvers take, where it is large enough for the symmetrised graph.
+    index = np.int32 if 2 * n_rows * n_neighbors < 2**31 else np.int64
+    columns = search(X, n_neighbors).astype(index).ravel()
+    ends = np.arange(0, len(columns) + 1, n_neighbors, dtype=index)
     graph = csr_array((np.ones(len(columns)), columns, ends), shape=(n_rows, n_rows))
     return csr_array((graph + graph.T) * 0.5)
 
 
-def _centred(X: Rows) -> NDArray[np.float32]:
-    """Move and scale the rows so that float32 products neither cancel more than they must nor overflow."""
-    rows = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-    largest = max(rows.max(), -rows.min())
-    rows /= largest if largest > 0 else 1
-    return np.ascontiguousarray(rows, dtype=np.float32)
+def with_themselves(neighbors: IntArray) -> IntArray:
+    """Put each row that is not among its own neighbours, (n, k), in the place of one of them."""
+    rows = np.arange(len(neighbors))
+    lacks_itself = (neighbors != rows[:, None]).all(axis=1)
+    neighbors[lacks_itself, -1] = rows[lacks_itself]
+    return neighbors
 
 
-def _search(rows: NDArray[np.float32], n_neighbors: int) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Return the neighbours that float32 finds, (n, n_neighbors), and for which rows that isn't certain.
+def centred(rows: Rows, like: Rows | None = None) -> Float32Array:
+    """Move and scale rows so that float32 products neither cancel more than they must nor overflow.
+
+    The mean of `like` (by default the rows themselves) becomes 0, and its largest entry 1.
+    """
+    frame = rows if like is None else like
+    middle = frame.mean(axis=0, dtype=np.float64).astype(frame.dtype)
+    largest = max((frame.max(axis=0) - middle).max(), (middle - frame.min(axis=0)).max())
+    moved = rows - middle
+    moved /= largest if largest > 0 else 1
+    return np.ascontiguousarray(moved, dtype=np.float32)
+
+
+def _search(
+    queries: Float32Array, rows: Float32Array, n_neighbors: int
+) -> tuple[IntArray, NDArray[np.bool_]]:
+    """Return the neighbours that float32 finds, (m, n_neighbors), and for which queries that isn't certain.
 
     A sum of d float32 products errs by a small multiple of sqrt(d) unit roundoffs (Higham and Mary 2019,
     doi:10.1137/18M1226312), relative to the squared sum of the two norms; and the norm of any row that could
-    be a neighbour is at most the row's own plus its distance to the furthest neighbour.
+    be a neighbour is at most the query's own plus its distance to the furthest neighbour.
     """
-    import faiss
+    faiss = load_faiss()
 
-    squared, neighbors = faiss.knn(rows, rows, n_neighbors + 1)
+    squared, neighbors = faiss.knn(queries, rows, n_neighbors + 1)
     furthest, next_one = squared[:, -2].astype(np.float64), squared[:, -1].astype(np.float64)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
     reach = (2 * norms + np.sqrt(np.maximum(furthest, 0))) ** 2
     tolerance = (2 * np.sqrt(rows.shape[1]) + 8) * _UNIT_ROUNDOFF * reach
     return np.ascontiguousarray(neighbors[:, :-1]), next_one - furthest <= tolerance

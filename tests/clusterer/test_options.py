@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from pydantic import ValidationError
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
@@ -48,6 +49,7 @@ def test_says_first_what_it_is(path):
     ("name", "override", "value"),
     [
         ("spectral", "n_neighbors", 7),
+        ("spectral", "approximate", "true"),
         ("spectral_sklearn", "n_neighbors", 7),
         ("kmeans", "n_init", 2),
         ("agglomerative", "linkage", "average"),
@@ -56,7 +58,14 @@ def test_says_first_what_it_is(path):
     ],
 )
 def test_takes_its_shared_keys(name, override, value):
-    assert make(named(name), f"{override}={value}").get_params()[override] == value
+    taken = make(named(name), f"{override}={value}").get_params()[override]
+    assert taken == (True if value == "true" else value)
+
+
+def test_approximate_is_yes_no_or_auto():
+    assert make(named("spectral")).approximate == "auto"
+    with pytest.raises(ValidationError, match="approximate"):
+        make(named("spectral"), "approximate=often")
 
 
 def test_the_paper_settings_are_the_defaults():

