@@ -1,4 +1,5 @@
 from io import BytesIO
+from struct import pack
 
 import numpy as np
 import pytest
@@ -18,6 +19,17 @@ RGB = np.stack([GREY, GREY[::-1], GREY[:, ::-1]], axis=2)
 WIDE = (GREY.astype(np.uint16) << 8) + 99
 
 
+def big_endian_tiff(pixels: np.ndarray) -> bytes:
+    """A grey TIFF as scanners write it; PIL itself writes little-endian files."""
+    height, width = pixels.shape
+    data = pixels.astype(">u2").tobytes()
+    short = [(258, 16), (259, 1), (262, 1), (277, 1)]
+    long = [(256, width), (257, height), (273, 8), (278, height), (279, len(data))]
+    tags = sorted([(tag, 3, value << 16) for tag, value in short] + [(tag, 4, value) for tag, value in long])
+    directory = b"".join(pack(">HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    return b"MM\0*" + pack(">I", 8 + len(data)) + data + pack(">H", len(tags)) + directory + bytes(4)
+
+
 @pytest.mark.parametrize(
     ("encoded", "expected"),
     [
@@ -34,6 +46,26 @@ WIDE = (GREY.astype(np.uint16) << 8) + 99
             encode(Image.fromarray(WIDE), "TIFF"),
             np.stack([GREY] * 3, axis=2),
             id="16-bit tiff",
+        ),
+        pytest.param(
+            big_endian_tiff(WIDE),
+            np.stack([GREY] * 3, axis=2),
+            id="16-bit big-endian tiff",
+        ),
+        pytest.param(
+            encode(Image.fromarray(RGB).convert("CMYK"), "TIFF"),
+            RGB,
+            id="cmyk tiff",
+        ),
+        pytest.param(
+            encode(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(np.full_like(GREY, 255))])),
+            np.stack([GREY] * 3, axis=2),
+            id="grey with alpha",
+        ),
+        pytest.param(
+            encode(Image.fromarray(RGB[:2, :2]).quantize(4), transparency=bytes(4)),
+            np.full_like(RGB[:2, :2], 255),
+            id="a transparent palette",
         ),
         pytest.param(
             encode(Image.fromarray(WIDE), "PPM"),
@@ -83,10 +115,22 @@ def test_the_exif_orientation_is_obeyed():
     np.testing.assert_array_equal(decode(encode(Image.fromarray(RGB), exif=exif)), np.rot90(RGB, -1))
 
 
-def test_an_animation_gives_its_first_frame():
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_damaged_exif_data_do_not_cost_the_image():
+    encoded = encode(
+        Image.fromarray(RGB), "JPEG", quality=95, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12"
+    )
+    check(encoded)
+    assert decode(encoded).shape == RGB.shape
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_an_animation_gives_its_first_frame(kind):
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "lime")]
-    encoded = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    np.testing.assert_array_equal(decode(encoded)[0, 0], [255, 0, 0])
+    options = {"lossless": True} if kind == "WEBP" else {}
+    encoded = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    check(encoded)
+    np.testing.assert_array_equal(decode(encoded), np.full((4, 4, 3), (255, 0, 0)))
 
 
 def photo() -> bytes:

@@ -1,0 +1,113 @@
+"""A user's own images and vectors through the real command line, with the names that she gives them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.test_run import fused_clip, run_directories
+from tests.tiny_clip import save_tiny_clip
+
+CLASSES = ("10", "2", "<script>alert(1)</script>", "a=b [c]", "café $x^2$", "yes/no: {0}", "日本")
+IN_ORDER = ("2", "10", "<script>alert(1)</script>", "a=b [c]", "café $x^2$", "yes/no: {0}", "日本")
+SLUGS = ("2", "10", "script-alert-1-script", "a-b-c", "cafe-x-2", "yes-no-0", "target")
+SMALL = ("clusterer=kmeans", "clusters_per_target=1", "figures.points=20", "backbone.device=cpu")
+
+
+def paint(folder: Path) -> str:
+    """Six noisy images of one colour for each class, and the csv that lists them."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = ["file name,label"]
+    for number, label in enumerate(CLASSES):
+        colour = rng.integers(0, 256, 3)
+        for index in range(6):
+            name = f"{number} é=[{index}].png"
+            pixels = np.clip(colour + rng.integers(-9, 9, (20, 20, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name)
+            rows.append(f'{name},"{label}"')
+    (folder / "list.csv").write_text("\n".join(rows), encoding="utf-8")
+    return str(folder / "list.csv")
+
+
+@pytest.mark.slow
+def test_names_come_through_to_files_figures_and_mlflow(tmp_path: Path) -> None:
+    path = paint(tmp_path / "my photos [2]=x, y")
+    clip = save_tiny_clip(tmp_path / "clip")
+    done = fused_clip(
+        "dataset=csv",
+        f'dataset.path="{path}"',
+        'dataset.image_column="file name"',
+        "dataset.test_fraction=0.34",
+        f"backbone.model=local-dir:{clip}",
+        *SMALL,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (directory,) = run_directories(tmp_path)
+    predictions = pd.read_parquet(directory / "predictions.parquet")
+    assert set(predictions["target"]) == set(CLASSES)
+    numbers = [CLASSES.index(target) for target in predictions["target"]]
+    assert [int(name.split()[0]) for name in predictions["row_id"]] == numbers
+    with np.load(directory / "embeddings.npz") as arrays:
+        assert tuple(arrays["target_names"]) == IN_ORDER
+    assert {path.name for path in directory.glob("figures/*.png")} >= {"tsne.png", "confusion.png"}
+    metrics = json.loads((directory / "metrics.json").read_text())
+    recalls = {key for key in metrics if key.startswith("test/recall/")}
+    assert recalls == {f"test/recall/{index}-{slug}" for index, slug in enumerate(SLUGS)}
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "fused_clip"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics == pytest.approx(metrics)
+    articles = ["an" if name[0] == "a" else "a" for name in IN_ORDER]
+    prompts = [f"This is {a} {name}" for a, name in zip(articles, IN_ORDER, strict=True)]
+    assert run.data.tags["prompts"] == " | ".join(prompts)
+    assert path in json.loads(run.inputs.dataset_inputs[0].dataset.source)["uri"]
+
+
+def vectors(folder: Path, **changed: object) -> str:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(["cat", "dog"], 20)
+    rows = rng.normal(size=(40, 6)) + 4 * (labels == "cat")[:, None]
+    arrays = {"vectors": rows, "labels": labels, "text_vectors": np.eye(6)[:2], "text_labels": ["cat", "dog"]}
+    np.savez(folder / "vectors.npz", **{**arrays, **changed})  # type: ignore[arg-type]
+    return str(folder / "vectors.npz")
+
+
+@pytest.mark.slow
+def test_vectors_run_without_a_model_or_an_image(tmp_path: Path) -> None:
+    path = vectors(tmp_path)
+    done = fused_clip(
+        "dataset=embeddings",
+        f"dataset.path={path}",
+        "dataset.captions.task='{}'",
+        *SMALL,
+        "figures.enabled=false",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (directory,) = run_directories(tmp_path)
+    metrics = json.loads((directory / "metrics.json").read_text())
+    assert metrics["test/accuracy"] == 1
+    assert {"reference/zero_shot_accuracy", "text_contribution"} <= set(metrics)
+    assert not list(tmp_path.glob("outputs/store/images-*"))
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert run.data.params["backbone"] == "precomputed"
+
+
+def test_vectors_that_cannot_be_are_one_line(tmp_path: Path) -> None:
+    path = vectors(tmp_path, vectors=np.full((40, 6), np.nan))
+    done = fused_clip("dataset=embeddings", f"dataset.path={path}", "tracking=none", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Error: dataset.vector_column: must be finite and not zero in every row; 40 of 40" in done.stderr
+    assert "Traceback" not in done.stderr
