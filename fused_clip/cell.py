@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.conf import HydraConf
 from hydra.types import RunMode
@@ -19,12 +19,14 @@ from omegaconf import DictConfig, OmegaConf
 from fused_clip import sweep
 from fused_clip.config import FigureOptions, Options, TrackingOptions, build
 from fused_clip.errors import InputError
+from fused_clip.files import room
 from fused_clip.result import Result
 
 if TYPE_CHECKING:
     from fused_clip.backbone import OpenClipBackbone, Precomputed
     from fused_clip.dataset.base import ImageDataset
     from fused_clip.resume import Finished
+    from fused_clip.tracking import Tracker
 
 log = logging.getLogger(__name__)
 GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier")
@@ -99,30 +101,49 @@ class Cell:
         -------
         Test accuracy, or NaN where it is undefined.
         """
+        start = time.perf_counter()
+        with room(self.output_dir):
+            tracker = _checked_tracker(self.options.tracking, self.output_dir)
+            if not self.job:
+                tracker.close_abandoned()
+            key = self._key()
+            wanted = self.job if self.options.resume is None else self.options.resume
+            return (
+                self._run_unless_finished(tracker, key, start)
+                if key and wanted
+                else self._run(tracker, start)
+            )
+
+    def _run_unless_finished(self, tracker: "Tracker", key: str, start: float) -> float:
+        from fused_clip import resume
+
+        with resume.claimed(self.output_dir, key, self.name):
+            finished = resume.find(self.output_dir, key, self._extras(), tracker.has_finished)
+            return self._reuse(tracker, finished) if finished else self._run(tracker, start)
+
+    def _run(self, tracker: "Tracker", start: float) -> float:
         from fused_clip import output, resume, terminal
 
-        start = time.perf_counter()
-        tracker = _checked_tracker(self.options.tracking, self.output_dir)
-        if self.options.resume and (finished := self._finished()):
-            return self._reuse(finished)
+        options = self.options
         (self.directory / "config.yaml").write_text(OmegaConf.to_yaml(self.cfg, resolve=True))
         parent = os.environ.get(sweep.PARENT_VARIABLE) if self.job else None
-        with tracker.run(
-            name=self.name, params=self._params(), tags=self._tags(), parent_id=parent
-        ) as active:
+        params, tags = self._params(), self._tags()
+        with tracker.run(name=self.name, params=params, tags=tags, parent_id=parent) as active:
             result = self._result()
-            output.write(result, self.directory, seed=self.options.seed)
+            output.write(result, self.directory, seed=options.seed, embeddings=self._embeddings)
             pictures: list[Path] = []
-            if self.options.figures.enabled:
+            if options.figures.enabled:
                 result, pictures = self._draw(result)
             seconds = {"seconds/total": time.perf_counter() - start}
             result = dataclasses.replace(result, metrics={**result.metrics, **seconds})
             output.write_metrics(result, self.directory)
             active.log(result, self.directory, pictures)
-        resume.keep(self.output_dir, self._key(), self.directory)
+            # The note counts once the run is FINISHED: killed in between, the cell is missing, not doubled.
+            if key := self._key():
+                resume.keep(self.output_dir, key, self.directory, active.run_id, self._extras())
         metrics = dict(result.metrics)
         if self.job:
-            sweep.record(self.directory, self.overrides, metrics=metrics)
+            sweep.record(self.directory, self.overrides, metrics=metrics, run_id=active.run_id)
         else:
             terminal.print_run(result, self.directory, pictures, tracker.ui_command())
         return metrics.get("test/accuracy", float("nan"))
@@ -134,25 +155,41 @@ class Cell:
         backbone.check()
         return dataset, backbone
 
-    def _key(self) -> str:
+    def _key(self) -> str | None:
+        """What a finished run of this cell is found by; None if a part is wrong, which its use will tell."""
         from fused_clip.resume import cell_key
 
-        dataset, backbone = self._parts
-        return cell_key(self.options, dataset.fingerprint, backbone.fingerprint)
-
-    def _finished(self) -> "Finished | None":
-        """Find this cell's finished run; what is wrong with its parts is told when they are used."""
-        from fused_clip.resume import find
-
         try:
-            return find(self.output_dir, self._key())
+            dataset, backbone = self._parts
+            return cell_key(self.options, dataset.fingerprint, backbone.fingerprint)
         except InputError:
             return None
 
-    def _reuse(self, finished: "Finished") -> float:
+    @property
+    def _embeddings(self) -> Literal["fused", "keys"]:
+        from fused_clip.dataset.vectors import Vectors
+
+        asked = self.options.output.embeddings
+        if asked != "auto":
+            return asked
+        stored = not isinstance(self._parts[0].train.images, Vectors)  # these are kept nowhere else
+        return "keys" if self.job and stored else "fused"
+
+    def _extras(self) -> dict[str, str]:
+        """What this run leaves besides what every run leaves."""
+        figures = self.options.figures
+        drawn = {"figures": f"{figures.points} points"} if figures.enabled else {}
+        return {**drawn, **({"embeddings": "fused"} if self._embeddings == "fused" else {})}
+
+    def _reuse(self, tracker: "Tracker", finished: "Finished") -> float:
         if self.job:
+            tracker.adopt(finished.run_id, os.environ.get(sweep.SWEEP_VARIABLE, ""))
             sweep.record(
-                self.directory, self.overrides, metrics=finished.metrics, reused_from=str(finished.directory)
+                self.directory,
+                self.overrides,
+                metrics=finished.metrics,
+                run_id=finished.run_id,
+                reused_from=finished.directory,
             )
         else:
             print(f"This run is finished already: {finished.directory}")

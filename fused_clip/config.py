@@ -142,6 +142,12 @@ class FigureOptions(_Options):
     points: Annotated[int, Field(ge=10)]
 
 
+class OutputOptions(_Options):
+    """What a run keeps of its embeddings."""
+
+    embeddings: Literal["auto", "fused", "keys"]
+
+
 class Options(_Options):
     """Every option of a run."""
 
@@ -151,9 +157,10 @@ class Options(_Options):
     output_dir: Annotated[str, Field(min_length=1)]
     clusters_per_target: Count
     vote: Literal["label", "prompt"]
-    resume: bool
+    resume: bool | None
     references: ReferenceOptions
     figures: FigureOptions
+    output: OutputOptions
     dataset: DatasetOptions
     backbone: BackboneOptions
     prompt: PromptOptions
@@ -205,7 +212,7 @@ def build(options: _Group, **runtime: object) -> Any:
         If the target can't be imported or does not accept a key that is the option's own.
     """
     group = type(options).__name__.removesuffix("Options").lower()
-    target = _locate(group, options.target)
+    target = locate(group, options.target)
     known, takes_any = accepted(target)
     shared = options.model_dump(include=set(type(options).model_fields))
     given = {name: value for name, value in {**shared, **runtime}.items() if name in known}
@@ -239,7 +246,14 @@ def accepted(target: Callable[..., Any]) -> tuple[frozenset[str], bool]:
     return frozenset(names), takes_any
 
 
-def _locate(group: str, target: str) -> Any:
+def locate(group: str, target: str) -> Any:
+    """Import what a ``_target_`` names.
+
+    Raises
+    ------
+    InputError
+        If it can't be imported.
+    """
     from hydra.utils import get_object
 
     try:

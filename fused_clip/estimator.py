@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fused_clip.classifier import Assignment, ConstrainedCentroid
 from fused_clip.clusterer import SpectralClustering
-from fused_clip.fusion import Fusion, l2_normalized, mean
+from fused_clip.fusion import Fusion, fuse, l2_normalized, mean
 from fused_clip.metrics import majority_vote
 
 IntArray = NDArray[np.int64]
@@ -234,10 +234,13 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         return index
 
     def _fuse(self, X: Rows, text: Rows | None) -> Rows:
-        if self.normalize_inputs:
-            X = l2_normalized(X)
-        fused = X if text is None else (self.fusion or mean())(X, text)
-        return l2_normalized(fused) if self.normalize_output else fused
+        return fuse(
+            X,
+            text,
+            self.fusion or mean(),
+            normalize_inputs=self.normalize_inputs,
+            normalize_output=self.normalize_output,
+        )
 
     def _cluster(self, fused: Rows) -> IntArray:
         n_clusters = self.clusters_per_target * len(self.classes_)

@@ -47,6 +47,22 @@ def weighted(alpha: float) -> LinearFusion:
     return LinearFusion(alpha, 1 - alpha)
 
 
+def fuse(
+    images: Rows, texts: Rows | None, fusion: Fusion, *, normalize_inputs: bool, normalize_output: bool
+) -> Rows:
+    """Fuse (n, d) image rows with (n, d) text rows, or leave them as they are without text.
+
+    Parameters
+    ----------
+    texts : normalised already if `normalize_inputs`.
+    normalize_inputs, normalize_output : L2-normalise image rows before, fused rows after.
+    """
+    if normalize_inputs:
+        images = l2_normalized(images)
+    fused = images if texts is None else fusion(images, texts)
+    return l2_normalized(fused) if normalize_output else fused
+
+
 def l2_normalized(rows: Rows) -> Rows:
     """Scale each row to unit length; zero rows stay zero."""
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)

@@ -2,47 +2,71 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fused_clip.files import write_whole
 from fused_clip.result import Result, SplitResult
 
 MAX_ROWS = 10_000
 STORE_KEYS = ("train_images", "test_images", "backbone_fingerprint")
+SPLITS = ("train", "test")
+REFERENCE = "reference/"  # columns of what the references predict
+FACTS = (
+    "dataset", "prompt", "backbone", "target_names", "texts", "missing_targets", "tags", "uses_labels",
+    "backbone_saw_labels",
+)  # fmt: skip
+_TIMINGS = ("seconds/", "images_per_second")
 
 
-def write(result: Result, directory: Path, *, seed: int) -> None:
-    """Write ``predictions.parquet`` and ``embeddings.npz``.
+def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fused", "keys"]) -> None:
+    """Write ``result.json`` (names and facts), ``predictions.parquet`` and ``embeddings.npz``.
 
     Beside each test row stands what the references predict for it, in columns ``reference/<name>``.
-    A split of more than 10,000 rows keeps a sample of 10,000, stratified by target, in
-    ``embeddings.npz``: ``<split>_rows`` says which, and ``store_keys`` (JSON) holds the fingerprints under
-    which the embedding store has all of them.
+
+    ``embeddings.npz`` holds what gives the fused rows back from the embedding store: ``store_keys`` (JSON),
+    fingerprints of images and backbone; ``<split>_store_rows`` and ``<split>_prompts``; ``text_embeddings``.
+    `fused_clip.readback.read` does so. With ``embeddings="fused"`` it holds fused rows besides; a split of
+    more than 10,000 keeps a sample of 10,000, stratified by target: ``<split>_rows`` says which.
     """
+    facts = {name: getattr(result, name) for name in FACTS}
+    _write_json(directory / "result.json", {**facts, "tags": dict(result.tags)})
     _write_predictions(result, directory / "predictions.parquet")
     arrays: dict[str, NDArray[Any]] = {
         "target_names": np.array(result.target_names),
         "cluster_targets": result.cluster_targets,
         "cluster_centers": result.cluster_centers,
+        "text_embeddings": result.text_embeddings,
         "store_keys": np.array(json.dumps({key: result.tags.get(key, "") for key in STORE_KEYS})),
     }
-    for name, split in (("train", result.train), ("test", result.test)):
-        rows = stratified(split.targets, MAX_ROWS, seed)
-        arrays |= {
-            f"{name}_rows": rows,
-            f"{name}_fused": split.fused[rows],
-            f"{name}_targets": split.targets[rows],
-            f"{name}_clusters": split.clusters[rows],
-        }
-    np.savez(directory / "embeddings.npz", **arrays)  # type: ignore[arg-type]
+    for name in SPLITS:
+        split: SplitResult = getattr(result, name)
+        arrays |= {f"{name}_store_rows": split.rows, f"{name}_prompts": split.prompts}
+        if embeddings == "fused":
+            arrays |= _sample(name, split, seed)
+    save = np.savez if embeddings == "fused" else np.savez_compressed
+    save(directory / "embeddings.npz", **arrays)  # type: ignore[arg-type]
 
 
 def write_metrics(result: Result, directory: Path) -> None:
-    """Write ``metrics.json``: flat name to number."""
-    text = json.dumps(dict(sorted(result.metrics.items())), indent=2, allow_nan=False)
-    (directory / "metrics.json").write_text(text + "\n")
+    """Write ``metrics.json`` and ``timings.json``: flat name to number.
+
+    How long things took stands apart, so that the same run gives the same metrics byte for byte.
+    """
+    timings = {name: value for name, value in result.metrics.items() if name.startswith(_TIMINGS)}
+    scores = {name: value for name, value in result.metrics.items() if name not in timings}
+    _write_json(directory / "metrics.json", dict(sorted(scores.items())))
+    _write_json(directory / "timings.json", dict(sorted(timings.items())))
+
+
+def read_metrics(directory: Path) -> dict[str, float]:
+    """Read what `write_metrics` wrote, as one."""
+    scores, timings = (
+        json.loads((directory / f"{name}.json").read_text()) for name in ("metrics", "timings")
+    )
+    return {**scores, **timings}
 
 
 def stratified(targets: NDArray[np.int64], size: int, seed: int) -> NDArray[np.int64]:
@@ -54,12 +78,26 @@ def stratified(targets: NDArray[np.int64], size: int, seed: int) -> NDArray[np.i
     return np.sort(order[np.linspace(0, len(order) - 1, size).round().astype(np.int64)])
 
 
+def _sample(name: str, split: SplitResult, seed: int) -> dict[str, NDArray[Any]]:
+    rows = stratified(split.targets, MAX_ROWS, seed)
+    return {
+        f"{name}_rows": rows,
+        f"{name}_fused": split.fused[rows],
+        f"{name}_targets": split.targets[rows],
+        f"{name}_clusters": split.clusters[rows],
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
 def _write_predictions(result: Result, path: Path) -> None:
     import pandas as pd
 
-    train, test = (_predictions(result, name, getattr(result, name)) for name in ("train", "test"))
+    train, test = (_predictions(result, name, getattr(result, name)) for name in SPLITS)
     names = _names(result)
-    guesses = {f"reference/{name}": names[rows] for name, rows in result.reference_predictions.items()}
+    guesses = {f"{REFERENCE}{name}": names[rows] for name, rows in result.reference_predictions.items()}
     pd.concat([train, test.assign(**guesses)], ignore_index=True).to_parquet(path, index=False)
 
 

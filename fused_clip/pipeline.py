@@ -123,6 +123,9 @@ def run(
         backbone=backbone.name,
         target_names=prompts.target_names,
         texts=tuple(texts[0] for texts in prompts.texts),
+        text_embeddings=np.empty((0, 0))
+        if model.text_embeddings is None
+        else np.asarray(model.text_embeddings),
         train=train,
         test=test,
         cluster_targets=model.cluster_targets_,
@@ -186,6 +189,8 @@ def _training_result(dataset: ImageDataset, model: PromptFusedClassifier, target
     distances = np.linalg.norm(model.fused_ - centers, axis=1)
     return SplitResult(
         tuple(dataset.train.ids),
+        dataset.train.rows,
+        np.full(len(targets), -1) if model.prompt_index_ is None else model.prompt_index_,
         np.asarray(model.fused_, dtype=np.float32),
         targets,
         model.labels_,
@@ -202,6 +207,8 @@ def _test_result(
     assignment = model.assign(images)
     return SplitResult(
         tuple(dataset.test.ids),
+        dataset.test.rows,
+        assignment.prompts,
         np.asarray(model.transform(images), dtype=np.float32),
         targets,
         assignment.clusters,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ class SplitResult:
     Parameters
     ----------
     ids : n stable row names.
+    rows : (n,) rows of the parent split in the embedding store.
+    prompts : (n,) prompt that each row is fused with; -1 without text.
     fused : (n, d) fused rows: as paired in training, or with the prompt that won on test.
     targets : (n,) true target index, in [0, K).
     clusters : (n,) cluster of each row; -1 is noise.
@@ -27,6 +30,8 @@ class SplitResult:
     """
 
     ids: tuple[str, ...]
+    rows: IntArray
+    prompts: IntArray
     fused: FloatArray
     targets: IntArray
     clusters: IntArray
@@ -47,6 +52,7 @@ class Result:
     dataset, prompt, backbone : names of the parts, for titles.
     target_names : K names, in target order.
     texts : the distinct prompts (first text of an ensemble), in prompt order; empty without text.
+    text_embeddings : (p, d) text rows as they were fused, before any normalisation; (0, 0) without text.
     cluster_targets : (k,) majority target of each cluster.
     missing_targets : names of the targets that no cluster carries.
     metrics : flat name to number, named as documented in the README.
@@ -62,6 +68,7 @@ class Result:
     backbone: str
     target_names: tuple[str, ...]
     texts: tuple[str, ...]
+    text_embeddings: NDArray[Any]
     train: SplitResult
     test: SplitResult
     cluster_targets: IntArray

@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from fused_clip.errors import InputError
+from fused_clip.files import write_whole
 
 log = logging.getLogger(__name__)
 PARENT_VARIABLE = "FUSED_CLIP_PARENT_RUN"
@@ -27,19 +28,27 @@ def record(
     overrides: Sequence[str],
     *,
     metrics: dict[str, float] | None = None,
+    run_id: str = "",
     error: str = "",
-    reused_from: str = "",
+    reused_from: Path | None = None,
 ) -> None:
-    """Leave in a job's directory what became of it."""
+    """Leave in a job's directory what became of it.
+
+    Parameters
+    ----------
+    run_id : of the job's run in the tracking store, or of the one that it was taken from.
+    reused_from : directory of the finished run that it was taken from.
+    """
     axes = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
     content = {
         "axes": axes,
         "metrics": metrics or {},
         "error": error,
         "directory": str(directory),
-        "reused_from": reused_from,
+        "run_id": run_id,
+        "reused_from": str(reused_from or ""),
     }
-    (directory / _RECORD).write_text(json.dumps(content, indent=2) + "\n")
+    write_whole(directory / _RECORD, (json.dumps(content, indent=2) + "\n").encode())
 
 
 class SweepCallback(Callback):
@@ -104,15 +113,24 @@ def _open_parent(config: DictConfig, sweep_id: str) -> dict[str, Any]:
 
 def _close(status: str, rows: list[dict[str, Any]]) -> None:
     tracker = _open.pop("tracker")
-    facts = ("error", "reused_from")
-    table = [{**row["axes"], **row["metrics"], **{fact: row[fact] for fact in facts}} for row in rows]
+    table = [
+        {
+            **row["axes"],
+            **row["metrics"],
+            "error": row["error"],
+            "run_id": row["run_id"],
+            "reused_from": row["run_id"] if row["reused_from"] else "",
+            "directory": row["reused_from"] or row["directory"],
+        }
+        for row in rows
+    ]
     tracker.end_sweep(_open.pop("parent"), table, status)
 
 
 def _records(directory: Path) -> list[dict[str, Any]]:
     """The records of all jobs in job order; a job that left none has failed."""
     jobs = sorted((job for job in directory.glob("*/") if job.name.isdigit()), key=lambda job: int(job.name))
-    lost = {"metrics": {}, "error": "the job was cut off", "reused_from": ""}
+    lost = {"metrics": {}, "error": "the job was cut off", "run_id": "", "reused_from": ""}
     return [
         json.loads((job / _RECORD).read_text())
         if (job / _RECORD).is_file()

@@ -30,8 +30,13 @@ class FakeBackbone:
     seconds: float = 0.0
     log: str | None = None
     die_after: int | None = None
+    trained_on: frozenset[str] = frozenset()
+    vocabulary: frozenset[str] | None = None
     batches: list[int] = field(default_factory=list)
     loads: int = 0
+
+    def check(self) -> None:
+        """Nothing can be wrong."""
 
     def load(self) -> None:
         self.loads += 1

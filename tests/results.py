@@ -13,6 +13,8 @@ def make_split(rows: NDArray[np.float32], targets: Any, clusters: Any, predicted
     n = len(rows)
     return SplitResult(
         ids=tuple(f"row/{row}" for row in range(n)),
+        rows=np.arange(n),
+        prompts=np.asarray(targets, dtype=np.int64),
         fused=rows,
         targets=np.asarray(targets, dtype=np.int64),
         clusters=np.asarray(clusters, dtype=np.int64),
@@ -49,6 +51,7 @@ def make_result(
         "backbone": "tiny",
         "target_names": tuple(names),
         "texts": tuple(f"This is a {name}" for name in names),
+        "text_embeddings": means.astype(np.float32),
         "train": split(n_train),
         "test": split(n_test),
         "cluster_targets": np.arange(k) % len(names),

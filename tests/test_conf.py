@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.config import Options, _locate, check
+from fused_clip.config import Options, check, locate
 from fused_clip.run import conf_dir
 from tests.test_config import composed
 
@@ -46,7 +46,7 @@ def test_an_options_target_accepts_what_it_is_given(path: Path) -> None:
     schema = Options.model_fields[group].annotation
     assert schema is not None
     node = composed(name(path))[group]
-    target = _locate(group, node["_target_"])
+    target = locate(group, node["_target_"])
     accepted = inspect.signature(target).parameters
     shared = {field.alias or key for key, field in schema.model_fields.items()}  # type: ignore[union-attr]
     own = set(node) - shared

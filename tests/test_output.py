@@ -21,7 +21,7 @@ def result(toy: ImageDataset, blobs: Blobs) -> Result:
 
 
 def test_predictions_hold_a_row_an_image(result: Result, tmp_path: Path) -> None:
-    output.write(result, tmp_path, seed=0)
+    output.write(result, tmp_path, seed=0, embeddings="fused")
     table = pd.read_parquet(tmp_path / "predictions.parquet")
     assert table["split"].value_counts().to_dict() == {"train": 120, "test": 60}
     test = table[table["split"] == "test"]
@@ -31,7 +31,7 @@ def test_predictions_hold_a_row_an_image(result: Result, tmp_path: Path) -> None
 
 
 def test_each_test_row_has_what_the_references_predict_for_it(result: Result, tmp_path: Path) -> None:
-    output.write(result, tmp_path, seed=0)
+    output.write(result, tmp_path, seed=0, embeddings="fused")
     table = pd.read_parquet(tmp_path / "predictions.parquet")
     test = table[table["split"] == "test"]
     for name in ("zero_shot", "image_only", "linear_probe", "rotated_text"):
@@ -41,7 +41,7 @@ def test_each_test_row_has_what_the_references_predict_for_it(result: Result, tm
 
 
 def test_embeddings_hold_the_fused_rows(result: Result, tmp_path: Path) -> None:
-    output.write(result, tmp_path, seed=0)
+    output.write(result, tmp_path, seed=0, embeddings="fused")
     with np.load(tmp_path / "embeddings.npz", allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["train_fused"], result.train.fused)
         np.testing.assert_array_equal(arrays["test_clusters"], result.test.clusters)
@@ -50,7 +50,7 @@ def test_embeddings_hold_the_fused_rows(result: Result, tmp_path: Path) -> None:
 
 def test_large_splits_are_sampled(result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "MAX_ROWS", 30)
-    output.write(result, tmp_path, seed=0)
+    output.write(result, tmp_path, seed=0, embeddings="fused")
     with np.load(tmp_path / "embeddings.npz") as arrays:
         rows = arrays["train_rows"]
         assert len(rows) == 30
@@ -68,9 +68,13 @@ def test_a_sample_is_stratified(targets: list[int], size: int, seed: int) -> Non
     assert (np.abs(np.bincount(whole[rows], minlength=5) - share) < 2).all()
 
 
-def test_metrics_are_flat_numbers(result: Result, tmp_path: Path) -> None:
-    output.write_metrics(result, tmp_path)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == dict(result.metrics)
+def test_metrics_are_flat_numbers_apart_from_timings(result: Result, tmp_path: Path) -> None:
+    timings = {"seconds/fit": 0.25, "images_per_second": 90.0}
+    scores = {name: value for name, value in result.metrics.items() if not name.startswith("seconds/")}
+    output.write_metrics(dataclasses.replace(result, metrics={**scores, **timings}), tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == scores
+    assert json.loads((tmp_path / "timings.json").read_text()) == timings
+    assert output.read_metrics(tmp_path) == scores | timings
 
 
 def test_a_number_that_json_lacks_is_refused(result: Result, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fused_clip import files
 from fused_clip.errors import InputError
-from fused_clip.store import Store, embeddings, entry, files
+from fused_clip.store import Store, embeddings, entry
 from fused_clip.store.__main__ import main
 from tests.conftest import ArrayRows
 from tests.fakes import FakeBackbone

@@ -20,7 +20,7 @@ from results import make_result
 from fused_clip.errors import InputError
 from fused_clip.tracking import MlflowTracker, NoTracker
 from fused_clip.tracking.database import absolute_uri
-from fused_clip.tracking.runs import _key, _portions
+from fused_clip.tracking.limits import mlflow_key, portions
 
 ODD = "out put=[1] 50% #2 'ü'"  # a directory whose name every layer would like to take for syntax
 
@@ -389,22 +389,22 @@ def test_nothing_is_imported_or_made_before_it_is_needed(tmp_path: Path) -> None
 def test_any_name_becomes_a_key_that_mlflow_takes(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
-    key = _key(name)
+    key = mlflow_key(name)
     assert 0 < len(key) <= 250
     _validate_metric_name(key)
     _validate_param_name(key)
-    assert _key(key) == key
+    assert mlflow_key(key) == key
 
 
 @pytest.mark.parametrize(
     "key", ["test/recall/3-pickup_truck", "mlflow.parentRunId", "version.faiss-cpu", "a b"]
 )
 def test_good_names_stay(key: str) -> None:
-    assert _key(key) == key
+    assert mlflow_key(key) == key
 
 
 @given(st.lists(st.integers()), st.integers(min_value=1, max_value=5))
 def test_portions_are_all_items_in_order(items: list[int], size: int) -> None:
-    portions = list(_portions(items, size))
-    assert [item for portion in portions for item in portion] == items
-    assert all(0 < len(portion) <= size for portion in portions)
+    parts = list(portions(items, size))
+    assert [item for part in parts for item in part] == items
+    assert all(0 < len(part) <= size for part in parts)

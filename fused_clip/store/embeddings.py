@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fused_clip.dataset.base import Images, IntArray
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.embedding import Backbone, embed_images, embed_texts
-from fused_clip.store.entry import Array, Entry, Facts
+from fused_clip.errors import InputError
+from fused_clip.store.entry import Array, Entry, Facts, StoredEntry
 
 FloatArray = NDArray[np.float32]
 
@@ -60,13 +61,51 @@ class Store:
             return images.vectors[rows]
         if not len(rows):
             return np.empty((0, backbone.dim), np.float32)
+        entry, places = self._entry_of(backbone, images, rows)
+        return entry.take(places)
+
+    def missing(self, backbone: Backbone, images: Images, rows: IntArray) -> dict[str, int]:
+        """Name of the entry that `images` would have to write for these rows, and its bytes; else empty."""
+        if isinstance(images, Vectors) or not len(rows):
+            return {}
+        entry, _ = self._entry_of(backbone, images, rows)
+        return {} if entry.is_complete() else {entry.name: entry.bytes}
+
+    def _entry_of(self, backbone: Backbone, images: Images, rows: IntArray) -> tuple[_Rows, IntArray]:
+        """The entry that holds rows of a parent split, and the places of these in it."""
         rows = np.asarray(rows, dtype=np.int64)
         wanted, places = np.unique(rows, return_inverse=True)
         everything = np.arange(len(images), dtype=np.int64)
         parent = _Rows(self, backbone, images, everything)
         if 2 * len(wanted) >= len(images) or parent.is_complete():
-            return parent.take(rows)
-        return _Rows(self, backbone, images, wanted).take(places)
+            return parent, rows
+        return _Rows(self, backbone, images, wanted), places
+
+    def stored(self, images: str, backbone: str, rows: IntArray) -> FloatArray:
+        """Rows of a parent split that were embedded before: (len(rows), dim), in the order of `rows`.
+
+        Parameters
+        ----------
+        images, backbone : the fingerprints of both.
+
+        Raises
+        ------
+        InputError
+            If they are not there, or are damaged.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        wanted, places = np.unique(rows, return_inverse=True)
+        named = {"all": rows, _hash(wanted): places}
+        for folder in sorted(self.root.glob("images-*")):
+            entry = StoredEntry(folder)
+            manifest = entry.manifest
+            key = manifest.key if manifest and manifest.complete else {}
+            if (key.get("images"), key.get("backbone")) != (images, backbone) or key["rows"] not in named:
+                continue
+            if manifest and entry.intact() == manifest.files:
+                return _gather(entry, named[key["rows"]], key["shard_rows"], manifest.about["dim"])
+        rule = f"holds no intact embeddings of these rows (images {images[:12]}, backbone {backbone[:12]})"
+        raise InputError("store", rule, str(self.root), hint="A run with the same data and backbone fills it")
 
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> FloatArray:
         """Embed p texts: (p, dim).
@@ -113,7 +152,7 @@ class _Rows:
         self._starts = range(0, len(rows), self._shard_rows)
         key: Facts = {
             "images": images.fingerprint,
-            "rows": hashlib.sha256(rows.tobytes()).hexdigest() if len(rows) < len(images) else "all",
+            "rows": _hash(rows) if len(rows) < len(images) else "all",
             "backbone": backbone.fingerprint,
             "shard_rows": self._shard_rows,
         }
@@ -126,20 +165,22 @@ class _Rows:
         }
         self._entry = Entry(store.root, "images", key, about)
 
+    @property
+    def name(self) -> str:
+        return self._entry.folder.name
+
+    @property
+    def bytes(self) -> int:
+        """What the finished entry takes on disk, but for headers and the manifest."""
+        return 4 * len(self._rows) * self._backbone.dim
+
     def is_complete(self) -> bool:
         return self._entry.is_complete()
 
     def take(self, places: IntArray) -> FloatArray:
         """(len(places), dim) embeddings of the rows at the given places, embedded first if need be."""
         self._entry.ensure([_shard(start) for start in self._starts], self._compute)
-        out = np.empty((len(places), self._backbone.dim), np.float32)
-        order = np.argsort(places, kind="stable")
-        ends = np.searchsorted(places[order], [*self._starts, len(self._rows)])
-        for start, low, high in zip(self._starts, ends[:-1], ends[1:], strict=True):
-            chosen = order[low:high]
-            if len(chosen):
-                out[chosen] = self._entry.load(_shard(start), memory_map=True)[places[chosen] - start]
-        return out
+        return _gather(self._entry, places, self._shard_rows, self._backbone.dim)
 
     def _compute(self, finished: frozenset[str]) -> Iterator[tuple[str, Array]]:
         missing = [start for start in self._starts if _shard(start) not in finished]
@@ -153,6 +194,23 @@ class _Rows:
             self._store.embedded_seconds += time.perf_counter() - clock
             clock = time.perf_counter()
             yield _shard(start), shard
+
+
+def _gather(entry: StoredEntry, places: IntArray, shard_rows: int, dim: int) -> FloatArray:
+    """(len(places), dim) rows of an entry, which must be whole."""
+    out = np.empty((len(places), dim), np.float32)
+    order = np.argsort(places, kind="stable")
+    starts = range(0, int(places.max(initial=-1)) + 1, shard_rows)
+    ends = np.searchsorted(places[order], [*starts, len(starts) * shard_rows])
+    for start, low, high in zip(starts, ends[:-1], ends[1:], strict=True):
+        chosen = order[low:high]
+        if len(chosen):
+            out[chosen] = entry.load(_shard(start), memory_map=True)[places[chosen] - start]
+    return out
+
+
+def _hash(rows: IntArray) -> str:
+    return hashlib.sha256(rows.tobytes()).hexdigest()
 
 
 def _shard(start: int) -> str:

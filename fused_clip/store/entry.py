@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from fused_clip.store.files import sha256, touch, writable, write_whole
+from fused_clip.files import locked, sha256, touch, writable, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -105,22 +105,9 @@ class StoredEntry:
         InputError
             If the store can't be written.
         """
-        from filelock import FileLock, Timeout
-
-        locks = self.folder.parent / _LOCKS
-        with writable(self.folder.parent):
-            locks.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(locks / f"{self.folder.name}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                if wait:
-                    log.info("%s: waiting for another process that computes it", self.folder)
-                    lock.acquire()
-        try:
-            yield lock.is_locked
-        finally:
-            lock.release()
+        lock = self.folder.parent / _LOCKS / f"{self.folder.name}.lock"
+        with locked(lock, wait=wait, what=str(self.folder)) as had:
+            yield had
 
 
 class Entry(StoredEntry):

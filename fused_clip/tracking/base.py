@@ -15,6 +15,10 @@ Scalar = str | float | bool | None
 class ActiveRun(Protocol):
     """A run that is open."""
 
+    @property
+    def run_id(self) -> str:
+        """Its id; empty if it is recorded nowhere."""
+
     def log(self, result: Result, directory: Path, pictures: Sequence[Path]) -> None:
         """Log what a run found.
 
@@ -32,6 +36,9 @@ class Tracker(Protocol):
     def check(self) -> None:
         """See that runs can be recorded; raise `InputError` if not."""
 
+    def close_abandoned(self) -> None:
+        """Close the runs and sweeps that are still open although the process that opened them is gone."""
+
     def start_sweep(self, name: str, tags: Mapping[str, str]) -> str:
         """Open the parent of a sweep's runs; return its id."""
 
@@ -40,8 +47,15 @@ class Tracker(Protocol):
 
         Parameters
         ----------
-        table : one row a cell; an ``error`` that is not empty marks a failed one.
+        table : one row a cell; an ``error`` that is not empty marks a failed one, ``reused_from`` holds the
+            id of the run that it was taken from.
         """
+
+    def has_finished(self, run_id: str) -> bool:
+        """Whether a run is recorded here as finished; without records nothing speaks against it."""
+
+    def adopt(self, run_id: str, sweep_id: str) -> None:
+        """Let a finished run stand in the comparison of another sweep too."""
 
     def run(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str], parent_id: str | None = None
@@ -63,6 +77,8 @@ class Tracker(Protocol):
 
 @dataclass(frozen=True)
 class _NoRun:
+    run_id: str = ""
+
     def log(self, result: Result, directory: Path, pictures: Sequence[Path]) -> None:
         """Log nothing."""
 
@@ -73,12 +89,22 @@ class NoTracker:
     def check(self) -> None:
         """Nothing can be wrong."""
 
+    def close_abandoned(self) -> None:
+        """Nothing is open."""
+
     def start_sweep(self, name: str, tags: Mapping[str, str]) -> str:
         """Give an empty id."""
         return ""
 
     def end_sweep(self, parent_id: str, table: Sequence[Mapping[str, Scalar]], status: Status) -> None:
         """Log nothing."""
+
+    def has_finished(self, run_id: str) -> bool:
+        """No record is needed."""
+        return True
+
+    def adopt(self, run_id: str, sweep_id: str) -> None:
+        """There is no comparison."""
 
     @contextmanager
     def run(

@@ -64,7 +64,7 @@ def compare_url(uri: str, experiment_id: str, sweep_id: str) -> str:
     """
     address = uri.rstrip("/") if is_server(uri) else "http://127.0.0.1:5000"
     query = {
-        "searchFilter": f"tags.sweep_id = '{sweep_id}' AND attributes.status = 'FINISHED'",
+        "searchFilter": f"tags.sweep_id LIKE '%{sweep_id}%' AND attributes.status = 'FINISHED'",
         "orderByKey": "metrics.`test/accuracy`",
         "orderByAsc": "false",
         "compareRunsMode": "CHART",

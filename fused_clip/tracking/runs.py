@@ -3,33 +3,42 @@
 import getpass
 import json
 import math
-import re
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from posixpath import normpath
 from typing import TYPE_CHECKING, TypeVar
 
 from fused_clip.result import Result
 from fused_clip.tracking.base import Scalar, Status
 from fused_clip.tracking.database import absolute_uri, compare_url, connect, ui_command
+from fused_clip.tracking.limits import cut, mlflow_key, mlflow_tags, portions
+from fused_clip.tracking.process import is_gone, this_process
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 T = TypeVar("T")
 
-FILES = ("config.yaml", "metrics.json", "predictions.parquet", "embeddings.npz", "fused_clip.log")
+FILES = (
+    "config.yaml",
+    "result.json",
+    "metrics.json",
+    "timings.json",
+    "predictions.parquet",
+    "embeddings.npz",
+    "fused_clip.log",
+)
 GRID_PIXELS = 1_000  # longest side of a picture in the image grid; the file among the artifacts has all
-# mlflow's limits: mlflow/utils/validation.py
-_LONGEST_VALUE, _LONGEST_KEY = 5_000, 250
-_METRICS_A_CALL, _PARAMS_A_CALL = 1_000, 100
+_METRICS_A_CALL, _PARAMS_A_CALL = 1_000, 100  # mlflow's limits: mlflow/utils/validation.py
 _DIGEST_LENGTH = 36
+_PROCESS = "process"  # tag of the process that a run belongs to
+_GONE = "its process is gone: killed, or the machine stopped"
+_NO_SUCH_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
 class MlflowTracker:
@@ -57,6 +66,14 @@ class MlflowTracker:
         """See that the store answers; a local database that is not there yet is made."""
         self._store()
 
+    def close_abandoned(self) -> None:
+        """End as KILLED the runs that are RUNNING although the process that opened them is gone."""
+        client, experiment_id = self._store()
+        for run in _all_runs(client, experiment_id, "attributes.status = 'RUNNING'"):
+            if is_gone(run.data.tags.get(_PROCESS, "")):
+                client.set_tag(run.info.run_id, "error", _GONE)
+                client.set_terminated(run.info.run_id, "KILLED")
+
     def start_sweep(self, name: str, tags: Mapping[str, str]) -> str:
         """Open the parent run of a sweep; return its id."""
         return self._create(name, tags)
@@ -66,20 +83,43 @@ class MlflowTracker:
 
         Parameters
         ----------
-        table : one row a cell; an ``error`` that is not empty marks a failed one.
+        table : one row a cell; an ``error`` that is not empty marks a failed one, ``reused_from`` holds the
+            id of the run that it was taken from.
         """
         from mlflow.entities import RunTag
         from pandas import DataFrame
 
         client, _ = self._store()
         failed = [_brief(row) for row in table if row.get("error")]
-        tags = _tags({"cells": str(len(table)), "failed_cells": "; ".join(failed)})
+        reused = [str(row["reused_from"]) for row in table if row.get("reused_from")]
+        counts = {"cells": str(len(table)), "reused_cells": str(len(reused))}
+        tags = mlflow_tags({**counts, "reused_from": " ".join(reused), "failed_cells": "; ".join(failed)})
         try:
             client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
             if table:
                 client.log_table(parent_id, DataFrame(table, dtype=object), "sweep.json")
         finally:
             client.set_terminated(parent_id, status)
+
+    def has_finished(self, run_id: str) -> bool:
+        """Whether a run of this experiment is FINISHED, and not deleted."""
+        from mlflow.exceptions import MlflowException
+
+        client, experiment_id = self._store()
+        try:
+            info = client.get_run(run_id).info
+        except MlflowException as error:
+            if error.error_code in _NO_SUCH_RUN:
+                return False
+            raise
+        facts = (info.status, info.lifecycle_stage, info.experiment_id)
+        return facts == ("FINISHED", "active", experiment_id)
+
+    def adopt(self, run_id: str, sweep_id: str) -> None:
+        """Add a sweep's id to those that a finished run is tagged with."""
+        client, _ = self._store()
+        ids = client.get_run(run_id).data.tags.get("sweep_id", "").split()
+        client.set_tag(run_id, "sweep_id", " ".join(dict.fromkeys([*ids, sweep_id])))
 
     @contextmanager
     def run(
@@ -98,8 +138,9 @@ class MlflowTracker:
         client, _ = self._store()
         run_id = self._create(name, {**tags, "mlflow.parentRunId": parent_id or ""})
         try:
-            for some in _portions(params.items(), _PARAMS_A_CALL):
-                client.log_batch(run_id, params=[Param(_key(key), _cut(str(value))) for key, value in some])
+            for some in portions(params.items(), _PARAMS_A_CALL):
+                listed = [Param(mlflow_key(key), cut(str(value))) for key, value in some]
+                client.log_batch(run_id, params=listed)
             yield MlflowRun(client, run_id)
         except BaseException as error:
             _end_badly(client, run_id, error)
@@ -128,8 +169,9 @@ class MlflowTracker:
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": Path(sys.argv[0]).name,
             "mlflow.source.git.commit": tags.get("commit", ""),
+            _PROCESS: this_process(),
         }
-        run = client.create_run(experiment_id, tags=_tags({**known, **tags}), run_name=name)
+        run = client.create_run(experiment_id, tags=mlflow_tags({**known, **tags}), run_name=name)
         return str(run.info.run_id)
 
 
@@ -164,7 +206,7 @@ class MlflowRun:
 
         now = int(time.time() * 1000)
         finite = {key: float(value) for key, value in result.metrics.items() if math.isfinite(value)}
-        tags = _tags(
+        tags = mlflow_tags(
             {
                 **result.tags,
                 "uses_labels": str(result.uses_labels).lower(),
@@ -175,8 +217,8 @@ class MlflowRun:
                 "undefined_metrics": ", ".join(sorted(result.metrics.keys() - finite.keys())),
             }
         )
-        for some in _portions(finite.items(), _METRICS_A_CALL):
-            metrics = [Metric(_key(key), value, now, 0) for key, value in some]
+        for some in portions(finite.items(), _METRICS_A_CALL):
+            metrics = [Metric(mlflow_key(key), value, now, 0) for key, value in some]
             self.client.log_batch(self.run_id, metrics=metrics)
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
@@ -202,6 +244,15 @@ class MlflowRun:
         self.client.log_image(self.run_id, small, key=picture.stem, step=0)
 
 
+def _all_runs(client: "MlflowClient", experiment_id: str, condition: str) -> "list[Run]":
+    page = client.search_runs([experiment_id], condition)
+    runs = list(page)
+    while page.token:
+        page = client.search_runs([experiment_id], condition, page_token=page.token)
+        runs += page
+    return runs
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -214,35 +265,14 @@ def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> Non
     failed = isinstance(error, Exception)
     try:
         if failed:
-            client.set_tag(run_id, "error", _cut(str(error) or repr(error)))
+            client.set_tag(run_id, "error", cut(str(error) or repr(error)))
             client.log_text(run_id, "".join(traceback.format_exception(error)), "error.txt")
         client.set_terminated(run_id, "FAILED" if failed else "KILLED")
     except Exception as second:
         error.add_note(f"The tracking store could not be told: {second!r}")
 
 
-def _tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags as mlflow takes them; those without a value are left out."""
-    return {_key(key): _cut(value) for key, value in tags.items() if value}
-
-
 def _brief(row: Mapping[str, Scalar]) -> str:
     """One failed cell: its words, not its numbers."""
     words = [str(value) for key, value in row.items() if isinstance(value, str) and value and key != "error"]
     return f"{' '.join(words)}: {str(row['error']).splitlines()[0][:200]}"
-
-
-def _cut(value: str) -> str:
-    return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
-
-
-def _key(name: str) -> str:
-    """`name` in the characters and the form that mlflow takes for keys."""
-    plain = normpath(re.sub(r"[^\w./: -]", "_", name)).lstrip("./")
-    return plain[:_LONGEST_KEY] or "_"
-
-
-def _portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

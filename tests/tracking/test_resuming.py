@@ -1,0 +1,84 @@
+"""What a later sweep asks of the tracking store about earlier runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from fused_clip.tracking import MlflowTracker, process
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
+    return MlflowTracker(tmp_path_factory.mktemp("resuming"))
+
+
+@pytest.fixture(scope="module")
+def client(tracker: MlflowTracker) -> Any:
+    return tracker._store()[0]
+
+
+def dead(tracker: MlflowTracker, client: Any, name: str) -> str:
+    """A run that is RUNNING, of a process that is gone."""
+    run_id = tracker.start_sweep(name, {})
+    owner = json.loads(client.get_run(run_id).data.tags["process"])
+    client.set_tag(run_id, "process", json.dumps({**owner, "start": "1"}))
+    return run_id
+
+
+def test_runs_of_processes_that_are_gone_are_closed(tracker: MlflowTracker, client: Any) -> None:
+    lost = [dead(tracker, client, f"lost-{number}") for number in range(2)]
+    elsewhere = tracker.start_sweep("elsewhere", {})
+    client.set_tag(elsewhere, "process", json.dumps({**json.loads(process.this_process()), "host": "other"}))
+    unnamed = client.create_run(tracker._store()[1]).info.run_id
+    with tracker.run("alive", {}, {}) as alive:
+        for _ in range(2):
+            MlflowTracker(tracker.output_dir).close_abandoned()
+        assert {client.get_run(run_id).info.status for run_id in lost} == {"KILLED"}
+        for run_id in (elsewhere, unnamed, alive.run_id):
+            assert client.get_run(run_id).info.status == "RUNNING"
+    assert client.get_run(lost[0]).info.end_time
+    assert "gone" in client.get_run(lost[0]).data.tags["error"]
+    assert client.get_run(alive.run_id).info.status == "FINISHED"
+
+
+def test_only_a_finished_run_of_this_experiment_counts(
+    tracker: MlflowTracker, client: Any, tmp_path: Path
+) -> None:
+    with tracker.run("done", {}, {}) as done:
+        assert not tracker.has_finished(done.run_id)
+    assert tracker.has_finished(done.run_id)
+    assert not MlflowTracker(tracker.output_dir, experiment="other").has_finished(done.run_id)
+    with pytest.raises(ValueError, match="mine"), tracker.run("failed", {}, {}) as failed:
+        raise ValueError("mine")
+    for run_id in (failed.run_id, "0" * 32, "", "no id"):
+        assert not tracker.has_finished(run_id)
+    client.delete_run(done.run_id)
+    assert not tracker.has_finished(done.run_id)
+
+
+def test_a_run_stands_in_the_comparison_of_every_sweep_that_took_it(
+    tracker: MlflowTracker, client: Any
+) -> None:
+    with tracker.run("first", {}, {"sweep_id": "aaa"}) as run:
+        pass
+    for _ in range(2):
+        tracker.adopt(run.run_id, "bbb")
+    assert client.get_run(run.run_id).data.tags["sweep_id"] == "aaa bbb"
+    for sweep_id in ("aaa", "bbb"):
+        (search,) = parse_qs(tracker.compare_url(sweep_id).partition("?")[2])["searchFilter"]
+        found = client.search_runs([tracker._store()[1]], search)
+        assert [run.info.run_name for run in found] == ["first"]
+
+
+def test_a_parent_lists_the_runs_that_it_took(tracker: MlflowTracker, client: Any) -> None:
+    parent = tracker.start_sweep("taking", {})
+    table = [
+        {"seed": "0", "run_id": "r0", "reused_from": "r0"},
+        {"seed": "1", "run_id": "r1", "reused_from": ""},
+    ]
+    tracker.end_sweep(parent, table, "FINISHED")
+    tags = client.get_run(parent).data.tags
+    assert (tags["reused_from"], tags["reused_cells"], tags["cells"]) == ("r0", "1", "2")
