@@ -1,13 +1,16 @@
 """A sweep over several grids, one after the other: what one factor at a time asks for."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 
-class GridsSweeper(BasicSweeper):
+class GridsSweeper(Sweeper):
     """Hydra's own sweeper, repeated for every grid of a list.
 
     Parameters
@@ -24,19 +27,36 @@ class GridsSweeper(BasicSweeper):
         params: Mapping[str, str] | None = None,
         grids: Sequence[Mapping[str, str]] | None = None,
     ) -> None:
-        super().__init__(max_batch_size, dict(params or {}))
+        self.max_batch_size = max_batch_size
+        self.params = dict(params or {})
         self.grids = [dict(grid) for grid in grids or [{}]]
+        self._basic: Any = None
 
-    def split_arguments(  # type: ignore[override]  # Hydra calls it on the instance
-        self, overrides: list[Override], max_batch_size: int | None
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Set up Hydra's sweeper, which launches the jobs."""
+        # Hydra executes its plugins' modules again when it scans them: only now is the class the final one.
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        self._basic = BasicSweeper(self.max_batch_size, self.params)
+        self._basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self._basic.split_arguments = self.split_arguments
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run all jobs of all grids."""
+        return self._basic.sweep(arguments)
+
+    def split_arguments(
+        self, overrides: Sequence[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """Turn overrides, those of `params` first, into batches of jobs."""
-        loader = self.hydra_context.config_loader if self.hydra_context else None
-        parser = OverridesParser.create(config_loader=loader)
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        parser = OverridesParser.create()
         shared, given = overrides[: len(self.params)], overrides[len(self.params) :]
         jobs: dict[tuple[str, ...], list[str]] = {}
         for grid in self.grids:
             own = parser.parse_overrides([f"{key}={value}" for key, value in grid.items()])
             (batch,) = BasicSweeper.split_arguments([*shared, *own, *given], None)
             jobs |= {tuple(sorted(job)): job for job in batch}
-        return [list(batch) for batch in self.split_overrides_to_chunks(list(jobs.values()), max_batch_size)]
+        chunks = BasicSweeper.split_overrides_to_chunks(list(jobs.values()), max_batch_size)
+        return [list(batch) for batch in chunks]
