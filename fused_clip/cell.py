@@ -20,6 +20,7 @@ from fused_clip import sweep
 from fused_clip.config import FigureOptions, Options, TrackingOptions, build
 from fused_clip.errors import InputError
 from fused_clip.files import room
+from fused_clip.plan import axes_of
 from fused_clip.result import Result
 
 if TYPE_CHECKING:
@@ -244,10 +245,9 @@ class Cell:
         return dataclasses.replace(result, metrics=metrics), pictures
 
     def _params(self) -> dict[str, Any]:
-        swept = dict(override.lstrip("+~").partition("=")[::2] for override in self.overrides)
         options = self.options
         own = {"vote": options.vote, "seed": options.seed, "clusters_per_target": options.clusters_per_target}
-        return {**swept, **self.choices, **own}
+        return {**axes_of(self.overrides), **self.choices, **own}
 
     def _tags(self) -> dict[str, str]:
         versions = {f"version.{name}": importlib.metadata.version(name) for name in _VERSIONED}

@@ -187,13 +187,14 @@ def check(cfg: DictConfig) -> Options:
     try:
         return Options.model_validate(plain)
     except ValidationError as error:
-        complaints = [_complaint(detail) for detail in error.errors()]
+        complaints = [complaint(detail) for detail in error.errors()]
         first = complaints[0]
-        first.args = ("\n".join(str(complaint) for complaint in complaints),)
+        first.args = ("\n".join(map(str, complaints)),)
         raise first from error
 
 
-def _complaint(detail: Mapping[str, Any]) -> InputError:
+def complaint(detail: Mapping[str, Any]) -> InputError:
+    """Say in this package's grammar what pydantic found."""
     option = ".".join(str(part) for part in detail["loc"])
     rule = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return InputError(option, rule, detail["input"])

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from fused_clip.errors import InputError
 from fused_clip.files import write_whole
+from fused_clip.plan import axes_of, planned_cells
 
 log = logging.getLogger(__name__)
 PARENT_VARIABLE = "FUSED_CLIP_PARENT_RUN"
@@ -39,9 +40,8 @@ def record(
     run_id : of the job's run in the tracking store, or of the one that it was taken from.
     reused_from : directory of the finished run that it was taken from.
     """
-    axes = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
     content = {
-        "axes": axes,
+        "axes": axes_of(overrides),
         "metrics": metrics or {},
         "error": error,
         "directory": str(directory),
@@ -100,7 +100,7 @@ def _open_parent(config: DictConfig, sweep_id: str) -> dict[str, Any]:
     tracker = make_tracker(config)
     study = str(config.study)
     tags = {"study": study, "sweep_id": sweep_id, "swept": ", ".join(swept)}
-    parent = tracker.start_sweep(f"sweep-{study}-{sweep_id[:4]}", tags)
+    parent = tracker.start_sweep(f"sweep-{study}-{sweep_id[:4]}", tags, planned_cells(config))
     directory = Path(config.hydra.sweep.dir).absolute()
     return {
         "tracker": tracker,

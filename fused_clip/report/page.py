@@ -1,5 +1,6 @@
 """A report as data: a page of sections of tables, figures and words, which renderers turn into files."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,23 @@ class Cell:
     value : number that the table sorts by; None sorts by `text`.
     run_ids : runs that the number comes from.
     flag : a word or a few of warning or comment, shown beside the text.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not finite.
     """
 
     text: str
     value: float | None = None
     run_ids: Sequence[str] = ()
     flag: str = ""
+
+    def __post_init__(self) -> None:
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(
+                f"the value of a cell must be finite or None, got {self.value} for {self.text!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,17 @@ class Table:
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError(f"every row of {self.caption!r} must have {len(self.columns)} cells")
+
+    @property
+    def numeric(self) -> set[int]:
+        """Positions of the columns that hold numbers, beside cells without a value."""
+        columns = range(len(self.columns))
+        return {place for place in columns if any(row[place].value is not None for row in self.rows)}
+
+
+@dataclass(frozen=True)
+class RunTable(Table):
+    """A table of runs, whose first column is their id: numbers link to its rows."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ def number(value: float, digits: int = 4) -> str:
     """Fixed decimals without the zero before the point: .8422, -.0010, 1.0000."""
     if not math.isfinite(value):
         return "-"
-    return f"{value:.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+    text = f"{round(value, digits) + 0:.{digits}f}"  # + 0 turns -0 into 0
+    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
 
 def flag_of(records: Sequence[RunRecord]) -> str:
@@ -70,3 +71,9 @@ def group_by(
     for record in records:
         groups.setdefault(tuple(record.option(name) for name in options), []).append(record)
     return groups
+
+
+def varying(records: Sequence[RunRecord]) -> list[str]:
+    """Options that differ between the records, in the order in which sweeps named them."""
+    named = dict.fromkeys(axis for record in records for axis in record.axes)
+    return [axis for axis in named if len({record.option(axis) for record in records}) > 1]

@@ -39,8 +39,13 @@ class Tracker(Protocol):
     def close_abandoned(self) -> None:
         """Close the runs and sweeps that are still open although the process that opened them is gone."""
 
-    def start_sweep(self, name: str, tags: Mapping[str, str]) -> str:
-        """Open the parent of a sweep's runs; return its id."""
+    def start_sweep(self, name: str, tags: Mapping[str, str], plan: Sequence[Mapping[str, str]] = ()) -> str:
+        """Open the parent of a sweep's runs; return its id.
+
+        Parameters
+        ----------
+        plan : axes of every cell that is going to run; empty if that is not known.
+        """
 
     def end_sweep(self, parent_id: str, table: Sequence[Mapping[str, Scalar]], status: Status) -> None:
         """Close a sweep's parent.
@@ -92,7 +97,7 @@ class NoTracker:
     def close_abandoned(self) -> None:
         """Nothing is open."""
 
-    def start_sweep(self, name: str, tags: Mapping[str, str]) -> str:
+    def start_sweep(self, name: str, tags: Mapping[str, str], plan: Sequence[Mapping[str, str]] = ()) -> str:
         """Give an empty id."""
         return ""
 

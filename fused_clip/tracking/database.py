@@ -108,20 +108,60 @@ def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient"
     return opened
 
 
-def _open(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", str]:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
+def connect_to_read(uri: str, experiment: str) -> tuple["MlflowClient", str]:
+    """Open a store that is there, and make nothing.
+
+    Parameters
+    ----------
+    uri : as `absolute_uri` gives it.
+
+    Returns
+    -------
+    A client of the store, and the experiment's id.
+
+    Raises
+    ------
+    InputError
+        If the store is not there, does not answer, or has no such experiment.
+    """
+    database = Path(uri.removeprefix(_SQLITE).partition("?")[0])
+    if uri.startswith(_SQLITE) and not database.is_file():
+        hint = "Run something first, or say where it was run: output_dir=... or tracking.uri=..."
+        raise InputError("tracking.uri", "there is no tracking database", str(database), hint=hint)
+    with _environment(_FIRST_CALL), complaints(uri):
+        client = _client(uri)
+        known = {found.name: str(found.experiment_id) for found in client.search_experiments()}
+    if experiment not in known:
+        raise InputError("tracking.experiment", "is not in the store", experiment, choices=sorted(known))
+    return client, known[experiment]
+
+
+@contextmanager
+def complaints(uri: str) -> Iterator[None]:
+    """Turn what a store in use may raise into an `InputError`."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    for noisy in ("alembic", "mlflow.store.db.utils"):  # a page of lines for every new database
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        return client, _experiment_id(client, experiment, None if is_server(uri) else output_dir)
+        yield
     except (MlflowException, SQLAlchemyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError("tracking.uri", f"the store can't be used ({reason})", uri, hint=_HINT) from error
+
+
+def _open(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", str]:
+    with complaints(uri):
+        client = _client(uri)
+        return client, _experiment_id(client, experiment, None if is_server(uri) else output_dir)
+
+
+def _client(uri: str) -> "MlflowClient":
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    for noisy in ("alembic", "mlflow.store.db.utils"):  # a page of lines for every new database
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _experiment_id(client: "MlflowClient", name: str, output_dir: Path | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from omegaconf import OmegaConf
 
@@ -83,8 +83,7 @@ class RunRecord:
     def config(self) -> Mapping[str, Any]:
         """Resolved config; empty where the run left none."""
         path = self.artifacts.fetch("config.yaml")
-        made = OmegaConf.to_container(OmegaConf.load(path)) if path else {}
-        return made if isinstance(made, dict) else {}
+        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))) if path else {}
 
     @cached_property
     def figures(self) -> Mapping[str, Path]:

@@ -33,6 +33,7 @@ FILES = (
     "embeddings.npz",
     "fused_clip.log",
 )
+PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
 GRID_PIXELS = 1_000  # longest side of a picture in the image grid; the file among the artifacts has all
 _METRICS_A_CALL, _PARAMS_A_CALL = 1_000, 100  # mlflow's limits: mlflow/utils/validation.py
 _DIGEST_LENGTH = 36
@@ -74,9 +75,17 @@ class MlflowTracker:
                 client.set_tag(run.info.run_id, "error", _GONE)
                 client.set_terminated(run.info.run_id, "KILLED")
 
-    def start_sweep(self, name: str, tags: Mapping[str, str]) -> str:
-        """Open the parent run of a sweep; return its id."""
-        return self._create(name, tags)
+    def start_sweep(self, name: str, tags: Mapping[str, str], plan: Sequence[Mapping[str, str]] = ()) -> str:
+        """Open the parent run of a sweep; return its id.
+
+        Parameters
+        ----------
+        plan : axes of every cell that is going to run, kept as ``plan.json``; empty if that is not known.
+        """
+        run_id = self._create(name, tags)
+        if plan:
+            self._store()[0].log_dict(run_id, {"cells": [dict(axes) for axes in plan]}, PLAN)
+        return run_id
 
     def end_sweep(self, parent_id: str, table: Sequence[Mapping[str, Scalar]], status: Status) -> None:
         """Close a sweep's parent run with the table of its cells, as ``sweep.json``.
@@ -97,7 +106,7 @@ class MlflowTracker:
         try:
             client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
             if table:
-                client.log_table(parent_id, DataFrame(table, dtype=object), "sweep.json")
+                client.log_table(parent_id, DataFrame(table, dtype=object), TABLE)
         finally:
             client.set_terminated(parent_id, status)
 

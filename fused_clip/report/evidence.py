@@ -1,0 +1,125 @@
+"""What every report ends with: the runs behind its numbers, what is wrong with them, how they were set up."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fused_clip.report.page import Block, Cell, Details, Prose, RunTable, Section
+from fused_clip.report.summary import mixed_data, varying
+from fused_clip.tracking.records import RunRecord
+
+_SHORT = 12  # characters that tell a commit or fingerprint from others
+_NAMED = 10  # cells that a problem names
+
+
+def problems(records: Sequence[RunRecord]) -> list[str]:
+    """Say which cells have no numbers, and where code or data are mixed."""
+    found = []
+    failed = [record for record in records if record.status == "FAILED"]
+    absent = [record for record in records if not record.finished and record.status != "FAILED"]
+    axes = varying(records)
+    for word, some in (("failed", failed), ("missing (never started, or never ended)", absent)):
+        if some:
+            names = "; ".join(_label(record, axes) for record in some[:_NAMED])
+            names += "; …" if len(some) > _NAMED else ""
+            found.append(f"{len(some)} of {len(records)} cells {word}: {names}.")
+    finished = [record for record in records if record.finished]
+    commits = list(dict.fromkeys(record.commit or "unknown" for record in finished))
+    if len(commits) > 1:
+        found.append(f"The runs are of different commits: {', '.join(map(_short_commit, commits))}.")
+    if any(commit.endswith("+") for commit in commits):
+        found.append("Some code was not committed when it ran: its commit is marked with +.")
+    for setting, prints in mixed_data(finished).items():
+        listed = ", ".join(sorted(mark[:_SHORT] or "unknown" for mark in prints))
+        found.append(f"The runs on {setting} saw different data: fingerprints {listed}.")
+    return found
+
+
+def runs_section(records: Sequence[RunRecord]) -> Section:
+    """Every run with its commit, data and duration; the config that all share, and what each adds."""
+    configs = {record.run_id: _flat(record.config) for record in records if record.config}
+    shared = _shared(list(configs.values()))
+    blocks: list[Block] = [_durations(records), _runs(records)]
+    if configs:
+        title = (
+            "Resolved config" if len(configs) == 1 else f"Resolved config that all {len(configs)} runs share"
+        )
+        blocks.append(Details(title, _yaml(shared)))
+    for record in records:
+        own = {key: value for key, value in configs.get(record.run_id, {}).items() if key not in shared}
+        if own:
+            blocks.append(Details(f"Config of {record.name} (run {record.run_id}) beyond that", _yaml(own)))
+    return Section("Runs", blocks)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 8.4 s, 3 min 20 s, 1 h 5 min; - if unknown."""
+    if not math.isfinite(seconds):
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, some = divmod(minutes, 60)
+    return f"{hours} h {some} min" if hours else f"{minutes} min {rest} s"
+
+
+def _label(record: RunRecord, axes: Sequence[str]) -> str:
+    return " ".join(f"{axis}={record.option(axis)}" for axis in axes) or record.name
+
+
+def _durations(records: Sequence[RunRecord]) -> Prose:
+    known = [record.seconds for record in records if math.isfinite(record.seconds)]
+    total = duration(math.fsum(known)) if known else "-"
+    return Prose(f"{len(records)} cells; their runs took {total} in all, one after the other.")
+
+
+def _runs(records: Sequence[RunRecord]) -> RunTable:
+    with_errors = any(record.error for record in records)
+    columns = ["run", "cell", "status", "commit", "data", "duration", *(["error"] if with_errors else [])]
+    rows = [
+        [*_run_row(record, varying(records)), *([Cell(record.error)] if with_errors else [])]
+        for record in records
+    ]
+    return RunTable("The runs behind the numbers.", columns, rows)
+
+
+def _run_row(record: RunRecord, axes: Sequence[str]) -> list[Cell]:
+    known = math.isfinite(record.seconds)
+    return [
+        Cell(record.run_id),
+        Cell(record.name if record.run_id else _label(record, axes)),
+        Cell(record.status.lower(), flag="from another sweep" if record.reused else ""),
+        Cell(_short_commit(record.commit)),
+        Cell(record.data_fingerprint[:_SHORT]),
+        Cell(duration(record.seconds), round(record.seconds, 3) if known else None),
+    ]
+
+
+def _short_commit(commit: str) -> str:
+    return commit[:_SHORT] + ("+" if commit.endswith("+") and len(commit) > _SHORT else "")
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to values; a list or an empty mapping is a value."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _shared(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first, *others = configs or [{}]
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
+
+
+def _yaml(flat: Mapping[str, Any]) -> str:
+    return "".join(OmegaConf.to_yaml(OmegaConf.create({key: value})) for key, value in flat.items()).rstrip()

@@ -1,0 +1,95 @@
+import io
+from pathlib import Path
+
+import pytest
+from records import Folder, make_record, missing_record, png
+
+from fused_clip.report import Details, Figure, Prose, RunRecord, Table, generic
+from fused_clip.report.command import page_of
+from fused_clip.report.evidence import duration, problems, runs_section
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> list[RunRecord]:
+    made = []
+    for prompt in ("task", "none"):
+        for seed in range(2):
+            folder = tmp_path / f"{prompt}{seed}"
+            (folder / "figures").mkdir(parents=True)
+            (folder / "figures" / "tsne.png").write_bytes(png(size=(3000, 1000)))
+            (folder / "config.yaml").write_text(f"dataset: {{name: toy}}\nprompt: {prompt}\nseed: {seed}\n")
+            made.append(make_record(prompt, seed, artifacts=Folder(folder)))
+    return made
+
+
+def texts(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in table.rows]
+
+
+def test_seeds_are_one_row(records: list[RunRecord]) -> None:
+    (table,) = [block for block in generic.build(records).sections[0].blocks if isinstance(block, Table)]
+    assert table.columns == ["prompt", "runs", "accuracy", "ARI", "text contribution"]
+    numbers = [".8500 ± .0707", ".5000 ± .0000", ".0000 ± .0000"]
+    assert texts(table) == [["task", "2", *numbers], ["none", "2", *numbers]]
+    assert "standard deviation" in table.caption
+
+
+def test_cells_without_a_number_are_marked(records: list[RunRecord]) -> None:
+    page = page_of(
+        [*records, missing_record("swapped", 0), missing_record("swapped", 1, "FAILED", error="full")]
+    )
+    (table,) = [block for block in page.sections[0].blocks if isinstance(block, Table)]
+    assert texts(table)[2] == ["swapped", "0", "-", "-", "-"]
+    assert table.rows[2][1].flag == "1 of 2 missing, 1 of 2 failed"
+    assert page.problems == [
+        "1 of 6 cells failed: prompt=swapped seed=1.",
+        "1 of 6 cells missing (never started, or never ended): prompt=swapped seed=0.",
+    ]
+    runs = next(block for block in page.sections[-1].blocks if isinstance(block, Table))
+    assert [row[-1].text for row in runs.rows][-1] == "full"
+
+
+def test_maps_are_those_of_the_first_seeds_at_the_size_of_a_page(records: list[RunRecord]) -> None:
+    from PIL import Image
+
+    figures = [block for block in generic.build(records).sections[1].blocks if isinstance(block, Figure)]
+    assert [figure.caption for figure in figures] == [
+        "t-SNE of task (run task0)",
+        "t-SNE of none (run none0)",
+    ]
+    with Image.open(io.BytesIO(figures[0].png)) as image:
+        assert max(image.size) == 1000
+
+
+def test_too_many_maps_are_capped_and_the_page_says_so(
+    records: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generic, "_PICTURES", 1)
+    first, second = generic.build(records).sections[1].blocks
+    assert first == Prose("The first 1 of 2 maps.")
+    assert isinstance(second, Figure)
+
+
+def test_configs_are_what_all_share_and_what_each_adds(records: list[RunRecord]) -> None:
+    shared, *own = [block for block in runs_section(records).blocks if isinstance(block, Details)]
+    assert shared.text == "dataset.name: toy"
+    assert [block.text for block in own] == [
+        f"prompt: {p}\nseed: {s}" for p in ("task", "none") for s in (0, 1)
+    ]
+
+
+def test_mixed_code_and_data_are_told() -> None:
+    other = make_record(seed=1, tags={"commit": "e" * 40 + "+", "data_fingerprint": "f" * 64})
+    told = " ".join(problems([make_record(), other]))
+    assert "different commits: cccccccccccc, eeeeeeeeeeee+." in told
+    assert "not committed" in told
+    assert "different data: fingerprints dddddddddddd, ffffffffffff" in told
+    assert problems([make_record()]) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(8.44, "8.4 s"), (200, "3 min 20 s"), (3900, "1 h 5 min"), (float("nan"), "-")],
+)
+def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
