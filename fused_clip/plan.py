@@ -1,7 +1,7 @@
 """The cells that a sweep is going to run, known before the first of them starts."""
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -19,21 +19,20 @@ def planned_cells(config: DictConfig) -> list[dict[str, str]]:
     config : the config of a sweep with its ``hydra`` node; Hydra must be running.
     """
     from hydra._internal.callbacks import Callbacks
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
     from hydra.utils import get_class
 
-    if not issubclass(get_class(config.hydra.sweeper._target_), BasicSweeper):
+    # What Hydra's own sweeper and those like it have: jobs that overrides alone determine.
+    if not hasattr(get_class(config.hydra.sweeper._target_), "split_arguments"):
         return []
     loader = GlobalHydra.instance().config_loader()
     context = HydraContext(loader, Callbacks())
-    made = Plugins.instance().instantiate_sweeper(
+    sweeper: Any = Plugins.instance().instantiate_sweeper(
         hydra_context=context, task_function=lambda _: None, config=config
     )
-    sweeper = cast(BasicSweeper, made)
     words = [*(f"{key}={value}" for key, value in sweeper.params.items()), *config.hydra.overrides.task]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
     return [axes_of(job) for batch in sweeper.split_arguments(overrides, None) for job in batch]
