@@ -98,8 +98,11 @@ def report(options: ReportOptions) -> int:
         name = options.study or str(options.sweep)
         out = Path(options.out) if options.out else Path(options.output_dir) / "reports" / name
         page = page_of(records)
-        for path in files.write(page, out):
-            print(path)
+        try:
+            written = files.write(page, out)
+        except OSError as error:
+            raise InputError("out", f"can't be written ({error.strerror})", str(out)) from error
+        print(*written, sep="\n")
     for problem in page.problems:
         print(problem, file=sys.stderr)
     return int(not all(record.finished for record in records))

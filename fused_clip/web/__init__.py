@@ -13,26 +13,29 @@ from typing import Any
 _HERE = Path(__file__).parent
 
 
-def render(template: str, path: Path, *, styles: tuple[str, ...], script: str, **values: Any) -> None:
+def render(template: str, path: Path, *, styles: tuple[str, ...], script: str = "", **values: Any) -> None:
     """Write a page piece by piece, so that one with many pictures is never whole in memory.
 
     Parameters
     ----------
     template : file of ``templates``, which extends ``base.html``.
-    styles, script : files beside it that the page carries.
+    styles, script : files of this package that the page carries.
     values : what the template names; plain strings are escaped.
     """
     from markupsafe import Markup
 
     style = "".join(_asset(name) for name in styles)
-    code = _asset(script)
+    code = _asset(script) if script else ""
+    runs = f"'{_digest(code)}'" if code else "'none'"
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(code)}'; "
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src {runs}; "
         "base-uri 'none'; form-action 'none'"
     )
     own = {"policy": policy, "style": Markup(style), "script": Markup(code)}  # noqa: S704  # our own files
-    with path.open("w", encoding="utf-8") as file:
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
         file.writelines(_environment().get_template(template).generate(**own, **values))
+    partial.replace(path)
 
 
 def data_uri(image: bytes, kind: str = "png") -> str:

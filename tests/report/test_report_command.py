@@ -93,6 +93,15 @@ def test_a_sweep_without_cells_is_told(cells: list[RunRecord], capsys: pytest.Ca
     assert "Error: sweep: has no cells, got 'x1'" in capsys.readouterr().err
 
 
+def test_a_place_that_can_not_be_written_is_told(
+    cells: list[RunRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells.append(make_record())
+    (tmp_path / "file").write_text("")
+    assert command.main(["study=s", f"out={tmp_path / 'file' / 'below'}"]) == 1
+    assert "Error: out: can't be written (Not a directory)" in capsys.readouterr().err
+
+
 def own_page(records: Any, *, title: str) -> Page:
     return Page(f"{title} of {len(records)}", [], ["mine"])
 
