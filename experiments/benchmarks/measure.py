@@ -24,14 +24,15 @@ class Timer:
     """Times what runs inside ``with timer():``; what a benchmark prepares before does not count."""
 
     seconds: float
+    cpu_seconds: float
     start_gb: float
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
         self.start_gb = peak_gb()
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         yield
-        self.seconds = time.perf_counter() - start
+        self.seconds, self.cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
 
 
 def peak_gb() -> float:
@@ -72,6 +73,7 @@ class Run:
     Parameters
     ----------
     size : rows or images.
+    seconds : elapsed time; `cpu_seconds`: that of all threads, less shaken by what else the machine runs.
     peak_gb : largest resident memory of its process, in 10^9 bytes; `start_gb`: before the timed part.
     load : what else the machine ran when it began: mean number of running processes of the last minute.
     facts : of the outcome.
@@ -81,6 +83,7 @@ class Run:
     method: str
     size: int
     seconds: float
+    cpu_seconds: float
     peak_gb: float
     start_gb: float
     load: float
@@ -88,7 +91,7 @@ class Run:
 
 
 def measure(benchmark: Benchmark, size: int) -> Run:
-    """Run a benchmark once in a fresh process, so that its memory is its own and nothing is warm.
+    """Run a benchmark once in a fresh process, so that its memory is its own.
 
     Raises
     ------

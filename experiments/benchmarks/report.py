@@ -15,7 +15,7 @@ from fused_clip.figures.style import COLOURS, MARKERS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HEADER = "| {task} | n | runs | seconds, median (range) | peak memory, GB | times as fast as | outcome |"
+HEADER = "| {task} | n | runs | seconds: median (range) | of CPU | peak GB | times as fast as | outcome |"
 
 
 class Curve(NamedTuple):
@@ -48,13 +48,11 @@ def curves(results: Results, benchmarks: Sequence[Benchmark]) -> list[Curve]:
     return found
 
 
-def exponent(sizes: Sequence[int], values: Sequence[float], smallest: int = 0) -> float:
-    """Slope of the least-squares line through the logarithms, over sizes from `smallest` on; NaN below 2."""
-    kept = [(size, value) for size, value in zip(sizes, values, strict=True) if size >= smallest]
-    if len(kept) < 2:
+def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """Slope of the least-squares line through the logarithms; NaN for a single size."""
+    if len(sizes) < 2:
         return float("nan")
-    x, y = np.log(np.array(kept)).T
-    return float(np.polyfit(x, y, 1)[0])
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def _lines(results: Results, benchmarks: Sequence[Benchmark]) -> Iterator[str]:
@@ -70,7 +68,7 @@ def _lines(results: Results, benchmarks: Sequence[Benchmark]) -> Iterator[str]:
             continue
         yield ""
         yield HEADER.format(task=task)
-        yield "|---|---|---|---|---|---|---|"
+        yield "|---|---|---|---|---|---|---|---|"
         for curve in members:
             for size in curve.sizes:
                 yield _row(results.of(curve.benchmark, size), _peers(members, curve, size))
@@ -89,13 +87,20 @@ def _peers(members: Sequence[Curve], own: Curve, size: int) -> dict[str, float]:
 def _row(runs: Sequence[Run], peers: dict[str, float]) -> str:
     seconds = sorted(run.seconds for run in runs)
     middle = median(seconds)
-    spread = f" ({seconds[0]:.3g} to {seconds[-1]:.3g})" if len(runs) > 1 else ""
+    spread = f" ({_digits(seconds[0])} to {_digits(seconds[-1])})" if len(runs) > 1 else ""
     faster = ", ".join(f"{name} {value / middle:.1f}" for name, value in peers.items())
     facts = {name: median(run.facts[name] for run in runs) for name in runs[-1].facts}
     outcome = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
+    cpu = _digits(median(run.cpu_seconds for run in runs))
     memory = f"{median(run.peak_gb for run in runs):.2f}"
-    cells = (runs[0].method, f"{runs[0].size:,}", len(runs), f"{middle:.3g}{spread}", memory, faster, outcome)
+    time = _digits(middle) + spread
+    cells = (runs[0].method, f"{runs[0].size:,}", len(runs), time, cpu, memory, faster, outcome)
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _digits(seconds: float) -> str:
+    """Three digits, but no fewer than those before the point."""
+    return f"{seconds:,.0f}" if seconds >= 1000 else f"{seconds:.3g}"
 
 
 def _fit(curve: Curve) -> str:

@@ -1,6 +1,10 @@
 """All benchmarks, in the order in which they are shown; another module adds its own with a line here."""
 
-from experiments.benchmarks import clustering
+from experiments.benchmarks import maps, scores, spectral
 from experiments.benchmarks.measure import Benchmark
 
-BENCHMARKS: tuple[Benchmark, ...] = (*clustering.BENCHMARKS,)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    *spectral.BENCHMARKS,
+    *scores.BENCHMARKS,
+    *maps.BENCHMARKS,
+)
