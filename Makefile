@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check smoke verify-openai clean
+.PHONY: demo test check docs smoke verify-openai clean
 
 demo: $(VENV)/installed  ## set up, then run the main job on embedded real digits
 	$(BIN)/python -m fused_clip.run
@@ -10,10 +10,14 @@ demo: $(VENV)/installed  ## set up, then run the main job on embedded real digit
 test: $(VENV)/installed  ## set up, then run every test
 	$(BIN)/python -m pytest
 
-check: $(VENV)/installed  ## lint and types
+check: $(VENV)/installed  ## lint, types, and tables in documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m experiments.docs --check
+
+docs: $(VENV)/installed  ## write the tables in documents from the result files
+	$(BIN)/python -m experiments.docs
 
 smoke: $(VENV)/installed  ## a sweep over every prompt strategy
 	$(BIN)/python -m fused_clip.run experiment=smoke

@@ -1,0 +1,103 @@
+"""Tables of documents, written from the result files that the repository keeps.
+
+Between a line ``<!-- report:FILE -->`` and the next ``<!-- /report -->`` stands the table of FILE, whose
+path is relative to the document: a table of `fused_clip.report` (``.json``), one of plain values (``.csv``), or
+Markdown (``.md``). ``python -m experiments.docs`` writes them anew; with ``--check`` it only tells which differ.
+"""
+
+import argparse
+import csv
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fused_clip.errors import InputError
+from fused_clip.report.files import read_table
+from fused_clip.report.markdown import cell_text, escape, table_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md")
+_START = re.compile(r"^<!-- report:(?P<file>.+?) -->$", re.MULTILINE)
+_END = "<!-- /report -->"
+
+
+def documents(root: Path = ROOT) -> Iterator[Path]:
+    """Every document of the repository, in order."""
+    for pattern in DOCUMENTS:
+        yield from sorted(root.glob(pattern))
+
+
+def updated(document: Path) -> str:
+    """Text of a document with its tables as their files say.
+
+    Raises
+    ------
+    InputError
+        If a file is not there, or is of no known kind, or a marker has no end.
+    """
+    text = document.read_text(encoding="utf-8")
+    made, place = "", 0
+    while marker := _START.search(text, place):
+        end = text.find(f"\n{_END}", marker.end())
+        following = _START.search(text, marker.end())
+        if end < 0 or (following and following.start() < end):
+            raise InputError(str(document), f"needs a line {_END} after", marker.group())
+        made += text[place : marker.end()] + f"\n\n{_table(document, marker['file'])}\n"
+        place = end
+    return made + text[place:]
+
+
+def _table(document: Path, name: str) -> str:
+    path = document.parent / name
+    if not path.is_file():
+        raise InputError(str(document), "names a result file that is not there", name)
+    if path.suffix == ".json":
+        table = read_table(path)
+        rows = [[cell_text(cell) for cell in row] for row in table.rows]
+        return f"{escape(table.caption)}\n\n{table_lines(table.columns, rows, table.numeric)}"
+    if path.suffix == ".csv":
+        return _plain_table(path)
+    if path.suffix == ".md":
+        return path.read_text(encoding="utf-8").strip()
+    raise InputError(str(document), "takes .json, .csv or .md", name)
+
+
+def _plain_table(path: Path) -> str:
+    with path.open(encoding="utf-8", newline="") as file:
+        columns, *rows = csv.reader(file)
+    numeric = {place for place in range(len(columns)) if rows and all(_is_number(row[place]) for row in rows)}
+    return table_lines(columns, [[escape(field) for field in row] for row in rows], numeric)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Run the command line; give the exit code: 1 if a table can't be made or, with ``--check``, differs."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.docs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table differs")
+    check = parser.parse_args(arguments).check
+    stale = []
+    for document in documents(root):
+        try:
+            text = updated(document)
+        except InputError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            return 1
+        if text != document.read_text(encoding="utf-8"):
+            stale.append(document)
+            if not check:
+                document.write_text(text, encoding="utf-8")
+    for document in stale:
+        print(f"{document.relative_to(root)}: {'its tables differ: make docs' if check else 'written'}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+from pathlib import Path
+
+import pytest
+
+from experiments import docs
+from fused_clip.errors import InputError
+from fused_clip.report import Cell, Table
+from fused_clip.report.files import write_table
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A document in a study's folder, beside its results, and one at the root."""
+    study = tmp_path / "experiments" / "study"
+    rows = [[Cell("task"), Cell(".84 ± .01", 0.84, ("r1",), "corrected")]]
+    write_table(Table("A caption.", ["prompt", "accuracy"], rows), study / "results" / "t.json")
+    (study / "results" / "speed.csv").write_text("n,method\n10,a|b\n200,c\n")
+    (study / "results" / "part.md").write_text("\n| a |\n|---|\n\n")
+    (study / "README.md").write_text(
+        "# Study\n\n<!-- report:results/t.json -->\nold\n\n<!-- /report -->\n\nbetween\n\n"
+        "<!-- report:results/speed.csv -->\n<!-- /report -->\n"
+        "<!-- report:results/part.md -->\n<!-- /report -->\nend\n"
+    )
+    (tmp_path / "README.md").write_text("no table; `<!-- report:x -->` is only named\n")
+    return tmp_path
+
+
+WRITTEN = """# Study
+
+<!-- report:results/t.json -->
+
+A caption.
+
+| prompt | accuracy |
+| --- | ---: |
+| task | .84 ± .01 *(corrected)* |
+
+<!-- /report -->
+
+between
+
+<!-- report:results/speed.csv -->
+
+| n | method |
+| ---: | --- |
+| 10 | a\\|b |
+| 200 | c |
+
+<!-- /report -->
+<!-- report:results/part.md -->
+
+| a |
+|---|
+
+<!-- /report -->
+end
+"""
+
+
+def test_tables_are_written_from_their_files_once(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = repository / "experiments" / "study" / "README.md"
+    assert docs.main(["--check"], repository) == 1
+    assert capsys.readouterr().out == "experiments/study/README.md: its tables differ: make docs\n"
+    assert "old" in readme.read_text()
+    assert docs.main([], repository) == 0
+    assert readme.read_text() == WRITTEN
+    assert capsys.readouterr().out == "experiments/study/README.md: written\n"
+    assert docs.main(["--check"], repository) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_table_that_was_edited_by_hand_is_told(repository: Path) -> None:
+    docs.main([], repository)
+    readme = repository / "experiments" / "study" / "README.md"
+    readme.write_text(readme.read_text().replace(".84", ".94"))
+    assert docs.main(["--check"], repository) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "<!-- report:none.json -->\n<!-- /report -->\n",
+            "names a result file that is not there, got 'none.json'",
+        ),
+        ("<!-- report:README.md -->\n", "needs a line <!-- /report --> after"),
+        (
+            "<!-- report:README.md -->\n<!-- report:README.md -->\n<!-- /report -->\n",
+            "needs a line <!-- /report -->",
+        ),
+        ("<!-- report:x.png -->\n<!-- /report -->\n", "takes .json, .csv or .md, got 'x.png'"),
+    ],
+)
+def test_a_marker_that_can_not_be_followed_is_told(
+    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "README.md").write_text(text)
+    (tmp_path / "x.png").write_text("")
+    with pytest.raises(InputError) as caught:
+        docs.updated(tmp_path / "README.md")
+    assert message in str(caught.value)
+    assert docs.main([], tmp_path) == 1
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == text
+
+
+def test_the_documents_say_what_their_result_files_say() -> None:
+    assert docs.main(["--check"]) == 0
