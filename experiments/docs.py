@@ -1,8 +1,8 @@
 """Tables of documents, written from the result files that the repository keeps.
 
 Between a line ``<!-- report:FILE -->`` and the next ``<!-- /report -->`` stands the table of FILE, whose
-path is relative to the document: a table of `fused_clip.report` (``.json``), one of plain values (``.csv``), or
-Markdown (``.md``). ``python -m experiments.docs`` writes them anew; with ``--check`` it only tells which differ.
+path is relative to the document: a table of `fused_clip.report` (``.json``), one of plain values (``.csv``),
+or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` only tells which differ.
 """
 
 import argparse
