@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fused_clip.dataset.base import ImageDataset
     from fused_clip.errors import InputError
     from fused_clip.estimator import PromptFusedClassifier
+    from fused_clip.model.saved import SavedModel, load_model
     from fused_clip.result import Result
 
 _HOMES = {
@@ -18,10 +19,20 @@ _HOMES = {
     "InputError": "fused_clip.errors",
     "PromptFusedClassifier": "fused_clip.estimator",
     "Result": "fused_clip.result",
+    "SavedModel": "fused_clip.model.saved",
     "SpectralClustering": "fused_clip.clusterer",
+    "load_model": "fused_clip.model.saved",
 }
 
-__all__ = ["ImageDataset", "InputError", "PromptFusedClassifier", "Result", "SpectralClustering"]
+__all__ = [
+    "ImageDataset",
+    "InputError",
+    "PromptFusedClassifier",
+    "Result",
+    "SavedModel",
+    "SpectralClustering",
+    "load_model",
+]
 
 
 def __getattr__(name: str) -> Any:

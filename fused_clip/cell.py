@@ -124,6 +124,7 @@ class Cell:
 
     def _run(self, tracker: "Tracker", start: float) -> float:
         from fused_clip import output, resume, terminal
+        from fused_clip.model import saved
 
         options = self.options
         (self.directory / "config.yaml").write_text(OmegaConf.to_yaml(self.cfg, resolve=True))
@@ -132,6 +133,7 @@ class Cell:
         with tracker.run(name=self.name, params=params, tags=tags, parent_id=parent) as active:
             result = self._result()
             output.write(result, self.directory, seed=options.seed, embeddings=self._embeddings)
+            saved.save(result, self._parts[1], self.directory / "model")
             pictures: list[Path] = []
             if options.figures.enabled:
                 result, pictures = self._draw(result)

@@ -70,11 +70,36 @@ class ConstrainedCentroid(BaseEstimator):  # type: ignore[misc]
         prompt_of_target : (K,) prompt that stands for each target.
         fusion, normalize_output : how new rows are fused, as the training rows were; None is the mean.
         """
-        self.centers_ = cluster_means(fused, clusters, len(cluster_targets))
+        return self.set_centers(
+            cluster_means(fused, clusters, len(cluster_targets)),
+            cluster_targets=cluster_targets,
+            text_embeddings=text_embeddings,
+            prompt_of_target=prompt_of_target,
+            fusion=fusion,
+            normalize_output=normalize_output,
+        )
+
+    def set_centers(
+        self,
+        centers: Rows,
+        *,
+        cluster_targets: IntArray,
+        text_embeddings: Rows | None = None,
+        prompt_of_target: IntArray | None = None,
+        fusion: Fusion | None = None,
+        normalize_output: bool = False,
+    ) -> Self:
+        """Be fitted with centroids that are known.
+
+        Parameters
+        ----------
+        centers : (k, d) centroids; the others are as in `fit`.
+        """
+        self.centers_ = centers
         self.cluster_targets_ = cluster_targets
         # Ties go to the lowest target, and argmin takes the first.
         self.order_ = np.argsort(cluster_targets, kind="stable")
-        self.text_embeddings_ = text_embeddings
+        self.text_embeddings_, self.prompt_of_target_ = text_embeddings, prompt_of_target
         self.fusion_, self.normalize_output_ = fusion or mean(), normalize_output
         if prompt_of_target is None:
             self.cluster_prompts_ = np.full(len(cluster_targets), -1)
@@ -93,6 +118,19 @@ class ConstrainedCentroid(BaseEstimator):  # type: ignore[misc]
             self._assign_block(X[start : start + _ROWS_A_BLOCK]) for start in range(0, len(X), _ROWS_A_BLOCK)
         ]
         return Assignment(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+
+    def distances(self, X: Rows) -> NDArray[np.float64]:
+        """Distance of each row, fused with the prompt of a cluster's target, to its centroid: (m, k).
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        """
+        distances = np.empty((len(X), len(self.centers_)))
+        for start in range(0, len(X), _ROWS_A_BLOCK):
+            block = slice(start, start + _ROWS_A_BLOCK)
+            distances[block] = np.sqrt(self._squared_distances(X[block].astype(np.float64)))
+        return distances
 
     def _assign_block(self, X: Rows) -> Assignment:
         targets = self.cluster_targets_[self.order_]

@@ -17,6 +17,7 @@ from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.fusion import LinearFusion
 from fused_clip.method import Method, Stages
 from fused_clip.metrics import classification_scores, clustering_scores, purity
+from fused_clip.model.head import Head
 from fused_clip.prompt import Prompts
 from fused_clip.references import Audit, Evidence, references
 from fused_clip.result import Result, SplitResult
@@ -108,6 +109,11 @@ def run(
         test = _test_result(dataset, model, embedded.test, test_targets)
     with stages("score"):
         metrics = _scores(train, test, model, prompts)
+    with stages("calibrate"):
+        labels = targets if method.uses_labels(prompts) else None
+        head = Head.of(model, prompts, embedded.train, labels, seed=method.seed)
+        if head is not None and "test/accuracy" in metrics:
+            metrics |= head.scores(embedded.test, test_targets)
     audit = Audit({}, {})
     if method.draws:
         with stages("references"):
@@ -138,6 +144,7 @@ def run(
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool({dataset.train.origin, dataset.test.origin} & backbone.trained_on),
         reference_predictions=audit.predictions,
+        head=head,
     )
 
 

@@ -1,11 +1,16 @@
 """What a run found: arrays, names and numbers, without a path, a logger or a config."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fused_clip.model.head import Head
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -61,6 +66,7 @@ class Result:
     backbone_saw_labels : whether the backbone was trained on labels of these images.
     reference_predictions : (m,) target index that each reference predicts for the test rows, by its
         name; -1 for none.
+    head : the classifier for images that are not here; None where a part of the user's own gives none.
     """
 
     dataset: str
@@ -79,3 +85,4 @@ class Result:
     uses_labels: bool
     backbone_saw_labels: bool
     reference_predictions: Mapping[str, IntArray] = field(default_factory=dict)
+    head: Head | None = None

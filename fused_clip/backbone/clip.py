@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
@@ -130,6 +130,22 @@ class OpenClipBackbone:
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the model is, wherever it runs: two with the same are the same model.
+
+        Raises
+        ------
+        InputError
+            As `check` does for what it has to read.
+        """
+        architecture = json.dumps(dict(self._source.config), sort_keys=True)
+        return {
+            "architecture": hashlib.sha256(architecture.encode()).hexdigest(),
+            "weights": self._source.weights.sha256(),
+            "pixels": repr(self._preprocessing),
+        }
+
     def load(self) -> None:
         """Make the model now, so that the first encoding takes no longer than the others.
 
@@ -148,15 +164,30 @@ class OpenClipBackbone:
         InputError
             If an image is anything else, or the model can't be loaded.
         """
+        starts = range(0, len(images), self.batch_size)
+        return self._encode_prepared(self.prepare(images[i : i + self.batch_size]) for i in starts)
+
+    def prepare(self, images: Sequence[ImageArray]) -> torch.Tensor:
+        """Turn n images into the model's input, (n, 3, height, width), which is small whatever their sizes.
+
+        Raises
+        ------
+        InputError
+            If an image is not as `encode_images` takes it.
+        """
+        return self._preprocessing(images, device=self._device, dtype=self._torch_dtype)
+
+    def encode_prepared(self, pixels: torch.Tensor) -> FloatArray:
+        """Embed what `prepare` gave: (n, dim), the same as by `encode_images`."""
+        starts = range(0, len(pixels), self.batch_size)
+        return self._encode_prepared(pixels[i : i + self.batch_size] for i in starts)
+
+    def _encode_prepared(self, batches: Iterable[torch.Tensor]) -> FloatArray:
         import torch
 
         def tower(pixels: torch.Tensor) -> Any:
             return self._towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
 
-        batches = (
-            self._preprocessing(images[i : i + self.batch_size], device=self._device, dtype=self._torch_dtype)
-            for i in range(0, len(images), self.batch_size)
-        )
         return self._encode(tower, batches, self.batch_size)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
@@ -174,7 +205,7 @@ class OpenClipBackbone:
         return self._encode(self._towers.encode_text, batches, _TEXT_BATCH)
 
     def _encode(
-        self, tower: Callable[[torch.Tensor], torch.Tensor], batches: Iterator[torch.Tensor], batch_size: int
+        self, tower: Callable[[torch.Tensor], torch.Tensor], batches: Iterable[torch.Tensor], batch_size: int
     ) -> FloatArray:
         import torch
 

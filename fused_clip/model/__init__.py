@@ -1,0 +1,1 @@
+"""The model that a run leaves: saved as data, loaded, constrained and asked."""

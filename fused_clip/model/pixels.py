@@ -1,0 +1,40 @@
+"""What users hand over as an image -> RGB pixels."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fused_clip.dataset.base import ImageArray
+from fused_clip.dataset.decode import UnreadableImageError, decode
+from fused_clip.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+ImageLike: TypeAlias = "str | Path | bytes | Image | NDArray[Any]"
+
+
+def pixels(image: ImageLike) -> ImageArray:
+    """Give (height, width, 3) uint8 RGB.
+
+    Raises
+    ------
+    InputError
+        If a file can't be read as an image, or an array is not of this kind.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            rule = "an array must be (height, width, 3) of uint8"
+            raise InputError("images", rule, f"{image.shape} of {image.dtype}")
+        return image
+    name = str(image) if isinstance(image, (str, Path)) else "image"
+    try:
+        if isinstance(image, bytes):
+            return decode(image)
+        if isinstance(image, (str, Path)):
+            return decode(Path(image).read_bytes())
+        return np.array(image.convert("RGB"))
+    except (UnreadableImageError, OSError) as error:
+        raise InputError("images", f"{name} can't be read ({error})") from error

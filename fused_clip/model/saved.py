@@ -1,0 +1,234 @@
+"""A saved model in use: images -> answers, by the backbone that it was made with and no other."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fused_clip.backbone import OpenClipBackbone
+from fused_clip.errors import InputError
+from fused_clip.model import format as files
+from fused_clip.model.constraint import Constraint
+from fused_clip.model.head import Head
+from fused_clip.model.pixels import ImageLike, pixels
+from fused_clip.model.predictions import Predictions
+from fused_clip.result import Result
+
+log = logging.getLogger(__name__)
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A classifier of images, as `load_model` gives it.
+
+    Parameters
+    ----------
+    head : what follows the backbone.
+    backbone : None for a model that takes embeddings alone.
+    facts : what the model's folder says of it.
+    checksum : SHA-256 (hex) of the folder's contents.
+    """
+
+    head: Head
+    backbone: OpenClipBackbone | None
+    facts: files.ModelFacts
+    checksum: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Answers that are possible, in the order of the probabilities' columns."""
+        return self.head.names
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it knows probabilities; a model made without labels knows none."""
+        return self.head.temperature is not None
+
+    def constrain(
+        self,
+        *,
+        targets: Sequence[str] | None = None,
+        prior: Mapping[str, float] | None = None,
+        target_map: Mapping[str, Sequence[str]] | None = None,
+    ) -> Self:
+        """Give the model that knows what is possible here; nothing is trained anew.
+
+        Parameters
+        ----------
+        targets : admits only these targets, with their prompts and clusters.
+        prior : frequency of each admitted target where the images come from; sums to 1.
+        target_map : ``{group: [targets]}``, merged into one answer, whose probability is their sum.
+
+        Raises
+        ------
+        InputError
+            If they do not fit the model; see `Constraint`.
+        """
+        head = replace(self.head, constraint=Constraint(targets, prior, target_map))
+        return replace(self, head=head)
+
+    def embed(self, images: Sequence[ImageLike]) -> FloatArray:
+        """Embed m images: (m, d).
+
+        Parameters
+        ----------
+        images : paths, contents of image files, PIL images, or (height, width, 3) uint8 RGB arrays.
+
+        Raises
+        ------
+        InputError
+            If an image can't be read, or the model takes embeddings alone.
+        """
+        backbone = self.require_backbone()
+        size = backbone.batch_size
+        batches = (images[start : start + size] for start in range(0, len(images), size))
+        rows = [backbone.encode_images([pixels(image) for image in batch]) for batch in batches]
+        return np.concatenate(rows) if rows else np.empty((0, backbone.dim), np.float32)
+
+    def predict(self, images: Sequence[ImageLike]) -> NDArray[np.object_]:
+        """Predict the answer for each image: (m,) names. Raises as `embed`."""
+        return self.predict_embeddings(self.embed(images)).targets
+
+    def predict_proba(self, images: Sequence[ImageLike]) -> NDArray[np.float64]:
+        """Probability of each answer for each image: (m, G), columns as in `names`. Raises as `embed`.
+
+        Raises
+        ------
+        InputError
+            If the model is uncalibrated.
+        """
+        probabilities = self.predict_embeddings(self.embed(images)).probabilities
+        if probabilities is None:
+            rule = "the model is uncalibrated: made without labels, it knows distances and no probabilities"
+            raise InputError("model", rule, hint="predict_embeddings(embed(images)) gives margins")
+        return probabilities
+
+    def predict_embeddings(self, X: ArrayLike) -> Predictions:
+        """Predict from (m, d) embeddings, as `embed` gives them: answers, clusters, margins, probabilities.
+
+        Raises
+        ------
+        InputError
+            On another shape, or values that are not finite.
+        """
+        return self.head.predict(X)
+
+    def require_backbone(self) -> OpenClipBackbone:
+        """Give the backbone.
+
+        Raises
+        ------
+        InputError
+            If the model takes embeddings alone.
+        """
+        if self.backbone is None:
+            rule = "takes embeddings alone: its backbone is not one of open_clip's, or was left out"
+            raise InputError("model", rule, hint="Embed the images yourself and use predict_embeddings")
+        return self.backbone
+
+
+def load_model(path: str | Path, *, device: str = "auto", embeddings_only: bool = False) -> SavedModel:
+    """Load a model that a run left; data alone, so that a model from elsewhere can run no code.
+
+    Parameters
+    ----------
+    path : directory of a run, or of the model in it.
+    device : where the backbone runs: ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
+    embeddings_only : leave the backbone out; for embeddings that are there already.
+
+    Raises
+    ------
+    InputError
+        If the model is missing, damaged or of a newer format; if the backbone can't be had, or is not the one
+        that the model was made with.
+    """
+    folder = find(Path(path))
+    head, facts = files.read(folder)
+    spec = None if embeddings_only else facts.backbone
+    return SavedModel(head, None if spec is None else _backbone(spec, device), facts, files.checksum(folder))
+
+
+def save(result: Result, backbone: Any, folder: Path) -> None:
+    """Write the model of a run; what can't be written as data is not, and the log says why.
+
+    Raises
+    ------
+    InputError
+        If the folder can't be written.
+    """
+    if result.head is None:
+        return
+    training = files.TrainingFacts(
+        dataset=result.dataset,
+        fingerprint=result.tags["data_fingerprint"],
+        rows=len(result.train),
+        uses_labels=result.uses_labels,
+    )
+    try:
+        files.write(folder, result.head, backbone_facts(backbone), training)
+    except files.UnsavableError as error:
+        log.warning("No model is saved: %s", error)
+
+
+def find(path: Path) -> Path:
+    """Find the model's folder: the path itself, or ``model`` below it.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    path = path.expanduser()
+    for folder in (path, path / "model", path / "artifacts" / "model"):
+        if (folder / files.FACTS).is_file():
+            return folder
+    if not path.exists():
+        raise InputError("model", "must be an existing run or model directory", str(path))
+    hint = "A run says in its log why it left none"
+    raise InputError("model", f"must hold {files.FACTS}, or model/{files.FACTS}", str(path), hint=hint)
+
+
+def backbone_facts(backbone: Any) -> files.BackboneFacts | None:
+    """What a model keeps of its backbone; None for one that a file of data can't bring back."""
+    if type(backbone) is not OpenClipBackbone:
+        return None
+    return files.BackboneFacts(
+        model=_anywhere(backbone.model),
+        pretrained=_absolute(backbone.pretrained),
+        preprocessing=backbone.preprocessing,
+        precision=backbone.precision,
+        batch_size=backbone.batch_size,
+        **backbone.identity,
+    )
+
+
+def _anywhere(model: str) -> str:
+    """Name of a model that means the same from any directory."""
+    scheme, _, folder = model.partition(":")
+    return f"{scheme}:{Path(folder).expanduser().absolute()}" if scheme == "local-dir" else model
+
+
+def _absolute(pretrained: str | None) -> str | None:
+    """Weights that mean the same from any directory; a tag stays."""
+    if pretrained is None or not Path(pretrained).expanduser().is_file():
+        return pretrained
+    return str(Path(pretrained).expanduser().absolute())
+
+
+def _backbone(spec: files.BackboneFacts, device: str) -> OpenClipBackbone:
+    backbone = OpenClipBackbone(
+        spec.model, spec.pretrained, spec.preprocessing, spec.precision, device, spec.batch_size
+    )
+    backbone.check()
+    for part, found in backbone.identity.items():
+        stated = getattr(spec, part)
+        if found != stated:
+            rule = f"needs the backbone that it was made with: the {part} of {backbone.name} differ"
+            raise InputError("model", f"{rule} ({found[:100]}, not {stated[:100]})")
+    return backbone

@@ -1,0 +1,48 @@
+"""Fitted models for the tests of what is made of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+
+from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.model.head import Head
+from fused_clip.prompt import Prompts
+from tests.conftest import Blobs
+
+NAMES = ("cat", "dog", "truck")
+MakeHead = Callable[..., Head]
+
+
+def prompts_of(names: tuple[str, ...] = NAMES, *, text: bool = True) -> Prompts:
+    index = np.arange(len(names))
+    texts = tuple((f"This is a {name}",) for name in names) if text else ()
+    return Prompts(texts, names, index, index if text else None)
+
+
+def fitted(blobs: Blobs, *, text: bool = True, **params: Any) -> PromptFusedClassifier:
+    model = PromptFusedClassifier(
+        blobs.texts if text else None,
+        dict(enumerate(range(len(blobs.texts)))),
+        clusterer=KMeans(n_init=2),
+        random_state=0,
+        **params,
+    )
+    return model.fit(blobs.train, blobs.train_targets)
+
+
+@pytest.fixture
+def make_head(blobs: Blobs) -> MakeHead:
+    """Make the head of a model of the blobs; calibrated, unless asked otherwise."""
+
+    def make(*, text: bool = True, calibrated: bool = True, **params: Any) -> Head:
+        targets: NDArray[np.int64] | None = blobs.train_targets if calibrated else None
+        model = fitted(blobs, text=text, **params)
+        head = Head.of(model, prompts_of(text=text), blobs.train, targets, seed=0)
+        assert head is not None
+        return head
+
+    return make

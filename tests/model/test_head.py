@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fused_clip.classifier import ConstrainedCentroid
+from fused_clip.errors import InputError
+from fused_clip.model.constraint import Constraint
+from fused_clip.model.head import Head
+from tests.conftest import Blobs
+from tests.model.conftest import NAMES, MakeHead, fitted, prompts_of
+
+
+@pytest.mark.parametrize(
+    "params", [{}, {"normalize_inputs": True}, {"normalize_output": True}, {"text": False}]
+)
+def test_a_head_predicts_as_the_model_that_it_is_of(
+    params: dict[str, bool], blobs: Blobs, make_head: MakeHead
+) -> None:
+    predictions = make_head(**params).predict(blobs.test)
+    assignment = fitted(blobs, **params).assign(blobs.test)
+    assert predictions.targets.tolist() == [NAMES[target] for target in assignment.targets]
+    np.testing.assert_array_equal(predictions.clusters, assignment.clusters)
+    np.testing.assert_allclose(predictions.distances, assignment.distances, rtol=1e-5)
+    np.testing.assert_allclose(predictions.margins, assignment.margins, rtol=1e-4)
+
+
+def test_probabilities_go_with_the_answers(blobs: Blobs, make_head: MakeHead) -> None:
+    predictions = make_head().predict(blobs.test)
+    assert predictions.probabilities is not None
+    assert predictions.confidences is not None
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(predictions.probabilities.argmax(axis=1), predictions.answers)
+    np.testing.assert_array_equal(predictions.confidences, predictions.probabilities.max(axis=1))
+    second = np.argsort(-predictions.probabilities, axis=1)[:, 1]
+    np.testing.assert_array_equal(predictions.runners_up, second)
+
+
+def test_scores_of_good_probabilities_are_low(blobs: Blobs, make_head: MakeHead) -> None:
+    scores = make_head().scores(blobs.test, blobs.test_targets)
+    assert scores.keys() == {"test/ece", "test/brier"}
+    assert 0 <= scores["test/ece"] < 0.1
+    assert 0 <= scores["test/brier"] < 0.1
+
+
+def test_without_labels_a_head_is_uncalibrated(blobs: Blobs, make_head: MakeHead) -> None:
+    head = make_head(calibrated=False)
+    predictions = head.predict(blobs.test)
+    assert predictions.probabilities is None
+    assert predictions.confidences is None
+    assert head.scores(blobs.test, blobs.test_targets) == {}
+    np.testing.assert_array_equal(predictions.answers, make_head().predict(blobs.test).answers)
+    record = next(predictions.records(threshold=0.9))
+    assert (record["probability"], record["abstained"]) == (None, False)
+    with pytest.raises(InputError, match="prior: needs a calibrated model"):
+        constrained(head, prior={"cat": 0.5, "dog": 0.25, "truck": 0.25})
+
+
+def constrained(head: Head, **knowledge: object) -> Head:
+    from dataclasses import replace
+
+    return replace(head, constraint=Constraint(**knowledge))  # type: ignore[arg-type]
+
+
+def test_targets_that_are_not_possible_are_not_predicted(blobs: Blobs, make_head: MakeHead) -> None:
+    narrow = constrained(make_head(), targets=["truck", "cat"])
+    predictions = narrow.predict(blobs.test)
+    assert narrow.names == ("cat", "truck")
+    assert set(predictions.targets) == {"cat", "truck"}
+    alone = constrained(make_head(), targets=["dog"]).predict(blobs.test)
+    assert set(alone.targets) == {"dog"}
+    assert (alone.runners_up == -1).all()
+    assert np.isinf(alone.margins).all()
+    np.testing.assert_array_equal(alone.probabilities, 1)
+    record = next(alone.records())
+    assert (record["runner_up"], record["margin"]) == (None, np.inf)
+
+
+def test_narrowing_is_conditioning(blobs: Blobs, make_head: MakeHead) -> None:
+    whole = make_head().predict(blobs.test).probabilities
+    part = constrained(make_head(), targets=["cat", "dog"]).predict(blobs.test).probabilities
+    assert whole is not None
+    np.testing.assert_allclose(part, whole[:, :2] / whole[:, :2].sum(axis=1, keepdims=True), rtol=1e-6)
+
+
+def test_a_prior_shifts_by_its_ratio_to_training(blobs: Blobs, make_head: MakeHead) -> None:
+    prior = {"cat": 0.9, "dog": 0.05, "truck": 0.05}
+    plain = make_head().predict(blobs.test).probabilities
+    shifted = constrained(make_head(), prior=prior).predict(blobs.test).probabilities
+    assert plain is not None
+    expected = plain * list(prior.values())  # the blobs are as frequent as each other
+    np.testing.assert_allclose(shifted, expected / expected.sum(axis=1, keepdims=True), rtol=1e-6)
+    same = constrained(make_head(), prior=dict.fromkeys(NAMES, 1 / 3)).predict(blobs.test).probabilities
+    np.testing.assert_allclose(same, plain, rtol=1e-9)
+
+
+def test_groups_have_the_probability_of_their_members(blobs: Blobs, make_head: MakeHead) -> None:
+    plain = make_head().predict(blobs.test)
+    merged = constrained(make_head(), groups={"pet": ["dog", "cat"]})
+    predictions = merged.predict(blobs.test)
+    assert merged.names == ("pet", "truck")
+    assert plain.probabilities is not None
+    assert predictions.probabilities is not None
+    np.testing.assert_allclose(predictions.probabilities[:, 0], plain.probabilities[:, :2].sum(axis=1))
+    carried = fitted(blobs).cluster_targets_[predictions.clusters]
+    np.testing.assert_array_equal(carried == 2, predictions.targets == "truck")
+
+
+def test_an_uncalibrated_group_is_as_near_as_its_nearest_member(blobs: Blobs, make_head: MakeHead) -> None:
+    head = make_head(calibrated=False)
+    merged = constrained(head, groups={"pet": ["dog", "cat"]}).predict(blobs.test)
+    np.testing.assert_array_equal(merged.clusters, head.predict(blobs.test).clusters)
+    assert (merged.margins >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("knowledge", "message"),
+    [
+        (
+            {"targets": ["cat", "dgo"]},
+            r"targets: must name targets .* 'dgo'; choose from: cat, dog, truck .*mean 'dog'",
+        ),
+        ({"targets": []}, "targets: must leave a target"),
+        ({"prior": {"cat": 0.9, "dog": 0.2, "truck": 0.1}}, "prior: must sum to 1, got 1.2"),
+        ({"prior": {"cat": 0.9, "dog": 0.1}}, "prior: every possible target needs one, .*'truck'"),
+        ({"prior": {"cat": 1.0, "dog": 0.0, "truck": 0.0}}, "prior: must be positive"),
+        ({"prior": {"cat": float("nan"), "dog": 0.5, "truck": 0.5}}, "prior: must be positive"),
+        ({"targets": ["cat"], "prior": {"cat": 0.5, "dog": 0.5}}, "prior: must name possible targets only"),
+        ({"prior": {"bird": 1.0}}, "prior: must name targets of the model"),
+        ({"groups": {"pet": ["cat", "bird"]}}, "target_map: must name targets of the model"),
+        ({"groups": {"pet": ["cat"], "beast": ["cat"]}}, "target_map: .*'cat' is in 'pet' and 'beast'"),
+        ({"groups": {"truck": ["cat"]}}, "target_map: must not name a group after a target"),
+    ],
+)
+def test_knowledge_that_does_not_fit_is_refused(
+    knowledge: dict[str, object], message: str, make_head: MakeHead
+) -> None:
+    with pytest.raises(InputError, match=message):
+        constrained(make_head(), **knowledge)
+
+
+def test_a_target_that_no_cluster_carries_can_not_be_asked_for(blobs: Blobs) -> None:
+    model = fitted(blobs)
+    head = Head.of(model, prompts_of((*NAMES, "bird")), blobs.train, None, seed=0)
+    assert head is not None
+    assert head.names == NAMES
+    with pytest.raises(InputError, match=r"a cluster carries, got \['bird'\]; choose from: cat, dog, truck"):
+        constrained(head, targets=["bird"])
+
+
+@given(st.sampled_from([(2, 15), (0,), (16,), (1, 16, 1)]))
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    head = Head(
+        ("a",),
+        (),
+        ConstrainedCentroid().set_centers(np.zeros((1, 16)), cluster_targets=np.zeros(1, int)),
+        False,
+        None,
+        None,
+    )
+    with pytest.raises(InputError, match=r"embeddings: must be floats of shape \(m, 16\)"):
+        head.predict(np.zeros(shape))
+
+
+def test_values_that_are_not_finite_are_refused(blobs: Blobs, make_head: MakeHead) -> None:
+    with pytest.raises(InputError, match="finite"):
+        make_head().predict(np.full_like(blobs.test, np.nan))
+
+
+def test_a_classifier_of_ones_own_leaves_no_head(blobs: Blobs, caplog: pytest.LogCaptureFixture) -> None:
+    class Own(ConstrainedCentroid):
+        pass
+
+    model = fitted(blobs, classifier=Own())
+    assert Head.of(model, prompts_of(), blobs.train, blobs.train_targets, seed=0) is None
+    assert "Own is a classifier of your own" in caplog.text

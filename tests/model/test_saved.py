@@ -1,0 +1,160 @@
+import dataclasses
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fused_clip import load_model
+from fused_clip.dataset.base import ImageDataset
+from fused_clip.errors import InputError
+from fused_clip.model import saved
+from tests.conftest import Blobs
+from tests.models import NAMES, pictures, save_model
+from tests.test_pipeline import run
+from tests.tiny_clip import save_tiny_clip
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("run"))
+
+
+@pytest.mark.parametrize("below", ["", "model"])
+def test_images_of_every_kind_are_predicted(below: str, run_directory: Path, tmp_path: Path) -> None:
+    model = load_model(run_directory / below)
+    arrays, targets = pictures(12, seed=3)
+    path = tmp_path / "image.png"
+    Image.fromarray(arrays[0]).save(path)
+    for image in (arrays[0], Image.fromarray(arrays[0]), path, str(path), path.read_bytes()):
+        assert model.predict([image]).tolist() == ["red"]
+    assert model.predict(arrays).tolist() == [NAMES[target] for target in targets]
+    probabilities = model.predict_proba(arrays)
+    assert probabilities.shape == (12, 3)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), targets)
+    rows = model.embed(arrays)
+    assert model.predict_embeddings(rows).targets.tolist() == model.predict(arrays).tolist()
+    assert model.predict([]).tolist() == []
+
+
+def test_knowledge_narrows_without_touching_the_model(run_directory: Path) -> None:
+    model = load_model(run_directory)
+    arrays, _ = pictures(12, seed=3)
+    narrow = model.constrain(
+        targets=["red", "blue"], prior={"red": 0.5, "blue": 0.5}, target_map={"warm": ["red"]}
+    )
+    assert narrow.names == ("warm", "blue")
+    assert set(narrow.predict(arrays)) <= {"warm", "blue"}
+    assert model.names == NAMES
+
+
+def test_a_model_of_no_labels_gives_no_probabilities(tmp_path: Path) -> None:
+    model = load_model(save_model(tmp_path, calibrated=False))
+    assert not model.calibrated
+    arrays, targets = pictures(6, seed=3)
+    assert model.predict(arrays).tolist() == [NAMES[target] for target in targets]
+    with pytest.raises(InputError, match="the model is uncalibrated: made without labels"):
+        model.predict_proba(arrays)
+
+
+def test_another_backbone_is_refused(tmp_path: Path) -> None:
+    directory = save_model(tmp_path)
+    save_tiny_clip(tmp_path / "clip", seed=1)
+    with pytest.raises(
+        InputError, match="model: needs the backbone that it was made with: the weights of clip"
+    ):
+        load_model(directory)
+    save_tiny_clip(tmp_path / "clip")
+    config = tmp_path / "clip" / "open_clip_config.json"
+    facts = json.loads(config.read_text())
+    facts["preprocess_cfg"]["mean"] = [0.1, 0.1, 0.1]
+    config.write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="the pixels of clip differ"):
+        load_model(directory)
+    assert load_model(directory, embeddings_only=True).predict_embeddings(np.ones((1, 24))).names == NAMES
+
+
+def test_without_a_backbone_images_can_not_be_embedded(run_directory: Path) -> None:
+    model = load_model(run_directory, embeddings_only=True)
+    with pytest.raises(InputError, match="takes embeddings alone"):
+        model.predict(pictures(1)[0])
+
+
+def test_a_backbone_that_is_gone_is_told(tmp_path: Path) -> None:
+    directory = save_model(tmp_path)
+    (tmp_path / "clip" / "open_clip_config.json").unlink()
+    with pytest.raises(InputError, match=r"backbone\.model: "):
+        load_model(directory)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), b"no image", "gone.png"]
+)
+def test_what_is_no_image_is_refused(image: object, run_directory: Path) -> None:
+    with pytest.raises(InputError, match=r"^images: "):
+        load_model(run_directory).embed([image])  # type: ignore[list-item]
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must be an existing run or model directory"):
+        load_model(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"must hold model\.json"):
+        load_model(tmp_path)
+
+
+def test_a_model_means_the_same_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fused_clip.backbone import OpenClipBackbone
+
+    save_tiny_clip(tmp_path / "clip")
+    monkeypatch.chdir(tmp_path)
+    weights = "clip/open_clip_model.safetensors"
+    facts = saved.backbone_facts(OpenClipBackbone("local-dir:clip", weights))
+    assert facts is not None
+    assert (facts.model, facts.pretrained) == (f"local-dir:{tmp_path}/clip", f"{tmp_path}/{weights}")
+    tag = saved.backbone_facts(OpenClipBackbone("compact"))
+    assert tag is not None
+    assert (tag.model, tag.pretrained) == ("compact", None)
+
+
+def test_a_run_saves_its_model(toy: ImageDataset, blobs: Blobs, tmp_path: Path) -> None:
+    result = run(toy, blobs)
+    saved.save(result, object(), tmp_path / "model")
+    model = load_model(tmp_path)
+    predictions = model.predict_embeddings(blobs.test)
+    np.testing.assert_array_equal(predictions.answers, result.test.predicted)
+    np.testing.assert_array_equal(predictions.clusters, result.test.clusters)
+    assert model.facts.training.fingerprint == toy.fingerprint
+    assert model.facts.backbone is None, "a backbone of the user's own can't be brought back from data"
+
+
+def test_a_run_with_code_in_its_model_says_why_it_saves_none(
+    toy: ImageDataset, blobs: Blobs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def own(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        return images + texts
+
+    with caplog.at_level(logging.WARNING):
+        saved.save(run(toy, blobs, fusion=own), object(), tmp_path / "model")
+    assert "No model is saved: fusion: " in caplog.text
+    assert "is code" in caplog.text
+    assert not (tmp_path / "model").exists()
+    saved.save(dataclasses.replace(run(toy, blobs), head=None), object(), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_loading_needs_no_torch_where_embeddings_are_there(run_directory: Path) -> None:
+    script = (
+        "import sys; from fused_clip import load_model\n"
+        f"load_model({str(run_directory)!r}, embeddings_only=True)\n"
+        "print(sorted({'torch', 'open_clip', 'mlflow', 'datasets'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
