@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from fused_clip.dataset.base import ImageArray, Images, IntArray
 from fused_clip.errors import InputError
 
 FloatArray = NDArray[np.float32]
+Batch = TypeVar("Batch")
+Contents = TypeVar("Contents")
 
 _READ_AHEAD = 2  # batches
 
@@ -76,7 +78,7 @@ def embed_images(
     batches = [[block[i : i + size] for i in range(0, len(block), size)] for block in blocks]
     total = done + sum(len(block) for block in blocks)
     with (
-        closing(_read_ahead(images, [batch for block in batches for batch in block])) as read,
+        closing(read_ahead(images.read, (batch for block in batches for batch in block))) as read,
         tqdm(total=total, initial=done, desc=backbone.name, unit="image", disable=None) as bar,
     ):
         for block in batches:
@@ -97,17 +99,17 @@ def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
         If a text's embedding is not finite or is zero, or the backbone refuses the text.
     """
     rows = backbone.encode_texts(texts)
-    for i in _bad_rows(rows):
+    for i in bad_rows(rows):
         raise InputError("backbone", f"embeddings must be finite and not zero; not so for {texts[i]!r}")
     return rows
 
 
-def _read_ahead(images: Images, batches: Sequence[IntArray]) -> Generator[list[ImageArray]]:
-    """Give the images of each batch, reading some batches ahead in a thread."""
+def read_ahead(read: Callable[[Batch], Contents], batches: Iterable[Batch]) -> Generator[Contents]:
+    """Give the contents of each batch, reading some batches ahead in a thread."""
     with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead: deque[Future[list[ImageArray]]] = deque()
+        ahead: deque[Future[Contents]] = deque()
         for batch in batches:
-            ahead.append(reader.submit(images.read, batch))
+            ahead.append(reader.submit(read, batch))
             if len(ahead) > _READ_AHEAD:
                 yield ahead.popleft().result()
         while ahead:
@@ -115,13 +117,13 @@ def _read_ahead(images: Images, batches: Sequence[IntArray]) -> Generator[list[I
 
 
 def _refuse_bad(rows: FloatArray, batch: IntArray, images: Images) -> None:
-    for i in _bad_rows(rows):
+    for i in bad_rows(rows):
         name = images.ids(batch[i : i + 1])[0]
         hint = "Try backbone.precision=float32, or look at the image"
         raise InputError("backbone", f"embeddings must be finite and not zero; not so for {name}", hint=hint)
 
 
-def _bad_rows(rows: FloatArray) -> list[int]:
+def bad_rows(rows: FloatArray) -> list[int]:
     """Indices of rows that are not finite or are zero."""
     good = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
     return [int(i) for i in np.flatnonzero(~good)]

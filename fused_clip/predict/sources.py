@@ -1,0 +1,259 @@
+"""Images to predict: a folder, a glob, or a table; one after the other, always in the same order."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from fused_clip.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+OPTION = "images"
+_ROWS_A_READ = 64  # of a table with encoded images
+
+
+class Item(NamedTuple):
+    """An image that is not read yet.
+
+    Parameters
+    ----------
+    path : its name in the table of predictions.
+    read : gives the contents of its file; raises OSError if it can't.
+    """
+
+    path: str
+    read: Callable[[], bytes]
+
+
+class Source(Protocol):
+    """A sequence of images that can be gone through several times; all in memory are names at most."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Item]: ...
+
+
+def find_source(images: str, column: str | None = None) -> Source:
+    """Find what a user names.
+
+    Parameters
+    ----------
+    images : a folder, searched with all below it; an image file; a glob (``**`` is any depth); a
+        ``.csv``, ``.tsv`` or ``.parquet`` table of paths, which start in its folder; or a ``.parquet``
+        table that holds the images, as the hub's sets do.
+    column : of the table; None is ``path`` for paths, else the first that holds images.
+
+    Raises
+    ------
+    InputError
+        If there is nothing of the kind, or no image in it.
+    """
+    place = Path(images).expanduser()
+    if place.is_dir():
+        source: Source = FolderSource(place)
+    elif place.is_file() and place.suffix in (".csv", ".tsv"):
+        source = TextTableSource(place, column or "path")
+    elif place.is_file() and place.suffix == ".parquet":
+        source = _parquet_source(place, column)
+    elif place.is_file():
+        source = FilesSource((str(place),))
+    elif glob.has_magic(str(place)):
+        found = sorted(glob.glob(str(place), recursive=True))
+        source = FilesSource(tuple(name for name in found if _is_image(name)))
+    else:
+        raise InputError(OPTION, "must be an existing folder, file, glob, .csv or .parquet", images)
+    if not len(source):
+        raise InputError(OPTION, "must hold an image", images)
+    return source
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """Image files of a folder and all below it, in order of their names.
+
+    Files that are no images by their suffix, and what starts with a dot, are passed over.
+    """
+
+    root: Path
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._walk())
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(_file_item, self._walk())
+
+    def _walk(self) -> Iterator[str]:
+        for parent, folders, files in os.walk(self.root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                if _is_image(name):
+                    yield os.path.join(parent, name)
+
+
+@dataclass(frozen=True)
+class FilesSource:
+    """Files by name."""
+
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(_file_item, self.names)
+
+
+@dataclass(frozen=True)
+class TextTableSource:
+    """Files that a column of a csv or tsv table names."""
+
+    table: Path
+    column: str
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self._names())
+
+    def __iter__(self) -> Iterator[Item]:
+        return (_listed_item(self.table, name) for name in self._names())
+
+    def _names(self) -> Iterator[str]:
+        with self.table.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, delimiter="\t" if self.table.suffix == ".tsv" else ",")
+            try:
+                if self.column not in (rows.fieldnames or ()):
+                    raise _no_column(self.column, rows.fieldnames or ())
+                for row in rows:
+                    yield row[self.column] or ""
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise _unreadable(self.table, error) from error
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """Rows of a Parquet table, as `item` makes them of a cell and its row."""
+
+    table: Path
+    column: str
+    rows: int
+    item: Callable[[Path, int, Any], Item]
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[Item]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        row = 0
+        try:
+            with pq.ParquetFile(self.table) as file:
+                for batch in file.iter_batches(_ROWS_A_READ, columns=[self.column]):
+                    for cell in batch.column(0).to_pylist():
+                        yield self.item(self.table, row, cell)
+                        row += 1
+        except (pa.ArrowException, OSError) as error:
+            raise _unreadable(self.table, error) from error
+
+
+def _parquet_source(table: Path, column: str | None) -> ParquetSource:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(table) as file:
+            makers = _makers(file)
+            rows = file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(table, error) from error
+    images = [name for name, maker in makers.items() if maker is not _path_cell]
+    chosen = column or ("path" if "path" in makers else next(iter(images), "path"))
+    if chosen not in makers:
+        raise _no_column(chosen, makers)
+    return ParquetSource(table, chosen, rows, makers[chosen])
+
+
+def _makers(file: pq.ParquetFile) -> dict[str, Callable[[Path, int, Any], Item]]:
+    """How items are made of the cells of each column that can hold images."""
+    import pyarrow.types as kinds
+
+    found: dict[str, Callable[[Path, int, Any], Item]] = {}
+    for field in file.schema_arrow:
+        if kinds.is_string(field.type) or kinds.is_large_string(field.type):
+            found[field.name] = _path_cell
+        elif kinds.is_binary(field.type) or kinds.is_large_binary(field.type):
+            found[field.name] = _bytes_cell
+        elif kinds.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+            found[field.name] = _struct_cell
+    return found
+
+
+def _path_cell(table: Path, row: int, cell: str | None) -> Item:
+    return _listed_item(table, cell or "")
+
+
+def _bytes_cell(table: Path, row: int, cell: bytes | None) -> Item:
+    return Item(f"{table.name}/{row}", lambda: _there(cell))
+
+
+def _struct_cell(table: Path, row: int, cell: dict[str, Any] | None) -> Item:
+    """A cell as ``datasets`` writes it: bytes, or a path to a file, which need not be unique."""
+    path = (cell or {}).get("path")
+    encoded = (cell or {}).get("bytes")
+    if encoded is None and path:
+        return _listed_item(table, path)
+    name = f"{table.name}/{row}" + (f"/{path}" if path else "")
+    return Item(_printable(name), lambda: _there(encoded))
+
+
+def _there(encoded: bytes | None) -> bytes:
+    if encoded is None:
+        raise OSError("the row has no image")
+    return encoded
+
+
+def _file_item(name: str) -> Item:
+    return Item(_printable(name), lambda: _contents(Path(name)))
+
+
+def _listed_item(table: Path, name: str) -> Item:
+    return Item(_printable(name), lambda: _contents(table.parent / name))
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except ValueError as error:  # a name that no file can have
+        raise OSError(str(error)) from error
+
+
+def _is_image(name: str) -> bool:
+    return not os.path.basename(name).startswith(".") and Path(name).suffix.lower() in _suffixes()
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    """File suffixes that PIL can read."""
+    from PIL import Image
+
+    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+
+
+def _printable(name: str) -> str:
+    """Write bytes that are no text as escapes, so that the name can be stored."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _no_column(column: str, columns: Any) -> InputError:
+    return InputError("column", "must be a column of the table of images", column, choices=list(columns))
+
+
+def _unreadable(table: Path, error: Exception) -> InputError:
+    return InputError(OPTION, f"{table} can't be read ({error})")

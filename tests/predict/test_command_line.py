@@ -1,0 +1,245 @@
+"""``fused-clip-predict`` as a user meets it, on a model of a tiny CLIP."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fused_clip import load_model
+from fused_clip.predict import table
+from fused_clip.predict.__main__ import main
+from tests.models import NAMES, save_model, save_pictures
+
+HEAVY = ("torch", "open_clip", "datasets", "sklearn", "mlflow", "matplotlib", "faiss", "pandas", "pyarrow")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_pictures(tmp_path_factory.mktemp("photos") / "my photos [1]", 21)
+
+
+def predict(*arguments: object) -> None:
+    main([str(argument) for argument in arguments])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line with which a command ends."""
+    with pytest.raises(SystemExit) as end:
+        predict(*arguments)
+    assert isinstance(end.value.code, str)
+    assert "\n" not in end.value.code
+    return end.value.code
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def test_help_comes_without_heavy_imports() -> None:
+    script = (
+        "import sys, runpy, atexit\n"
+        f"atexit.register(lambda: print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules))))\n"
+        "runpy.run_module('fused_clip.predict', run_name='__main__', alter_sys=True)\n"
+    )
+    for arguments in (["--help"], ["m", "i", "--out", "o.txt"], ["m", "i", "--out", "o.csv", "--prior", "x"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert "LOADED []" in done.stdout, done.stdout + done.stderr
+    assert "Error: prior: must be" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_row_an_image(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict(model, photos, "--out", tmp_path / "out.csv")
+    found = rows(tmp_path / "out.csv")
+    assert tuple(found[0]) == table.COLUMNS
+    assert [row["path"] for row in found] == sorted(
+        (str(path) for path in photos.rglob("*.png")), key=lambda path: ("deep" in path, path)
+    )
+    for row in found:
+        assert row["target"] == NAMES[int(Path(row["path"]).stem) % 3]
+        assert 0.5 < float(row["probability"]) <= 1
+        assert float(row["margin"]) > 0
+        assert row["runner_up"] in set(NAMES) - {row["target"]}
+        assert row["abstained"] == "false"
+    assert "21 images predicted, 0 could not be read" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_parquet_holds_what_csv_holds_and_python_says(model: Path, photos: Path, tmp_path: Path) -> None:
+    for suffix in ("csv", "parquet"):
+        predict(model, photos, "--out", tmp_path / f"out.{suffix}")
+    texts, frame = pd.read_csv(tmp_path / "out.csv"), pd.read_parquet(tmp_path / "out.parquet")
+    for column in table.COLUMNS:
+        same = np.asarray(frame[column] == texts[column].astype(frame[column].dtype))
+        assert same.all(), column
+    loaded = load_model(model)
+    records = list(loaded.predict_embeddings(loaded.embed(frame["path"].tolist())).records())
+    assert frame[list(table.COLUMNS[1:])].to_dict("records") == pd.DataFrame(records).astype(
+        {"probability": "float32", "margin": "float32"}
+    ).to_dict("records")
+
+
+def test_targets_prior_map_and_threshold(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "map.yaml").write_text("warm: [red]\ncold: [blue]\n")
+    arguments = ["--targets", "blue,red", "--prior", "blue=.9,red=.1", "--target-map", tmp_path / "map.yaml"]
+    predict(model, photos, "--out", tmp_path / "out.csv", *arguments, "--threshold", "1")
+    found = rows(tmp_path / "out.csv")
+    assert {row["target"] for row in found} == {"warm", "cold"}
+    abstained = sum(row["abstained"] == "true" for row in found)
+    assert abstained == sum(float(row["probability"]) < 1 for row in found) > 0
+    assert f"{abstained} have a probability below 1.0" in capsys.readouterr().out
+
+
+def bad_images(folder: Path) -> Path:
+    """A good picture, and five that can't be read."""
+    save_pictures(folder, 1)
+    (folder / "b.png").write_bytes(b"no image")
+    (folder / "c.png").write_bytes((folder / "a" / "deep" / "00.png").read_bytes()[:200])
+    (folder / "d.png").write_bytes(b"")
+    (folder / "e.ppm").write_bytes(b"P6 0 0 255\n")
+    Image.new("1", (20_000, 10_000)).save(folder / "f.png")
+    return folder
+
+
+def test_images_that_can_not_be_read_are_named_and_left_out(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = bad_images(tmp_path / "images")
+    predict(model, folder, "--out", tmp_path / "out.csv")
+    assert [Path(row["path"]).name for row in rows(tmp_path / "out.csv")] == ["00.png"]
+    for name in "bcde":
+        assert f"{folder}/{name}." in caplog.text
+    assert "f.png can't be read: " in caplog.text
+    assert "1 images predicted, 5 could not be read" in capsys.readouterr().out
+    predict(model, folder, "--out", tmp_path / "all.csv", "--on-bad-image", "report")
+    reported = rows(tmp_path / "all.csv")
+    assert [bool(row["error"]) for row in reported] == [True] * 5 + [False]
+    assert [row["target"] for row in reported] == [""] * 5 + ["red"]
+
+
+def test_what_was_predicted_before_a_bad_image_is_kept(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_pictures(tmp_path / "images", 20)
+    (folder / "a" / "17.png").write_bytes(b"no image")
+    arguments = (model, folder, "--out", tmp_path / "out.csv", "--on-bad-image", "error")
+    message = refused(capsys, *arguments)
+    assert "17.png can't be read" in message
+    kept = (tmp_path / "out.csv.partial").read_text().splitlines()[1:]
+    assert len(kept) == 11, "those before it in their order"
+    Image.new("RGB", (32, 32), "red").save(folder / "a" / "17.png")
+    predict(*arguments)
+    assert len(rows(tmp_path / "out.csv")) == 20
+
+
+def test_bad_input_is_a_line(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ("--out", tmp_path / "out.csv")
+    (tmp_path / "there.csv").write_text("mine")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"")
+    for arguments, expected in [
+        ((tmp_path / "nowhere", photos, *out), "model: must be an existing run or model directory"),
+        ((tmp_path, photos, *out), "model: must hold model.json"),
+        ((model, tmp_path / "nowhere", *out), "images: must be an existing folder"),
+        ((model, tmp_path / "none", *out), "images: must hold an image"),
+        ((model, tmp_path / "bad", *out), "images: none of the 1 images can be read"),
+        ((model, photos, "--out", tmp_path / "there.csv"), "out: must not exist yet"),
+        (
+            (model, photos, *out, "--targets", "rde"),
+            "targets: must name targets of the model, got 'rde'; choose from",
+        ),
+        ((model, photos, *out, "--prior", "red=.5,green=.5,blue=.5"), "prior: must sum to 1, got 1.5"),
+        ((model, photos, *out, "--threshold", "2"), "threshold: must be a probability"),
+        ((model, photos, *out, "--target-map", tmp_path / "no.yaml"), "target_map: must be a YAML file"),
+        (("runs:/0123/model", photos, *out, "--tracking-uri", f"sqlite:///{tmp_path}/m.db"), "model: "),
+    ]:
+        assert expected in refused(capsys, *arguments), expected
+    assert not list(tmp_path.glob("out.csv*"))
+
+
+def test_an_uncalibrated_model_says_so(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uncalibrated = save_model(tmp_path, calibrated=False)
+    predict(uncalibrated, photos, "--out", tmp_path / "out.csv")
+    assert {row["probability"] for row in rows(tmp_path / "out.csv")} == {""}
+    assert "uncalibrated" in capsys.readouterr().out
+    out = ("--out", tmp_path / "more.csv")
+    assert "threshold: needs a calibrated model" in refused(
+        capsys, uncalibrated, photos, *out, "--threshold", ".5"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_killed_run_goes_on_to_the_same_bytes(model: Path, tmp_path: Path, suffix: str) -> None:
+    folder = save_pictures(tmp_path / "images", 400)
+    whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    predict(model, folder, "--out", whole)
+    command = [sys.executable, "-m", "fused_clip.predict", str(model), str(folder), "--out", str(out)]
+    partial = tmp_path / f"out.{suffix}.partial"
+    running = subprocess.Popen(
+        command, env={**environment(), "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL
+    )
+    while running.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") > 20):
+        time.sleep(0.002)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL, "it was killed at work"
+    done = len(partial.read_bytes().splitlines())
+    assert 20 < done < 400
+    assert not out.exists()
+    predict(model, folder, "--out", out)
+    assert out.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
+
+
+def test_other_images_than_a_partial_began_with_are_told(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_pictures(tmp_path / "images", 4)
+    arguments: tuple[Any, ...] = (model, folder, "--out", tmp_path / "out.csv")
+
+    def full(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(table, "write", full)
+        with pytest.raises(SystemExit) as end:
+            predict(*arguments)
+    assert end.value.code == 130
+    assert "goes on from here" in capsys.readouterr().err
+    (folder / "a" / "01.png").rename(folder / "a" / "77.png")
+    assert "images: must be those that" in refused(capsys, *arguments)
+    predict(*arguments[:2], "--out", tmp_path / "other.csv")

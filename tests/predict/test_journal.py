@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fused_clip.errors import InputError
+from fused_clip.predict.journal import Journal
+
+JOB = {"model": "m", "images": "i"}
+RECORDS = [
+    {"path": f"a\n\u2028{row}.png", "target": "cat", "margin": 0.25, "cluster": row} for row in range(6)
+]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(0, 10_000))
+def test_a_journal_goes_on_after_its_last_whole_line(cut: int, tmp_path: Path) -> None:
+    path = tmp_path / "out.partial"
+    path.unlink(missing_ok=True)
+    journal = Journal(path, JOB, fresh=False)
+    journal.extend(RECORDS[:2])
+    journal.extend(RECORDS[2:])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:cut])
+    again = Journal(path, JOB, fresh=False)
+    kept = list(again)
+    assert kept == RECORDS[: len(kept)]
+    assert len(kept) == max(0, whole[:cut].count(b"\n") - 1)
+    again.extend(RECORDS[len(kept) :])
+    assert path.read_bytes() == whole
+
+
+def test_a_journal_of_another_job_is_kept_unless_told(tmp_path: Path) -> None:
+    path = tmp_path / "out.partial"
+    Journal(path, JOB, fresh=False).extend(RECORDS)
+    with pytest.raises(InputError, match=r"out: holds what another model.*--overwrite"):
+        Journal(path, {**JOB, "model": "n"}, fresh=False)
+    assert list(Journal(path, JOB, fresh=True)) == RECORDS, "the same job goes on"
+    assert list(Journal(path, {**JOB, "model": "n"}, fresh=True)) == []
+
+
+def test_a_place_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"out: .*can't be written \(No such file"):
+        Journal(tmp_path / "none" / "out.partial", JOB, fresh=False)
+
+
+def test_a_line_is_an_image(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.partial", JOB, fresh=False)
+    journal.extend(RECORDS)
+    lines = journal.path.read_bytes().splitlines()
+    assert [json.loads(line) for line in lines[1:]] == RECORDS
+    journal.remove()
+    assert not journal.path.exists()

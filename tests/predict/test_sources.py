@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from fused_clip.errors import InputError
+from fused_clip.predict.sources import find_source
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images at several depths, and what is none."""
+    root = tmp_path / "photos [1] = a"
+    for name in ("b.png", "a.JPG", "deep/er/c.webp", "deep/d.gif", ".hidden.png", ".dir/e.png"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    (root / "notes.txt").write_text("no image")
+    return root
+
+
+def names(source: object) -> list[str]:
+    return [item.path for item in source]  # type: ignore[attr-defined]
+
+
+def test_a_folder_is_searched_in_order(folder: Path) -> None:
+    source = find_source(str(folder))
+    wanted = ["a.JPG", "b.png", "deep/d.gif", "deep/er/c.webp"]
+    assert names(source) == [str(folder / name) for name in wanted]
+    assert len(source) == 4
+    assert [item.read().decode() for item in source] == wanted
+
+
+def test_a_glob_takes_what_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert names(find_source("**/*.[gw]*")) == ["deep/d.gif", "deep/er/c.webp"]
+    assert names(find_source("*")) == ["a.JPG", "b.png"]
+    assert names(find_source("a.JPG")) == ["a.JPG"]
+
+
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t")])
+def test_a_table_lists_paths_from_its_folder(suffix: str, mark: str, folder: Path) -> None:
+    table = folder / f"list.{suffix}"
+    table.write_text(
+        f"\ufeffid{mark}path\n1{mark}deep/d.gif\n2{mark}{folder}/b.png\n3{mark}gone.png\n", "utf-8"
+    )
+    source = find_source(str(table))
+    assert len(source) == 3
+    assert names(source) == ["deep/d.gif", f"{folder}/b.png", "gone.png"]
+    items = list(source)
+    assert [item.read() for item in items[:2]] == [b"deep/d.gif", b"b.png"]
+    with pytest.raises(OSError, match="gone"):
+        items[2].read()
+    assert names(find_source(str(table), "id")) == ["1", "2", "3"]
+
+
+def encoded(color: str) -> bytes:
+    from io import BytesIO
+
+    file = BytesIO()
+    Image.new("RGB", (2, 2), color).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_parquet_of_images_as_the_hub_has_them(tmp_path: Path) -> None:
+    red, blue = encoded("red"), encoded("blue")
+    cells = [
+        {"bytes": red, "path": "r.png"},
+        {"bytes": blue, "path": None},
+        None,
+        {"bytes": None, "path": "f.png"},
+    ]
+    (tmp_path / "f.png").write_bytes(b"file")
+    table = tmp_path / "test.parquet"
+    pq.write_table(pa.table({"label": [0, 1, 2, 3], "image": cells}), table)
+    source = find_source(str(table))
+    assert names(source) == ["test.parquet/0/r.png", "test.parquet/1", "test.parquet/2", "f.png"]
+    items = list(source)
+    assert [items[row].read() for row in (0, 1, 3)] == [red, blue, b"file"]
+    with pytest.raises(OSError, match="no image"):
+        items[2].read()
+
+
+def test_a_parquet_of_paths_or_bytes(tmp_path: Path) -> None:
+    table = tmp_path / "list.parquet"
+    pq.write_table(pa.table({"path": ["x.png"], "file": ["y.png"], "data": [b"123"]}), table)
+    assert names(find_source(str(table))) == ["x.png"]
+    assert names(find_source(str(table), "file")) == ["y.png"]
+    (item,) = find_source(str(table), "data")
+    assert item.read() == b"123"
+
+
+def test_a_name_that_is_no_text_can_be_stored(tmp_path: Path) -> None:
+    import os
+
+    raw = os.fsencode(tmp_path) + b"/\xff.png"
+    try:
+        Path(os.fsdecode(raw)).write_bytes(b"x")
+    except OSError:
+        pytest.skip("the file system takes text only")
+    (item,) = find_source(str(tmp_path))
+    assert item.path.encode("utf-8").endswith(rb"\udcff.png")
+    assert item.read() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ("nowhere", "must be an existing folder, file, glob"),
+        ("*.nothing", "must hold an image"),
+        ("empty", "must hold an image"),
+        ("list.csv", r"column: must be a column of the table of images, got 'path'; choose from: file"),
+        ("broken.csv", r"images: .*broken.csv can't be read"),
+        ("broken.parquet", r"images: .*broken.parquet can't be read"),
+        ("numbers.parquet", r"column: must be a column .* got 'path'"),
+    ],
+)
+def test_what_holds_no_images_is_told(
+    images: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.csv").write_text("file\na.png\n")
+    (tmp_path / "broken.csv").write_bytes(b"path\n\xff\xfe\n")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
+    pq.write_table(pa.table({"n": [1]}), tmp_path / "numbers.parquet")
+    with pytest.raises(InputError, match=message):
+        find_source(images)
