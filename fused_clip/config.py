@@ -126,6 +126,7 @@ class TrackingOptions(_Group):
 
     uri: str | None
     experiment: Annotated[str, Field(min_length=1)]
+    registered_model: Annotated[str, Field(min_length=1)] | None
 
 
 class ReferenceOptions(_Options):

@@ -16,6 +16,7 @@ from fused_clip.result import Result
 from fused_clip.tracking.base import Scalar, Status
 from fused_clip.tracking.database import absolute_uri, compare_url, connect, ui_command
 from fused_clip.tracking.limits import cut, mlflow_key, mlflow_tags, portions
+from fused_clip.tracking.models import log_model
 from fused_clip.tracking.process import is_gone, this_process
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ FILES = (
     "fused_clip.log",
 )
 PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
+MODEL = "model"
 GRID_PIXELS = 1_000  # longest side of a picture in the image grid; the file among the artifacts has all
 _METRICS_A_CALL, _PARAMS_A_CALL = 1_000, 100  # mlflow's limits: mlflow/utils/validation.py
 _DIGEST_LENGTH = 36
@@ -50,6 +52,7 @@ class MlflowTracker:
     output_dir : place of the default store, ``mlflow.db``, and of the artifacts, ``mlartifacts``.
     uri : tracking URI; None for the default store.
     experiment : MLflow experiment, made if it is not there.
+    registered_model : name in the registry of which every run's model becomes a version; None for none.
 
     Raises
     ------
@@ -57,10 +60,17 @@ class MlflowTracker:
         By every method that needs the store, if it can't be used.
     """
 
-    def __init__(self, output_dir: Path, uri: str | None = None, experiment: str = "fused_clip") -> None:
+    def __init__(
+        self,
+        output_dir: Path,
+        uri: str | None = None,
+        experiment: str = "fused_clip",
+        registered_model: str | None = None,
+    ) -> None:
         self.output_dir = Path(output_dir).absolute()
         self.uri = absolute_uri(uri, self.output_dir)
         self.experiment = experiment
+        self.registered_model = registered_model
         self._opened: tuple[MlflowClient, str] | None = None
 
     def check(self) -> None:
@@ -150,7 +160,7 @@ class MlflowTracker:
             for some in portions(params.items(), _PARAMS_A_CALL):
                 listed = [Param(mlflow_key(key), cut(str(value))) for key, value in some]
                 client.log_batch(run_id, params=listed)
-            yield MlflowRun(client, run_id)
+            yield MlflowRun(client, run_id, self.registered_model)
         except BaseException as error:
             _end_badly(client, run_id, error)
             raise
@@ -190,9 +200,10 @@ class MlflowRun:
 
     client: "MlflowClient"
     run_id: str
+    registered_model: str | None = None
 
     def log(self, result: Result, directory: Path, pictures: Sequence[Path]) -> None:
-        """Log metrics, facts, the dataset, files, and pictures.
+        """Log metrics, facts, the dataset, files, pictures, and the model if there is one.
 
         Parameters
         ----------
@@ -209,6 +220,8 @@ class MlflowRun:
             self.client.log_artifact(self.run_id, str(picture), "figures")
             if picture.suffix == ".png":
                 self._log_to_grid(picture)
+        if (directory / MODEL).is_dir():
+            log_model(self.client, self.run_id, directory / MODEL, self.registered_model)
 
     def _log_numbers_and_facts(self, result: Result) -> None:
         from mlflow.entities import Metric, RunTag

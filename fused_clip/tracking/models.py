@@ -1,0 +1,175 @@
+"""Models in an MLflow store: logged as a pyfunc from code, registered, and fetched as data."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from fused_clip.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.models import ModelSignature
+
+NAME = "model"
+_CODE = Path(__file__).with_name("pyfunc.py")
+
+
+def log_model(client: "MlflowClient", run_id: str, folder: Path, register: str | None) -> None:
+    """Log the model of a run, and register it if asked.
+
+    Parameters
+    ----------
+    folder : the model, as `fused_clip.model.format.write` left it.
+    register : name in the model registry, of which it becomes the newest version; None for none.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    experiment_id = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(experiment_id, NAME, run_id)
+    with TemporaryDirectory() as place:
+        draft = Path(place) / NAME
+        _save(draft, folder, logged, run_id)
+        client.log_model_artifacts(logged.model_id, str(draft))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+    if register is not None:
+        _register(client, register, run_id, logged)
+
+
+def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None:
+    """Write what MLflow keeps of a model: the code that loads it, the data, signature and example."""
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it tells of every step
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        # Both are about mlflow's own code: its type hints, and its use of pandas.
+        warnings.filterwarnings("ignore", ".*AnyType")
+        warnings.filterwarnings("ignore", "Operation with range is deprecated")
+        from mlflow.models import Model
+        from mlflow.pyfunc import save_model
+
+        # The requirements are given: to find them out, mlflow would load the model and import all it can.
+        save_model(
+            draft,
+            python_model=str(_CODE),
+            artifacts={NAME: str(folder)},
+            signature=_signature(),
+            input_example=_example(),
+            pip_requirements=[f"fused_clip=={version('fused_clip')}"],
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                run_id=run_id,
+                model_uuid=logged.model_id,
+                model_id=logged.model_id,
+            ),
+        )
+
+
+@contextmanager
+def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
+    """Have a model of the store in a folder for the length of a with block; no code of it is run.
+
+    Parameters
+    ----------
+    uri : ``runs:/<run id>/model`` or ``models:/<name>/<version>``, as MLflow writes them.
+    tracking_uri : of the store; None for ``MLFLOW_TRACKING_URI``, else ``outputs/mlflow.db``.
+
+    Raises
+    ------
+    InputError
+        If the store does not have it.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    store = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _default_store()
+    with TemporaryDirectory() as place:
+        try:
+            found = mlflow.artifacts.download_artifacts(
+                _location(uri, store), dst_path=place, tracking_uri=store, registry_uri=store
+            )
+        except (MlflowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            hint = "--tracking-uri names the store"
+            raise InputError("model", f"{store} does not give it ({reason})", uri, hint=hint) from error
+        yield Path(found)
+
+
+def _location(uri: str, store: str) -> str:
+    """Where the artifacts are; for a run by its outputs, since mlflow would search all models of all runs."""
+    scheme, _, rest = uri.partition(":/")
+    run_id, _, name = rest.strip("/").partition("/")
+    if scheme != "runs" or not run_id or name not in ("", NAME):
+        return uri
+    from mlflow import MlflowClient
+
+    client = MlflowClient(store, store)
+    outputs = client.get_run(run_id).outputs
+    models = outputs.model_outputs if outputs else []
+    return str(client.get_logged_model(models[-1].model_id).artifact_location) if models else uri
+
+
+def _default_store() -> str:
+    database = Path("outputs/mlflow.db").absolute()
+    if not database.is_file():
+        rule = "must name the MLflow store of runs:/ and models:/; there is no outputs/mlflow.db here"
+        raise InputError("tracking-uri", rule)
+    return f"sqlite:///{database}"
+
+
+def _register(client: "MlflowClient", name: str, run_id: str, logged: "LoggedModel") -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            rule = f"the registry does not take it ({str(error).splitlines()[0]})"
+            raise InputError("tracking.registered_model", rule, name) from error
+    # Not "models:/<id>": the store would look that up in the store of the environment.
+    client.create_model_version(name, logged.artifact_location, run_id, model_id=logged.model_id)
+
+
+def _signature() -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+
+    answers = {
+        "target": "string",
+        "probability": "double",
+        "margin": "double",
+        "runner_up": "string",
+        "cluster": "long",
+        "abstained": "boolean",
+    }
+    optional = {"probability", "runner_up"}
+    return ModelSignature(
+        inputs=Schema([ColSpec("binary", "image")]),
+        outputs=Schema([ColSpec(kind, name, name not in optional) for name, kind in answers.items()]),
+        params=ParamSchema(
+            [
+                ParamSpec("targets", "string", ""),
+                ParamSpec("prior", "string", ""),
+                ParamSpec("threshold", "double", 0.0),
+            ]
+        ),
+    )
+
+
+def _example() -> "pd.DataFrame":
+    """A small grey picture."""
+    import pandas as pd
+    from PIL import Image
+
+    encoded = BytesIO()
+    Image.new("RGB", (32, 32), "grey").save(encoded, "PNG")
+    return pd.DataFrame({"image": [encoded.getvalue()]})

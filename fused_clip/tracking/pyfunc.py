@@ -1,0 +1,52 @@
+"""The model that MLflow loads: this file is copied beside a logged model, and `mlflow.pyfunc` runs it.
+
+Its answers are those of ``fused-clip-predict``, for encoded images in a column ``image``.
+"""
+
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+
+class FusedClipModel(PythonModel):
+    """A saved model as a pyfunc."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the model that was logged."""
+        from fused_clip import load_model
+
+        self.model = load_model(context.artifacts["model"])
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
+        """Predict a row an image.
+
+        Parameters
+        ----------
+        model_input : column ``image``: contents of image files.
+        params : ``targets``, ``prior`` and ``threshold`` as on the command line.
+
+        Returns
+        -------
+        Columns ``target``, ``probability``, ``margin``, ``runner_up``, ``cluster``, ``abstained``.
+
+        Raises
+        ------
+        fused_clip.InputError
+            If an image can't be read or a parameter does not fit the model.
+        """
+        from fused_clip.predict.knowledge import parse_prior, parse_targets
+
+        given = params or {}
+        targets, prior = given.get("targets"), given.get("prior")
+        model = self.model.constrain(
+            targets=parse_targets(targets) if targets else None, prior=parse_prior(prior) if prior else None
+        )
+        predictions = model.predict_embeddings(model.embed(model_input["image"].tolist()))
+        return pd.DataFrame(predictions.records(given.get("threshold", 0.0)))
+
+
+mlflow.models.set_model(FusedClipModel())
