@@ -1,6 +1,7 @@
 """The page of a study that has none of its own: every cell, seeds taken together, beside its references."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,17 +45,23 @@ def results(records: Sequence[RunRecord], axes: Sequence[str]) -> Table:
     shown = [axis for axis in axes if axis not in SEEDS] or ["dataset", "prompt"]
     present = {metric for record in records for metric in record.metrics}
     metrics = [metric for metric in COLUMNS if metric in present]
+    groups = group_by(records, shown)
+    ordered = [all(_as_number(values[place]) is not None for values in groups) for place in range(len(shown))]
     rows = []
-    for values, some in group_by(records, shown).items():
+    for values, some in groups.items():
         finished = sum(record.finished for record in some)
         runs = Cell(
             str(finished), finished, [record.run_id for record in some if record.run_id], flag_of(some)
         )
         numbers = [summarize(some, metric, 0 if metric == "missing_targets" else 4) for metric in metrics]
         unflagged = [Cell(cell.text, cell.value, cell.run_ids) for cell in numbers]
-        rows.append([*(Cell(value, _as_number(value)) for value in values), runs, *unflagged])
+        named = [
+            Cell(value, _as_number(value) if by_number else None)
+            for value, by_number in zip(values, ordered, strict=True)
+        ]
+        rows.append([*named, runs, *unflagged])
     columns = [*shown, "runs", *(COLUMNS[metric] for metric in metrics)]
-    several = any(len(some) > 1 for some in group_by(records, shown).values())
+    several = any(len(some) > 1 for some in groups.values())
     spread = "; mean ± standard deviation over seeds" if several else ""
     caption = f"Accuracies and F1 on test images, the partition's scores on training images{spread}."
     return Table(caption, columns, rows, "results")
@@ -97,6 +104,7 @@ def _scaled(path: Path) -> bytes:
 
 def _as_number(text: str) -> float | None:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
