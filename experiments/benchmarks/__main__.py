@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from itertools import groupby
@@ -31,6 +32,7 @@ class Settings(BaseModel):
     peers: bool
     repeats: int = Field(ge=1)
     long: float = Field(ge=0)
+    threads: int | None = Field(ge=1)
     results: Path | None
 
 
@@ -63,6 +65,8 @@ def run(settings: Settings) -> None:
     """Measure, benchmark after benchmark in turn, until each has its runs; then report."""
     from experiments.benchmarks.report import write
 
+    if settings.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
     results = Results(settings.results or HERE / "results.json")
     for size, side_by_side in plan(settings):
         for repeat in range(settings.repeats):

@@ -10,10 +10,11 @@ LIBRARIES = ("faiss-cpu", "numpy", "openTSNE", "open_clip_torch", "scikit-learn"
 
 
 def environment() -> dict[str, Any]:
-    """Processor, cores, memory, system, Python and the versions of the libraries that do the work."""
+    """Processor, cores, threads that libraries may use, memory, system, Python and the libraries' versions."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "system": platform.system(),
         "python": platform.python_version(),

@@ -57,38 +57,34 @@ def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
 
 def _lines(results: Results, benchmarks: Sequence[Benchmark]) -> Iterator[str]:
     facts = results.environment
-    yield f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB, {facts['system']};"
-    yield f"Python {facts['python']}, {', '.join(' '.join(pair) for pair in facts['versions'].items())}."
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    yield f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} used, {facts['memory_gb']} GB;"
+    yield f"{facts['system']}, Python {facts['python']}, {versions}."
     loads = [run.load for run in results.runs]
     if loads:
         yield f"Mean load before a run began: {np.mean(loads):.1f} (largest {max(loads):.1f})."
     for task in dict.fromkeys(one.task for one in benchmarks):
         members = [curve for curve in curves(results, benchmarks) if curve.benchmark.task == task]
-        if not members:
-            continue
-        yield ""
-        yield HEADER.format(task=task)
-        yield "|---|---|---|---|---|---|---|---|"
-        for curve in members:
-            for size in curve.sizes:
-                yield _row(results.of(curve.benchmark, size), _peers(members, curve, size))
-        yield ""
-        yield from (_fit(curve) for curve in members if len(curve.sizes) > 1)
+        if members:
+            yield from _table(results, task, members)
 
 
-def _peers(members: Sequence[Curve], own: Curve, size: int) -> dict[str, float]:
-    """Seconds of the peers at a size; none for a peer itself."""
-    if own.benchmark.peer:
-        return {}
-    peers = [curve for curve in members if curve.benchmark.peer and size in curve.sizes]
-    return {curve.benchmark.method: curve.seconds[curve.sizes.index(size)] for curve in peers}
+def _table(results: Results, task: str, members: Sequence[Curve]) -> Iterator[str]:
+    yield from ("", HEADER.format(task=task), "|---|---|---|---|---|---|---|---|")
+    peers = [curve.benchmark for curve in members if curve.benchmark.peer]
+    for curve in members:
+        rivals = [] if curve.benchmark.peer else peers
+        for size in curve.sizes:
+            yield _row(results.of(curve.benchmark, size), [results.of(peer, size) for peer in rivals])
+    yield ""
+    yield from (_fit(curve) for curve in members if len(curve.sizes) > 1)
 
 
-def _row(runs: Sequence[Run], peers: dict[str, float]) -> str:
+def _row(runs: Sequence[Run], peers: Sequence[Sequence[Run]]) -> str:
     seconds = sorted(run.seconds for run in runs)
     middle = median(seconds)
     spread = f" ({_digits(seconds[0])} to {_digits(seconds[-1])})" if len(runs) > 1 else ""
-    faster = ", ".join(f"{name} {value / middle:.1f}" for name, value in peers.items())
+    faster = ", ".join(_ratio(runs, peer) for peer in peers if peer)
     facts = {name: median(run.facts[name] for run in runs) for name in runs[-1].facts}
     outcome = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
     cpu = _digits(median(run.cpu_seconds for run in runs))
@@ -96,6 +92,12 @@ def _row(runs: Sequence[Run], peers: dict[str, float]) -> str:
     time = _digits(middle) + spread
     cells = (runs[0].method, f"{runs[0].size:,}", len(runs), time, cpu, memory, faster, outcome)
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _ratio(runs: Sequence[Run], peer: Sequence[Run]) -> str:
+    elapsed = median(run.seconds for run in peer) / median(run.seconds for run in runs)
+    cpu = median(run.cpu_seconds for run in peer) / median(run.cpu_seconds for run in runs)
+    return f"{peer[0].method} {elapsed:.1f} (CPU {cpu:.1f})"
 
 
 def _digits(seconds: float) -> str:

@@ -31,7 +31,15 @@ def run_of(method, size, seconds, task="toy"):
 
 
 def settings(**changes):
-    given = {"tasks": None, "sizes": None, "largest": None, "peers": True, "repeats": 2, "long": 60}
+    given = {
+        "tasks": None,
+        "sizes": None,
+        "largest": None,
+        "peers": True,
+        "repeats": 2,
+        "long": 60,
+        "threads": None,
+    }
     return command.Settings(**{**given, "results": None, **changes})
 
 
@@ -91,6 +99,14 @@ def test_what_takes_long_is_run_once(tmp_path, measured):
     assert measured == [*[("toy/ours", 10)] * 2, ("toy/ours", 20), ("toy/theirs", 20)]
 
 
+def test_results_of_other_threads_are_not_mixed_in(tmp_path, measured, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    chosen = settings(tasks=("other",), results=tmp_path / "r.json")
+    command.run(chosen)
+    with pytest.raises(InputError, match="results: holds runs of another machine"):
+        command.run(chosen.model_copy(update={"threads": 2}))
+
+
 def test_results_of_another_machine_are_not_mixed_in(tmp_path):
     path = tmp_path / "r.json"
     Results(path).add(run_of("ours", 10, 1.0))
@@ -110,7 +126,7 @@ def test_the_table_says_ratios_spread_and_exponents(tmp_path):
         results.add(run)
     table, picture = report.write(results, (toy("ours"), toy("theirs", peer=True)))
     text = table.read_text()
-    assert "| ours | 1,000 | 3 | 20 (10 to 40) | 40 | 0.50 | theirs 100.0 | score 20 |" in text
+    assert "| ours | 1,000 | 3 | 20 (10 to 40) | 40 | 0.50 | theirs 100.0 (CPU 100.0) | score 20 |" in text
     assert "| theirs | 1,000 | 1 | 2,000 | 4,000 | 0.50 |  | score 2000 |" in text
     assert "- ours, 100 to 1,000: time grows as n^1.00" in text
     assert results.environment["processor"] in text
