@@ -10,7 +10,7 @@ LIBRARIES = ("faiss-cpu", "numpy", "openTSNE", "open_clip_torch", "scikit-learn"
 
 
 def environment() -> dict[str, Any]:
-    """Processor, cores, threads that libraries may use, memory, system, Python and the libraries' versions."""
+    """Processor, cores, threads that libraries may use, memory, system, versions of Python and libraries."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
