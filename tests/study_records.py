@@ -1,0 +1,68 @@
+"""Runs of a study made up for the tests of its pages, with the predictions that they left."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fused_clip.tracking.records import RunRecord
+
+ROWS = 400
+NAMES = np.array(["cat", "dog"])
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Artifacts that are files of a directory."""
+
+    path: Path
+
+    def fetch(self, name: str) -> Path | None:
+        found = self.path / name
+        return found if found.exists() else None
+
+
+def study_record(
+    folder: Path,
+    dataset: str = "mnist",
+    prompt: str = "task",
+    seed: int = 42,
+    *,
+    wrong: int = 40,
+    references: Mapping[str, int] | None = None,
+    metrics: Mapping[str, float] | None = None,
+    **options: str,
+) -> RunRecord:
+    """A finished run that is wrong on its first test rows, as its references are.
+
+    Parameters
+    ----------
+    wrong : how many of its 400 test rows the method gets wrong.
+    references : how many each reference gets wrong.
+    options : further options, whose dots are written as ``__``.
+    """
+    changed = {name.replace("__", "."): value for name, value in options.items()}
+    params = {"dataset": dataset, "prompt": prompt, "seed": str(seed), "backbone": "compact", **changed}
+    run_id = "-".join(params.values())
+    own = folder / run_id
+    own.mkdir(parents=True)
+    shares = {"predicted": wrong, **{f"reference/{name}": n for name, n in (references or {}).items()}}
+    truth = np.arange(ROWS) % 2
+    guesses = {name: NAMES[np.where(np.arange(ROWS) < n, 1 - truth, truth)] for name, n in shares.items()}
+    rows = {"row_id": [f"{dataset}/{row}" for row in range(ROWS)], "split": "test", "target": NAMES[truth]}
+    pd.DataFrame({**rows, **guesses}).to_parquet(own / "predictions.parquet")
+    scores = {f"{name}_accuracy": 1 - n / ROWS for name, n in shares.items() if name != "predicted"}
+    given: dict[str, Any] = {
+        "test/accuracy": 1 - wrong / ROWS,
+        "train/ari": 0.5,
+        "train/purity": 0.9,
+        "missing_targets": 0.0,
+        **scores,
+        **(metrics or {}),
+    }
+    return RunRecord(
+        run_id, "", run_id, "FINISHED", params=params, metrics=given, tags={}, artifacts=Folder(own)
+    )
