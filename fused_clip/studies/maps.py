@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fused_clip.errors import InputError
 from fused_clip.figures import DPI
 from fused_clip.figures.projection import project
 from fused_clip.figures.style import INK, MARGIN, PAGE, Heading, cut, house_style, mark
 from fused_clip.output import stratified
-from fused_clip.report.page import Figure
-from fused_clip.result import IntArray
-from fused_clip.studies.settings import dataset_name
+from fused_clip.readback import read
+from fused_clip.report.page import Block, Figure, Prose
+from fused_clip.result import IntArray, Result, SplitResult
+from fused_clip.studies.settings import dataset_name, values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,28 +28,30 @@ if TYPE_CHECKING:
 
 POINTS = 1_000  # rows a panel
 PROMPTS = {"none": "image only", "task": "task", "swapped": "swapped", "grouped": "grouped"}
-DATASETS = ("mnist", "cifar10", "cifar100_1")  # all seven would be smaller than the eye can read
+MOST_DATASETS = 3  # more would be smaller than the eye can read
 LEGEND = 1.1  # inches of a row's width
 Part = Literal["train", "test"]
 
 
-def strategy_maps(records: Sequence[RunRecord], told: str) -> list[Figure]:
+def strategy_maps(records: Sequence[RunRecord], told: str) -> list[Block]:
     """Draw both grids: rows are datasets, columns strategies; colour is the true class or group.
 
-    The first finished run of each dataset and strategy is shown. There is no figure where no run left
-    what its fused rows can be made of.
+    The first finished run of each dataset and strategy is shown, of the first three datasets, as far as its
+    directory and embeddings are still on this machine.
     """
-    figures = []
+    results = _results(records)
+    if not results:
+        return [Prose("No maps: the runs' directories or embeddings are not on this machine.")]
+    figures: list[Block] = []
     grids: tuple[tuple[Part, int], ...] = (("train", 2), ("test", 3))
     for split, number in grids:
-        panels = _panels(records, split)
-        if panels:
-            caption = (
-                f"As the paper's Figure {number}: t-SNE of the fused {split} rows, "
-                f"{'each fused with the prompt that won, ' if split == 'test' else ''}"
-                f"coloured by true class, under grouped by true group. {told}"
-            )
-            figures.append(Figure(caption, _grid(panels, f"Fused {split} rows")))
+        panels = {key: _place(result, split) for key, result in results.items()}
+        won = "each fused with the prompt that won, " if split == "test" else ""
+        caption = (
+            f"As the paper's Figure {number}: t-SNE of the fused {split} rows, {won}coloured by true class, "
+            f"under grouped by true group. {told}"
+        )
+        figures.append(Figure(caption, _grid(panels, f"Fused {split} rows")))
     return figures
 
 
@@ -61,40 +66,42 @@ class _Rows(NamedTuple):
     names: Sequence[str]
 
 
-def _panels(records: Sequence[RunRecord], split: Part) -> Panels:
-    """Place the rows of the first run of each dataset and strategy that has them."""
-    panels: dict[tuple[str, str], _Rows] = {}
-    for dataset in DATASETS:
+def _results(records: Sequence[RunRecord]) -> dict[tuple[str, str], Result]:
+    """The result of the first finished run of each dataset and strategy that can be read back."""
+    results: dict[tuple[str, str], Result] = {}
+    for dataset in values(records, "dataset")[:MOST_DATASETS]:
         for prompt in PROMPTS:
             runs = [
                 run
                 for run in records
                 if run.finished and (run.option("dataset"), run.option("prompt")) == (dataset, prompt)
             ]
-            rows = _rows(runs[0], split) if runs else None
-            if rows is not None:
-                panels[dataset, prompt] = rows
-    return panels
+            found = _read_back(runs[0]) if runs else None
+            if found is not None:
+                results[dataset, prompt] = found
+    return results
 
 
-def _rows(record: RunRecord, split: Part) -> _Rows | None:
-    path = record.artifacts.fetch("embeddings.npz")
-    if path is None:
+def _read_back(record: RunRecord) -> Result | None:
+    directory = Path(record.tags.get("directory", ""))
+    stores = [parent / "store" for parent in directory.parents if (parent / "store").is_dir()]
+    try:
+        return read(directory, stores[0]) if stores else None
+    except (FileNotFoundError, InputError):
         return None
-    with np.load(path, allow_pickle=False) as arrays:
-        if f"{split}_fused" not in arrays:
-            return None
-        fused, targets = arrays[f"{split}_fused"], arrays[f"{split}_targets"]
-        names = arrays["target_names"].tolist()
-    kept = stratified(targets, POINTS, seed=0)
-    return _Rows(project(fused[kept], seed=0), targets[kept], names)
+
+
+def _place(result: Result, split: Part) -> _Rows:
+    part: SplitResult = getattr(result, split)
+    kept = stratified(part.targets, POINTS, seed=0)
+    return _Rows(project(part.fused[kept], seed=0), part.targets[kept], result.target_names)
 
 
 def _grid(panels: Panels, title: str) -> bytes:
     """Draw the panels, a row a dataset, each with its legend at the right; PNG."""
     import matplotlib.figure
 
-    rows = [dataset for dataset in DATASETS if any(key[0] == dataset for key in panels)]
+    rows = list(dict.fromkeys(dataset for dataset, _ in panels))
     side = (PAGE - 2 * MARGIN - LEGEND) / len(PROMPTS)
     with house_style():
         heading = Heading(title, tuple(f"{len(rows.targets):,} rows" for rows in [*panels.values()][:1]))

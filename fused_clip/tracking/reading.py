@@ -109,13 +109,12 @@ class StoredRuns:
         plan = self._plan(sweep) or [_part(row, swept) for row in rows]
         if not plan:
             return [self._record(run, _part(run.data.params, swept)) for run in mine]
-        return [self._cell(sweep, axes, mine, rows) for axes in plan]
+        swept_anywhere = {axis for axes in plan for axis in axes}
+        by_cell = {frozenset(_part(row, list(swept_anywhere)).items()): row for row in rows}
+        return [self._cell(sweep, axes, mine, by_cell.get(frozenset(axes.items()), {})) for axes in plan]
 
-    def _cell(
-        self, sweep: "Run", axes: Axes, mine: "Sequence[Run]", rows: Sequence[Mapping[str, Any]]
-    ) -> RunRecord:
+    def _cell(self, sweep: "Run", axes: Axes, mine: "Sequence[Run]", row: Mapping[str, Any]) -> RunRecord:
         """What became of a planned cell: the sweep's table knows best; if it was cut off, there is none."""
-        row = next((row for row in rows if all(row.get(key) == axes[key] for key in axes)), {})
         source = row.get("run_id")
         if source:
             mine = [run for run in self.runs if run.info.run_id == source]

@@ -136,6 +136,22 @@ def test_a_study_is_all_of_its_sweeps_the_newest_finished_run_of_each_cell(runs:
     assert not any(record.reused for record in records)
 
 
+def test_a_cell_with_fewer_axes_is_not_taken_for_one_with_more(tmp_path: Path) -> None:
+    """In a sweep of several grids, not every cell sets every axis."""
+    tracker = MlflowTracker(tmp_path / "out")
+    plan = [{**axes("task", 0), "vote": "prompt"}, axes("task", 0)]
+    tags = {"study": "a", "sweep_id": "a1"}
+    parent = tracker.start_sweep("a", {**tags, "swept": "seed"}, plan)
+    ids = []
+    for cell in plan:
+        with tracker.run("task", cell, tags, parent_id=parent) as active:
+            ids.append(active.run_id)  # type: ignore[attr-defined]
+    rows = [{**cell, "error": "", "run_id": run_id} for cell, run_id in zip(plan, ids, strict=True)]
+    tracker.end_sweep(parent, rows, "FINISHED")
+    with open_runs(None, tmp_path / "out") as stored:
+        assert [record.run_id for record in stored.study("a")] == ids
+
+
 def test_a_sweep_that_was_cut_off_has_a_plan_and_no_table(runs: StoredRuns) -> None:
     assert told(runs.sweep("a2")) == {"task 2": "FINISHED", "none 0": "MISSING"}
 
