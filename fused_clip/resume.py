@@ -20,7 +20,7 @@ from fused_clip.files import locked, sha256, write_whole
 
 # Raised when a change of the code changes results: every cell is missing then.
 METHOD_VERSION = 2
-_PLACES_AND_EXTRAS = {"data_dir", "output_dir", "study", "tracking", "resume", "figures", "output"}
+PLACES_AND_EXTRAS = {"data_dir", "output_dir", "study", "tracking", "resume", "figures", "output"}
 _LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy")
 _NOT_RESULTS = ("fused_clip.log", "record.json")
 
@@ -68,7 +68,7 @@ def cell_key(options: Options, data_fingerprint: str, backbone_fingerprint: str)
     InputError
         If a part can't be imported.
     """
-    chosen = options.model_dump(mode="json", by_alias=True, exclude=_PLACES_AND_EXTRAS)
+    chosen = options.model_dump(mode="json", by_alias=True, exclude=PLACES_AND_EXTRAS)
     facts = {
         "options": chosen,
         "data": data_fingerprint,

@@ -25,7 +25,7 @@ class Panel:
     ----------
     dataset, measure : names of its row and column.
     lines : by name, the values of all seeds at each level; empty where nothing was measured. The line
-        called "method" is drawn on top, with the spread of its seeds.
+        called "method" is drawn larger, with the spread of its seeds.
     """
 
     dataset: str
@@ -74,8 +74,8 @@ def _draw(axes: Axes, panel: Panel, names: Sequence[str], *, joined: bool) -> No
         means = [statistics.fmean(values[place]) for place in places]
         method = name == METHOD
         colour = INK if method else COLOURS[(names.index(name) - 1) % len(COLOURS)]
-        (line,) = axes.plot(places, means, "o", label=name, color=colour, ms=4 if method else 2.5)
-        line.set(lw=1.6 if method else 0.8, zorder=3 if method else 2)
+        (line,) = axes.plot(places, means, "o", label=name, color=colour, ms=5 if method else 2.2)
+        line.set(lw=1.6 if method else 0.8, zorder=2 if method else 3)
         line.set_linestyle(("-" if method else "--") if joined else "none")
         if method:
             spread = [statistics.stdev(values[place]) if len(values[place]) > 1 else 0.0 for place in places]

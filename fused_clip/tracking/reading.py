@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from fused_clip.errors import InputError
+from fused_clip.resume import PLACES_AND_EXTRAS
 from fused_clip.tracking.database import absolute_uri, complaints, connect_to_read
 from fused_clip.tracking.limits import cut, mlflow_key
 from fused_clip.tracking.records import RunRecord, RunStatus
@@ -202,10 +203,15 @@ def _has(run: "Run", axes: Axes) -> bool:
 
 
 def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """One record for all of equal axes, in order of first appearance; `records` come oldest first."""
+    """One record for all of equal axes, in order of first appearance; `records` come oldest first.
+
+    Where a sweep kept its files, and whether it took up one that was cut off, makes no other cell.
+    """
     best: dict[frozenset[tuple[str, str]], RunRecord] = {}
     for record in records:
-        cell = frozenset(record.axes.items())
+        cell = frozenset(
+            axis for axis in record.axes.items() if axis[0].partition(".")[0] not in PLACES_AND_EXTRAS
+        )
         if cell not in best or _telling(record) >= _telling(best[cell]):
             best[cell] = record
     return list(best.values())

@@ -152,6 +152,18 @@ def test_a_cell_with_fewer_axes_is_not_taken_for_one_with_more(tmp_path: Path) -
         assert [record.run_id for record in stored.study("a")] == ids
 
 
+def test_a_sweep_taken_up_again_is_the_same_cells(tmp_path: Path) -> None:
+    tracker = MlflowTracker(tmp_path / "out")
+    places = {"output_dir": "elsewhere", "resume": "true"}
+    for sweep, cells in (("s1", [axes("task", 0), axes("task", 1)]), ("s2", [{**axes("task", 1), **places}])):
+        tags = {"study": "a", "sweep_id": sweep}
+        parent = tracker.start_sweep("a", {**tags, "swept": "seed"}, cells)
+        with tracker.run("task", cells[0], tags, parent_id=parent):
+            pass
+    with open_runs(None, tmp_path / "out") as stored:
+        assert [record.status for record in stored.study("a")] == ["FINISHED", "FINISHED"]
+
+
 def test_a_sweep_that_was_cut_off_has_a_plan_and_no_table(runs: StoredRuns) -> None:
     assert told(runs.sweep("a2")) == {"task 2": "FINISHED", "none 0": "MISSING"}
 
