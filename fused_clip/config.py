@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from fused_clip.errors import InputError
+from fused_clip.labels import refuse_parts_that_need_labels
 
 
 def _name(value: object) -> object:
@@ -53,6 +54,8 @@ class DatasetOptions(_Group):
     revision: str
     image_column: str
     label_column: str
+    labels: Literal["given", "none"]
+    classes: list[Name] | None
     class_names: list[Name] | None
     display_names: dict[Name, Name] | None
     groups: dict[Name, list[Name]] | None
@@ -186,12 +189,15 @@ def check(cfg: DictConfig) -> Options:
     except OmegaConfBaseException as error:
         raise InputError(str(error.full_key or "config"), str(error).splitlines()[0]) from error
     try:
-        return Options.model_validate(plain)
+        options = Options.model_validate(plain)
     except ValidationError as error:
         complaints = [complaint(detail) for detail in error.errors()]
         first = complaints[0]
         first.args = ("\n".join(map(str, complaints)),)
         raise first from error
+    if options.dataset.labels == "none":
+        refuse_parts_that_need_labels(options.vote, pairing_uses_labels=options.pairing.uses_labels)
+    return options
 
 
 def complaint(detail: Mapping[str, Any]) -> InputError:

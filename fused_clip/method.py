@@ -14,6 +14,7 @@ from fused_clip.dataset.base import ImageDataset
 from fused_clip.errors import InputError
 from fused_clip.estimator import Memory, PromptFusedClassifier
 from fused_clip.fusion import Fusion
+from fused_clip.labels import refuse_parts_that_need_labels
 from fused_clip.prompt import Prompts
 
 FloatArray = NDArray[np.float32]
@@ -101,9 +102,11 @@ class Method:
         Raises
         ------
         InputError
-            On a pairing or vote that the prompts do not allow; on fewer training images than clusters
-            or neighbours.
+            On a pairing or vote that the prompts do not allow, or that needs labels where there are none;
+            on fewer training images than clusters or neighbours.
         """
+        if not dataset.labelled:
+            refuse_parts_that_need_labels(self.vote, pairing_uses_labels=self.pairing_uses_labels)
         if len(prompts.texts) > 1 and not self.pairing_uses_labels and not prompts.truthful:
             rule = "a pairing by what the prompts say needs prompts that say the truth, so not prompt=swapped"
             raise InputError("pairing", rule)
@@ -111,7 +114,10 @@ class Method:
             raise InputError("vote", "'prompt' needs a strategy with one truthful prompt a target")
         if self.vote == "prompt" and self.pairing_uses_labels:
             raise InputError("vote", "'prompt' needs a pairing without labels, such as pairing=zero_shot")
-        n_train, n_clusters = len(dataset.train), self.clusters_per_target * len(prompts.target_names)
+        self._check_sizes(len(dataset.train), len(prompts.target_names))
+
+    def _check_sizes(self, n_train: int, n_targets: int) -> None:
+        n_clusters = self.clusters_per_target * n_targets
         if n_train < n_clusters:
             rule = f"makes {n_clusters} clusters, which need as many training images; there are {n_train}"
             raise InputError("clusters_per_target", rule, self.clusters_per_target)

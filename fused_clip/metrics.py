@@ -19,13 +19,16 @@ Rows = NDArray[Any]
 _SLUG_LENGTH = 100
 
 
-def clustering_scores(fused: Rows, targets: IntArray, clusters: IntArray, n_targets: int) -> dict[str, float]:
+def clustering_scores(
+    fused: Rows, targets: IntArray | None, clusters: IntArray, n_targets: int
+) -> dict[str, float]:
     """Score a clustering of the train split.
 
     Parameters
     ----------
     fused : (n, d) clustered rows.
-    targets : (n,) true target of each row, in [0, n_targets).
+    targets : (n,) true target of each row, in [0, n_targets); None where they are not known, which leaves
+        the silhouette and the counts.
     clusters : (n,) cluster of each row; rows of cluster -1 are noise, counted and otherwise left out.
 
     Returns
@@ -38,13 +41,16 @@ def clustering_scores(fused: Rows, targets: IntArray, clusters: IntArray, n_targ
     unless there are as many clusters as targets, all of them if every row is noise.
     """
     kept = clusters >= 0
-    fused, targets, clusters = fused[kept], targets[kept], clusters[kept]
+    fused, clusters = fused[kept], clusters[kept]
     n_clusters = len(np.unique(clusters))
     scores = {"n_clusters": float(n_clusters), "n_noise": float((~kept).sum())}
     if n_clusters == 0:
         return scores
     if 2 <= n_clusters < len(clusters):
         scores |= _silhouette_scores(fused, clusters)
+    if targets is None:
+        return scores
+    targets = targets[kept]
     scores |= _agreement(targets, clusters)
     scores["train/purity"] = purity(targets, clusters)
     if n_clusters == n_targets:

@@ -15,11 +15,12 @@ from fused_clip.dataset.vectors import Vectors
 from fused_clip.errors import InputError
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.fusion import LinearFusion
+from fused_clip.labels import UNKNOWN
 from fused_clip.method import Method, Stages
 from fused_clip.metrics import classification_scores, clustering_scores, purity
 from fused_clip.model.head import Head
 from fused_clip.prompt import Prompts
-from fused_clip.references import Audit, Evidence, references
+from fused_clip.references import Audit, Evidence, label_free, references
 from fused_clip.result import Result, SplitResult
 from fused_clip.text import ensemble
 
@@ -94,8 +95,8 @@ def run(
     method.check(dataset, prompts)
     _check_width(dataset, backbone)
     _tell_of_limits(dataset, prompts, backbone)
-    targets = prompts.target_of_class[dataset.train.labels]
-    test_targets = prompts.target_of_class[dataset.test.labels]
+    targets = prompts.targets(dataset.train.labels)
+    test_targets = prompts.targets(dataset.test.labels)
 
     with stages("embed"):
         embedded = embed(dataset, prompts, backbone, embedder)
@@ -103,7 +104,7 @@ def run(
         index = method.pair(embedded.train, embedded.prompts, targets, prompts)
     with stages("fit"):
         model = method.estimator(embedded.prompts, prompts)
-        model.fit(embedded.train, targets, prompt_index=index)
+        model.fit(embedded.train, targets if dataset.labelled else None, prompt_index=index)
     with stages("classify"):
         train = _training_result(dataset, model, targets)
         test = _test_result(dataset, model, embedded.test, test_targets)
@@ -122,7 +123,10 @@ def run(
                 embedded.train, embedded.test, targets, test_targets, *truthful, prompts.target_of_class
             )
             predicted = test.predicted if "test/accuracy" in metrics else None
-            audit = references(model, evidence, predicted, draws=method.draws, seed=method.seed)
+            if dataset.labelled:
+                audit = references(model, evidence, predicted, draws=method.draws, seed=method.seed)
+            else:
+                audit = Audit({}, label_free(model, evidence))
     return Result(
         dataset=dataset.name,
         prompt=(names or {}).get("prompt", ""),
@@ -228,13 +232,16 @@ def _test_result(
 def _scores(
     train: SplitResult, test: SplitResult, model: PromptFusedClassifier, prompts: Prompts
 ) -> dict[str, float]:
-    scores = clustering_scores(train.fused, train.targets, train.clusters, len(prompts.target_names))
+    known = train.targets if train.labelled else None
+    scores = clustering_scores(train.fused, known, train.clusters, len(prompts.target_names))
     scores["missing_targets"] = float(len(model.missing_targets_))
     index, kept = model.prompt_index_, train.clusters >= 0
     if index is not None and len(prompts.texts) > 1 and kept.any():
         scores["train/prompt_purity"] = purity(index[kept], train.clusters[kept])
     if isinstance(model.fusion, LinearFusion) and model.fusion.image_weight == 0 and prompts.texts:
         log.warning("The fusion gives the image no weight: every test image ties, accuracy is undefined.")
+        return scores
+    if not test.labelled:
         return scores
     return scores | classification_scores(test.targets, test.predicted, prompts.target_names)
 
@@ -247,15 +254,19 @@ def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> 
         "n_train": str(len(dataset.train)),
         "n_test": str(len(dataset.test)),
     }
+    if not dataset.labelled:
+        tags |= {"labels": "none", "not_known_without_labels": UNKNOWN}
     if dataset.skipped:
         tags["skipped_images"] = str(len(dataset.skipped))
     return {**names, **tags, "pairing": pairing}
 
 
 def _tell_of_limits(dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
-    """Name images left out; say when a backbone of a few words meets words or images that it can't know."""
+    """Name images left out and what can't be known; warn where a small backbone meets what is new to it."""
     if dataset.skipped:
         log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
+    if not dataset.labelled:
+        log.warning("Without labels these can't be known: %s.", UNKNOWN)
     if backbone.vocabulary is None:
         return
     log.info("%s is a small model of a few words: its figures are not OpenAI's ViT-B/32's.", backbone.name)

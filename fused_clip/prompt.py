@@ -32,6 +32,10 @@ class Prompts:
     prompt_of_target: IntArray | None
     truthful: bool = True
 
+    def targets(self, labels: IntArray) -> IntArray:
+        """Give the target of each class index: (n,); -1, a label that is not known, stays -1."""
+        return np.where(labels < 0, -1, self.target_of_class[labels])
+
     @property
     def distinguishes_targets(self) -> bool:
         """Whether every target has a truthful prompt of its own, so that prompts can name targets."""

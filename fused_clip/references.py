@@ -29,7 +29,7 @@ class Evidence:
     Parameters
     ----------
     train, test : (n, d) and (m, d) image embeddings.
-    train_targets, test_targets : (n,) and (m,) target index, in [0, K).
+    train_targets, test_targets : (n,) and (m,) target index, in [0, K); -1 where they are not known.
     truthful : (K, d) text embeddings, one truthful prompt a target; None where there are none.
     class_prompts : (C, d) text embeddings, one truthful prompt a class; None where there are none.
     target_of_class : (C,) target of each class.
@@ -72,16 +72,11 @@ def references(
     seed : drives the rotations; draw i takes ``seed + 1 + i``.
     """
     found = {
+        **label_free(model, evidence),
         "nearest_class_mean": nearest_class_mean(evidence),
-        "nearest_cluster_mean": nearest_cluster_mean(model, evidence),
         "image_only": image_only(model, evidence),
         "linear_probe": linear_probe(evidence),
     }
-    if evidence.truthful is not None:
-        found["zero_shot"] = pairing.zero_shot(evidence.test, evidence.truthful)
-    if evidence.class_prompts is not None and len(evidence.class_prompts) != len(model.classes_):
-        nearest_class = pairing.zero_shot(evidence.test, evidence.class_prompts)
-        found["zero_shot_via_class"] = evidence.target_of_class[nearest_class]
     if model.vote == "prompt":
         # What a method that was given no label is to be measured against.
         found["image_only_hungarian"] = hungarian(model, evidence, model.clusterer)
@@ -98,6 +93,17 @@ def references(
         metrics["reference/rotated_text_accuracy"] = control
         metrics["text_contribution"] = accuracy(predicted) - control
     return Audit(metrics, found)
+
+
+def label_free(model: PromptFusedClassifier, evidence: Evidence) -> dict[str, IntArray]:
+    """Classify the test rows by the references that use no label of their own: (m,) target index by name."""
+    found = {"nearest_cluster_mean": nearest_cluster_mean(model, evidence)}
+    if evidence.truthful is not None:
+        found["zero_shot"] = pairing.zero_shot(evidence.test, evidence.truthful)
+    if evidence.class_prompts is not None and len(evidence.class_prompts) != len(model.classes_):
+        nearest_class = pairing.zero_shot(evidence.test, evidence.class_prompts)
+        found["zero_shot_via_class"] = evidence.target_of_class[nearest_class]
+    return found
 
 
 def nearest_class_mean(evidence: Evidence) -> IntArray:

@@ -26,7 +26,7 @@ class SplitResult:
     rows : (n,) rows of the parent split in the embedding store.
     prompts : (n,) prompt that each row is fused with; -1 without text.
     fused : (n, d) fused rows: as paired in training, or with the prompt that won on test.
-    targets : (n,) true target index, in [0, K).
+    targets : (n,) true target index, in [0, K); all -1 where no label is known.
     clusters : (n,) cluster of each row; -1 is noise.
     predicted : (n,) predicted target index, in [0, K); -1 where nothing could be predicted.
     distances : (n,) Euclidean distance to the winning cluster's centroid.
@@ -46,6 +46,11 @@ class SplitResult:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the true targets are known."""
+        return bool((self.targets >= 0).all())
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fused_clip.labels import UNKNOWN
 from fused_clip.result import Result
 
 _SWEEP_COLUMNS = {
@@ -68,6 +69,8 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     console.print(table)
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
+    if not result.test.labelled:
+        console.print(f"There are no labels, so these can't be known: {UNKNOWN}.")
     labels = "uses training labels" if result.uses_labels else "uses no labels"
     saw = "; the backbone was trained on labels of these images" if result.backbone_saw_labels else ""
     console.print(f"This run {labels}{saw}. It took {result.metrics['seconds/total']:.1f} s.")

@@ -111,3 +111,37 @@ def test_vectors_that_cannot_be_are_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "Error: dataset.vector_column: must be finite and not zero in every row; 40 of 40" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_flat_folder_and_names_of_classes_are_enough(tmp_path: Path) -> None:
+    paint(tmp_path / "photos")
+    clip = save_tiny_clip(tmp_path / "clip")
+    done = fused_clip(
+        "dataset=imagefolder",
+        "dataset.root=photos",
+        "dataset.labels=none",
+        "dataset.classes=[cat,dog]",
+        "pairing=zero_shot",
+        "vote=prompt",
+        f"backbone.model=local-dir:{clip}",
+        *SMALL,
+        "figures.enabled=false",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "There are no labels, so these can't be known: accuracy" in done.stdout
+    (directory,) = run_directories(tmp_path)
+    predictions = pd.read_parquet(directory / "predictions.parquet")
+    assert len(predictions) == 6 * len(CLASSES)
+    assert predictions["target"].isna().all()
+    assert set(predictions["predicted"]) <= {"cat", "dog"}
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert run.data.tags["labels"] == "none"
+    assert run.data.tags["uses_labels"] == "false"
+    assert "accuracy" in run.data.tags["not_known_without_labels"]
+    assert not {key for key in run.data.metrics if key.startswith(("test/", "reference/"))}

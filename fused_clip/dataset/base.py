@@ -38,7 +38,7 @@ class Split:
     ----------
     images : the parent split, which is embedded once whatever subset of it is used.
     rows : (n,) rows of the parent, in the order of this split.
-    labels : (n,) class index of each row, in [0, C).
+    labels : (n,) class index of each row, in [0, C); all -1 where no label is known.
     origin : what the images are, e.g. ``mnist/train``; compared with what a backbone was trained on.
     """
 
@@ -49,6 +49,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the rows' classes are known."""
+        return bool((self.labels >= 0).all())
 
     @property
     def ids(self) -> list[str]:
@@ -94,6 +99,11 @@ class ImageDataset:
     source: str = ""
     skipped: tuple[str, ...] = ()
     texts: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the classes of the images are known."""
+        return self.train.labelled and self.test.labelled
 
     @cached_property
     def fingerprint(self) -> str:

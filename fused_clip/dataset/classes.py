@@ -14,7 +14,7 @@ class Labelled:
     Parameters
     ----------
     images : n images.
-    labels : (n,) index into `names`.
+    labels : (n,) index into `names`; all -1 where no label is known.
     names : names of the labels; None where the data have plain integers.
     origin : what the images are, e.g. ``mnist/train``.
     """
@@ -66,7 +66,9 @@ def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) 
     ]
 
 
-def resolve(parents: Sequence[Labelled], class_names: Sequence[str] | None) -> tuple[str, ...]:
+def resolve(
+    parents: Sequence[Labelled], class_names: Sequence[str] | None, option: str = "dataset.class_names"
+) -> tuple[str, ...]:
     """Names of the classes used, in class order: `class_names`, or all that the data name.
 
     Raises
@@ -78,18 +80,18 @@ def resolve(parents: Sequence[Labelled], class_names: Sequence[str] | None) -> t
     if class_names is None:
         names = known or tuple(map(str, range(n_integers(parents))))
     else:
-        names = tuple(as_name("dataset.class_names", name) for name in class_names)
+        names = tuple(as_name(option, name) for name in class_names)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise InputError("dataset.class_names", "must be distinct", repeated)
+        raise InputError(option, "must be distinct", repeated)
     if len(names) < 2:
-        raise InputError("dataset.class_names", "must be two classes or more", list(names))
+        raise InputError(option, "must be two classes or more", list(names))
     for name in names if known else ():
         if name not in known:
-            raise InputError("dataset.class_names", "must be classes of the data", name, choices=known)
+            raise InputError(option, "must be classes of the data", name, choices=known)
     if not known and len(names) < n_integers(parents):
         rule = f"must name each of the {n_integers(parents)} integer labels of the data, which name none"
-        raise InputError("dataset.class_names", rule, list(names))
+        raise InputError(option, rule, list(names))
     return names
 
 

@@ -20,11 +20,11 @@ OnBadImage = Literal["error", "skip"]
 
 
 class File(NamedTuple):
-    """An image file: where it is, the name of its row, the name of its class."""
+    """An image file: where it is, the name of its row, the name of its class if it is known."""
 
     path: Path
     name: str
-    label: str
+    label: str | None
 
 
 def dataset_of_files(
@@ -87,8 +87,9 @@ def labelled_files(
         hashlib.sha256(b"".join(digest for _, digest in good)).hexdigest(),
     )
     label_of_name = {name: label for label, name in enumerate(names)}
-    labels = np.array([label_of_name[file.label] for file, _ in good], dtype=np.int64)
-    return Labelled(images, labels, tuple(names), "user"), tuple(name for name, _ in bad)
+    labels = [-1 if file.label is None else label_of_name[file.label] for file, _ in good]
+    labelled = Labelled(images, np.array(labels, dtype=np.int64), tuple(names), "user")
+    return labelled, tuple(name for name, _ in bad)
 
 
 def _look(path: Path) -> bytes | UnreadableImageError:

@@ -14,6 +14,8 @@ from fused_clip.dataset.names import class_name, natural_order, printable
 from fused_clip.dataset.recipe import Recipe, RecipeOptions
 from fused_clip.errors import InputError
 
+HIDDEN = (".", "__MACOSX")  # how folders that file managers and archives leave behind start
+
 
 def imagefolder(
     *,
@@ -25,10 +27,13 @@ def imagefolder(
     """Images under ``<root>/train/<class>`` and ``<root>/test/<class>``, or under ``<root>/<class>`` alone.
 
     Without a test folder a stratified `test_fraction` is the test split. Classes are named after their
-    folders, in natural order ("2" before "10"), and matched between the splits by name. Files that are no
-    images by their suffix, and what starts with a dot, are passed over. Every image is read once and tried
-    before anything else is done; with ``on_bad_image="skip"`` the unreadable ones are left out and listed in
-    `ImageDataset.skipped`. The other options are those of `Recipe`.
+    folders, in natural order ("2" before "10"), and matched between the splits by name. With
+    ``labels="none"`` the images are all those below `root`, or below its train and test folders, however they
+    are sorted.
+
+    Files that are no images by their suffix, and what starts with a dot, are passed over. Every image is read
+    once and tried before anything else is done; with ``on_bad_image="skip"`` the unreadable ones are left out
+    and listed in `ImageDataset.skipped`. The other options are those of `Recipe`.
 
     Raises
     ------
@@ -38,10 +43,25 @@ def imagefolder(
     """
     recipe = Recipe(name, **options)
     folder = _existing(root)
+    if recipe.labels == "none":
+        return dataset_of_files(recipe, _unlabelled(recipe, folder), (), on_bad_image, f"folder {folder}")
     used = recipe.used(_parts(folder))
     names = _class_names(used, folder)
     files = [_files(part, folder) for part in used]
     return dataset_of_files(recipe, files, names, on_bad_image, f"folder {folder}")
+
+
+def _unlabelled(recipe: Recipe, folder: Path) -> list[list[File]]:
+    """Every image of each part, whatever folder it is in."""
+    pair = (folder / "train", folder / "test")
+    parts: tuple[Path, ...] = pair if all(part.is_dir() for part in pair) else (folder,)
+    found = [
+        [File(path, printable(path.relative_to(folder).as_posix()), None) for path in _images(part)]
+        for part in recipe.used(parts)
+    ]
+    if not all(found):
+        raise InputError("dataset.root", "must hold an image", str(folder))
+    return found
 
 
 def _existing(root: str | None) -> Path:
@@ -74,25 +94,25 @@ def _class_names(parts: Sequence[Path], folder: Path) -> list[str]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(
-        sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith((".", "__MACOSX"))
-    )
+    return sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith(HIDDEN))
 
 
 def _files(part: Path, root: Path) -> list[File]:
-    suffixes = _suffixes()
     return [
         File(path, printable(path.relative_to(root).as_posix()), class_name(sub.name))
         for sub in _subfolders(part)
-        for path in _walk(sub)
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+        for path in _images(sub)
     ]
 
 
-def _walk(folder: Path) -> list[Path]:
-    return sorted(
-        Path(parent) / file for parent, _, files in os.walk(folder, followlinks=True) for file in files
-    )
+def _images(folder: Path) -> list[Path]:
+    """Image files at any depth, sorted."""
+    suffixes, found = _suffixes(), []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
+        paths = (Path(parent, name) for name in files if not name.startswith("."))
+        found += [path for path in paths if path.suffix.lower() in suffixes]
+    return sorted(found)
 
 
 @cache

@@ -1,6 +1,7 @@
 """A user's own images, listed in a table with their labels."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Unpack
 
@@ -30,7 +31,8 @@ def csv(
 
     The test split is a table of its own, or what a column says, or a stratified `test_fraction`. Labels are
     text: 0 and "0" are the same class, "0" and "00" are not. Classes stand in natural order ("2" before
-    "10") and are matched between the splits by name. Images are read as those of `imagefolder`.
+    "10") and are matched between the splits by name. With ``labels="none"`` there need be no labels. Images
+    are read as those of `imagefolder`.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def csv(
         raise InputError("dataset.split_column", "must be null beside dataset.test_path", split_column)
     wanted = {
         "dataset.image_column": image_column,
-        "dataset.label_column": label_column,
+        "dataset.label_column": None if recipe.labels == "none" else label_column,
         "dataset.split_column": split_column,
     }
     parts: list[list[File]] = []
@@ -67,8 +69,8 @@ def csv(
     used = recipe.used(parts)
     if on_bad_image == "error":
         _refuse_missing([file for part in used for file in part])
-    names = natural_order(file.label for part in used for file in part)
-    if len(names) < 2:
+    names = natural_order(file.label for part in used for file in part if file.label is not None)
+    if recipe.labels == "given" and len(names) < 2:
         raise InputError("dataset.label_column", "must hold two classes or more", names)
     return dataset_of_files(recipe, used, names, on_bad_image, f"table {path}")
 
@@ -81,11 +83,9 @@ def _listed(
     if not start.is_dir():
         raise InputError("dataset.root", "must be an existing folder", root)
     columns = {key: as_texts(key, values) for key, values in read_columns(option, table, wanted).items()}
-    names, labels = columns["dataset.image_column"], columns["dataset.label_column"]
-    files = [
-        File(start / name, printable(name), class_name(label))
-        for name, label in zip(names, labels, strict=True)
-    ]
+    names = columns["dataset.image_column"]
+    labels = map(class_name, columns.get("dataset.label_column", ()))
+    files = [File(start / name, printable(name), label) for name, label in zip_longest(names, labels)]
     if "dataset.split_column" not in columns:
         return [files]
     parts = rows_of_splits("dataset.split_column", columns["dataset.split_column"], splits)

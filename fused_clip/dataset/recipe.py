@@ -13,6 +13,7 @@ from fused_clip.dataset.splits import stratified_split, stratified_subset
 from fused_clip.errors import InputError
 
 log = logging.getLogger(__name__)
+Labels = Literal["given", "none"]
 Swap = Literal["previous", "next"]
 Part = TypeVar("Part")
 
@@ -23,6 +24,8 @@ class RecipeOptions(TypedDict, total=False):
     A dataset function takes ``**options: Unpack[RecipeOptions]`` and makes ``Recipe(name, **options)``.
     """
 
+    labels: Labels
+    classes: Sequence[str] | None
     class_names: Sequence[str] | None
     display_names: Mapping[str, str] | None
     groups: Mapping[str, Sequence[str]] | None
@@ -42,6 +45,8 @@ class Recipe:
     Parameters
     ----------
     name : short name of the dataset.
+    labels : ``"none"`` to read no label, whether the data have some or not.
+    classes : names of the classes where no label is read; nothing says which image is of which.
     class_names : the classes used, in class order; None for all that the data name. Images of other classes
         are left out. Where the data have plain integers, the name of each of them in turn.
     display_names : other names for classes of the data; every other option and everything made knows the
@@ -56,6 +61,8 @@ class Recipe:
     """
 
     name: str
+    labels: Labels = "given"
+    classes: Sequence[str] | None = None
     class_names: Sequence[str] | None = None
     display_names: Mapping[str, str] | None = None
     groups: Mapping[str, Sequence[str]] | None = None
@@ -89,7 +96,7 @@ class Recipe:
     def make(
         self, parts: Sequence[Labelled], source: str, *, texts: Mapping[str, FloatArray] | None = None
     ) -> ImageDataset:
-        """Make the dataset.
+        """Make the dataset; subsets and splits of data without labels are drawn evenly from all.
 
         Parameters
         ----------
@@ -103,13 +110,33 @@ class Recipe:
             If a name is no class of the data, a class has no image, the splits have no class in common, a
             group lists an unknown class or one of another group, or a subset or split can't be drawn.
         """
-        parts = renamed(parts, self.display_names)
-        names = resolve(parts, self.class_names)
+        for option, value, choices in (("labels", self.labels, Labels), ("swap", self.swap, Swap)):
+            if value not in get_args(choices):
+                raise InputError(f"dataset.{option}", "must be known", value, choices=get_args(choices))
+        parts, names = self._unlabelled(parts) if self.labels == "none" else self._labelled(parts)
         known = known_names(parts) or names
         splits = [_select(part, names, known) for part in parts]
         train, test = splits if len(splits) == 2 else self._split(splits[0])
         dataset = self._assemble(train, test, names, known, source)
         return replace(dataset, texts=texts or {})
+
+    def _labelled(self, parts: Sequence[Labelled]) -> tuple[Sequence[Labelled], tuple[str, ...]]:
+        if self.classes is not None:
+            rule = "goes with dataset.labels=none; dataset.class_names chooses among classes that have labels"
+            raise InputError("dataset.classes", rule, list(self.classes))
+        parts = renamed(parts, self.display_names)
+        return parts, resolve(parts, self.class_names)
+
+    def _unlabelled(self, parts: Sequence[Labelled]) -> tuple[Sequence[Labelled], tuple[str, ...]]:
+        """The parts without what they say of classes."""
+        if self.classes is None:
+            rule = "must name the classes that there may be where dataset.labels=none"
+            raise InputError("dataset.classes", rule, hint="For example 'dataset.classes=[cat,dog]'")
+        if self.display_names:
+            rule = "renames classes of the data, which needs labels; dataset.classes has the names"
+            raise InputError("dataset.display_names", rule, dict(self.display_names))
+        unknown = [replace(part, labels=np.full(len(part.images), -1), names=None) for part in parts]
+        return unknown, resolve(unknown, self.classes, "dataset.classes")
 
     def _split(self, whole: Split) -> tuple[Split, Split]:
         option = "dataset.from_split" if self.from_split else "dataset.test_fraction"
@@ -120,9 +147,8 @@ class Recipe:
     def _assemble(
         self, train: Split, test: Split, names: tuple[str, ...], known: tuple[str, ...], source: str
     ) -> ImageDataset:
-        _check_presence(train, test, names)
-        if self.swap not in get_args(Swap):
-            raise InputError("dataset.swap", "must be a direction", self.swap, choices=get_args(Swap))
+        if self.labels == "given":
+            _check_presence(train, test, names)
         return ImageDataset(
             name=self.name,
             train=self._subset(train, self.n_train, "dataset.n_train"),
@@ -142,7 +168,9 @@ class Recipe:
 
 
 def _select(parent: Labelled, names: tuple[str, ...], known: tuple[str, ...]) -> Split:
-    """Rows of the parent whose class is used, with the class's index."""
+    """Rows of the parent whose class is used, with the class's index; all rows where no label is known."""
+    if (parent.labels < 0).all():
+        return Split(parent.images, np.arange(len(parent.labels)), parent.labels, parent.origin)
     class_of_name = {name: index for index, name in enumerate(names)}
     class_of_label = np.array([class_of_name.get(name, -1) for name in parent.names or known], dtype=np.int64)
     labels = class_of_label[parent.labels]

@@ -24,10 +24,10 @@ IDS, SPLITS = "dataset.id_column", "dataset.split_column"
 
 @dataclass(frozen=True)
 class LabelledVectors:
-    """(n, d) vectors, with the label and the name of each row."""
+    """(n, d) vectors, with the label, None where it is not known, and the name of each row."""
 
     vectors: FloatArray
-    labels: tuple[str, ...]
+    labels: tuple[str | None, ...]
     names: tuple[str, ...]
 
 
@@ -41,12 +41,14 @@ class Layout:
         where the file has them, `IDS` and `SPLITS`.
     train, test, text : names of the splits; the rows of `text` are the vectors of texts, their labels the
         texts. In an ``.npz`` file, arrays ``<split>_<array>`` hold the rows of a split.
+    labelled : whether rows that are no texts have labels.
     """
 
     columns: Mapping[str, str]
     train: str
     test: str
     text: str
+    labelled: bool = True
 
     @property
     def splits(self) -> tuple[str, str, str]:
@@ -54,9 +56,13 @@ class Layout:
         return self.train, self.test, self.text
 
     def of_split(self, split: str) -> dict[str, str]:
-        """Give the names of the arrays of one split in an ``.npz`` file; texts have no ids."""
-        without = {SPLITS, IDS} if split == self.text else {SPLITS}
-        return {key: f"{split}_{array}" for key, array in self.columns.items() if key not in without}
+        """Give the names of the arrays of one split, or of all rows (``""``), in an ``.npz`` file."""
+        without = {IDS} if split == self.text else set() if self.labelled else {LABELS}
+        if not split:
+            return {key: array for key, array in self.columns.items() if key not in without}
+        return {
+            key: f"{split}_{array}" for key, array in self.columns.items() if key not in {SPLITS, *without}
+        }
 
 
 def read_vectors(option: str, file: Path, layout: Layout) -> dict[str, LabelledVectors]:
@@ -92,20 +98,26 @@ def _by_split(table: Table, layout: Layout) -> dict[str, Table]:
 
 
 def _labelled(table: Table, split: str, stem: str, layout: Layout) -> LabelledVectors:
-    labels = tuple(map(class_name, as_texts(LABELS, _column(table, LABELS))))
-    if split == layout.text:
-        names = labels
-    elif IDS in table:
-        names = tuple(as_texts(IDS, _column(table, IDS)))
-    else:
+    labels: tuple[str | None, ...] = (None,) * _n_rows(table)
+    names: tuple[str, ...] = ()
+    if layout.labelled or split == layout.text:
+        labels = names = tuple(map(class_name, as_texts(LABELS, _column(table, LABELS))))
+    if split != layout.text:
         start = "/".join(filter(None, (stem, split)))
         names = tuple(f"{start}/{row}" for row in range(len(labels)))
+        if IDS in table:
+            names = tuple(as_texts(IDS, _column(table, IDS)))
     return LabelledVectors(checked_vectors(VECTORS, table[VECTORS], names), labels, names)
+
+
+def _n_rows(table: Table) -> int:
+    return len(np.atleast_1d(table[VECTORS]))
 
 
 def _column(table: Table, key: str) -> list[object]:
     """Values of a column, of which there must be one a vector."""
-    values, n_rows = table[key], len(np.atleast_1d(table[VECTORS]))
+    check_columns({key: key}, table)
+    values, n_rows = table[key], _n_rows(table)
     if values.shape != (n_rows,):
         raise InputError(
             key, f"must hold one value for each of the {n_rows} vectors, has shape {values.shape}"
@@ -121,7 +133,7 @@ def _read_npz(option: str, file: Path, layout: Layout) -> dict[str, Table]:
             own = [split for split in layout.splits if layout.of_split(split)[VECTORS] in known]
             wanted = {split: layout.of_split(split) for split in own}
             if layout.columns[VECTORS] in known or not set(own) - {layout.text}:
-                wanted[""] = dict(layout.columns)
+                wanted[""] = layout.of_split("")
             for arrays in wanted.values():
                 check_columns(arrays, known)
             return {
@@ -140,11 +152,18 @@ def _read_parquet(option: str, file: Path, layout: Layout) -> dict[str, Table]:
     import pyarrow.parquet as pq
 
     try:
-        check_columns(layout.columns, pq.read_schema(file).names)
-        table = pq.read_table(file, columns=list(set(layout.columns.values())))
+        known = pq.read_schema(file).names
+        # Without labels the column is still read where it is there: texts may have theirs in it.
+        wanted = {
+            key: column
+            for key, column in layout.columns.items()
+            if layout.labelled or key != LABELS or column in known
+        }
+        check_columns(wanted, known)
+        table = pq.read_table(file, columns=list(set(wanted.values())))
     except (pa.ArrowException, OSError) as error:
         raise InputError(option, f"must be a readable Parquet file ({error})", str(file)) from error
-    columns = {key: table.column(column) for key, column in layout.columns.items()}
+    columns = {key: table.column(column) for key, column in wanted.items()}
     return {
         "": {
             key: _matrix(column) if key == VECTORS else _objects(column.to_pylist())

@@ -65,7 +65,7 @@ def embeddings(
         raise InputError(SPLITS, "must be null beside dataset.test_path", split_column)
     wanted = {VECTORS: vector_column, LABELS: label_column, IDS: id_column, SPLITS: split_column}
     columns = {key: column for key, column in wanted.items() if column is not None}
-    layout = Layout(columns, train_split, test_split, text_split)
+    layout = Layout(columns, train_split, test_split, text_split, labelled=recipe.labels == "given")
     found = read_vectors("dataset.path", existing_file("dataset.path", path), layout)
     texts = found.pop(text_split, None)
     parts = found
@@ -108,20 +108,20 @@ def _assembled(
     everything = {"train": parts[0], "test": parts[-1]} | ({} if texts is None else {"text": texts})
     check_one_width(VECTORS, {split: part.vectors.shape[1] for split, part in everything.items()})
     refuse_repeated(IDS, "name", (name for part in parts for name in part.names))
-    refuse_repeated(LABELS, "text", () if texts is None else texts.labels)
+    refuse_repeated(LABELS, "text", () if texts is None else texts.names)
     used = recipe.used(parts)
-    names = natural_order(label for part in used for label in part.labels)
-    if len(names) < 2:
+    names = natural_order(label for part in used for label in part.labels if label is not None)
+    if recipe.labels == "given" and len(names) < 2:
         raise InputError(LABELS, "must hold two classes or more", names)
     label_of_name = {name: label for label, name in enumerate(names)}
     labelled = [
         Labelled(
             Vectors(part.vectors, part.names),
-            np.array([label_of_name[label] for label in part.labels], dtype=np.int64),
+            np.array([-1 if label is None else label_of_name[label] for label in part.labels], np.int64),
             tuple(names),
             "user",
         )
         for part in used
     ]
-    rows = {} if texts is None else dict(zip(texts.labels, texts.vectors, strict=True))
+    rows = {} if texts is None else dict(zip(texts.names, texts.vectors, strict=True))
     return recipe.make(labelled, source, texts=rows)

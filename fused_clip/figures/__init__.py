@@ -31,7 +31,8 @@ def draw(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
     -------
     Figures by name, in the order in which they are best read: ``tsne`` (all four maps on a page),
     ``confusion``, ``composition``, then each map alone at column width: ``tsne_train_target``,
-    ``tsne_train_cluster``, ``tsne_test_target``, ``tsne_test_prediction``.
+    ``tsne_train_cluster``, ``tsne_test_target``, ``tsne_test_prediction``. Without labels there are
+    neither maps by target nor tables of targets.
     """
     from fused_clip.figures.heatmaps import composition, confusion
     from fused_clip.figures.maps import draw_maps
@@ -39,12 +40,10 @@ def draw(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
 
     with house_style():
         maps = draw_maps(result, points=points, seed=seed)
-        return {
-            "tsne": maps.pop("tsne"),
-            "confusion": confusion(result),
-            "composition": composition(result),
-            **maps,
-        }
+        figures = {"tsne": maps.pop("tsne")}
+        if result.test.labelled:
+            figures |= {"confusion": confusion(result), "composition": composition(result)}
+        return figures | maps
 
 
 def save(figures: Mapping[str, Figure], directory: Path) -> list[Path]:

@@ -80,7 +80,7 @@ class _Map:
 
 
 def draw_maps(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
-    """Draw the four maps alone, and all on one page as ``tsne``; one t-SNE a split, both at once."""
+    """Draw the maps alone, and all on one page as ``tsne``; one t-SNE a split, both at once."""
 
     def place(split: SplitResult) -> _Placed:
         rows = stratified(split.targets, points, seed)
@@ -98,28 +98,33 @@ def _train_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
     targets, clusters = result.train.targets[rows], result.train.clusters[rows]
     counted = f"{len(rows):,} of {len(result.train):,} train rows"
     shades = f"{len(result.cluster_targets)} clusters in shades of their majority target"
-    return {
-        "train_target": _target_map(result, "Train rows by target", (counted,), positions, targets),
-        "train_cluster": _Map(
-            title="Train rows by cluster",
-            caption=(counted, *_grey(clusters, "noise"), shades, KEY),
-            positions=positions,
-            categories=clusters,
-            wrong=np.zeros(len(rows), dtype=bool),
-            marks=_cluster_marks(result),
-            legend=_cluster_entries(result),
-            numbers=len(result.cluster_targets) <= MOST_NUMBERS,
-        ),
-    }
+    by_cluster = _Map(
+        title="Train rows by cluster",
+        caption=(counted, *_grey(clusters, "noise"), shades, KEY),
+        positions=positions,
+        categories=clusters,
+        wrong=np.zeros(len(rows), dtype=bool),
+        marks=_cluster_marks(result),
+        legend=_cluster_entries(result),
+        numbers=len(result.cluster_targets) <= MOST_NUMBERS,
+    )
+    if not result.train.labelled:
+        return {"train_cluster": by_cluster}
+    by_target = _target_map(result, "Train rows by target", (counted,), positions, targets)
+    return {"train_target": by_target, "train_cluster": by_cluster}
 
 
 def _test_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
     rows, positions = placed
     targets, predicted = result.test.targets[rows], result.test.predicted[rows]
-    wrong = predicted != targets
     counted = f"{len(rows):,} of {len(result.test):,} test rows"
-    caption = (counted, f"dark edge: {int(wrong.sum()):,} wrong", *_grey(predicted, "undecided"))
-    by_prediction = _target_map(result, "Test rows by prediction", caption, positions, predicted)
+    undecided = _grey(predicted, "undecided")
+    title = "Test rows by prediction"
+    if not result.test.labelled:
+        return {"test_prediction": _target_map(result, title, (counted, *undecided), positions, predicted)}
+    wrong = predicted != targets
+    caption = (counted, f"dark edge: {int(wrong.sum()):,} wrong", *undecided)
+    by_prediction = _target_map(result, title, caption, positions, predicted)
     return {
         "test_target": _target_map(result, "Test rows by target", (counted,), positions, targets),
         "test_prediction": replace(by_prediction, wrong=wrong),

@@ -52,11 +52,12 @@ NOISE = Mark(GREY, "o")
 
 
 def facts(result: Result) -> tuple[str, ...]:
-    """What every caption says first: dataset, prompt and backbone."""
+    """What every caption says first: dataset, prompt, backbone, and if there are no labels."""
     return (
         cut(result.dataset, 30),
         f"prompt {cut(result.prompt, 30)}",
         f"backbone {cut(result.backbone, 40)}",
+        *(() if result.test.labelled else ("no labels: targets not known",)),
     )
 
 
