@@ -24,7 +24,8 @@ _TIMINGS = ("seconds/", "images_per_second")
 def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fused", "keys"]) -> None:
     """Write ``result.json`` (names and facts), ``predictions.parquet`` and ``embeddings.npz``.
 
-    A target that is not known is null, and -1 in arrays. Beside each test row stands what the references predict for it, in columns ``reference/<name>``.
+    Beside each test row stands what the references predict for it, in columns ``reference/<name>``. A target
+    that is not known is null, and -1 in arrays.
 
     ``embeddings.npz`` holds what gives the fused rows back from the embedding store: ``store_keys`` (JSON),
     fingerprints of images and backbone; ``<split>_store_rows`` and ``<split>_prompts``; ``text_embeddings``.

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from fused_clip import figures, output, pairing, pipeline, prompt, terminal
+from fused_clip import figures, output, pairing, pipeline, prompt, readback, terminal
 from fused_clip.config import check
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.errors import InputError
@@ -79,10 +79,12 @@ def test_every_output_says_what_is_not_known(
     assert result.tags["labels"] == "none"
     assert "purity" in result.tags["not_known_without_labels"]
 
-    output.write(result, tmp_path, seed=0)
+    output.write(result, tmp_path, seed=0, embeddings="fused")
+    output.write_metrics(result, tmp_path)
     predictions = pd.read_parquet(tmp_path / "predictions.parquet")
     assert predictions["target"].isna().all()
     assert set(predictions["predicted"]) <= {"cat", "dog", "truck"}
+    assert not readback.read(tmp_path, tmp_path / "store").test.labelled
 
     drawn = figures.draw(result, points=50, seed=0)
     assert list(drawn) == ["tsne", "tsne_train_cluster", "tsne_test_prediction"]
