@@ -75,7 +75,7 @@ def structure_table(cells: Cells, told: str) -> Table:
             Cell(prompt),
             *(cell for metric in STRUCTURE for cell in judged(dataset, prompt, metric, records)),
             summarize(records, "train/purity"),
-            summarize(records, "missing_targets", 1),
+            missing_targets(records),
         ]
         for (dataset, prompt), records in cells.items()
     ]
@@ -92,6 +92,13 @@ def judged(dataset: str, prompt: str, metric: str, records: Sequence[RunRecord])
     word = verdict(published, [record.metrics[metric] for record in known], comparable=comparable)
     told = Cell("-") if published is None else Cell(number(published), published, flag=flag)
     return [told, summarize(records, metric), Cell(word or "-")]
+
+
+def missing_targets(records: Sequence[RunRecord]) -> Cell:
+    """In how many of the finished runs a target has no cluster."""
+    known = [record for record in records if record.finished and "missing_targets" in record.metrics]
+    lacking = [record.run_id for record in known if record.metrics["missing_targets"]]
+    return Cell(f"in {len(lacking)} of {len(known)}" if known else "-", len(lacking), lacking)
 
 
 def _corrections(cells: Cells) -> list[Block]:

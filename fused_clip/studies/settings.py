@@ -44,8 +44,9 @@ def _is(record: RunRecord, name: str, value: str) -> bool:
 
 
 def values(records: Iterable[RunRecord], option: str) -> list[str]:
-    """Values that an option takes, in order of first appearance."""
-    return list(dict.fromkeys(record.option(option) for record in records))
+    """Values that an option takes, in order of first appearance; where it is not known it is left out."""
+    found = dict.fromkeys(record.option(option) for record in records)
+    return [value for value in found if value]
 
 
 def circumstances(records: Sequence[RunRecord]) -> str:

@@ -7,7 +7,7 @@ from fused_clip.report.summary import summarize
 from fused_clip.studies.curves import METHOD, Panel, draw_curves
 from fused_clip.studies.factors import FACTORS, Factor
 from fused_clip.studies.pairs import difference_table
-from fused_clip.studies.paper_table1 import DIFFERENCES
+from fused_clip.studies.paper_table1 import DIFFERENCES, missing_targets
 from fused_clip.studies.rivals import LABEL_FREE, audited, comparisons, runs_at, without_labels
 from fused_clip.studies.settings import chosen, circumstances, dataset_name
 from fused_clip.tracking.records import RunRecord
@@ -101,7 +101,7 @@ def label_free_table(records: Sequence[RunRecord], told: str) -> Table:
             summarize(runs, "test/accuracy"),
             *(summarize(runs, f"reference/{name}_accuracy") for name in LABEL_FREE),
             summarize(runs, "train/ari"),
-            summarize(runs, "missing_targets", 1),
+            missing_targets(runs),
         ]
         for (dataset, prompt), runs in without_labels(records).items()
     ]
