@@ -27,6 +27,9 @@ class Claim:
     run_ids: Sequence[str] = ()
 
 
+_NOT_ASKED = " Not measured with prompts paired without labels."
+
+
 def judge(with_labels: bool, without: bool | None) -> Holds:
     """Turn two answers into a word.
 
@@ -62,8 +65,7 @@ def better_structure(evidence: Evidence) -> Claim:
         return Claim(name, "not measured", "")
     answers = [all(gain.low > 0 for gain in gains.values()) for gains in (oracle, blind)]
     words = f"Task minus image only: {_spans(oracle)}."
-    if blind:
-        words += f" With prompts paired without labels: {_spans(blind)}."
+    words += f" With prompts paired without labels: {_spans(blind)}." if blind else _NOT_ASKED
     return Claim(name, judge(answers[0], bool(blind) and answers[1]), words)
 
 
@@ -74,8 +76,7 @@ def better_accuracy(evidence: Evidence, name: str, with_labels: str, without: st
         return Claim(name, "not measured", "")
     answers = [bool(some) and all(one.better for one in some) for some in (oracle, blind)]
     words = f"Against {oracle[0].second}: {_tally(oracle)}."
-    if blind:
-        words += f" With prompts paired without labels: {_tally(blind)}."
+    words += f" With prompts paired without labels: {_tally(blind)}." if blind else _NOT_ASKED
     return Claim(name, judge(answers[0], answers[1]), words, _ids(oracle + blind))
 
 
@@ -118,6 +119,7 @@ def nothing_missing(evidence: Evidence) -> Claim:
     words += f", in {counts[1]} of {len(blind)} paired without labels" if blind else ""
     words += f"; of image only in {counts[2]} of {len(alone)}." if alone else "."
     words += " In the published table: class 96 of subset 5, under task."
+    words += "" if blind else _NOT_ASKED
     runs = tuple(run.run_id for run, value in [*oracle, *blind] if value)
     return Claim(name, judge(counts[0] == 0, bool(blind) and counts[1] == 0), words, runs)
 
@@ -132,7 +134,7 @@ def text_dominates(evidence: Evidence) -> Claim:
         return Claim(name, "not measured", "")
     shares = [min((value for _, value in some), default=0.0) for some in (oracle, blind)]
     words = f"Rows in a cluster of their own prompt, least of all runs: {number(shares[0])}"
-    words += f"; with prompts paired without labels: {number(shares[1])}." if blind else "."
+    words += f"; with prompts paired without labels: {number(shares[1])}." if blind else f".{_NOT_ASKED}"
     return Claim(name, judge(shares[0] >= DOMINATED, shares[1] >= DOMINATED), words)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 POINTS = 1_000  # rows a panel
 PROMPTS = {"none": "image only", "task": "task", "swapped": "swapped", "grouped": "grouped"}
 MOST_DATASETS = 3  # more would be smaller than the eye can read
-LEGEND = 1.1  # inches of a row's width
+LEFT, LEGEND = 0.25, 1.1  # inches of a row's width
 Part = Literal["train", "test"]
 
 
@@ -102,9 +102,9 @@ def _grid(panels: Panels, title: str) -> bytes:
     import matplotlib.figure
 
     rows = list(dict.fromkeys(dataset for dataset, _ in panels))
-    side = (PAGE - 2 * MARGIN - LEGEND) / len(PROMPTS)
+    side = (PAGE - LEFT - MARGIN - LEGEND) / len(PROMPTS)
     with house_style():
-        heading = Heading(title, tuple(f"{len(rows.targets):,} rows" for rows in [*panels.values()][:1]))
+        heading = Heading(title, (f"up to {POINTS:,} rows a panel, stratified",))
         top = heading.height(PAGE) + 0.2
         height = top + len(rows) * side + MARGIN
         figure = matplotlib.figure.Figure(figsize=(PAGE, height))
@@ -112,7 +112,7 @@ def _grid(panels: Panels, title: str) -> bytes:
         for line, dataset in enumerate(rows):
             y = height - top - (line + 1) * side
             for column, prompt in enumerate(PROMPTS):
-                x = MARGIN + column * side
+                x = LEFT + column * side
                 box = (x / PAGE, y / height, 0.96 * side / PAGE, 0.96 * side / height)
                 axes = figure.add_axes(box)
                 axes.set(xticks=[], yticks=[])
