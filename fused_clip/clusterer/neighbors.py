@@ -14,6 +14,8 @@ IntArray = NDArray[np.int64]
 Rows = NDArray[Any]
 
 _UNIT_ROUNDOFF = 2.0**-24  # of float32
+_WIDER = 4  # candidates that float64 decides between, for each neighbour
+_BLOCK = 256  # queries whose candidates are in memory at a time
 
 
 def nearest_neighbors(X: Rows, n_neighbors: int) -> IntArray:
@@ -35,8 +37,9 @@ def nearest_rows(queries: Rows, X: Rows, n_neighbors: int) -> IntArray:
     """Find the rows of X that are nearest to each query by Euclidean distance.
 
     faiss computes squared distances from float32 products. Where its rounding could have changed who is a
-    neighbour (near ties, duplicates, groups that are much further apart than they are wide) scikit-learn's
-    float64 search decides instead, so the sets of neighbours are those of exact arithmetic, up to ties.
+    neighbour (near ties, groups that are much further apart than they are wide) float64 decides between four
+    times as many candidates; and where these were not certain to hold the neighbours (duplicates),
+    scikit-learn's search in float64. So the sets of neighbours are those of exact arithmetic, up to ties.
 
     Parameters
     ----------
@@ -50,11 +53,17 @@ def nearest_rows(queries: Rows, X: Rows, n_neighbors: int) -> IntArray:
     """
     if n_neighbors == len(X):
         return np.tile(np.arange(len(X)), (len(queries), 1))
-    rows, moved = centred(X), None
-    if queries is not X:
-        moved = centred(queries, like=X)
-    neighbors, doubtful = _search(rows if moved is None else moved, rows, n_neighbors)
-    if doubtful.any():
+    rows = centred(X)
+    moved = rows if queries is X else centred(queries, like=X)
+    candidates, unsure = _search(moved, rows, n_neighbors, n_neighbors + 1)
+    neighbors = np.ascontiguousarray(candidates[:, :-1])
+    doubtful = np.flatnonzero(unsure)
+    if len(doubtful):
+        width = min(_WIDER * n_neighbors, len(X))
+        candidates, unsure = _search(moved[doubtful], rows, n_neighbors, width)
+        neighbors[doubtful] = _nearest_of(candidates, queries[doubtful], X, n_neighbors)
+        doubtful = doubtful[unsure & (width < len(X))]
+    if len(doubtful):
         from sklearn.neighbors import NearestNeighbors
 
         search = NearestNeighbors(n_neighbors=n_neighbors).fit(X)
@@ -101,19 +110,29 @@ def centred(rows: Rows, like: Rows | None = None) -> Float32Array:
 
 
 def _search(
-    queries: Float32Array, rows: Float32Array, n_neighbors: int
+    queries: Float32Array, rows: Float32Array, n_neighbors: int, width: int
 ) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Return the neighbours that float32 finds, (m, n_neighbors), and for which queries that isn't certain.
+    """Return the nearest rows by float32, (m, width), and where a row left out might be a neighbour.
 
     A sum of d float32 products errs by a small multiple of sqrt(d) unit roundoffs (Higham and Mary 2019,
-    doi:10.1137/18M1226312), relative to the squared sum of the two norms; and the norm of any row that could
-    be a neighbour is at most the query's own plus its distance to the furthest neighbour.
+    doi:10.1137/18M1226312), relative to the squared sum of the two norms; and the norm of a row is at most
+    the query's own plus its distance.
     """
-    faiss = load_faiss()
-
-    squared, neighbors = faiss.knn(queries, rows, n_neighbors + 1)
-    furthest, next_one = squared[:, -2].astype(np.float64), squared[:, -1].astype(np.float64)
+    squared, candidates = load_faiss().knn(queries, rows, width)
+    nearest, last = squared[:, n_neighbors - 1].astype(np.float64), squared[:, -1].astype(np.float64)
     norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
-    reach = (2 * norms + np.sqrt(np.maximum(furthest, 0))) ** 2
+    reach = (2 * norms + np.sqrt(np.maximum(last, 0))) ** 2
     tolerance = (2 * np.sqrt(rows.shape[1]) + 8) * _UNIT_ROUNDOFF * reach
-    return np.ascontiguousarray(neighbors[:, :-1]), next_one - furthest <= tolerance
+    return candidates, ~(last - nearest > tolerance)
+
+
+def _nearest_of(candidates: IntArray, queries: Rows, X: Rows, n_neighbors: int) -> IntArray:
+    """Return which of the candidates, (m, c) rows of X, are nearest to each query by float64."""
+    nearest = np.empty((len(queries), n_neighbors), dtype=np.int64)
+    for start in range(0, len(queries), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        offsets = X[candidates[block]].astype(np.float64) - queries[block, None]
+        squared = np.einsum("ijk,ijk->ij", offsets, offsets)
+        chosen = np.argpartition(squared, n_neighbors - 1, axis=1)[:, :n_neighbors]
+        nearest[block] = np.take_along_axis(candidates[block], chosen, axis=1)
+    return nearest

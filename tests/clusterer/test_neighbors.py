@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.neighbors import NearestNeighbors
 
 from fused_clip.clusterer.neighbors import nearest_neighbors
 
@@ -51,3 +52,20 @@ def test_leaves_the_rows_as_they_are():
     before = rows.copy()
     nearest_neighbors(rows, 5)
     np.testing.assert_array_equal(rows, before)
+
+
+@pytest.mark.parametrize("spread", [1, 0.05])
+def test_float32_decides_for_nearly_all_rows(monkeypatch, spread):
+    """Rows that look like embeddings, in groups near each other or as far apart as fused text puts them."""
+    searched, kneighbors = [], NearestNeighbors.kneighbors
+
+    def counted(self, X, **options):
+        searched.append(len(X))
+        return kneighbors(self, X, **options)
+
+    monkeypatch.setattr(NearestNeighbors, "kneighbors", counted)
+    random = np.random.default_rng(0)
+    centers = random.standard_normal((10, 512))
+    rows = centers[random.integers(0, 10, 3000)] + spread * random.standard_normal((3000, 512))
+    nearest_neighbors(rows.astype(np.float32), 10)
+    assert sum(searched) < 0.05 * len(rows)
