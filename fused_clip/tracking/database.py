@@ -58,13 +58,14 @@ def ui_command(uri: str) -> str:
 
 
 def compare_url(uri: str, experiment_id: str, sweep_id: str) -> str:
-    """Address of the charts of a sweep's finished runs, best first.
+    """Address of the charts of a sweep's finished runs without their parent, best first.
 
     Sorted by a metric, because in order of time the UI folds runs away under their parent.
     """
     address = uri.rstrip("/") if is_server(uri) else "http://127.0.0.1:5000"
+    cells = f"tags.sweep_id LIKE '%{sweep_id}%' AND tags.`mlflow.parentRunId` LIKE '%'"
     query = {
-        "searchFilter": f"tags.sweep_id LIKE '%{sweep_id}%' AND attributes.status = 'FINISHED'",
+        "searchFilter": f"{cells} AND attributes.status = 'FINISHED'",
         "orderByKey": "metrics.`test/accuracy`",
         "orderByAsc": "false",
         "compareRunsMode": "CHART",
