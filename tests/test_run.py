@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from fused_clip import output
+from fused_clip.report.command import main as report
 
 HEAVY = ("torch", "open_clip", "datasets", "sklearn", "mlflow", "matplotlib", "faiss", "pandas", "pyarrow")
 FAST = ["references.enabled=false", "figures.enabled=false", "dataset=digits", "clusterer=kmeans"]
@@ -127,6 +128,11 @@ def test_a_sweep_survives_a_failing_job_and_says_so(tmp_path: Path) -> None:
     assert sorted(run.info.status for run in children) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
     assert parent.info.status == "FAILED"
     assert {run.data.params["clusters_per_target"] for run in children} == {"2", "900"}
+
+    assert report(["study=default", f"output_dir={tmp_path / 'outputs'}"]) == 1
+    page = (tmp_path / "outputs" / "reports" / "default" / "report.md").read_text()
+    assert "2 of 4 cells failed" in page
+    assert "makes 9000 clusters" in page
 
 
 @pytest.mark.slow
