@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
 from hydra.types import RunMode
@@ -24,8 +24,7 @@ from fused_clip.plan import axes_of
 from fused_clip.result import Result
 
 if TYPE_CHECKING:
-    from fused_clip.backbone import OpenClipBackbone, Precomputed
-    from fused_clip.dataset.base import ImageDataset
+    from fused_clip.parts import Parts
     from fused_clip.resume import Finished
     from fused_clip.tracking import Tracker
 
@@ -109,11 +108,9 @@ class Cell:
                 tracker.close_abandoned()
             key = self._key()
             wanted = self.job if self.options.resume is None else self.options.resume
-            return (
-                self._run_unless_finished(tracker, key, start)
-                if key and wanted
-                else self._run(tracker, start)
-            )
+            if key and wanted:
+                return self._run_unless_finished(tracker, key, start)
+            return self._run(tracker, start)
 
     def _run_unless_finished(self, tracker: "Tracker", key: str, start: float) -> float:
         from fused_clip import resume
@@ -132,7 +129,8 @@ class Cell:
         params, tags = self._params(), self._tags()
         with tracker.run(name=self.name, params=params, tags=tags, parent_id=parent) as active:
             result = self._result()
-            output.write(result, self.directory, seed=options.seed, embeddings=self._embeddings)
+            kept = output.kept_embeddings(options, self._parts[0], job=self.job)
+            output.write(result, self.directory, seed=options.seed, embeddings=kept)
             saved.save(result, self._parts[1], self.directory / "model")
             pictures: list[Path] = []
             if options.figures.enabled:
@@ -152,11 +150,10 @@ class Cell:
         return metrics.get("test/accuracy", float("nan"))
 
     @cached_property
-    def _parts(self) -> "tuple[ImageDataset, OpenClipBackbone | Precomputed]":
-        dataset: ImageDataset = build(self.options.dataset, data_dir=self.options.data_dir)
-        backbone: OpenClipBackbone | Precomputed = build(self.options.backbone, dataset=dataset)
-        backbone.check()
-        return dataset, backbone
+    def _parts(self) -> "Parts":
+        from fused_clip.parts import make_parts
+
+        return make_parts(self.options)
 
     def _key(self) -> str | None:
         """What a finished run of this cell is found by; None if a part is wrong, which its use will tell."""
@@ -168,21 +165,10 @@ class Cell:
         except InputError:
             return None
 
-    @property
-    def _embeddings(self) -> Literal["fused", "keys"]:
-        from fused_clip.dataset.vectors import Vectors
-
-        asked = self.options.output.embeddings
-        if asked != "auto":
-            return asked
-        stored = not isinstance(self._parts[0].train.images, Vectors)  # these are kept nowhere else
-        return "keys" if self.job and stored else "fused"
-
     def _extras(self) -> dict[str, str]:
-        """What this run leaves besides what every run leaves."""
-        figures = self.options.figures
-        drawn = {"figures": f"{figures.points} points"} if figures.enabled else {}
-        return {**drawn, **({"embeddings": "fused"} if self._embeddings == "fused" else {})}
+        from fused_clip import output
+
+        return output.extras(self.options, self._parts[0], job=self.job)
 
     def _reuse(self, tracker: "Tracker", finished: "Finished") -> float:
         if self.job:

@@ -7,6 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fused_clip.config import Options
+from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.vectors import Vectors
 from fused_clip.files import write_whole
 from fused_clip.result import Result, SplitResult
 
@@ -19,6 +22,22 @@ FACTS = (
     "backbone_saw_labels",
 )  # fmt: skip
 _TIMINGS = ("seconds/", "images_per_second")
+
+
+def kept_embeddings(options: Options, dataset: ImageDataset, *, job: bool) -> Literal["fused", "keys"]:
+    """What a run keeps of its embeddings: a job of a sweep keys alone, if the store has the rest."""
+    asked = options.output.embeddings
+    if asked != "auto":
+        return asked
+    stored = not isinstance(dataset.train.images, Vectors)
+    return "keys" if job and stored else "fused"
+
+
+def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, str]:
+    """What a run leaves besides what every run leaves."""
+    figures = {"figures": f"{options.figures.points} points"} if options.figures.enabled else {}
+    fused = kept_embeddings(options, dataset, job=job) == "fused"
+    return {**figures, **({"embeddings": "fused"} if fused else {})}
 
 
 def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fused", "keys"]) -> None:

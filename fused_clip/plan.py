@@ -16,6 +16,16 @@ def planned_cells(config: DictConfig) -> list[dict[str, str]]:
 
     Parameters
     ----------
+    config : as for `planned_jobs`.
+    """
+    return [axes_of(job) for job in planned_jobs(config)]
+
+
+def planned_jobs(config: DictConfig) -> list[list[str]]:
+    """Overrides of every job in job order; none for a sweeper that decides as it goes.
+
+    Parameters
+    ----------
     config : the config of a sweep with its ``hydra`` node; Hydra must be running.
     """
     from hydra._internal.callbacks import Callbacks
@@ -35,4 +45,4 @@ def planned_cells(config: DictConfig) -> list[dict[str, str]]:
     )
     words = [*(f"{key}={value}" for key, value in sweeper.params.items()), *config.hydra.overrides.task]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
-    return [axes_of(job) for batch in sweeper.split_arguments(overrides, None) for job in batch]
+    return [job for batch in sweeper.split_arguments(overrides, None) for job in batch]

@@ -25,6 +25,8 @@ Arrays = dict[str, NDArray[Any]]
 def read(directory: str | Path, store: str | Path) -> Result:
     """Read the result of a finished run, so that it can be drawn or recorded again.
 
+    Its classifier, `head`, is left out: it stands in the run's ``model/``.
+
     Parameters
     ----------
     directory : the run's.

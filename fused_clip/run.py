@@ -57,9 +57,16 @@ def _job(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
             log.error("%s", error)
         else:
             log.exception("The job failed")
-        overrides = list(hydra_cfg.overrides.task)
-        sweep.record(Path(hydra_cfg.runtime.output_dir), overrides, error=str(error) or repr(error))
+        _record_failure(hydra_cfg, str(error) or repr(error))
         return float("nan")
+
+
+def _record_failure(hydra_cfg: HydraConf, error: str) -> None:
+    """Leave a record; where there is no room for one, the sweep takes the job for cut off."""
+    try:
+        sweep.record(Path(hydra_cfg.runtime.output_dir), list(hydra_cfg.overrides.task), error=error)
+    except InputError as unwritten:
+        log.error("%s", unwritten)
 
 
 def _run(cfg: DictConfig, hydra_cfg: HydraConf) -> float:

@@ -14,7 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from fused_clip.errors import InputError
-from fused_clip.files import write_whole
+from fused_clip.files import check_writable, room, write_whole
 from fused_clip.plan import axes_of, planned_cells
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,17 @@ def record(
 class SweepCallback(Callback):
     """Opens the parent run before the jobs; afterwards closes it and prints the table of all jobs."""
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """See that a single run can write, before Hydra does."""
+        HydraConfig.instance().set_config(config)
+        _check_places(config.output_dir, config.hydra.run.dir)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Open the parent run and hand its id to the jobs by the environment."""
         sweep_id = uuid.uuid4().hex[:12]
         os.environ[SWEEP_VARIABLE] = sweep_id
         HydraConfig.instance().set_config(config)
+        _check_places(config.output_dir, config.hydra.sweep.dir)
         try:
             _open.update(_open_parent(config, sweep_id))
         except InputError as error:
@@ -75,8 +81,14 @@ class SweepCallback(Callback):
 
         directory = Path(config.hydra.sweep.dir).absolute()
         rows = _records(directory)
-        failed = [row for row in rows if row["error"]]
-        _close("FAILED" if failed else "FINISHED", rows)
+        failed = any(row["error"] for row in rows)
+        try:
+            with room(directory):
+                _close("FAILED" if failed else "FINISHED", rows)
+        except Exception as error:
+            # Hydra would turn it into a warning and end well.
+            log.error("The sweep's run can't be closed: %s", error)
+            failed = True
         print_sweep(rows, directory, _open.pop("ui_command"), _open.pop("compare_url"))
         if failed:
             sys.exit(1)
@@ -88,16 +100,31 @@ def abandon() -> None:
         _close("KILLED", _records(_open["directory"]))
 
 
+def _check_places(*folders: str) -> None:
+    try:
+        for folder in folders:
+            check_writable(Path(folder).absolute())
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+
+
 def _open_parent(config: DictConfig, sweep_id: str) -> dict[str, Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     from fused_clip.cell import make_tracker
+    from fused_clip.forecast import forecast
+    from fused_clip.terminal import print_forecast
 
     parser = OverridesParser.create()
     overrides = parser.parse_overrides(list(config.hydra.overrides.task))
     swept = [o.key_or_group for o in overrides if o.is_sweep_override()]
     swept += list(config.hydra.sweeper.get("params") or {})
     tracker = make_tracker(config)
+    tracker.close_abandoned()
+    output_dir = Path(config.output_dir).absolute()
+    if expected := forecast(config, tracker, output_dir):
+        print_forecast(expected, output_dir)
+        expected.check(output_dir)
     study = str(config.study)
     tags = {"study": study, "sweep_id": sweep_id, "swept": ", ".join(swept)}
     parent = tracker.start_sweep(f"sweep-{study}-{sweep_id[:4]}", tags, planned_cells(config))

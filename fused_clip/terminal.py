@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fused_clip.forecast import Forecast, megabytes
 from fused_clip.labels import UNKNOWN
 from fused_clip.result import Result
 
@@ -77,6 +78,14 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     _print_places(console, directory, [path for path in pictures if path.suffix == ".png"], ui_command)
 
 
+def print_forecast(forecast: Forecast, output_dir: Path) -> None:
+    """Print what a sweep is going to do."""
+    room = f"about {megabytes(forecast.need)} on disk, {megabytes(forecast.free)} free at {output_dir}"
+    cells = f"{forecast.cells} cells: {forecast.finished} finished already and reused"
+    line = f"{cells}, {forecast.cells - forecast.finished} to run; {room}"
+    _wide_console().print(escape(line), soft_wrap=True, highlight=False)
+
+
 def print_sweep(
     rows: Sequence[Mapping[str, Any]], directory: Path, ui_command: str, compare_url: str
 ) -> None:
@@ -100,6 +109,9 @@ def print_sweep(
         if row["error"]:
             name = " ".join(f"{axis}={value}" for axis, value in row["axes"].items())
             console.print(f"FAILED {escape(name)}: {escape(row['error'])}", soft_wrap=True)
+    reused = sum(bool(row["reused_from"]) for row in rows)
+    if reused:
+        console.print(f"{reused} of {len(rows)} were finished already.")
     _print_places(console, directory, [], ui_command)
     if compare_url:
         console.print(f"Then open: {escape(compare_url)}", soft_wrap=True, highlight=False)

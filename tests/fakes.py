@@ -56,3 +56,20 @@ class FakeBackbone:
         self.batches.append(len(texts))
         hashes = [hashlib.sha256(text.encode()).digest()[: self.dim] for text in texts]
         return np.array([list(digest) for digest in hashes], np.float32) + 1
+
+
+@dataclass
+class PixelBackbone(FakeBackbone):
+    """Embeds an image of 8 x 8 pixels by these, a text by noise that it seeds: enough to cluster digits."""
+
+    dim: int = 64
+
+    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        super().encode_images(images)
+        return np.stack([image[..., 0].ravel() for image in images]).astype(np.float32) + 1
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()) for text in texts]
+        return np.stack([np.random.default_rng(seed).normal(size=self.dim) for seed in seeds]).astype(
+            np.float32
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +64,21 @@ class Store:
         entry, places = self._entry_of(backbone, images, rows)
         return entry.take(places)
 
-    def missing(self, backbone: Backbone, images: Images, rows: IntArray) -> dict[str, int]:
-        """Name of the entry that `images` would have to write for these rows, and its bytes; else empty."""
+    def missing(
+        self, backbone: Backbone, images: Images, rows: IntArray, planned: Container[str] = ()
+    ) -> dict[str, int]:
+        """Name of the entry that `images` would write for these rows, and its bytes; empty if there is none.
+
+        Parameters
+        ----------
+        planned : names of entries that are going to be there.
+        """
         if isinstance(images, Vectors) or not len(rows):
             return {}
+        parent = _Rows(self, backbone, images, np.arange(len(images), dtype=np.int64))
         entry, _ = self._entry_of(backbone, images, rows)
-        return {} if entry.is_complete() else {entry.name: entry.bytes}
+        there = entry.is_complete() or parent.name in planned or entry.name in planned
+        return {} if there else {entry.name: entry.bytes}
 
     def _entry_of(self, backbone: Backbone, images: Images, rows: IntArray) -> tuple[_Rows, IntArray]:
         """The entry that holds rows of a parent split, and the places of these in it."""

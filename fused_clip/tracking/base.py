@@ -33,6 +33,10 @@ class ActiveRun(Protocol):
 class Tracker(Protocol):
     """Where runs are recorded."""
 
+    @property
+    def copies_files(self) -> bool:
+        """Whether files of a run are kept a second time below the output directory."""
+
     def check(self) -> None:
         """See that runs can be recorded; raise `InputError` if not."""
 
@@ -90,6 +94,8 @@ class _NoRun:
 
 class NoTracker:
     """Records nothing: the files of a run are all there is."""
+
+    copies_files = False
 
     def check(self) -> None:
         """Nothing can be wrong."""

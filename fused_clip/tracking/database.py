@@ -17,6 +17,7 @@ from fused_clip.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _SQLITE = "sqlite:///"
 _HINT = "tracking.uri=null keeps runs in a local database; tracking=none does without"
@@ -72,6 +73,19 @@ def compare_url(uri: str, experiment_id: str, sweep_id: str) -> str:
     }
     words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
     return f"{address}/#/experiments/{experiment_id}/runs?{words}"
+
+
+def all_runs(client: "MlflowClient", experiment_id: str, condition: str = "") -> "list[Run]":
+    """Every run that is not deleted and meets a condition, oldest first."""
+    runs: list[Run] = []
+    token: str | None = None
+    while token != "":
+        page = client.search_runs(
+            [experiment_id], condition, order_by=["attributes.start_time ASC"], page_token=token or None
+        )
+        runs += page
+        token = page.token or ""
+    return runs
 
 
 def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", str]:

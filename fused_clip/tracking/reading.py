@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 
 from fused_clip.errors import InputError
 from fused_clip.resume import PLACES_AND_EXTRAS
-from fused_clip.tracking.database import absolute_uri, complaints, connect_to_read
+from fused_clip.tracking.database import absolute_uri, all_runs, complaints, connect_to_read
 from fused_clip.tracking.limits import cut, mlflow_key
 from fused_clip.tracking.records import RunRecord, RunStatus
 from fused_clip.tracking.runs import PLAN, TABLE
@@ -44,7 +44,7 @@ def open_runs(uri: str | None, output_dir: Path, experiment: str = "fused_clip")
     client, experiment_id = connect_to_read(address, experiment)
     with complaints(address), TemporaryDirectory(prefix="fused_clip-") as folder:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file otherwise
-        yield StoredRuns(_all_runs(client, experiment_id), client, Path(folder))
+        yield StoredRuns(all_runs(client, experiment_id), client, Path(folder))
 
 
 @dataclass(frozen=True)
@@ -220,16 +220,3 @@ def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:
 def _telling(record: RunRecord) -> int:
     """A number tells more than an error, and an error more than nothing."""
     return {"FINISHED": 2, "FAILED": 1}.get(record.status, 0)
-
-
-def _all_runs(client: "MlflowClient", experiment_id: str) -> "list[Run]":
-    """Every run that is not deleted, oldest first."""
-    runs: list[Run] = []
-    token: str | None = None
-    while token != "":
-        page = client.search_runs(
-            [experiment_id], order_by=["attributes.start_time ASC"], page_token=token or None
-        )
-        runs += page
-        token = page.token or ""
-    return runs

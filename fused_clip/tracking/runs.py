@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from fused_clip.result import Result
+from fused_clip.tracking.abandoned import PROCESS, close_abandoned
 from fused_clip.tracking.base import Scalar, Status
-from fused_clip.tracking.database import absolute_uri, compare_url, connect, ui_command
+from fused_clip.tracking.database import absolute_uri, compare_url, connect, is_server, ui_command
 from fused_clip.tracking.limits import cut, mlflow_key, mlflow_tags, portions
 from fused_clip.tracking.models import log_model
-from fused_clip.tracking.process import is_gone, this_process
+from fused_clip.tracking.process import this_process
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 T = TypeVar("T")
 
@@ -39,8 +39,6 @@ MODEL = "model"
 GRID_PIXELS = 1_000  # longest side of a picture in the image grid; the file among the artifacts has all
 _METRICS_A_CALL, _PARAMS_A_CALL = 1_000, 100  # mlflow's limits: mlflow/utils/validation.py
 _DIGEST_LENGTH = 36
-_PROCESS = "process"  # tag of the process that a run belongs to
-_GONE = "its process is gone: killed, or the machine stopped"
 _NO_SUCH_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
@@ -73,17 +71,18 @@ class MlflowTracker:
         self.registered_model = registered_model
         self._opened: tuple[MlflowClient, str] | None = None
 
+    @property
+    def copies_files(self) -> bool:
+        """Whether artifacts are kept below the output directory: yes, unless a server has them."""
+        return not is_server(self.uri)
+
     def check(self) -> None:
         """See that the store answers; a local database that is not there yet is made."""
         self._store()
 
     def close_abandoned(self) -> None:
         """End as KILLED the runs that are RUNNING although the process that opened them is gone."""
-        client, experiment_id = self._store()
-        for run in _all_runs(client, experiment_id, "attributes.status = 'RUNNING'"):
-            if is_gone(run.data.tags.get(_PROCESS, "")):
-                client.set_tag(run.info.run_id, "error", _GONE)
-                client.set_terminated(run.info.run_id, "KILLED")
+        close_abandoned(*self._store())
 
     def start_sweep(self, name: str, tags: Mapping[str, str], plan: Sequence[Mapping[str, str]] = ()) -> str:
         """Open the parent run of a sweep; return its id.
@@ -188,7 +187,7 @@ class MlflowTracker:
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": Path(sys.argv[0]).name,
             "mlflow.source.git.commit": tags.get("commit", ""),
-            _PROCESS: this_process(),
+            PROCESS: this_process(),
         }
         run = client.create_run(experiment_id, tags=mlflow_tags({**known, **tags}), run_name=name)
         return str(run.info.run_id)
@@ -264,15 +263,6 @@ class MlflowRun:
             small = image.convert("RGB")
         small.thumbnail((GRID_PIXELS, GRID_PIXELS))
         self.client.log_image(self.run_id, small, key=picture.stem, step=0)
-
-
-def _all_runs(client: "MlflowClient", experiment_id: str, condition: str) -> "list[Run]":
-    page = client.search_runs([experiment_id], condition)
-    runs = list(page)
-    while page.token:
-        page = client.search_runs([experiment_id], condition, page_token=page.token)
-        runs += page
-    return runs
 
 
 def _user() -> str:

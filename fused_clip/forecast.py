@@ -1,0 +1,162 @@
+"""What a sweep is going to do, told before it starts: cells to run, cells to reuse, and disk."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, open_dict
+
+from fused_clip.config import Options, check
+from fused_clip.errors import InputError
+from fused_clip.plan import planned_jobs
+
+if TYPE_CHECKING:
+    from fused_clip.parts import Parts
+
+# Measured; the tests say how near the sum comes.
+_ROW_BYTES = 40  # a row of predictions.parquet and its keys
+_FIGURE_BYTES = 1_400_000  # all figures of a run, as PNG and PDF
+_GRID_BYTES = 900_000  # their copies for the image grid
+_RUN_BYTES = 150_000  # configs, logs, and the run's part of the tracking database
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a sweep is going to do.
+
+    Parameters
+    ----------
+    cells : in the sweep.
+    finished : of these, how many are finished already and are going to be reused.
+    need, free : bytes that the others are going to write, about, and bytes that there are.
+    """
+
+    cells: int
+    finished: int
+    need: int
+    free: int
+
+    def check(self, output_dir: Path) -> None:
+        """Refuse what does not fit.
+
+        Raises
+        ------
+        InputError
+            If less disk is free than the sweep needs.
+        """
+        if self.need > self.free:
+            rule = f"the sweep takes about {megabytes(self.need)} and {megabytes(self.free)} are free"
+            hint = "Free space, choose another folder, or leave out figures.enabled"
+            raise InputError("output_dir", rule, str(output_dir), hint=hint)
+
+
+def megabytes(count: int) -> str:
+    """Bytes as people read them."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def forecast(config: DictConfig, tracker: Any, output_dir: Path) -> Forecast | None:
+    """Look at every cell of a sweep; None for a sweeper that decides as it goes.
+
+    A cell whose options or parts are wrong counts as one to run: its job tells what is wrong.
+
+    Parameters
+    ----------
+    config : the config of a sweep with its ``hydra`` node; Hydra must be running.
+    tracker : as the sweep uses it.
+    """
+    jobs = planned_jobs(config)
+    if not jobs:
+        return None
+    store: dict[str, int] = {}
+    finished = need = 0
+    parts: dict[str, Parts] = {}
+    for options in _options(config, jobs):
+        try:
+            made = _made(options, parts)
+            if _is_finished(options, made, tracker, output_dir):
+                finished += 1
+                continue
+        except Exception:  # noqa: S112  whatever it is, the job meets it too, and tells
+            continue
+        store |= _store_bytes(made, output_dir, store)
+        need += run_bytes(options, made, copied=tracker.copies_files)
+    free = shutil.disk_usage(output_dir).free
+    return Forecast(len(jobs), finished, need + sum(store.values()), free)
+
+
+def run_bytes(options: Options, parts: "Parts", *, copied: bool) -> int:
+    """Bytes that a job writes, about, apart from embeddings in the store.
+
+    Parameters
+    ----------
+    copied : whether its files are kept a second time, by the tracking store.
+    """
+    from fused_clip import output
+
+    dataset, backbone = parts
+    splits = (len(dataset.train), len(dataset.test))
+    classes = len(dataset.class_names)
+    vectors = classes * (options.clusters_per_target + 1)  # centroids and texts
+    if output.kept_embeddings(options, dataset, job=True) == "fused":
+        vectors += sum(min(rows, output.MAX_ROWS) for rows in splits)
+    files = 4 * vectors * backbone.dim + _ROW_BYTES * sum(splits)
+    figures = _FIGURE_BYTES if options.figures.enabled else 0
+    partitions = 8 * splits[0] * (3 if options.references.enabled else 1)  # own, image-only, rotated text
+    grid = _GRID_BYTES if options.figures.enabled and copied else 0
+    return (files + figures) * (2 if copied else 1) + grid + partitions + _RUN_BYTES
+
+
+def _options(config: DictConfig, jobs: list[list[str]]) -> Iterator[Options]:
+    """The options of each job that are right."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    loader = GlobalHydra.instance().config_loader()
+    try:
+        for job in jobs:
+            cfg = loader.load_sweep_config(config, job)
+            HydraConfig.instance().set_config(cfg)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            try:
+                yield check(cfg)
+            except InputError:
+                continue
+    finally:
+        HydraConfig.instance().set_config(config)
+
+
+def _made(options: Options, known: "dict[str, Parts]") -> "Parts":
+    """Dataset and backbone, made once for all cells that share them."""
+    from fused_clip.parts import make_parts
+
+    name = f"{options.data_dir} {options.dataset!r} {options.backbone!r}"
+    if name not in known:
+        known[name] = make_parts(options)
+    return known[name]
+
+
+def _is_finished(options: Options, parts: "Parts", tracker: Any, output_dir: Path) -> bool:
+    from fused_clip import output, resume
+
+    if options.resume is False:
+        return False
+    dataset, backbone = parts
+    key = resume.cell_key(options, dataset.fingerprint, backbone.fingerprint)
+    extras = output.extras(options, dataset, job=True)
+    return resume.find(output_dir, key, extras, tracker.has_finished) is not None
+
+
+def _store_bytes(parts: "Parts", output_dir: Path, planned: Mapping[str, int]) -> dict[str, int]:
+    """Bytes of each entry that the store is going to get besides those planned already."""
+    from fused_clip.store import Store
+
+    dataset, backbone = parts
+    store = Store(output_dir / "store")
+    missing: dict[str, int] = {}
+    for split in (dataset.train, dataset.test):
+        missing |= store.missing(backbone, split.images, split.rows, {**planned, **missing})
+    return missing

@@ -1,0 +1,20 @@
+"""Runs that are still open although nobody works on them."""
+
+from typing import TYPE_CHECKING
+
+from fused_clip.tracking.database import all_runs
+from fused_clip.tracking.process import is_gone
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PROCESS = "process"  # tag of the process that a run belongs to
+_GONE = "its process is gone: killed, or the machine stopped"
+
+
+def close_abandoned(client: "MlflowClient", experiment_id: str) -> None:
+    """End as KILLED the runs that are RUNNING although the process that opened them is gone."""
+    for run in all_runs(client, experiment_id, "attributes.status = 'RUNNING'"):
+        if is_gone(run.data.tags.get(PROCESS, "")):
+            client.set_tag(run.info.run_id, "error", _GONE)
+            client.set_terminated(run.info.run_id, "KILLED")

@@ -1,0 +1,117 @@
+"""What a sweep says of itself before it starts."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, open_dict
+
+from fused_clip import resume
+from fused_clip.config import check
+from fused_clip.errors import InputError
+from fused_clip.forecast import Forecast, forecast, megabytes
+from fused_clip.parts import make_parts
+from fused_clip.run import conf_dir
+from fused_clip.tracking import NoTracker
+from tests.test_run import FAST, fused_clip
+
+TASK = ["dataset=digits", "figures.enabled=false", "references.enabled=false"]
+
+
+@pytest.fixture(autouse=True)
+def hydra_running() -> Iterator[None]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+
+
+def sweep_config(*task: str) -> DictConfig:
+    cfg = compose("config", return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.overrides.task = [*TASK, *task]
+    return cfg
+
+
+def expected(tmp_path: Path, *task: str) -> Forecast:
+    made = forecast(sweep_config(*task), NoTracker(), tmp_path)
+    assert made
+    return made
+
+
+def finish(tmp_path: Path, *overrides: str) -> None:
+    """Note a cell as finished."""
+    run = tmp_path / "run"
+    run.mkdir(exist_ok=True)
+    for name in ("metrics.json", "timings.json"):
+        (run / name).write_text("{}")
+    options = check(compose("config", overrides=["study=test", *TASK, *overrides]))
+    dataset, backbone = make_parts(options)
+    resume.keep(tmp_path, resume.cell_key(options, dataset.fingerprint, backbone.fingerprint), run, "", {})
+
+
+def test_finished_cells_take_no_disk(tmp_path: Path) -> None:
+    before = expected(tmp_path, "seed=0,1")
+    assert (before.cells, before.finished) == (2, 0)
+    finish(tmp_path, "seed=0")
+    after = expected(tmp_path, "seed=0,1")
+    assert (after.cells, after.finished) == (2, 1)
+    assert after.need < before.need
+    assert expected(tmp_path, "seed=0,1", "resume=false").finished == 0
+    finish(tmp_path, "seed=1")
+    assert expected(tmp_path, "seed=0,1").need == 0
+
+
+def test_embeddings_count_once_however_many_cells_need_them(tmp_path: Path) -> None:
+    one, two, three = (expected(tmp_path, f"seed=range({n})").need for n in (1, 2, 3))
+    a_cell = three - two
+    embeddings = one - a_cell
+    assert two - one == a_cell
+    assert embeddings == 4 * 1_797 * 256
+
+
+def test_fused_rows_figures_and_copies_count(tmp_path: Path) -> None:
+    class Copying(NoTracker):
+        copies_files = True
+
+    plain = expected(tmp_path).need
+    fused = expected(tmp_path, "output.embeddings=fused").need
+    assert fused - plain == 4 * 1_797 * 256
+    assert expected(tmp_path, "figures.enabled=true").need > plain
+    copied = forecast(sweep_config(), Copying(), tmp_path)
+    assert copied
+    assert copied.need > plain
+
+
+def test_cells_that_can_not_run_are_left_to_their_jobs(tmp_path: Path) -> None:
+    made = expected(tmp_path, "clusters_per_target=2,-1", "dataset.n_train=null,9999999")
+    assert (made.cells, made.finished) == (4, 0)
+    assert 0 < made.need < 10_000_000
+
+
+def test_a_sweeper_that_decides_as_it_goes_has_no_forecast(tmp_path: Path) -> None:
+    cfg = sweep_config()
+    cfg.hydra.sweeper._target_ = "hydra.plugins.sweeper.Sweeper"
+    assert forecast(cfg, NoTracker(), tmp_path) is None
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    Forecast(cells=2, finished=0, need=10, free=10).check(tmp_path)
+    with pytest.raises(InputError, match=rf"output_dir: .*2\.0 GB and 5 MB are free.*{tmp_path}"):
+        Forecast(cells=2, finished=0, need=2_000_000_000, free=5_000_000).check(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tracking", ["none", "mlflow"])
+def test_a_sweep_takes_about_what_it_said(tracking: str, tmp_path: Path) -> None:
+    drawn: list[Any] = [*FAST[2:], "references.enabled=true", "figures.enabled=true"]
+    done = fused_clip("-m", *drawn, f"tracking={tracking}", "prompt=task,none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"2 cells: 0 finished already and reused, 2 to run; about (\d+) MB on disk", done.stdout)
+    assert said, done.stdout
+    took = sum(path.stat().st_size for path in (tmp_path / "outputs").rglob("*") if path.is_file()) / 1e6
+    assert 0.6 < took / int(said[1]) < 1.3
+    done = fused_clip("-m", *drawn, f"tracking={tracking}", "prompt=task,none", cwd=tmp_path)
+    assert f"2 cells: 2 finished already and reused, 0 to run; about {megabytes(0)} on disk" in done.stdout
+    assert "2 of 2 were finished already" in done.stdout

@@ -1,0 +1,116 @@
+"""Sweeps that are killed at any moment, again and again, or run beside others, end as those that were not."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import racing
+
+SEEDS = ("0", "1", "2")
+KILLS = [
+    ["fused_clip.store.entry.write_whole", 4, "before"],  # while it embeds
+    ["fused_clip.output.write", 1, "before"],  # in the middle of a cell
+    ["fused_clip.resume.keep", 1, "after"],  # the cell is noted, its run not finished
+    ["fused_clip.sweep.record", 1, "before"],  # the run is finished, the sweep does not know
+    ["fused_clip.sweep.record", 2, "after"],  # between two cells
+    ["fused_clip.sweep._close", 1, "before"],  # the sweep's own run is still open
+]
+IMAGES, SHARD = 1_797, 512
+
+
+def sweep(output_dir: Path, kills: list[Any]) -> list[int]:
+    """Start the same sweep once for each kill; None lets it end."""
+    overrides = [
+        "-m",
+        f"output_dir={output_dir}",
+        f"seed={','.join(SEEDS)}",
+        "dataset=digits",
+        "clusterer=kmeans",
+        "references.enabled=false",
+        "figures.enabled=false",
+        "backbone._target_=tests.fakes.PixelBackbone",
+        f"+backbone.log={output_dir.parent / 'embedded'}",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.killing", *overrides],
+        cwd=Path(__file__).parents[1],
+        input=json.dumps(kills),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def metrics(output_dir: Path) -> dict[str, bytes]:
+    """What the finished cell of each seed measured, as it stands in its file."""
+    measured = {}
+    for note in output_dir.glob("finished/*.json"):
+        directory = Path(json.loads(note.read_text())["directory"])
+        seed = re.search(r"^seed: (\d+)$", (directory / "config.yaml").read_text(), re.MULTILINE)
+        assert seed
+        assert seed[1] not in measured
+        measured[seed[1]] = (directory / "metrics.json").read_bytes()
+    return measured
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole" / "out", tmp_path / "cut" / "out"
+    for folder in (whole, cut):
+        folder.parent.mkdir()
+    assert sweep(whole, [None]) == [0]
+    assert sweep(cut, [*KILLS, None]) == [-9] * len(KILLS) + [0]
+
+    measured = metrics(whole)
+    assert sorted(measured) == list(SEEDS)
+    assert metrics(cut) == measured
+    embedded = len((cut.parent / "embedded").read_text().splitlines())
+    assert embedded <= IMAGES + SHARD, "no more than the shard that was cut off is embedded again"
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{cut}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'fused_clip'")
+    runs = client.search_runs([experiment.experiment_id])
+    cells = [run for run in runs if "seed" in run.data.params and run.info.status == "FINISHED"]
+    assert sorted(run.data.params["seed"] for run in cells) == list(SEEDS)
+    parents = sorted((run for run in runs if "swept" in run.data.tags), key=lambda run: run.info.start_time)
+    assert [run.info.status for run in parents] == ["KILLED"] * len(KILLS) + ["FINISHED"]
+    assert {run.info.status for run in runs} == {"FINISHED", "KILLED"}
+    assert set(parents[-1].data.tags["reused_from"].split()) == {run.info.run_id for run in cells}
+
+
+@pytest.mark.slow
+def test_sweeps_that_start_at_once_on_nothing_share_every_cell(tmp_path: Path) -> None:
+    """Two rounds; FUSED_CLIP_RACES=20 makes it twenty."""
+    rounds = int(os.environ.get("FUSED_CLIP_RACES", "2"))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.racing", str(tmp_path), str(rounds)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=1_800,
+    )
+    assert done.returncode == 0, done.stderr
+    processes, cells = racing.PROCESSES, racing.CELLS
+    expected = {
+        "exit": [0] * processes,
+        "parents": {"FINISHED": processes},
+        "cells": {"FINISHED": cells},
+        "runs": processes + cells,
+        "notes": cells,
+        "entries": {"images": 2, "texts": 1, "partition": cells},
+        "unfinished": 0,
+        "embedded": 60 + 30,
+        "records": {"run": cells, "reused": (processes - 1) * cells},
+        "shared": [processes] * cells,
+    }
+    assert json.loads(done.stdout) == [expected] * rounds, done.stderr
