@@ -78,10 +78,8 @@ def _durations(records: Sequence[RunRecord]) -> Prose:
 def _runs(records: Sequence[RunRecord]) -> RunTable:
     with_errors = any(record.error for record in records)
     columns = ["run", "cell", "status", "commit", "data", "duration", *(["error"] if with_errors else [])]
-    rows = [
-        [*_run_row(record, varying(records)), *([Cell(record.error)] if with_errors else [])]
-        for record in records
-    ]
+    axes = varying(records)
+    rows = [[*_run_row(record, axes), *([Cell(record.error)] if with_errors else [])] for record in records]
     return RunTable("The runs behind the numbers.", columns, rows)
 
 

@@ -12,17 +12,17 @@ from fused_clip.tracking.records import RunRecord
 SEEDS = ("seed", "dataset.seed")
 COLUMNS = {
     "test/accuracy": "accuracy",
-    "test/macro_f1": "macro F1",
-    "train/silhouette": "silhouette",
-    "train/ari": "ARI",
-    "train/ami": "AMI",
-    "train/purity": "purity",
-    "missing_targets": "missing targets",
+    "text_contribution": "text contribution",
+    "reference/rotated_text_accuracy": "rotated text",
     "reference/zero_shot_accuracy": "zero-shot",
     "reference/image_only_accuracy": "image only",
     "reference/nearest_class_mean_accuracy": "class means",
-    "reference/rotated_text_accuracy": "rotated text",
-    "text_contribution": "text contribution",
+    "train/ari": "ARI",
+    "train/ami": "AMI",
+    "train/purity": "purity",
+    "train/silhouette": "silhouette",
+    "test/macro_f1": "macro F1",
+    "missing_targets": "missing targets",
 }
 _PICTURES = 24
 _PIXELS = 1_000
