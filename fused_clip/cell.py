@@ -244,6 +244,7 @@ class Cell:
             "sweep_id": os.environ.get(sweep.SWEEP_VARIABLE, "") if self.job else "",
             "directory": str(self.directory),
             "command": " ".join(sys.argv[1:]),
+            "overrides": "\n".join(self.overrides) if self.job else "",
             "commit": _commit(),
             **self.choices,
             **versions,

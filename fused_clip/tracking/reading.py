@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 from fused_clip.errors import InputError
+from fused_clip.plan import axes_of
 from fused_clip.resume import PLACES_AND_EXTRAS
 from fused_clip.tracking.database import absolute_uri, all_runs, complaints, connect_to_read
 from fused_clip.tracking.limits import cut, mlflow_key
@@ -199,6 +200,9 @@ def _part(facts: Mapping[str, Any], swept: Sequence[str]) -> dict[str, str]:
 
 
 def _has(run: "Run", axes: Axes) -> bool:
+    """Whether a run is of a cell: by its own overrides or, where they are not told, by its params."""
+    if "overrides" in run.data.tags:
+        return axes_of(run.data.tags["overrides"].split("\n")) == axes
     return all(run.data.params.get(mlflow_key(axis)) == cut(value) for axis, value in axes.items())
 
 

@@ -152,6 +152,18 @@ def test_a_cell_with_fewer_axes_is_not_taken_for_one_with_more(tmp_path: Path) -
         assert [record.run_id for record in stored.study("a")] == ids
 
 
+def test_a_cell_of_a_sweep_that_was_cut_off_is_known_by_its_overrides(tmp_path: Path) -> None:
+    tracker = MlflowTracker(tmp_path / "out")
+    plan = [axes("task", 0), {**axes("task", 0), "vote": "prompt"}]
+    tags = {"study": "a", "sweep_id": "a1"}
+    parent = tracker.start_sweep("a", {**tags, "swept": "seed"}, plan)
+    overrides = {"overrides": "prompt=task\nseed=0\nvote=prompt"}
+    with tracker.run("task", plan[1], {**tags, **overrides}, parent_id=parent):
+        pass
+    with open_runs(None, tmp_path / "out") as stored:
+        assert [record.status for record in stored.study("a")] == ["MISSING", "FINISHED"]
+
+
 def test_a_sweep_taken_up_again_is_the_same_cells(tmp_path: Path) -> None:
     tracker = MlflowTracker(tmp_path / "out")
     places = {"output_dir": "elsewhere", "resume": "true"}
