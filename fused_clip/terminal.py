@@ -1,5 +1,6 @@
 """What a run and a sweep print when they end."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ _MEANING = {
     "reference/nearest_cluster_mean_accuracy": "nearest image mean of the run's own clusters",
     "reference/rotated_text_accuracy": "the method with its text's meaning removed",
     "text_contribution": "the method minus rotated text",
+    "test/ece": "expected calibration error of the method's probabilities",
+    "test/brier": "Brier score of the method's probabilities",
     "train/silhouette": "of the fused rows and their clusters",
     "train/ari": "adjusted Rand index of targets and clusters",
     "train/ami": "adjusted mutual information of targets and clusters",
@@ -75,6 +78,10 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     labels = "uses training labels" if result.uses_labels else "uses no labels"
     saw = "; the backbone was trained on labels of these images" if result.backbone_saw_labels else ""
     console.print(f"This run {labels}{saw}. It took {result.metrics['seconds/total']:.1f} s.")
+    if result.head is not None and (directory / "model").is_dir():
+        sure = "" if result.head.temperature else " (uncalibrated: made without labels)"
+        line = f"Model:  fused-clip-predict {shlex.quote(str(directory))} IMAGES --out FILE.csv{sure}"
+        console.print(escape(line), soft_wrap=True, highlight=False)
     _print_places(console, directory, [path for path in pictures if path.suffix == ".png"], ui_command)
 
 

@@ -6,6 +6,7 @@ Nothing heavy is imported until the arguments are known to be right.
 import argparse
 import logging
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,7 @@ from fused_clip.predict.knowledge import parse_prior, parse_targets, read_target
 
 if TYPE_CHECKING:
     from fused_clip.model.saved import SavedModel
+    from fused_clip.predict.sources import Source
 
 _MLFLOW = ("runs:/", "models:/")
 
@@ -27,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    warnings.filterwarnings("ignore", "Image size")  # PIL's; such an image is named as too large
     try:
         _run(args)
     except InputError as error:
@@ -60,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         default="skip",
         help="one that can't be read is named and left out (skip), or has a row with the reason, or stops",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+    parser.add_argument("--gallery", type=Path, metavar="PAGE.html", help="write a page to look at as well")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE and PAGE if they are there")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:<index> or mps (auto)")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store of runs:/ and models:/")
     return parser
@@ -70,6 +74,8 @@ def _run(args: argparse.Namespace) -> None:
     if args.threshold is not None and not 0 <= args.threshold <= 1:
         raise InputError("threshold", "must be a probability, between 0 and 1", args.threshold)
     table.check_place(args.out, overwrite=args.overwrite)
+    if args.gallery is not None:
+        _check_gallery(args.gallery, overwrite=args.overwrite)
     knowledge = {
         "targets": None if args.targets is None else parse_targets(args.targets),
         "prior": None if args.prior is None else parse_prior(args.prior),
@@ -86,7 +92,14 @@ def _run(args: argparse.Namespace) -> None:
     )
     threshold = args.threshold or 0.0
     predict_into(journal, model, source, threshold=threshold, on_bad_image=args.on_bad_image)
-    _finish(args, journal, model)
+    _finish(args, journal, model, source)
+
+
+def _check_gallery(path: Path, *, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise InputError("gallery", "its folder must exist", str(path.parent))
+    if path.exists() and not overwrite:
+        raise InputError("gallery", "must not exist yet", str(path), hint="--overwrite replaces it")
 
 
 def _load(args: argparse.Namespace, knowledge: dict[str, Any]) -> "SavedModel":
@@ -123,12 +136,16 @@ def _job(args: argparse.Namespace, knowledge: dict[str, Any], model: "SavedModel
     }
 
 
-def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel") -> None:
-    """Turn the journal into the table, and tell what is in it."""
+def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "Source") -> None:
+    """Turn the journal into the page and the table, and tell what is in it."""
     counts = _count(journal)
     if not counts["predicted"]:
         journal.remove()
         raise InputError("images", f"none of the {counts['bad']} images can be read", args.images)
+    if args.gallery is not None:
+        from fused_clip.predict import look
+
+        look.write(args.gallery, source, journal)
     table.write(args.out, journal, errors=args.on_bad_image == "report")
     journal.remove()
     print(f"{args.out}: {counts['predicted']} images predicted, {counts['bad']} could not be read.")

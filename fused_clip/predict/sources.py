@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from fused_clip.dataset.names import printable
 from fused_clip.errors import InputError
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _struct_cell(table: Path, row: int, cell: dict[str, Any] | None) -> Item:
     if encoded is None and path:
         return _listed_item(table, path)
     name = f"{table.name}/{row}" + (f"/{path}" if path else "")
-    return Item(_printable(name), lambda: _there(encoded))
+    return Item(printable(name), lambda: _there(encoded))
 
 
 def _there(encoded: bytes | None) -> bytes:
@@ -220,11 +221,11 @@ def _there(encoded: bytes | None) -> bytes:
 
 
 def _file_item(name: str) -> Item:
-    return Item(_printable(name), lambda: _contents(Path(name)))
+    return Item(printable(name), lambda: _contents(Path(name)))
 
 
 def _listed_item(table: Path, name: str) -> Item:
-    return Item(_printable(name), lambda: _contents(table.parent / name))
+    return Item(printable(name), lambda: _contents(table.parent / name))
 
 
 def _contents(path: Path) -> bytes:
@@ -244,11 +245,6 @@ def _suffixes() -> frozenset[str]:
     from PIL import Image
 
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
-
-
-def _printable(name: str) -> str:
-    """Write bytes that are no text as escapes, so that the name can be stored."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _no_column(column: str, columns: Any) -> InputError:

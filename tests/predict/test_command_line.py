@@ -119,6 +119,22 @@ def test_targets_prior_map_and_threshold(
     assert f"{abstained} have a probability below 1.0" in capsys.readouterr().out
 
 
+def test_a_gallery_shows_what_was_predicted(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = bad_images(tmp_path / "images")
+    page, out = tmp_path / "page.html", ("--out", tmp_path / "out.csv")
+    predict(model, folder, *out, "--gallery", page)
+    text = page.read_text("utf-8")
+    assert "00.png" in text
+    assert "b.png" not in text
+    assert text.count("data:image/") == 2, "once by target, once by cluster"
+    again = (model, photos, "--out", tmp_path / "more.csv", "--gallery", page)
+    assert "gallery: must not exist yet" in refused(capsys, *again)
+    predict(*again, "--overwrite")
+    assert page.read_text("utf-8").count("data:image/") == 42
+
+
 def bad_images(folder: Path) -> Path:
     """A good picture, and five that can't be read."""
     save_pictures(folder, 1)
