@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fused_clip import output
+from fused_clip import load_model, output
 from fused_clip.report.command import main as report
 
 HEAVY = ("torch", "open_clip", "datasets", "sklearn", "mlflow", "matplotlib", "faiss", "pandas", "pyarrow")
@@ -102,6 +102,10 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     assert len(keys) == 3
     assert all(key and key in manifests for key in keys.values())
     assert (directory / "config.yaml").is_file()
+    model = load_model(directory)
+    assert model.predict([np.zeros((8, 8, 3), np.uint8)])[0] in model.names
+    assert 0 <= metrics["test/ece"] < 0.2
+    assert 0 <= metrics["test/brier"] < 0.5
     figures = {path.name for path in directory.glob("figures/*")}
     assert {"tsne.png", "confusion.png", "composition.png"} <= figures
     assert (tmp_path / "outputs" / "mlflow.db").is_file()

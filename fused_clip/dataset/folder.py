@@ -107,7 +107,7 @@ def _files(part: Path, root: Path) -> list[File]:
 
 def _images(folder: Path) -> list[Path]:
     """Image files at any depth, sorted."""
-    suffixes, found = _suffixes(), []
+    suffixes, found = image_suffixes(), []
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
         paths = (Path(parent, name) for name in files if not name.startswith("."))
@@ -116,6 +116,6 @@ def _images(folder: Path) -> list[Path]:
 
 
 @cache
-def _suffixes() -> frozenset[str]:
+def image_suffixes() -> frozenset[str]:
     """File suffixes that PIL can read."""
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)

@@ -7,10 +7,10 @@ import glob
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from fused_clip.dataset.folder import HIDDEN, image_suffixes
 from fused_clip.dataset.names import printable
 from fused_clip.errors import InputError
 
@@ -92,8 +92,8 @@ class FolderSource:
         return map(_file_item, self._walk())
 
     def _walk(self) -> Iterator[str]:
-        for parent, folders, files in os.walk(self.root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for parent, folders, files in os.walk(self.root, followlinks=True):
+            folders[:] = sorted(name for name in folders if not name.startswith(HIDDEN))
             for name in sorted(files):
                 if _is_image(name):
                     yield os.path.join(parent, name)
@@ -236,15 +236,7 @@ def _contents(path: Path) -> bytes:
 
 
 def _is_image(name: str) -> bool:
-    return not os.path.basename(name).startswith(".") and Path(name).suffix.lower() in _suffixes()
-
-
-@cache
-def _suffixes() -> frozenset[str]:
-    """File suffixes that PIL can read."""
-    from PIL import Image
-
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    return not os.path.basename(name).startswith(".") and Path(name).suffix.lower() in image_suffixes()
 
 
 def _no_column(column: str, columns: Any) -> InputError:
