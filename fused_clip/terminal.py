@@ -79,8 +79,8 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     saw = "; the backbone was trained on labels of these images" if result.backbone_saw_labels else ""
     console.print(f"This run {labels}{saw}. It took {result.metrics['seconds/total']:.1f} s.")
     if result.head is not None and (directory / "model").is_dir():
-        sure = "" if result.head.temperature else " (uncalibrated: made without labels)"
-        line = f"Model:  fused-clip-predict {shlex.quote(str(directory))} IMAGES --out FILE.csv{sure}"
+        kind = "Model:" if result.head.temperature else "Model (uncalibrated: made without labels):"
+        line = f"{kind}  fused-clip-predict {shlex.quote(str(directory))} IMAGES --out FILE.csv"
         console.print(escape(line), soft_wrap=True, highlight=False)
     _print_places(console, directory, [path for path in pictures if path.suffix == ".png"], ui_command)
 
