@@ -1,21 +1,19 @@
 """The method on one page: prompts, embeddings, pairing, fusion, clusters, votes, classes, scores."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fused_clip import prompt
+from fused_clip import limits, prompt
 from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.dataset.base import ImageDataset, Images
-from fused_clip.dataset.vectors import Vectors
-from fused_clip.errors import InputError
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.fusion import LinearFusion
 from fused_clip.labels import UNKNOWN
+from fused_clip.limits import Backbone
 from fused_clip.method import Method, Stages
 from fused_clip.metrics import classification_scores, clustering_scores, purity
 from fused_clip.model.head import Head
@@ -27,26 +25,6 @@ from fused_clip.text import ensemble
 log = logging.getLogger(__name__)
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
-
-
-class Backbone(Protocol):
-    """What the pipeline asks of an embedding model; the embedder asks for more."""
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-
-    @property
-    def dim(self) -> int:
-        """Width of the embeddings."""
-
-    @property
-    def trained_on(self) -> frozenset[str]:
-        """Origins of the labelled images that it was trained on."""
-
-    @property
-    def vocabulary(self) -> frozenset[str] | None:
-        """Words that it was trained on; None where that is not known."""
 
 
 class Embedder(Protocol):
@@ -93,8 +71,8 @@ def run(
     """
     stages = stages or Stages()
     method.check(dataset, prompts)
-    _check_width(dataset, backbone)
-    _tell_of_limits(dataset, prompts, backbone)
+    limits.check_width(dataset, backbone)
+    limits.tell(dataset, prompts, backbone)
     targets = prompts.targets(dataset.train.labels)
     test_targets = prompts.targets(dataset.test.labels)
 
@@ -118,46 +96,24 @@ def run(
     audit = Audit({}, {})
     if method.draws:
         with stages("references"):
-            truthful = _truthful(dataset, prompts, backbone, embedder, embedded)
-            evidence = Evidence(
-                embedded.train, embedded.test, targets, test_targets, *truthful, prompts.target_of_class
-            )
+            evidence = _evidence(dataset, prompts, backbone, embedder, embedded)
             predicted = test.predicted if "test/accuracy" in metrics else None
-            if dataset.labelled:
-                audit = references(model, evidence, predicted, draws=method.draws, seed=method.seed)
-            else:
-                audit = Audit({}, label_free(model, evidence))
+            audit = _audit(dataset, model, evidence, predicted, method)
+    seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
     return Result(
         dataset=dataset.name,
         prompt=(names or {}).get("prompt", ""),
         backbone=backbone.name,
-        target_names=prompts.target_names,
-        texts=tuple(texts[0] for texts in prompts.texts),
-        text_embeddings=np.empty((0, 0))
-        if model.text_embeddings is None
-        else np.asarray(model.text_embeddings),
         train=train,
         test=test,
-        cluster_targets=model.cluster_targets_,
-        cluster_centers=model.cluster_centers_.astype(np.float32),
-        missing_targets=tuple(prompts.target_names[target] for target in model.missing_targets_),
-        metrics=metrics
-        | audit.metrics
-        | {f"seconds/{stage}": seconds for stage, seconds in stages.seconds.items()},
+        metrics=metrics | audit.metrics | seconds,
         tags=_tags(dataset, prompts, names or {}),
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool({dataset.train.origin, dataset.test.origin} & backbone.trained_on),
         reference_predictions=audit.predictions,
         head=head,
+        **_learnt(model, prompts),
     )
-
-
-def _check_width(dataset: ImageDataset, backbone: Backbone) -> None:
-    images = dataset.train.images
-    if isinstance(images, Vectors) and images.dim != backbone.dim:
-        rule = f"must make embeddings as wide as the data's vectors ({images.dim}), and {backbone.name} makes"
-        hint = "Name the backbone that made the vectors, or backbone=precomputed"
-        raise InputError("backbone", rule, backbone.dim, hint=hint)
 
 
 def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder) -> Embedded:
@@ -191,6 +147,48 @@ def _truthful(
         log.warning("No zero-shot reference of the classes: %s", error)
         return own, None
     return (of_classes if own is None else own), of_classes
+
+
+def _evidence(
+    dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder, embedded: Embedded
+) -> Evidence:
+    """What the audit is computed from."""
+    truthful, of_classes = _truthful(dataset, prompts, backbone, embedder, embedded)
+    return Evidence(
+        embedded.train,
+        embedded.test,
+        prompts.targets(dataset.train.labels),
+        prompts.targets(dataset.test.labels),
+        truthful,
+        of_classes,
+        prompts.target_of_class,
+    )
+
+
+def _audit(
+    dataset: ImageDataset,
+    model: PromptFusedClassifier,
+    evidence: Evidence,
+    predicted: IntArray | None,
+    method: Method,
+) -> Audit:
+    """What else explains `predicted`; without labels, what plain zero-shot would say."""
+    if not dataset.labelled:
+        return Audit({}, label_free(model, evidence))
+    return references(model, evidence, predicted, draws=method.draws, seed=method.seed)
+
+
+def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:
+    """Parts of a result that are the model's and the prompts' own."""
+    texts = model.text_embeddings
+    return {
+        "target_names": prompts.target_names,
+        "texts": tuple(members[0] for members in prompts.texts),
+        "text_embeddings": np.empty((0, 0)) if texts is None else np.asarray(texts),
+        "cluster_targets": model.cluster_targets_,
+        "cluster_centers": model.cluster_centers_.astype(np.float32),
+        "missing_targets": tuple(prompts.target_names[target] for target in model.missing_targets_),
+    }
 
 
 def _training_result(dataset: ImageDataset, model: PromptFusedClassifier, targets: IntArray) -> SplitResult:
@@ -259,20 +257,3 @@ def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> 
     if dataset.skipped:
         tags["skipped_images"] = str(len(dataset.skipped))
     return {**names, **tags, "pairing": pairing}
-
-
-def _tell_of_limits(dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
-    """Name images left out and what can't be known; warn where a small backbone meets what is new to it."""
-    if dataset.skipped:
-        log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
-    if not dataset.labelled:
-        log.warning("Without labels these can't be known: %s.", UNKNOWN)
-    if backbone.vocabulary is None:
-        return
-    log.info("%s is a small model of a few words: its figures are not OpenAI's ViT-B/32's.", backbone.name)
-    words = {word for texts in prompts.texts for text in texts for word in re.findall(r"\w+", text.lower())}
-    unknown = sorted({part for word in words for part in word.split("_")} - backbone.vocabulary)
-    reasons = [f"was not trained on the words {', '.join(unknown)}"] if unknown else []
-    reasons += ["knows no images such as yours"] if dataset.train.origin == "user" else []
-    if reasons:
-        log.warning("backbone=%s %s: use backbone=vit_b_32.", backbone.name, " and ".join(reasons))
