@@ -1,8 +1,10 @@
 """Embedding in batches: order, reading ahead, progress, and rows that must not get through."""
 
 import threading
+import tracemalloc
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +67,28 @@ def test_stopping_early_reads_no_further() -> None:
 
 def test_nothing_to_embed_gives_nothing() -> None:
     assert list(embed_images(FakeBackbone(), ArrayRows("toy", 3), [])) == []
+
+
+class LargeRows(ArrayRows):
+    def read(self, rows: Rows) -> list[NDArray[np.uint8]]:
+        return [np.full((64, 64, 3), row % 256, dtype=np.uint8) for row in rows]
+
+
+def peak_memory(images: int, folder: Path) -> int:
+    """Largest number of bytes that Python and numpy hold while images of 12 kB become rows in a store."""
+    rows, backbone = LargeRows("large", images), FakeBackbone(batch_size=8)
+    tracemalloc.start()
+    for block in embed_images(backbone, rows, blocks_of(*[64] * (images // 64))):
+        np.save(folder / "rows.npy", block)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    peak_memory(64, tmp_path)  # what is imported and made once
+    few, many = (peak_memory(images, tmp_path) for images in (256, 4096))
+    assert many - few < 64 * 12_288, "3,840 more images take less than the room of 64"
 
 
 def test_what_reading_complains_of_comes_through() -> None:

@@ -212,9 +212,9 @@ class OpenClipBackbone:
         rows = [np.empty((0, self.dim), np.float32)]
         with torch.inference_mode():
             for batch in batches:
-                filler = batch[-1:].expand(batch_size - len(batch), *batch.shape[1:])
-                embedded = tower(torch.cat([batch, filler]))[: len(batch)]
-                rows.append(embedded.float().cpu().numpy())
+                lacking = batch_size - len(batch)
+                whole = torch.cat([batch, batch[-1:].expand(lacking, *batch.shape[1:])]) if lacking else batch
+                rows.append(tower(whole)[: len(batch)].float().cpu().numpy())
         return np.concatenate(rows)
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:

@@ -13,12 +13,13 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
+from open_clip.transformer import LayerNormFp32, QuickGELU, ResidualAttentionBlock, VisionTransformer
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 _OPERATORS = ("_is_mkldnn_bf16_supported", "_linear_pointwise", "_reorder_linear_weight")
 _QUICK = 1.702  # QuickGELU(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702
+_FEW_TOKENS = 128  # up to here plain products take less time than torch's fused attention, beyond as much
 
 
 def can_pack() -> bool:
@@ -42,6 +43,7 @@ def pack(tower: nn.Module) -> None:
         if type(block) is ResidualAttentionBlock and block.attn.batch_first:
             block.attn = PackedAttention(block.attn)
             block.mlp = _packed_mlp(block.mlp)
+            block.ln_1, block.ln_2 = _norm(block.ln_1), _norm(block.ln_2)
 
 
 class PackedLinear(nn.Module):
@@ -76,29 +78,30 @@ class PackedLinear(nn.Module):
 
 
 class PackedAttention(nn.Module):
-    """Self-attention in place of an ``nn.MultiheadAttention`` of the same weights."""
+    """Self-attention without a mask, in place of an ``nn.MultiheadAttention`` of the same weights."""
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
         super().__init__()
         self._heads = attention.num_heads
-        self._project = PackedLinear(attention.in_proj_weight, attention.in_proj_bias)
+        scale = torch.ones(3, attention.embed_dim)
+        scale[0] = attention.head_dim**-0.5  # of the queries, so that no pass over the scores is needed
+        weight = attention.in_proj_weight * scale.view(-1, 1)
+        bias = attention.in_proj_bias * scale.view(-1)
+        self._project = PackedLinear(weight.to(torch.bfloat16), bias.to(torch.bfloat16))
         self._mix = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)
 
-    def forward(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        *,
-        need_weights: bool,
-        attn_mask: torch.Tensor | None,
-    ) -> tuple[torch.Tensor, None]:
-        """(rows, tokens, width) to the same; `key` and `value` are `query`."""
+    def forward(self, query: torch.Tensor, *_: object, **__: object) -> tuple[torch.Tensor, None]:
+        """(rows, tokens, width) to the same; what else an ``nn.MultiheadAttention`` takes is the default."""
         rows, tokens, width = query.shape
-        projected = self._project(query).view(rows, tokens, 3, self._heads, -1)
-        q, k, v = projected.permute(2, 0, 3, 1, 4)
-        attended = scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
-        return self._mix(attended.transpose(1, 2).reshape(rows, tokens, width)), None
+        projected = self._project(query).view(rows, tokens, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+        if tokens <= _FEW_TOKENS:
+            q, k, v = projected.flatten(1, 2)
+            attended = torch.bmm(torch.bmm(q, k.transpose(1, 2)).softmax(-1), v)
+        else:
+            q, k, v = projected
+            attended = scaled_dot_product_attention(q, k, v, scale=1.0)
+        heads = attended.view(rows, self._heads, tokens, -1).transpose(1, 2)
+        return self._mix(heads.reshape(rows, tokens, width)), None
 
 
 class PackedPatches(nn.Module):
@@ -135,3 +138,12 @@ def _packed_mlp(mlp: Any) -> nn.Sequential:
         "c_proj": PackedLinear(last.weight / scale, last.bias),
     }
     return nn.Sequential(OrderedDict(packed))
+
+
+def _norm(norm: nn.Module) -> nn.Module:
+    """Normalise in float32 without a copy of the rows in float32."""
+    if not isinstance(norm, LayerNormFp32):
+        return norm
+    plain = nn.LayerNorm(norm.normalized_shape, norm.eps)
+    plain.weight, plain.bias = norm.weight, norm.bias
+    return plain
