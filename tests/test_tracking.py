@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 from results import make_result
 
 from fused_clip.errors import InputError
@@ -159,6 +160,27 @@ def test_the_dataset_is_an_input_with_its_fingerprint(
     assert len(logged.dataset.digest) == 36
     assert json.loads(logged.dataset.source) == {"uri": "made up"}
     assert json.loads(logged.dataset.profile) == {"num_rows": {"train": 60, "test": 30}}
+
+
+def test_of_cells_that_name_a_new_dataset_at_once_none_fails(tmp_path: Path) -> None:
+    """Two processes both find the dataset missing; the second's row is refused as a duplicate."""
+    tracker = MlflowTracker(tmp_path)
+    client = tracker._store()[0]
+    result = make_result()
+    real, calls = client.log_inputs, []
+
+    def late(run_id: str, datasets: Any) -> None:
+        calls.append(run_id)
+        if len(calls) == 1:
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.name")
+        real(run_id, datasets=datasets)
+
+    with tracker.run("late", {}, {}) as active:
+        active.client.log_inputs = late
+        active.log(result, tmp_path, [])
+    run = find(client, "late")
+    assert run.info.status == "FINISHED"
+    assert len(run.inputs.dataset_inputs) == 1
 
 
 def test_a_run_that_raises_is_failed_with_its_message(tracker: MlflowTracker, client: Any) -> None:

@@ -245,6 +245,7 @@ class MlflowRun:
 
     def _log_dataset(self, result: Result) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
 
         dataset = Dataset(
             name=result.dataset,
@@ -253,8 +254,12 @@ class MlflowRun:
             source=json.dumps({"uri": result.tags.get("data_source", "")}),
             profile=json.dumps({"num_rows": {"train": len(result.train), "test": len(result.test)}}),
         )
-        context = InputTag("mlflow.data.context", "train and test")
-        self.client.log_inputs(self.run_id, datasets=[DatasetInput(dataset, [context])])
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "train and test")])]
+        try:
+            self.client.log_inputs(self.run_id, datasets=inputs)
+        except MlflowException:
+            # Of cells that name a new dataset at once, all but one are refused; now it is there.
+            self.client.log_inputs(self.run_id, datasets=inputs)
 
     def _log_to_grid(self, picture: Path) -> None:
         from PIL import Image
