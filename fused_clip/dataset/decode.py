@@ -1,6 +1,5 @@
 """Encoded image -> RGB pixels, whatever its file format and mode."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
+from fused_clip import threads
 from fused_clip.dataset.base import ImageArray
 
 Item = TypeVar("Item")
@@ -92,6 +92,6 @@ def _to_rgb(image: Image.Image) -> ImageArray:
 
 
 def map_threads(work: Callable[[Item], Done], items: Sequence[Item]) -> Iterator[Done]:
-    """Map in as many threads as there are cores: PIL decodes and hashlib hashes without Python's lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    """Map in as many threads as may run: PIL decodes and hashlib hashes without Python's lock."""
+    with ThreadPoolExecutor(threads.count()) as pool:
         yield from pool.map(work, items)
