@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fused_clip import load_model
 from tests.test_run import fused_clip, run_directories
 from tests.tiny_clip import save_tiny_clip
 
@@ -43,7 +42,6 @@ def test_names_come_through_to_files_figures_and_mlflow(tmp_path: Path) -> None:
         f'dataset.path="{path}"',
         'dataset.image_column="file name"',
         "dataset.test_fraction=0.34",
-        "references.enabled=false",
         f"backbone.model=local-dir:{clip}",
         *SMALL,
         cwd=tmp_path,
@@ -66,7 +64,7 @@ def test_names_come_through_to_files_figures_and_mlflow(tmp_path: Path) -> None:
     client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == "fused_clip"]
     (run,) = client.search_runs([experiment.experiment_id])
-    assert {key: run.data.metrics[key] for key in metrics} == pytest.approx(metrics)
+    assert run.data.metrics == pytest.approx(metrics)
     articles = ["an" if name[0] == "a" else "a" for name in IN_ORDER]
     prompts = [f"This is {a} {name}" for a, name in zip(articles, IN_ORDER, strict=True)]
     assert run.data.tags["prompts"] == " | ".join(prompts)
@@ -138,7 +136,6 @@ def test_a_flat_folder_and_names_of_classes_are_enough(tmp_path: Path) -> None:
     assert len(predictions) == 6 * len(CLASSES)
     assert predictions["target"].isna().all()
     assert set(predictions["predicted"]) <= {"cat", "dog"}
-    assert not load_model(directory / "model", embeddings_only=True).calibrated
 
     from mlflow.tracking import MlflowClient
 

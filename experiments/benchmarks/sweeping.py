@@ -1,0 +1,38 @@
+"""A sweep of cells whose embeddings are stored: side by side, and one after the other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+from tempfile import TemporaryDirectory
+
+from experiments.benchmarks.measure import ROOT, Benchmark, Timer
+
+PROMPTS = ("task", "none", "grouped", "swapped")
+COMMON = ("dataset=mnist_5k", "tracking=mlflow")
+
+
+def sweep(cells: int, timer: Timer, options: tuple[str, ...]) -> dict[str, float]:
+    """Run four prompt strategies for some seeds."""
+    seeds = ",".join(map(str, range(cells // len(PROMPTS))))
+    with TemporaryDirectory() as folder:
+        _fused_clip(folder, "clusterer=kmeans", "figures.enabled=false", "references.enabled=false")
+        with timer():
+            _fused_clip(folder, "-m", f"prompt={','.join(PROMPTS)}", f"seed={seeds}", *options)
+    return {"cells_per_minute": 60 * cells / timer.seconds}
+
+
+def _fused_clip(folder: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", "fused_clip.run", *COMMON, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+
+
+BENCHMARKS = (
+    Benchmark(
+        "sweep of stored cells", "side by side", partial(sweep, options=("hydra/launcher=joblib",)), (8,)
+    ),
+    Benchmark("sweep of stored cells", "one by one", partial(sweep, options=()), (8,), peer=True),
+)

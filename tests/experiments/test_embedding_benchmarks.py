@@ -1,0 +1,67 @@
+"""What the benchmarks of embedding say of this machine, held to what the project promises: ratios alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments.benchmarks import embedding, inputs, precision, preprocessing
+from experiments.benchmarks.measure import Timer
+
+
+def test_counted_operations_are_those_of_the_architecture() -> None:
+    layer = 12 * 768**2 * 50 + 2 * 50**2 * 768  # multiplications: products of a layer, and attention
+    patches, projection = 49 * 3072 * 768, 768 * 512
+    assert inputs.image_flops(inputs.VIT_B_32) == 2 * (12 * layer + patches + projection)
+
+
+def test_stored_images_come_back_pixel_by_pixel(tmp_path: Path) -> None:
+    images = inputs.stored_images(tmp_path, 1_003, side=8)
+    assert len(images) == 1_003
+    for row, image in zip((0, 1_002), images.read(np.array([0, 1_002])), strict=True):
+        np.testing.assert_array_equal(image, inputs.crop(row, 8, 8))
+
+
+def test_memory_is_measured_with_every_image_embedded() -> None:
+    timer = Timer()
+    facts = embedding.memory(20, timer)
+    assert facts["images_per_second"] == pytest.approx(20 / timer.seconds)
+
+
+@pytest.mark.slow
+def test_bfloat16_points_where_float32_does_and_predicts_the_same() -> None:
+    facts = precision.compact(5_000, Timer())
+    assert facts["cosine_smallest"] >= 0.999
+    assert facts["predictions_that_differ_percent"] <= 0.2
+    assert facts["accuracy_bfloat16"] == pytest.approx(facts["accuracy_float32"], abs=0.002)
+
+
+@pytest.mark.slow
+def test_vit_b_32_in_bfloat16_points_where_it_does_in_float32() -> None:
+    assert precision.vit_b_32(64, Timer())["cosine_smallest"] >= 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("name", preprocessing.SHAPES)
+def test_preprocessing_gives_the_embeddings_of_pil(name: str, interpolation: str) -> None:
+    facts = preprocessing.compare(8, Timer(), preprocessing.SHAPES[name], interpolation)
+    assert facts["pixels_largest"] <= (16 if name == "tall" else 2.001)
+    assert facts["pixels_mean"] <= (0.3 if name == "tall" else 0.1)
+    assert facts["embeddings_largest"] <= 0.02
+
+
+@pytest.mark.slow
+def test_preprocessing_is_twenty_times_as_fast_as_vit_b_32() -> None:
+    backbone, timer = inputs.vit_b_32(), Timer()
+    images = [inputs.crop(row, 32, 32) for row in range(64)]
+    backbone.encode_images(images)
+    with timer():
+        backbone.encode_images(images)
+    encoding = timer.seconds
+    preparing = []
+    for _ in range(3):
+        with timer():
+            backbone._preprocessing(images, dtype=backbone._torch_dtype)
+        preparing.append(timer.seconds)
+    assert encoding >= 20 * min(preparing)
