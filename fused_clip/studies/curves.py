@@ -33,14 +33,14 @@ class Panel:
     lines: Mapping[str, Sequence[Sequence[float]]]
 
 
-def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, joined: bool) -> bytes:
+def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, steps: int) -> bytes:
     """Draw panels in a grid, a row a dataset and a column a measure; PNG.
 
     Parameters
     ----------
     levels : names along the horizontal axis.
     axis : its label.
-    joined : whether levels are joined by lines.
+    steps : how many of the first levels are joined by lines.
     """
     from matplotlib.figure import Figure
 
@@ -52,7 +52,7 @@ def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, jo
         names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
         for panel in panels:
             axes = grid[rows.index(panel.dataset)][columns.index(panel.measure)]
-            _draw(axes, panel, names, joined=joined)
+            _draw(axes, panel, names, steps=steps)
             axes.set_xticks(
                 range(len(levels)), levels, size=6, rotation=60, ha="right", rotation_mode="anchor"
             )
@@ -68,15 +68,18 @@ def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, jo
     return buffer.getvalue()
 
 
-def _draw(axes: Axes, panel: Panel, names: Sequence[str], *, joined: bool) -> None:
+def _draw(axes: Axes, panel: Panel, names: Sequence[str], *, steps: int) -> None:
     for name, values in panel.lines.items():
         places = [place for place, some in enumerate(values) if some]
         means = [statistics.fmean(values[place]) for place in places]
         method = name == METHOD
         colour = INK if method else COLOURS[(names.index(name) - 1) % len(COLOURS)]
-        (line,) = axes.plot(places, means, "o", label=name, color=colour, ms=5 if method else 2.2)
-        line.set(lw=1.6 if method else 0.8, zorder=2 if method else 3)
-        line.set_linestyle(("-" if method else "--") if joined else "none")
+        axes.plot(
+            places, means, "o", label=name, color=colour, ms=5 if method else 2.2, zorder=2 if method else 3
+        )
+        joined = sum(place < steps for place in places)
+        width, style = (1.6, "-") if method else (0.8, "--")
+        axes.plot(places[:joined], means[:joined], style, lw=width, color=colour, zorder=2 if method else 3)
         if method:
             spread = [statistics.stdev(values[place]) if len(values[place]) > 1 else 0.0 for place in places]
             axes.errorbar(places, means, spread, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2)

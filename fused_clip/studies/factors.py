@@ -17,14 +17,14 @@ class Factor:
     title : as the page heads its section.
     axis : what the figure's axis says.
     levels : options that each level changes, by what the axis calls it.
-    ordered : whether the levels are steps of one quantity, to be joined by lines.
+    steps : how many of the first levels are steps of one quantity, to be joined by lines.
     """
 
     name: str
     title: str
     axis: str
     levels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    ordered: bool = True
+    steps: int = 0
 
 
 FACTORS: Sequence[Factor] = (
@@ -33,13 +33,13 @@ FACTORS: Sequence[Factor] = (
         "What stands in the place of the words",
         "text rows",
         {name: {"text": name} for name in ("prompt", "permuted", "rotated", "isotropic", "orthogonal")},
-        ordered=False,
     ),
     Factor(
         "alpha",
         "How much of the image",
         "share of the image in a fused row",
         {alpha: {"fusion.alpha": alpha} for alpha in ALPHAS},
+        steps=len(ALPHAS),
     ),
     Factor(
         "normalisation",
@@ -59,13 +59,13 @@ FACTORS: Sequence[Factor] = (
             )
             for words in ("prompt", "rotated")
         },
-        ordered=False,
     ),
     Factor(
         "clusters",
         "Clusters a target",
         "clusters a target",
         {str(count): {"clusters_per_target": str(count)} for count in range(1, 9)},
+        steps=8,
     ),
     Factor(
         "pairing",
@@ -79,5 +79,6 @@ FACTORS: Sequence[Factor] = (
             },
             "zero-shot": {"pairing": "zero_shot"},
         },
+        steps=1 + len(NOISE),
     ),
 )

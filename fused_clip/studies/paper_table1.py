@@ -113,7 +113,7 @@ def _corrections(cells: Cells) -> list[Block]:
 _CLAIMS = (
     "A claim holds if it holds with the true labels choosing each training image's prompt, as the paper "
     "does, and also with prompts paired by zero-shot classification, without labels; if only the former, "
-    "it holds only with labels. To hold it must hold in every dataset."
+    "it holds only with labels. It must be shown in every dataset: does not hold means not shown in all."
 )
 _VERDICTS = (
     "A published number is reproduced if the mean over seeds is within two standard deviations of it, but"

@@ -59,7 +59,7 @@ def factor_blocks(records: Sequence[RunRecord], factor: Factor, told: str) -> li
         for dataset in audited(records)
         for panel in _panels(records, dataset, [runs[dataset, level] for level in factor.levels])
     ]
-    png = draw_curves(panels, list(factor.levels), factor.axis, joined=factor.ordered)
+    png = draw_curves(panels, list(factor.levels), factor.axis, steps=factor.steps)
     return [Figure(caption + told, png), table]
 
 
