@@ -281,7 +281,7 @@ def test_the_comparison_of_a_sweep_has_an_address(tracker: MlflowTracker, client
     assert query["compareRunsMode"] == ["CHART"]
     parent = tracker.start_sweep("sweep-x2", {"sweep_id": "x2"})
     tracker.end_sweep(parent, [], "FINISHED")
-    with tracker.run("compared", {}, {"sweep_id": "x2"}, parent_id=parent):
+    with tracker.run("compared", {"prompt": "task"}, {"sweep_id": "x2"}, parent_id=parent):
         pass
     (search,) = parse_qs(tracker.compare_url("x2").partition("?")[2])["searchFilter"]
     found = client.search_runs([experiment.experiment_id], search, order_by=query["orderByKey"])

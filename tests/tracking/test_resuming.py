@@ -62,7 +62,7 @@ def test_only_a_finished_run_of_this_experiment_counts(
 def test_a_run_stands_in_the_comparison_of_every_sweep_that_took_it(
     tracker: MlflowTracker, client: Any
 ) -> None:
-    with tracker.run("first", {}, {"sweep_id": "aaa"}) as run:
+    with tracker.run("first", {"prompt": "task"}, {"sweep_id": "aaa"}) as run:
         pass
     for _ in range(2):
         tracker.adopt(run.run_id, "bbb")
