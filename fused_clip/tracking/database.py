@@ -61,7 +61,8 @@ def ui_command(uri: str) -> str:
 def compare_url(uri: str, experiment_id: str, sweep_id: str) -> str:
     """Address of the charts of a sweep's finished runs without their parent, best first.
 
-    A parent is told by its lack of params: a reused run may have no parent itself. Sorted by a metric, because in order of time the UI folds runs away under their parent.
+    A parent is told by its lack of params: a reused run may have no parent itself. Sorted by a metric,
+    because in order of time the UI folds runs away under their parent.
     """
     address = uri.rstrip("/") if is_server(uri) else "http://127.0.0.1:5000"
     cells = f"tags.sweep_id LIKE '%{sweep_id}%' AND params.prompt LIKE '%'"
