@@ -84,6 +84,17 @@ def test_a_wrong_option_is_one_line_and_exit_code_1(override: str, message: str,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", [[], ["-m", "seed=0,1"]])
+def test_a_tracking_server_that_is_not_there_is_told_before_work(mode: list[str], tmp_path: Path) -> None:
+    done = fused_clip(*mode, *FAST, "tracking.uri=http://127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Error: tracking.uri: " in done.stderr
+    assert "'http://127.0.0.1:1'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "outputs" / "store").exists()
+
+
+@pytest.mark.slow
 def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     done = fused_clip("dataset=digits", "figures.points=200", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""What it saves to embed once and to keep finished cells."""
