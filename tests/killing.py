@@ -1,8 +1,8 @@
 """Runs the command line time after time, in processes that kill themselves at a chosen call.
 
-``python -m tests.killing OVERRIDE...`` reads a JSON list of kills, ``[function, call, when]`` or null, and
-writes the exit code of each run. The processes are forks of one that has imported everything, which saves
-seconds each.
+``python -m tests.killing OVERRIDE...`` reads a JSON list of runs, each an output directory and a kill
+(``[function, call, when]``, or null), and writes the exit code of each. The processes are forks of one that
+has imported everything, which saves seconds each.
 """
 
 import importlib
@@ -13,7 +13,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-WARM = ("mlflow", "pandas", "pyarrow", "sklearn.cluster", "sklearn.datasets", "fused_clip.pipeline")
+WARM = (
+    "fused_clip.pipeline",
+    "hydra.main",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "pyarrow.parquet",
+    "sklearn.cluster",
+    "sklearn.datasets",
+    "sklearn.linear_model",
+)
 
 
 def arm(function: str, call: int, when: str) -> None:
@@ -63,4 +73,5 @@ if __name__ == "__main__":
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     for module in WARM:
         importlib.import_module(module)
-    print(json.dumps([run(sys.argv[1:], kill) for kill in json.load(sys.stdin)]))
+    runs = json.load(sys.stdin)
+    print(json.dumps([run([*sys.argv[1:], f"output_dir={out}"], kill) for out, kill in runs]))
