@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fused_clip.output import read_metrics
 from tests.test_run import fused_clip, run_directories
 from tests.tiny_clip import save_tiny_clip
 
@@ -55,7 +56,7 @@ def test_names_come_through_to_files_figures_and_mlflow(tmp_path: Path) -> None:
     with np.load(directory / "embeddings.npz") as arrays:
         assert tuple(arrays["target_names"]) == IN_ORDER
     assert {path.name for path in directory.glob("figures/*.png")} >= {"tsne.png", "confusion.png"}
-    metrics = json.loads((directory / "metrics.json").read_text())
+    metrics = read_metrics(directory)
     recalls = {key for key in metrics if key.startswith("test/recall/")}
     assert recalls == {f"test/recall/{index}-{slug}" for index, slug in enumerate(SLUGS)}
 

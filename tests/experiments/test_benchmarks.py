@@ -140,10 +140,11 @@ def test_exponents():
 
 
 def test_a_run_is_measured_in_a_process_of_its_own():
+    large = np.ones(150_000_000)  # memory of the process that measures is not that of the run
     run = measure.measure(scores.BENCHMARKS[0], 400)
     assert (run.task, run.method, run.size) == ("silhouette", "fused_clip", 400)
     assert run.seconds > 0
-    assert 0 < run.start_gb <= run.peak_gb < 2
+    assert 0 < run.start_gb <= run.peak_gb < large.nbytes / 1e9
     assert -1 < run.facts["silhouette"] < 1
 
 
