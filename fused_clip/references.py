@@ -1,5 +1,6 @@
 """The audit: what else explains a run's accuracy, on the same embeddings and test rows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, pairwise_distances_argmin
+from sklearn.metrics import accuracy_score, adjusted_rand_score, pairwise_distances_argmin
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -17,6 +18,7 @@ from fused_clip import pairing, text
 from fused_clip.classifier import cluster_means
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.fusion import LinearFusion
+from fused_clip.metrics import purity
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -49,7 +51,8 @@ class Audit(NamedTuple):
 
     Parameters
     ----------
-    metrics : ``reference/<name>_accuracy``, each in [0, 1]; for a model with text also
+    metrics : ``reference/<name>_accuracy``, each in [0, 1]; of the references that part the training rows
+        also ``reference/<name>_ari`` and ``_purity``, as the run's own; for a model with text
         ``text_contribution``, its own test accuracy minus ``reference/rotated_text_accuracy``.
     predictions : (m,) target index of each test row by reference, -1 for none; of the rotated text, those
         of the first draw.
@@ -71,12 +74,16 @@ def references(
     draws : random rotations of the text to average over, at least 1.
     seed : drives the rotations; draw i takes ``seed + 1 + i``.
     """
+    alone = image_only(model, evidence)
     found = {
         **label_free(model, evidence),
         "nearest_class_mean": nearest_class_mean(evidence),
-        "image_only": image_only(model, evidence),
+        "image_only": alone.predict(evidence.test),
         "linear_probe": linear_probe(evidence),
     }
+    parted = {"image_only": [alone.labels_]}
+    if evidence.truthful is not None:
+        parted["zero_shot"] = [pairing.zero_shot(evidence.train, evidence.truthful)]
     if model.vote == "prompt":
         # What a method that was given no label is to be measured against.
         found["image_only_hungarian"] = hungarian(model, evidence, model.clusterer)
@@ -86,13 +93,28 @@ def references(
         return float(accuracy_score(evidence.test_targets, guesses))
 
     metrics = {f"reference/{name}_accuracy": accuracy(guesses) for name, guesses in found.items()}
-    if model.text_embeddings is not None and predicted is not None:
-        rotated = rotated_text(model, evidence, predicted, draws=draws, seed=seed)
-        found["rotated_text"] = rotated[0]
-        control = float(np.mean([accuracy(guesses) for guesses in rotated]))
-        metrics["reference/rotated_text_accuracy"] = control
-        metrics["text_contribution"] = accuracy(predicted) - control
-    return Audit(metrics, found)
+    if model.text_embeddings is not None:
+        rotated = rotated_text(model, evidence, draws=draws, seed=seed)
+        parted["rotated_text"] = [one.labels_ for one in rotated]
+        if predicted is not None:
+            guesses = [one.predict(evidence.test) for one in rotated]
+            found["rotated_text"] = guesses[0]
+            control = float(np.mean([accuracy(some) for some in guesses]))
+            metrics["reference/rotated_text_accuracy"] = control
+            metrics["text_contribution"] = accuracy(predicted) - control
+    return Audit(metrics | _structure(parted, evidence.train_targets), found)
+
+
+def _structure(parted: Mapping[str, Sequence[IntArray]], targets: IntArray) -> dict[str, float]:
+    """ARI and purity of partitions of the training rows, noise left out; mean over those of one name."""
+    scores: dict[str, float] = {}
+    for name, partitions in parted.items():
+        kept = [(targets[clusters >= 0], clusters[clusters >= 0]) for clusters in partitions]
+        if all(len(rows) for rows, _ in kept):
+            ari = [adjusted_rand_score(rows, clusters) for rows, clusters in kept]
+            scores[f"reference/{name}_ari"] = float(np.mean(ari))
+            scores[f"reference/{name}_purity"] = float(np.mean([purity(*one) for one in kept]))
+    return scores
 
 
 def label_free(model: PromptFusedClassifier, evidence: Evidence) -> dict[str, IntArray]:
@@ -119,10 +141,10 @@ def nearest_cluster_mean(model: PromptFusedClassifier, evidence: Evidence) -> In
     return np.asarray(model.cluster_targets_[_nearest(evidence.test, means)], dtype=np.int64)
 
 
-def image_only(model: PromptFusedClassifier, evidence: Evidence) -> IntArray:
-    """Predict by the same method without text, voting by label: (m,)."""
-    baseline = clone(model).set_params(text_embeddings=None, vote="label")
-    return np.asarray(baseline.fit(evidence.train, evidence.train_targets).predict(evidence.test))
+def image_only(model: PromptFusedClassifier, evidence: Evidence) -> PromptFusedClassifier:
+    """Fit the same method without text, voting by label."""
+    baseline: PromptFusedClassifier = clone(model).set_params(text_embeddings=None, vote="label")
+    return baseline.fit(evidence.train, evidence.train_targets)
 
 
 def _nearest(rows: FloatArray, means: NDArray[np.float64]) -> IntArray:
@@ -130,23 +152,22 @@ def _nearest(rows: FloatArray, means: NDArray[np.float64]) -> IntArray:
 
 
 def rotated_text(
-    model: PromptFusedClassifier, evidence: Evidence, predicted: IntArray, *, draws: int, seed: int
-) -> list[IntArray]:
-    """Predict by the method with its text rotated at random, paired as the model was: (m,) for each draw.
+    model: PromptFusedClassifier, evidence: Evidence, *, draws: int, seed: int
+) -> list[PromptFusedClassifier]:
+    """Fit the method with its text rotated at random, paired as the model was, once for each draw.
 
-    One prompt for all shifts every fused row alike, whatever the prompt: under a linear fusion the
-    predictions are the model's own by identity, and are not computed again.
+    One prompt for all shifts every fused row alike, whatever the prompt: under a linear fusion the model is
+    its own control by identity, and is not fitted again.
     """
     texts = np.asarray(model.text_embeddings)
     linear = model.fusion is None or isinstance(model.fusion, LinearFusion)
     if len(texts) == 1 and linear and not model.normalize_output:
-        return [predicted]
-    guesses = []
+        return [model]
+    controls = []
     for draw in range(draws):
         control = clone(model).set_params(text_embeddings=text.rotated(texts, random_state=seed + 1 + draw))
-        control.fit(evidence.train, evidence.train_targets, prompt_index=model.prompt_index_)
-        guesses.append(np.asarray(control.predict(evidence.test)))
-    return guesses
+        controls.append(control.fit(evidence.train, evidence.train_targets, prompt_index=model.prompt_index_))
+    return controls
 
 
 def linear_probe(evidence: Evidence) -> IntArray:

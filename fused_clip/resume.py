@@ -19,7 +19,7 @@ from fused_clip.config import Options, locate
 from fused_clip.files import locked, sha256, write_whole
 
 # Raised when a change of the code changes results: every cell is missing then.
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 PLACES_AND_EXTRAS = {"data_dir", "output_dir", "study", "tracking", "resume", "figures", "output"}
 _LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy")
 _NOT_RESULTS = ("fused_clip.log", "record.json")

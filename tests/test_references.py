@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClusterMixin, clone
 from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
 
 from fused_clip import PromptFusedClassifier, text
 from fused_clip.references import (
@@ -86,6 +87,44 @@ def test_each_reference_is_what_its_name_says(hard: Blobs) -> None:
     assert (guesses["rotated_text"] == hard.test_targets).mean() == pytest.approx(rotated[0])
 
 
+def test_references_that_part_the_training_rows_are_scored_as_the_run_is(hard: Blobs) -> None:
+    model = model_of(hard, hard.texts)
+    scores, _ = references(model, evidence_of(hard), model.predict(hard.test), draws=2, seed=5)
+    unit = hard.texts / np.linalg.norm(hard.texts, axis=1, keepdims=True)
+    turned = [
+        clone(model)
+        .set_params(text_embeddings=text.rotated(hard.texts, random_state=seed))
+        .fit(hard.train, hard.train_targets)
+        .labels_
+        for seed in (6, 7)
+    ]
+    parted = {
+        "image_only": [model_of(hard, None).labels_],
+        "zero_shot": [(hard.train @ unit.T).argmax(axis=1)],
+        "rotated_text": turned,
+    }
+    for name, partitions in parted.items():
+        ari = [adjusted_rand_score(hard.train_targets, clusters) for clusters in partitions]
+        pure = [np.mean([_majority(hard.train_targets, c, row) for row in range(len(c))]) for c in partitions]
+        assert scores[f"reference/{name}_ari"] == pytest.approx(np.mean(ari))
+        assert scores[f"reference/{name}_purity"] == pytest.approx(np.mean(pure))
+    assert {key for key in scores if key.endswith("_ari")} == {f"reference/{name}_ari" for name in parted}
+
+
+def _majority(targets: np.ndarray, clusters: np.ndarray, row: int) -> bool:
+    """Whether a row has the most frequent target of its cluster."""
+    counts = np.bincount(targets[clusters == clusters[row]])
+    return bool(targets[row] == counts.argmax())
+
+
+def test_noise_is_left_out_of_what_a_reference_parts(hard: Blobs) -> None:
+    clusters = np.where(np.arange(len(hard.train)) % 5 == 0, -1, hard.train_targets)
+    model = PromptFusedClassifier(None, dict.fromkeys(range(4), 0), clusterer=Fixed(clusters))
+    model.fit(hard.train, hard.train_targets)
+    scores, _ = references(model, evidence_of(hard), model.predict(hard.test), draws=1, seed=0)
+    assert scores["reference/image_only_ari"] == scores["reference/image_only_purity"] == 1
+
+
 def test_pure_clusters_reduce_the_method_to_nearest_image_means(hard: Blobs) -> None:
     far_apart = hard.texts * 100
     model = model_of(hard, far_apart)
@@ -116,6 +155,7 @@ def test_an_undefined_accuracy_has_no_contribution(hard: Blobs) -> None:
     assert "rotated_text" not in guesses
     assert "text_contribution" not in scores
     assert "reference/image_only_accuracy" in scores
+    assert "reference/rotated_text_ari" in scores
 
 
 def test_groups_are_also_reached_through_their_classes(hard: Blobs) -> None:
