@@ -14,6 +14,7 @@ from fused_clip.resume import METHOD_VERSION
 
 IntArray = NDArray[np.int64]
 _DECIDING = ("fused_clip", "scikit-learn", "scipy", "faiss-cpu", "numpy")
+_KNOWN = ("fused_clip", "sklearn")  # packages whose code these versions tell
 
 
 class Cache(Protocol):
@@ -29,7 +30,8 @@ class PartitionMemory:
     """`joblib.Memory`'s interface on the embedding store, for functions ``(clusterer, rows) -> labels``.
 
     The key holds the rows' bytes, the clusterer's class and parameters, and the versions of the method's
-    code and of the libraries that decide the outcome. A clusterer without a fixed seed is never looked up.
+    code and of the libraries that decide the outcome. A clusterer without a fixed seed, with parameters that
+    JSON does not hold, or of other code than this package's and scikit-learn's is never looked up.
     """
 
     def __init__(self, store: Cache) -> None:
@@ -39,12 +41,12 @@ class PartitionMemory:
         """Return `func`, looked up in the store before it is computed."""
 
         def cached(clusterer: Any, rows: Rows) -> IntArray:
-            params = clusterer.get_params()
-            if "random_state" in params and not isinstance(params["random_state"], int):
+            params = _told(clusterer)
+            if params is None:
                 return func(clusterer, rows)
             key = {
                 "clusterer": f"{type(clusterer).__module__}.{type(clusterer).__qualname__}",
-                "params": json.dumps(params, sort_keys=True, default=repr),
+                "params": params,
                 "rows": hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest(),
                 "shape": f"{rows.shape} {rows.dtype}",
                 "method": str(METHOD_VERSION),
@@ -56,3 +58,16 @@ class PartitionMemory:
             return arrays["labels"]
 
         return cached
+
+
+def _told(clusterer: Any) -> str | None:
+    """Parameters as JSON; None if these, the class and the versions don't determine the clusters."""
+    params = clusterer.get_params()
+    if type(clusterer).__module__.partition(".")[0] not in _KNOWN:
+        return None
+    if "random_state" in params and not isinstance(params["random_state"], int):
+        return None
+    try:
+        return json.dumps(params, sort_keys=True)
+    except TypeError:  # an array, a function, another estimator
+        return None

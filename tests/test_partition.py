@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.cluster import KMeans
+from sklearn.cluster import AgglomerativeClustering, KMeans
 
 from fused_clip import partition
 from fused_clip.clusterer import SpectralClustering
@@ -72,3 +72,27 @@ def test_the_version_of_the_method_counts(cluster, monkeypatch):
 
 def test_without_a_seed_nothing_is_remembered(cluster):
     assert cluster(*[(spectral(random_state=None), ROWS)] * 2)[0] == 2
+
+
+def test_code_of_others_is_never_remembered(cluster):
+    """Its source and its version may change, and the key would not."""
+
+    class Mine(KMeans):
+        pass
+
+    assert Mine.__module__ == __name__
+    assert cluster(*[(Mine(3, n_init=1, random_state=0), ROWS)] * 2)[0] == 2
+
+
+def test_parameters_that_can_not_be_told_apart_are_never_remembered(cluster):
+    """A large array is abbreviated when it is written out, and looks like others."""
+    rows = np.random.default_rng(1).standard_normal((600, 4)).astype(np.float32)
+    starts = [np.delete(rows, slice(kept, kept + 50), axis=0)[:400] for kept in (100, 200)]
+    assert repr(starts[0]) == repr(starts[1])
+    calls, (first, second) = cluster(
+        *((KMeans(400, init=start, n_init=1, random_state=0), rows) for start in starts)
+    )
+    assert calls == 2
+    assert (first != second).any()
+    parameters = {"metric": lambda x: x @ x.T, "linkage": "average"}
+    assert cluster(*[(AgglomerativeClustering(3, **parameters), ROWS)] * 2)[0] == 2
