@@ -16,6 +16,7 @@ from fused_clip.errors import InputError
 log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # what network and FUSE file systems say of folders
 _PROBE_BYTES = 1 << 16  # room for the files that Hydra writes before a run starts
 
 
@@ -157,5 +158,8 @@ def _sync_folder(folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _CAN_NOT_SYNC:
+                raise
         finally:
             os.close(descriptor)

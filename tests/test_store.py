@@ -6,10 +6,12 @@ import logging
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +223,29 @@ def test_the_time_of_use_is_noted(root: Path) -> None:
     os.utime(manifest, (1, 1))
     Store(root).images(FakeBackbone(), IMAGES, ALL)
     assert manifest.stat().st_mtime > 1e9
+    os.utime(manifest, (1, 1))
+    np.testing.assert_array_equal(
+        Store(root).stored(IMAGES.fingerprint, "fake-1", ALL[3:7]), expected(ALL[3:7])
+    )
+    assert manifest.stat().st_mtime > 1e9
+    os.utime(manifest, (1, 1))
+    Store(root).note_use(FakeBackbone(), IMAGES, ALL[:2])
+    assert manifest.stat().st_mtime > 1e9
+    Store(root / "elsewhere").note_use(FakeBackbone(), IMAGES, ALL)
+    assert not (root / "elsewhere").exists()
+
+
+def test_the_use_is_noted_before_the_files_are_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it is not pruned in between."""
+    fill(root)
+    manifest = entries(root)[0] / "manifest.json"
+    os.utime(manifest, (1, 1))
+    noted: list[float] = []
+    monkeypatch.setattr(
+        entry, "sha256", lambda path: (noted.append(manifest.stat().st_mtime), files.sha256(path))[1]
+    )
+    Store(root).images(FakeBackbone(), IMAGES, ALL)
+    assert min(noted) > 1e9
 
 
 # Damage
@@ -380,6 +405,22 @@ def test_a_full_disk_is_told_and_leaves_no_damage(root: Path, monkeypatch: pytes
     assert sum(backbone.batches) == N - SHARD
 
 
+@pytest.mark.parametrize(
+    ("number", "fails"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)]
+)
+def test_folders_that_can_not_be_synced_are_none_the_worse(
+    tmp_path: Path, number: int, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(InputError) if fails else nullcontext():
+        files.write_whole(tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
 def test_a_root_that_cannot_be_made_is_told_before_anything_is_embedded(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     backbone = FakeBackbone()
@@ -479,15 +520,60 @@ def test_prune_keeps_what_is_being_written(stocked: Path, capsys: pytest.Capture
     assert "is being written: kept" in capsys.readouterr().out
 
 
+def test_prune_keeps_what_is_used_meanwhile(stocked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = entry.StoredEntry.locked
+
+    def used_before(self: entry.StoredEntry, *, wait: bool) -> AbstractContextManager[bool]:
+        self.note_use()
+        return locked(self, wait=wait)
+
+    monkeypatch.setattr(entry.StoredEntry, "locked", used_before)
+    before = contents(stocked)
+    assert main(["--root", str(stocked), "prune"]) == 0
+    assert contents(stocked) == before
+
+
+@pytest.mark.parametrize("name", ["runs", "sweep-2026", "images-0123456789abcdef", "mlartifacts"])
+def test_prune_removes_nothing_but_entries(
+    stocked: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (stocked / name / "figures").mkdir(parents=True)
+    for theirs in ("notes.txt", name + "/metrics.json", name + "/figures/tsne.png"):
+        (stocked / theirs).write_text("theirs")
+    linked = stocked / "texts-0123456789abcdef"
+    linked.symlink_to(next(stocked.glob("texts-*")))
+    assert main(["--root", str(stocked), "prune", "--unused-for", "0"]) == 0
+    assert sorted(path.name for path in stocked.iterdir()) == sorted(
+        [".locks", "notes.txt", name, linked.name]
+    )
+    assert len(list((stocked / name).iterdir())) == 2
+    assert name not in capsys.readouterr().out
+
+
+def test_prune_removes_what_a_kill_left(stocked: Path) -> None:
+    images = next(stocked.glob("images-*"))
+    (images / "manifest.json").rename(images / "manifest.json.draft")
+    (images / "rows-000000000.npy").rename(images / "rows-000000000.npy.draft")
+    assert main(["--root", str(stocked), "prune"]) == 0
+    assert not images.exists()
+
+
 @pytest.mark.parametrize(
-    "arguments", [["list"], ["prune", "--unused-for", "-1"], ["prune", "--unused-for", "nan"]]
+    ("place", "arguments", "message"),
+    [
+        ("gone", ["list"], "there is no store at"),
+        ("out/store", ["prune", "--unused-for", "-1"], "must be at least 0, got -1"),
+        ("out/store", ["prune", "--unused-for", "nan"], "must be at least 0, got nan"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(
-    tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    stocked: Path, place: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = contents(stocked)
     with pytest.raises(SystemExit):
-        main(["--root", str(tmp_path / "gone"), *arguments])
-    assert re.search(r"there is no store at|must be at least 0", capsys.readouterr().err)
+        main(["--root", str(stocked.parents[1] / place), *arguments])
+    assert message in capsys.readouterr().err
+    assert contents(stocked) == before
 
 
 def test_the_command_line_starts_without_torch(stocked: Path) -> None:

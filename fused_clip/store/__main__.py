@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from fused_clip.store.entry import MANIFEST, StoredEntry
 
 _DAY = 86_400.0
+_NAME = re.compile(r"[A-Za-z0-9-]+-[0-9a-f]{16}")  # of an entry's folder
+_FILE = re.compile(rf"({re.escape(MANIFEST)}|[\w-]+\.npy)(\.draft)?")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,11 +71,13 @@ def _complaint(entry: StoredEntry) -> str:
 def _prune(root: Path, seconds: float, *, dry_run: bool) -> int:
     freed = 0.0
     for entry in list(_entries(root)):
-        if entry.manifest is not None and time.time() - _last_used(entry) < seconds:
+        if _is_kept(entry, seconds):
             continue
         with entry.locked(wait=False) as free:
             if not free:
                 print(f"{entry.folder.name:<28} is being written: kept")
+                continue
+            if _is_kept(entry, seconds):  # written or used since
                 continue
             freed += _megabytes(entry)
             print(f"{entry.folder.name:<28} {'would be removed' if dry_run else 'removed'}")
@@ -85,9 +90,19 @@ def _prune(root: Path, seconds: float, *, dry_run: bool) -> int:
     return 0
 
 
+def _is_kept(entry: StoredEntry, seconds: float) -> bool:
+    return entry.manifest is not None and time.time() - _last_used(entry) < seconds
+
+
 def _entries(root: Path) -> Iterator[StoredEntry]:
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return map(StoredEntry, folders)
+    return map(StoredEntry, sorted(filter(_is_entry, root.iterdir())))
+
+
+def _is_entry(path: Path) -> bool:
+    """Whether a folder is the store's own: anything else is left alone, whatever root was named."""
+    if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+        return False
+    return all(_FILE.fullmatch(inside.name) and inside.is_file() for inside in path.iterdir())
 
 
 def _last_used(entry: StoredEntry) -> float:

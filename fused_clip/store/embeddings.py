@@ -80,6 +80,12 @@ class Store:
         there = entry.is_complete() or parent.name in planned or entry.name in planned
         return {} if there else {entry.name: entry.bytes}
 
+    def note_use(self, backbone: Backbone, images: Images, rows: IntArray) -> None:
+        """Note the time of use of what holds rows of a parent split, if it is there."""
+        if not isinstance(images, Vectors) and len(rows):
+            entry, _ = self._entry_of(backbone, images, rows)
+            entry.note_use()
+
     def _entry_of(self, backbone: Backbone, images: Images, rows: IntArray) -> tuple[_Rows, IntArray]:
         """The entry that holds rows of a parent split, and the places of these in it."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -111,6 +117,7 @@ class Store:
             key = manifest.key if manifest and manifest.complete else {}
             if (key.get("images"), key.get("backbone")) != (images, backbone) or key["rows"] not in named:
                 continue
+            entry.note_use()
             if manifest and entry.intact() == manifest.files:
                 return _gather(entry, named[key["rows"]], key["shard_rows"], manifest.about["dim"])
         rule = f"holds no intact embeddings of these rows (images {images[:12]}, backbone {backbone[:12]})"
@@ -185,6 +192,9 @@ class _Rows:
 
     def is_complete(self) -> bool:
         return self._entry.is_complete()
+
+    def note_use(self) -> None:
+        self._entry.note_use()
 
     def take(self, places: IntArray) -> FloatArray:
         """(len(places), dim) embeddings of the rows at the given places, embedded first if need be."""

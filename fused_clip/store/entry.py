@@ -82,6 +82,10 @@ class StoredEntry:
             found = dict(zip(files, pool.map(sha256, map(self.path, files)), strict=True))
         return {name: digest for name, digest in files.items() if found[name] == digest}
 
+    def note_use(self) -> None:
+        """Note the time of use, before the files are read: what was used just now is not removed."""
+        touch(self.folder / MANIFEST)
+
     def path(self, name: str) -> Path:
         """File of an array."""
         return self.folder / f"{name}.npy"
@@ -144,13 +148,13 @@ class Entry(StoredEntry):
         InputError
             If the store can't be written.
         """
+        self.note_use()
         good = self._whole(names)
         if good is None:
             with self.locked():
                 good = self._whole(names)
                 if good is None:
                     good = self._compute(compute)
-        touch(self.folder / MANIFEST)
         return sorted(good)
 
     def _whole(self, names: Sequence[str] | None) -> dict[str, str] | None:
