@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fused_clip.backbone import OpenClipBackbone, device, open_clip_tables, source
+from fused_clip.backbone import OpenClipBackbone, clip, device, open_clip_tables, source
 from fused_clip.errors import InputError
 from tests.tiny_clip import save_tiny_clip
 
@@ -207,10 +208,36 @@ def test_one_bit_of_the_weights_changes_the_fingerprint(own: Path) -> None:
     assert make(own).fingerprint != before
 
 
-def test_a_librarys_version_changes_the_fingerprint(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("library", ["open_clip_torch", "pillow", "timm", "torch", "torchvision"])
+def test_a_librarys_version_changes_the_fingerprint(
+    tiny: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = make(tiny).fingerprint
-    monkeypatch.setattr("fused_clip.backbone.clip.version", lambda name: f"{name} 99")
+    monkeypatch.setattr(clip, "version", lambda name: "99" if name == library else metadata.version(name))
     assert make(tiny).fingerprint != before
+
+
+def test_a_text_tower_of_transformers_has_its_version_in_the_fingerprint(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(own / "open_clip_config.json", lambda c: c["model_cfg"]["text_cfg"].update(hf_model_name="roberta"))
+    found = set()
+    for number in ("1", "2"):
+        known = {"transformers": number}
+        monkeypatch.setattr(clip, "version", lambda name, known=known: known.get(name, "0"))
+        found.add(make(own).fingerprint)
+    assert len(found) == 2
+
+
+def test_what_the_cpu_can_do_changes_the_fingerprint(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another CPU has other kernels, which round otherwise."""
+    found = set()
+    for flags in ({"avx2"}, {"avx2", "avx512f"}, {"avx2", "avx512f", "avx512_bf16"}):
+        for irrelevant in ({"sse"}, {"sse", "ht"}):
+            monkeypatch.setattr(device, "_cpu_flags", lambda flags=flags | irrelevant: flags)
+            found.add(make(tiny).fingerprint)
+    assert len(found) == 3
+    assert device.kernels("cuda:0") == device.kernels("mps") == ""
 
 
 def test_where_the_model_lies_does_not_change_the_fingerprint(own: Path, tiny: Path) -> None:

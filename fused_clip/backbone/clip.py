@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fused_clip.backbone.device import Precision, choose_device, choose_precision
+from fused_clip.backbone.device import Precision, choose_device, choose_precision, kernels
 from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.backbone.source import Source, find_source
 from fused_clip.backbone.weights import OPTION
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float32]
 
 _TEXT_BATCH = 16
-_COMPUTATION = 2  # raised when a change of the code changes the bytes of embeddings
-_LIBRARIES = ("open_clip_torch", "timm", "torch", "torchvision")
+_COMPUTATION = 3  # raised when a change of the code changes the bytes of embeddings
+_LIBRARIES = ("open_clip_torch", "pillow", "timm", "torch", "torchvision")
 
 
 class OpenClipBackbone:
@@ -77,9 +77,7 @@ class OpenClipBackbone:
             If the model, its weights or the device are not there; if the weights are a pickle, truncated,
             of another architecture or of another activation; if the hub is needed and out of reach.
         """
-        text = self._source.config["text_cfg"]
-        needs_transformers = "hf_model_name" in text or "hf_tokenizer_name" in text
-        if needs_transformers and not importlib.util.find_spec("transformers"):
+        if self._needs_transformers and not importlib.util.find_spec("transformers"):
             rule = "has a text tower or tokenizer that needs the package transformers"
             raise InputError("backbone.model", rule, self.model, hint="pip install transformers")
         self._source.check()
@@ -111,22 +109,25 @@ class OpenClipBackbone:
         """SHA-256 (hex) of all that changes an embedding's bytes.
 
         These are the architecture with its activation, the weights' contents, the preprocessing, precision,
-        kind of device and batch size, and the versions of the libraries and of the code that compute.
+        kind of device, what the CPU can do and batch size, and the versions of the libraries and of the code
+        that decode and compute.
 
         Raises
         ------
         InputError
             As `check` does for what it has to read.
         """
+        libraries = (*_LIBRARIES, "transformers") if self._needs_transformers else _LIBRARIES
         facts = {
             "architecture": self._source.config,
             "weights": self._source.weights.sha256(),
             "preprocessing": repr(self._preprocessing),
             "precision": self._precision,
             "device": self._device.partition(":")[0],
+            "kernels": kernels(self._device),
             "batch": [self.batch_size, _TEXT_BATCH],
             "computation": _COMPUTATION,
-            "libraries": {name: version(name) for name in _LIBRARIES},
+            "libraries": {name: version(name) for name in libraries},
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -240,6 +241,11 @@ class OpenClipBackbone:
     @cached_property
     def _source(self) -> Source:
         return find_source(self.model, self.pretrained)
+
+    @property
+    def _needs_transformers(self) -> bool:
+        text = self._source.config["text_cfg"]
+        return "hf_model_name" in text or "hf_tokenizer_name" in text
 
     @cached_property
     def _device(self) -> str:

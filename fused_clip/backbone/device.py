@@ -12,6 +12,7 @@ Precision = Literal["float32", "bfloat16"]
 #: Device files without which Linux has no GPU that torch can use: NVIDIA, AMD, NVIDIA under WSL.
 _GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
+_KERNEL_FLAGS = {"avx2", "avx512f", "avx512bw", "sve", *_BF16_FLAGS}
 
 
 def choose_device(device: str) -> str:
@@ -52,6 +53,18 @@ def choose_precision(precision: str, device: str) -> Precision:
 
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     return "float32"
+
+
+def kernels(device: str) -> str:
+    """Name what chooses the kernels that torch computes with, and so the last bits; empty but on a CPU.
+
+    Parameters
+    ----------
+    device : as `choose_device` returns it.
+    """
+    if device != "cpu":
+        return ""
+    return " ".join([platform.machine().lower(), *sorted(_cpu_flags() & _KERNEL_FLAGS)])
 
 
 def _surely_without_gpu() -> bool:
