@@ -8,9 +8,10 @@ from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.errors import InputError
 from fused_clip.labels import UNKNOWN
-from fused_clip.prompt import Prompts
+from fused_clip.prompt import Prompts, task
 
 log = logging.getLogger(__name__)
+_WORD = re.compile(r"[^\W_]+")  # an underscore ends a word, as in CLIP's tokenizers
 
 
 class Backbone(Protocol):
@@ -48,18 +49,31 @@ def check_width(dataset: ImageDataset, backbone: Backbone) -> None:
         raise InputError("backbone", rule, backbone.dim, hint=hint)
 
 
-def tell(dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
-    """Name images left out and what can't be known; warn where a small backbone meets what is new to it."""
+def tell(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool) -> None:
+    """Name images left out and what can't be known; warn where a small backbone meets what is new to it.
+
+    Parameters
+    ----------
+    audited : whether the references, which need prompts of the classes, are computed.
+    """
     if dataset.skipped:
         log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
     if not dataset.labelled:
         log.warning("Without labels these can't be known: %s.", UNKNOWN)
     if backbone.vocabulary is None:
         return
-    log.info("%s is a small model of a few words: its figures are not OpenAI's ViT-B/32's.", backbone.name)
-    words = {word for texts in prompts.texts for text in texts for word in re.findall(r"\w+", text.lower())}
-    unknown = sorted({part for word in words for part in word.split("_")} - backbone.vocabulary)
-    reasons = [f"was not trained on the words {', '.join(unknown)}"] if unknown else []
-    reasons += ["knows no images such as yours"] if dataset.train.origin == "user" else []
-    if reasons:
-        log.warning("backbone=%s %s: use backbone=vit_b_32.", backbone.name, " and ".join(reasons))
+    told = "%s was trained on %d words: its figures are not OpenAI's ViT-B/32's."
+    log.info(told, backbone.name, len(backbone.vocabulary))
+    of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
+    texts = " ".join(text for members in (*prompts.texts, *of_classes) for text in members)
+    unknown = sorted(set(_WORD.findall(texts.lower())) - backbone.vocabulary)
+    foreign = _set_of(dataset.train.origin) not in map(_set_of, backbone.trained_on)
+    new = [f"the words {', '.join(unknown)}"] if unknown else []
+    new += ["images such as these"] if foreign else []
+    if new:
+        log.warning("%s was not trained on %s: use backbone=vit_b_32.", backbone.name, " or on ".join(new))
+
+
+def _set_of(origin: str) -> str:
+    """Name of the set that a split is of."""
+    return origin.partition("/")[0]

@@ -72,7 +72,7 @@ def run(
     stages = stages or Stages()
     method.check(dataset, prompts)
     limits.check_width(dataset, backbone)
-    limits.tell(dataset, prompts, backbone)
+    limits.tell(dataset, prompts, backbone, audited=method.draws > 0)
     targets = prompts.targets(dataset.train.labels)
     test_targets = prompts.targets(dataset.test.labels)
 
@@ -138,9 +138,9 @@ def _truthful(
     dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder, embedded: Embedded
 ) -> tuple[FloatArray | None, FloatArray | None]:
     """Text rows that tell the truth: one a target and one a class; None where they have no vectors."""
+    if prompts.distinguishes_classes:
+        return embedded.prompts, embedded.prompts
     own = embedded.prompts if prompts.distinguishes_targets else None
-    if own is not None and len(prompts.target_names) == len(dataset.class_names):
-        return own, own
     try:
         of_classes = embed_prompts(prompt.task(dataset), backbone, embedder)
     except UnknownTextError as error:

@@ -41,6 +41,11 @@ class Prompts:
         """Whether every target has a truthful prompt of its own, so that prompts can name targets."""
         return self.truthful and len(self.texts) == len(self.target_names)
 
+    @property
+    def distinguishes_classes(self) -> bool:
+        """Whether every class has a truthful prompt of its own."""
+        return self.distinguishes_targets and len(self.target_names) == len(self.target_of_class)
+
 
 def render(template: str, name: str, *, group: str = "", option: str = "caption") -> str:
     """Fill a caption template.

