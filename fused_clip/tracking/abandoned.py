@@ -15,6 +15,8 @@ _GONE = "its process is gone: killed, or the machine stopped"
 def close_abandoned(client: "MlflowClient", experiment_id: str) -> None:
     """End as KILLED the runs that are RUNNING although the process that opened them is gone."""
     for run in all_runs(client, experiment_id, "attributes.status = 'RUNNING'"):
-        if is_gone(run.data.tags.get(PROCESS, "")):
+        gone = is_gone(run.data.tags.get(PROCESS, ""))
+        # Asked once more: it may have ended the run between the search and its own end.
+        if gone and client.get_run(run.info.run_id).info.status == "RUNNING":
             client.set_tag(run.info.run_id, "error", _GONE)
             client.set_terminated(run.info.run_id, "KILLED")

@@ -38,6 +38,7 @@ PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
 MODEL = "model"
 GRID_PIXELS = 1_000  # longest side of a picture in the image grid; the file among the artifacts has all
 _METRICS_A_CALL, _PARAMS_A_CALL = 1_000, 100  # mlflow's limits: mlflow/utils/validation.py
+_RUNS_A_TAG, _SWEEPS_A_TAG = 150, 300  # ids of 32 and 12 characters that fit in the 5,000 of a tag
 _DIGEST_LENGTH = 36
 _NO_SUCH_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
@@ -92,8 +93,13 @@ class MlflowTracker:
         plan : axes of every cell that is going to run, kept as ``plan.json``; empty if that is not known.
         """
         run_id = self._create(name, tags)
-        if plan:
-            self._store()[0].log_dict(run_id, {"cells": [dict(axes) for axes in plan]}, PLAN)
+        client, _ = self._store()
+        try:
+            if plan:
+                client.log_dict(run_id, {"cells": [dict(axes) for axes in plan]}, PLAN)
+        except BaseException as error:
+            _end_badly(client, run_id, error)
+            raise
         return run_id
 
     def end_sweep(self, parent_id: str, table: Sequence[Mapping[str, Scalar]], status: Status) -> None:
@@ -111,7 +117,7 @@ class MlflowTracker:
         failed = [_brief(row) for row in table if row.get("error")]
         reused = [str(row["reused_from"]) for row in table if row.get("reused_from")]
         counts = {"cells": str(len(table)), "reused_cells": str(len(reused))}
-        tags = mlflow_tags({**counts, "reused_from": " ".join(reused), "failed_cells": "; ".join(failed)})
+        tags = mlflow_tags({**counts, **_reused_tags(reused), "failed_cells": "; ".join(failed)})
         try:
             client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
             if table:
@@ -134,10 +140,11 @@ class MlflowTracker:
         return facts == ("FINISHED", "active", experiment_id)
 
     def adopt(self, run_id: str, sweep_id: str) -> None:
-        """Add a sweep's id to those that a finished run is tagged with."""
+        """Add a sweep's id to those that a finished run is tagged with: its own and the newest, up to 300."""
         client, _ = self._store()
         ids = client.get_run(run_id).data.tags.get("sweep_id", "").split()
-        client.set_tag(run_id, "sweep_id", " ".join(dict.fromkeys([*ids, sweep_id])))
+        own, *others = dict.fromkeys([*ids, sweep_id])
+        client.set_tag(run_id, "sweep_id", " ".join([own, *others[1 - _SWEEPS_A_TAG :]]))
 
     @contextmanager
     def run(
@@ -281,12 +288,20 @@ def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> Non
     """Close a run with what went wrong; if the store fails as well, the first error still is the one told."""
     failed = isinstance(error, Exception)
     try:
-        if failed:
-            client.set_tag(run_id, "error", cut(str(error) or repr(error)))
-            client.log_text(run_id, "".join(traceback.format_exception(error)), "error.txt")
-        client.set_terminated(run_id, "FAILED" if failed else "KILLED")
+        try:
+            if failed:
+                client.set_tag(run_id, "error", cut(str(error) or repr(error)))
+                client.log_text(run_id, "".join(traceback.format_exception(error)), "error.txt")
+        finally:
+            client.set_terminated(run_id, "FAILED" if failed else "KILLED")
     except Exception as second:
         error.add_note(f"The tracking store could not be told: {second!r}")
+
+
+def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:
+    """Ids in as many tags as hold them: ``reused_from``, ``reused_from_2`` and so on."""
+    some = enumerate(portions(run_ids, _RUNS_A_TAG), 1)
+    return {f"reused_from_{n}" if n > 1 else "reused_from": " ".join(ids) for n, ids in some}
 
 
 def _brief(row: Mapping[str, Scalar]) -> str:

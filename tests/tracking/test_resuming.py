@@ -1,13 +1,15 @@
 """What a later sweep asks of the tracking store about earlier runs."""
 
+import errno
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
 import pytest
 
-from fused_clip.tracking import MlflowTracker, process
+from fused_clip.tracking import MlflowTracker, abandoned, process
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,43 @@ def test_runs_of_processes_that_are_gone_are_closed(tracker: MlflowTracker, clie
     assert client.get_run(alive.run_id).info.status == "FINISHED"
 
 
+def test_a_run_that_ended_while_it_was_looked_at_stays_as_it_ended(
+    tracker: MlflowTracker, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = dead(tracker, client, "ending")
+    seen = client.get_run(run_id)
+    client.set_terminated(run_id, "FINISHED")
+    monkeypatch.setattr(abandoned, "all_runs", lambda *_: [seen])
+    tracker.close_abandoned()
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert "error" not in run.data.tags
+
+
+def full(*_: object, **__: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_run_ends_failed_where_the_reason_has_no_room(
+    tracker: MlflowTracker, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(client), "log_text", full)
+    with pytest.raises(ValueError, match="mine") as caught, tracker.run("failed", {}, {}) as failed:
+        raise ValueError("mine")
+    assert client.get_run(failed.run_id).info.status == "FAILED"
+    assert "No space left" in caught.value.__notes__[0]
+
+
+def test_a_sweep_whose_plan_has_no_room_is_not_left_running(
+    tracker: MlflowTracker, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(client), "log_dict", full)
+    with pytest.raises(OSError, match="No space left"):
+        tracker.start_sweep("planned", {}, [{"seed": "0"}])
+    (run,) = client.search_runs([tracker._store()[1]], "attributes.run_name = 'planned'")
+    assert run.info.status == "FAILED"
+
+
 def test_only_a_finished_run_of_this_experiment_counts(
     tracker: MlflowTracker, client: Any, tmp_path: Path
 ) -> None:
@@ -71,6 +110,26 @@ def test_a_run_stands_in_the_comparison_of_every_sweep_that_took_it(
         (search,) = parse_qs(tracker.compare_url(sweep_id).partition("?")[2])["searchFilter"]
         found = client.search_runs([tracker._store()[1]], search)
         assert [run.info.run_name for run in found] == ["first"]
+
+
+def test_a_run_may_be_taken_by_any_number_of_sweeps(tracker: MlflowTracker, client: Any) -> None:
+    """Of so many that a tag can't hold them, its own and the newest."""
+    ids = [f"{number:012d}" for number in range(601)]
+    with tracker.run("first", {}, {}) as run:
+        client.set_tag(run.run_id, "sweep_id", " ".join(ids[:-1]))
+    tracker.adopt(run.run_id, ids[-1])
+    found = client.get_run(run.run_id).data.tags["sweep_id"].split()
+    assert found == [ids[0], *ids[302:601]]
+
+
+def test_a_parent_lists_as_many_runs_as_it_took(tracker: MlflowTracker, client: Any) -> None:
+    parent = tracker.start_sweep("taking many", {})
+    ids = [f"{number:032x}" for number in range(420)]
+    tracker.end_sweep(parent, [{"run_id": run_id, "reused_from": run_id} for run_id in ids], "FINISHED")
+    tags = client.get_run(parent).data.tags
+    names = ("reused_from", "reused_from_2", "reused_from_3")
+    assert [run_id for name in names for run_id in tags[name].split()] == ids
+    assert tags["reused_cells"] == "420"
 
 
 def test_a_parent_lists_the_runs_that_it_took(tracker: MlflowTracker, client: Any) -> None:
