@@ -10,6 +10,7 @@ from omegaconf import DictConfig, open_dict
 
 from fused_clip.config import Options, check
 from fused_clip.errors import InputError
+from fused_clip.parts import make_parts
 from fused_clip.plan import planned_jobs
 
 if TYPE_CHECKING:
@@ -66,23 +67,32 @@ def forecast(config: DictConfig, tracker: Any, output_dir: Path) -> Forecast | N
     ----------
     config : the config of a sweep with its ``hydra`` node; Hydra must be running.
     tracker : as the sweep uses it.
+
+    Raises
+    ------
+    InputError
+        If the options or parts of every cell are wrong: what is wrong with the first.
     """
     jobs = planned_jobs(config)
     if not jobs:
         return None
     store: dict[str, int] = {}
     finished = need = 0
-    parts: dict[str, Parts] = {}
-    for options in _options(config, jobs):
+    wrong: list[Exception] = []
+    for job in _configs(config, jobs):
         try:
-            made = _made(options, parts)
-            if _is_finished(options, made, tracker, output_dir):
+            options = check(job)
+            parts = make_parts(options)
+            if _is_finished(options, parts, tracker, output_dir):
                 finished += 1
                 continue
-        except Exception:  # noqa: S112  whatever it is, the job meets it too, and tells
+        except Exception as error:  # whatever it is, the job meets it too, and tells
+            wrong.append(error)
             continue
-        store |= _store_bytes(made, output_dir, store)
-        need += run_bytes(options, made, copied=tracker.copies_files)
+        store |= _store_bytes(parts, output_dir, store)
+        need += run_bytes(options, parts, copied=tracker.copies_files)
+    if len(wrong) == len(jobs) and all(isinstance(error, InputError) for error in wrong):
+        raise wrong[0]
     free = shutil.disk_usage(output_dir).free
     return Forecast(len(jobs), finished, need + sum(store.values()), free)
 
@@ -109,8 +119,8 @@ def run_bytes(options: Options, parts: "Parts", *, copied: bool) -> int:
     return (files + figures) * (2 if copied else 1) + grid + partitions + _RUN_BYTES
 
 
-def _options(config: DictConfig, jobs: list[list[str]]) -> Iterator[Options]:
-    """The options of each job that are right."""
+def _configs(config: DictConfig, jobs: list[list[str]]) -> Iterator[DictConfig]:
+    """The config of each job, without Hydra's."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
@@ -121,22 +131,9 @@ def _options(config: DictConfig, jobs: list[list[str]]) -> Iterator[Options]:
             HydraConfig.instance().set_config(cfg)
             with open_dict(cfg):
                 del cfg["hydra"]
-            try:
-                yield check(cfg)
-            except InputError:
-                continue
+            yield cfg
     finally:
         HydraConfig.instance().set_config(config)
-
-
-def _made(options: Options, known: "dict[str, Parts]") -> "Parts":
-    """Dataset and backbone, made once for all cells that share them."""
-    from fused_clip.parts import make_parts
-
-    name = f"{options.data_dir} {options.dataset!r} {options.backbone!r}"
-    if name not in known:
-        known[name] = make_parts(options)
-    return known[name]
 
 
 def _is_finished(options: Options, parts: "Parts", tracker: Any, output_dir: Path) -> bool:
@@ -145,7 +142,7 @@ def _is_finished(options: Options, parts: "Parts", tracker: Any, output_dir: Pat
     if options.resume is False:
         return False
     dataset, backbone = parts
-    key = resume.cell_key(options, dataset.fingerprint, backbone.fingerprint)
+    key = resume.cell_key(options, dataset, backbone.fingerprint)
     extras = output.extras(options, dataset, job=True)
     return resume.find(output_dir, key, extras, tracker.has_finished) is not None
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -48,7 +48,7 @@ def finish(tmp_path: Path, *overrides: str) -> None:
         (run / name).write_text("{}")
     options = check(compose("config", overrides=["study=test", *TASK, *overrides]))
     dataset, backbone = make_parts(options)
-    resume.keep(tmp_path, resume.cell_key(options, dataset.fingerprint, backbone.fingerprint), run, "", {})
+    resume.keep(tmp_path, resume.cell_key(options, dataset, backbone.fingerprint), run, "", {})
 
 
 def test_finished_cells_take_no_disk(tmp_path: Path) -> None:
@@ -88,6 +88,29 @@ def test_cells_that_can_not_run_are_left_to_their_jobs(tmp_path: Path) -> None:
     made = expected(tmp_path, "clusters_per_target=2,-1", "dataset.n_train=null,9999999")
     assert (made.cells, made.finished) == (4, 0)
     assert 0 < made.need < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (["dataset.n_train=9999998,9999999"], r"dataset\.n_train: .*9999998"),
+        (["seed=-1,-2"], r"seed: must be greater than or equal to 0, got -1"),
+        (["seed=-1,0", "backbone.model=no_such_model"], r"seed: must be greater"),
+    ],
+)
+def test_a_sweep_of_which_no_cell_can_run_is_refused(tmp_path: Path, axes: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        expected(tmp_path, *axes)
+
+
+def test_a_fault_of_their_code_is_left_to_the_jobs(tmp_path: Path) -> None:
+    """They tell where it is."""
+    made = expected(tmp_path, "seed=0,1", "dataset._target_=tests.test_forecast.broken")
+    assert (made.cells, made.need) == (2, 0)
+
+
+def broken() -> NoReturn:
+    raise ZeroDivisionError
 
 
 def test_a_sweeper_that_decides_as_it_goes_has_no_forecast(tmp_path: Path) -> None:
