@@ -129,9 +129,10 @@ class Cell:
         params, tags = self._params(), self._tags()
         with tracker.run(name=self.name, params=params, tags=tags, parent_id=parent) as active:
             result = self._result()
-            kept = output.kept_embeddings(options, self._parts[0], job=self.job)
+            dataset, backbone = self._parts
+            kept = output.kept_embeddings(options, dataset, job=self.job)
             output.write(result, self.directory, seed=options.seed, embeddings=kept)
-            saved.save(result, self._parts[1], self.directory / "model")
+            saved.save(result, dataset.train.images, backbone, self.directory / "model")
             pictures: list[Path] = []
             if options.figures.enabled:
                 result, pictures = self._draw(result)
@@ -161,7 +162,7 @@ class Cell:
 
         try:
             dataset, backbone = self._parts
-            return cell_key(self.options, dataset.fingerprint, backbone.fingerprint)
+            return cell_key(self.options, dataset, backbone.fingerprint)
         except InputError:
             return None
 
@@ -171,8 +172,13 @@ class Cell:
         return output.extras(self.options, self._parts[0], job=self.job)
 
     def _reuse(self, tracker: "Tracker", finished: "Finished") -> float:
+        from fused_clip.store import Store
+
+        dataset, backbone = self._parts
+        for split in (dataset.train, dataset.test):  # what its keys lead to stays as long as it is used
+            Store(self.output_dir / "store").note_use(backbone, split.images, split.rows)
+        tracker.adopt(finished.run_id, os.environ.get(sweep.SWEEP_VARIABLE, "") if self.job else "")
         if self.job:
-            tracker.adopt(finished.run_id, os.environ.get(sweep.SWEEP_VARIABLE, ""))
             sweep.record(
                 self.directory,
                 self.overrides,
@@ -245,13 +251,13 @@ class Cell:
             "directory": str(self.directory),
             "command": " ".join(sys.argv[1:]),
             "overrides": "\n".join(self.overrides) if self.job else "",
-            "commit": _commit(),
+            "commit": commit(),
             **self.choices,
             **versions,
         }
 
 
-def _commit() -> str:
+def commit() -> str:
     """Commit of the checkout that the package stands in, with ``+`` for local changes; else empty."""
     package = Path(__file__).resolve().parent
     try:

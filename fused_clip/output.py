@@ -25,12 +25,14 @@ _TIMINGS = ("seconds/", "images_per_second")
 
 
 def kept_embeddings(options: Options, dataset: ImageDataset, *, job: bool) -> Literal["fused", "keys"]:
-    """What a run keeps of its embeddings: a job of a sweep keys alone, if the store has the rest."""
+    """What a run keeps of its embeddings: keys alone if it is asked to, or a job of a sweep.
+
+    Vectors that came with the data are not in the store, so that keys would not give them back.
+    """
+    if isinstance(dataset.train.images, Vectors):
+        return "fused"
     asked = options.output.embeddings
-    if asked != "auto":
-        return asked
-    stored = not isinstance(dataset.train.images, Vectors)
-    return "keys" if job and stored else "fused"
+    return ("keys" if job else "fused") if asked == "auto" else asked
 
 
 def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, str]:

@@ -6,8 +6,8 @@ import hashlib
 import importlib.metadata
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from fused_clip import output
 from fused_clip.config import Options, locate
+from fused_clip.dataset.base import ImageDataset
 from fused_clip.files import locked, sha256, write_whole
 
 # Raised when a change of the code changes results: every cell is missing then.
@@ -56,12 +57,12 @@ class _Note(BaseModel):
     files: dict[str, str]
 
 
-def cell_key(options: Options, data_fingerprint: str, backbone_fingerprint: str) -> str:
+def cell_key(options: Options, dataset: ImageDataset, backbone_fingerprint: str) -> str:
     """SHA-256 (hex) of all that determines a cell's result.
 
-    These are the options, the data, the backbone, the libraries that compute, the version of the method's
-    code, and the files that define parts from outside this package. Where things are kept, how they are
-    tracked and what is drawn do not count.
+    These are the options, the data with the names of their rows, the backbone, the libraries that compute,
+    the version of the method's code, and the files that define parts from outside this package. Where things
+    are kept, how they are tracked and what is drawn do not count.
 
     Raises
     ------
@@ -71,7 +72,9 @@ def cell_key(options: Options, data_fingerprint: str, backbone_fingerprint: str)
     chosen = options.model_dump(mode="json", by_alias=True, exclude=PLACES_AND_EXTRAS)
     facts = {
         "options": chosen,
-        "data": data_fingerprint,
+        "data": dataset.fingerprint,
+        "rows": _hash([*dataset.train.ids, *dataset.test.ids]),
+        "skipped": _hash(dataset.skipped),
         "backbone": backbone_fingerprint,
         "method": METHOD_VERSION,
         "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
@@ -92,21 +95,20 @@ def find(
     extras : what a new run would leave besides what every run leaves; the finished one must have it.
     has_finished : tells whether the tracking store has a run of that id as finished.
     """
-    try:
-        note = _Note.model_validate_json(_note(output_dir, key).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-    if not extras.items() <= note.extras.items():
-        return None
-    if any(sha256(note.directory / name) != digest for name, digest in note.files.items()):
-        return None
-    if not has_finished(note.run_id):
-        return None
-    return Finished(note.directory, note.run_id, output.read_metrics(note.directory))
+    for note in _notes(output_dir, key):
+        if not extras.items() <= note.extras.items():
+            continue
+        if any(sha256(note.directory / name) != digest for name, digest in note.files.items()):
+            continue
+        if has_finished(note.run_id):
+            return Finished(note.directory, note.run_id, output.read_metrics(note.directory))
+    return None
 
 
 def keep(output_dir: Path, key: str, directory: Path, run_id: str, extras: Mapping[str, str]) -> None:
     """Note that the cell in a directory has all its results; the note is written whole or not at all.
+
+    Each of several runs of a cell has its own note: it may be recorded elsewhere, or never be FINISHED.
 
     Raises
     ------
@@ -115,7 +117,7 @@ def keep(output_dir: Path, key: str, directory: Path, run_id: str, extras: Mappi
     """
     files = {str(path.relative_to(directory)): sha256(path) or "" for path in _results(directory)}
     note = _Note(directory=directory, run_id=run_id, extras=dict(extras), files=files)
-    path = _note(output_dir, key)
+    path = output_dir / "finished" / f"{key}-{_hash([str(directory)])[:16]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, note.model_dump_json(indent=1).encode())
 
@@ -125,8 +127,16 @@ def claimed(output_dir: Path, key: str, name: str) -> AbstractContextManager[boo
     return locked(output_dir / "finished" / ".locks" / f"{key}.lock", what=name)
 
 
-def _note(output_dir: Path, key: str) -> Path:
-    return output_dir / "finished" / f"{key}.json"
+def _notes(output_dir: Path, key: str) -> Iterator[_Note]:
+    """What is noted of the runs of a cell and can be read, newest first."""
+    paths = (output_dir / "finished").glob(f"{key}-*.json")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        with suppress(ValidationError):
+            yield _Note.model_validate_json(path.read_bytes())
+
+
+def _hash(texts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
 
 
 def _results(directory: Path) -> list[Path]:

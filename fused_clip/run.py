@@ -49,16 +49,18 @@ def task(cfg: DictConfig) -> float:
 
 
 def _job(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
-    """Run a job of a sweep: whatever happens is recorded, and the other jobs go on."""
+    """Run a job of a sweep: whatever happens is recorded, and the other jobs go on while there is room."""
     try:
-        return _run(cfg, hydra_cfg)
+        accuracy = _run(cfg, hydra_cfg)
     except Exception as error:
         if isinstance(error, InputError):
             log.error("%s", error)
         else:
             log.exception("The job failed")
         _record_failure(hydra_cfg, str(error) or repr(error))
-        return float("nan")
+        accuracy = float("nan")
+    sweep.end_if_full()
+    return accuracy
 
 
 def _record_failure(hydra_cfg: HydraConf, error: str) -> None:

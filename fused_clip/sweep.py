@@ -77,21 +77,37 @@ class SweepCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close the parent run; exit with 1 if a job failed or left no record."""
-        from fused_clip.terminal import print_sweep
-
-        directory = Path(config.hydra.sweep.dir).absolute()
-        rows = _records(directory)
-        failed = any(row["error"] for row in rows)
-        try:
-            with room(directory):
-                _close("FAILED" if failed else "FINISHED", rows)
-        except Exception as error:
-            # Hydra would turn it into a warning and end well.
-            log.error("The sweep's run can't be closed: %s", error)
-            failed = True
-        print_sweep(rows, directory, _open.pop("ui_command"), _open.pop("compare_url"))
-        if failed:
+        if _end(failed=False):
             sys.exit(1)
+
+
+def end_if_full() -> None:
+    """End a sweep that has no room for what Hydra writes before the next job; exit with 1."""
+    if "tracker" not in _open:  # a process that runs jobs for the sweep's own
+        return
+    try:
+        check_writable(_open["directory"])
+    except InputError as error:
+        _end(failed=True)
+        sys.exit(f"Error: {error}")
+
+
+def _end(*, failed: bool) -> bool:
+    """Close the parent run and print the table of all jobs; tell whether something failed."""
+    from fused_clip.terminal import print_sweep
+
+    directory = _open["directory"]
+    rows = _records(directory)
+    failed |= any(row["error"] for row in rows)
+    try:
+        with room(directory):
+            _close("FAILED" if failed else "FINISHED", rows)
+    except Exception as error:
+        # Hydra would turn it into a warning and end well.
+        log.error("The sweep's run can't be closed: %s", error)
+        failed = True
+    print_sweep(rows, directory, _open.pop("ui_command"), _open.pop("compare_url"))
+    return failed
 
 
 def abandon() -> None:

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fused_clip import output
+from fused_clip.config import check
 from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.vectors import Vectors
 from fused_clip.result import Result
 from tests.conftest import Blobs
+from tests.test_config import composed
 from tests.test_pipeline import run
 
 
@@ -46,6 +49,23 @@ def test_embeddings_hold_the_fused_rows(result: Result, tmp_path: Path) -> None:
         np.testing.assert_array_equal(arrays["train_fused"], result.train.fused)
         np.testing.assert_array_equal(arrays["test_clusters"], result.test.clusters)
         assert arrays["target_names"].tolist() == list(result.target_names)
+
+
+@pytest.mark.parametrize(
+    ("asked", "job", "kept"),
+    [
+        ("auto", True, "keys"),
+        ("auto", False, "fused"),
+        ("keys", False, "keys"),
+        ("fused", True, "fused"),
+    ],
+)
+def test_what_is_kept_can_be_had_again(toy: ImageDataset, asked: str, job: bool, kept: str) -> None:
+    options = check(composed(f"output.embeddings={asked}"))
+    assert output.kept_embeddings(options, toy, job=job) == kept
+    vectors = Vectors(np.ones((120, 4), np.float32), tuple(map(str, range(120))))
+    brought = dataclasses.replace(toy, train=dataclasses.replace(toy.train, images=vectors))
+    assert output.kept_embeddings(options, brought, job=job) == "fused", "the store has no vectors"
 
 
 def test_large_splits_are_sampled(result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,18 @@
+import os
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fused_clip import resume
 from fused_clip.config import check
+from fused_clip.dataset.base import ImageDataset, Split
+from tests.conftest import ArrayRows, make_dataset
 from tests.test_config import composed
 
 
@@ -61,12 +69,61 @@ def test_a_run_must_be_recorded_where_runs_are_recorded_now(tmp_path: Path, run:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"directory": "/x"}'])
 def test_a_note_that_can_not_be_read_is_none(tmp_path: Path, run: Path, text: str) -> None:
-    (tmp_path / "finished" / "k.json").write_text(text)
+    (note,) = tmp_path.glob("finished/k-*.json")
+    note.write_text(text)
     assert resume.find(tmp_path, "k", {}, anywhere) is None
 
 
-def key(*overrides: str, data: str = "d", backbone: str = "b") -> str:
-    return resume.cell_key(check(composed(*overrides)), data, backbone)
+def run_again(tmp_path: Path, run: Path) -> Path:
+    """Another run of the cell, without figures."""
+    again = Path(shutil.copytree(run, tmp_path / "again"))
+    shutil.rmtree(again / "figures")
+    resume.keep(tmp_path, "k", again, "id2", {})
+    return again
+
+
+def test_a_run_that_came_to_nothing_hides_no_other(tmp_path: Path, run: Path) -> None:
+    """It is noted before it is FINISHED; what was finished before still is."""
+    run_again(tmp_path, run)
+    found = resume.find(tmp_path, "k", {}, lambda run_id: run_id == "id1")
+    assert found
+    assert found.directory == run
+
+
+def test_each_place_where_runs_are_recorded_has_its_own(tmp_path: Path, run: Path) -> None:
+    again = run_again(tmp_path, run)
+    for run_id, directory in (("id1", run), ("id2", again), ("id1", run)):
+        found = resume.find(tmp_path, "k", {}, lambda recorded, here=run_id: recorded == here)
+        assert found
+        assert (found.run_id, found.directory) == (run_id, directory)
+
+
+def test_of_several_runs_the_newest_that_has_what_is_asked_for_stands(tmp_path: Path, run: Path) -> None:
+    again = run_again(tmp_path, run)
+    for note in tmp_path.glob("finished/k-*.json"):
+        os.utime(note, (1, 2 if "id2" in note.read_text() else 1))
+    newest, drawn = (
+        resume.find(tmp_path, "k", extras, anywhere) for extras in ({}, {"figures": "2000 points"})
+    )
+    assert newest
+    assert newest.directory == again
+    assert drawn
+    assert drawn.directory == run
+
+
+def test_runs_of_one_cell_that_end_at_once_are_both_noted(tmp_path: Path, run: Path) -> None:
+    directories = [Path(shutil.copytree(run, tmp_path / str(number))) for number in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda path: resume.keep(tmp_path, "j", path, path.name, {}), directories))
+    for path in directories:
+        assert resume.find(tmp_path, "j", {}, lambda run_id, name=path.name: run_id == name)
+
+
+DATASET = make_dataset([[0, 1, 2], [0, 1, 2]])
+
+
+def key(*overrides: str, dataset: ImageDataset = DATASET, backbone: str = "b") -> str:
+    return resume.cell_key(check(composed(*overrides)), dataset, backbone)
 
 
 @pytest.mark.parametrize(
@@ -92,10 +149,30 @@ def test_places_and_extras_do_not_decide_the_key(change: str) -> None:
 
 
 def test_data_backbone_and_code_decide_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert len({key(), key(data="other"), key(backbone="other")}) == 3
+    other = make_dataset([[0, 1, 1], [0, 1, 2]])
+    assert len({key(), key(dataset=other), key(backbone="other")}) == 3
     before = key()
     monkeypatch.setattr(resume, "METHOD_VERSION", resume.METHOD_VERSION + 1)
     assert key() != before
+
+
+@dataclass(frozen=True)
+class Renamed(ArrayRows):
+    """The same images by other names."""
+
+    def ids(self, rows: NDArray[np.int64]) -> list[str]:
+        return [f"renamed/{row}" for row in rows]
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_the_names_of_rows_and_of_what_was_skipped_decide_the_key(name: str) -> None:
+    """They stand in what a run leaves."""
+    split: Split = getattr(DATASET, name)
+    named = replace(split, images=Renamed(name, len(split)))
+    renamed = replace(DATASET, train=named) if name == "train" else replace(DATASET, test=named)
+    skipping = replace(DATASET, skipped=("broken.png",))
+    assert renamed.fingerprint == skipping.fingerprint == DATASET.fingerprint
+    assert len({key(), key(dataset=renamed), key(dataset=skipping)}) == 3
 
 
 def test_code_from_elsewhere_decides_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
