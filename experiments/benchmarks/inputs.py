@@ -21,7 +21,7 @@ Pixels = NDArray[np.uint8]
 
 VIT_B_32 = "ViT-B-32-quickgelu"
 TINY = {
-    "embed_dim": 32,
+    "embed_dim": 512,
     "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "head_width": 32, "patch_size": 16},
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }

@@ -6,7 +6,20 @@ import platform
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("faiss-cpu", "numpy", "openTSNE", "open_clip_torch", "scikit-learn", "scipy", "torch")
+from fused_clip import threads
+
+LIBRARIES = (
+    "faiss-cpu",
+    "numpy",
+    "openTSNE",
+    "open_clip_torch",
+    "pillow",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "torch",
+    "torchvision",
+)
 
 
 def environment() -> dict[str, Any]:
@@ -14,7 +27,7 @@ def environment() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "threads": threads.count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "system": platform.system(),
         "python": platform.python_version(),

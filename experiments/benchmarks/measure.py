@@ -15,37 +15,60 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.machine import environment
+from fused_clip.cell import commit
 from fused_clip.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+_STATUS = Path("/proc/self/status")
+_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of what getrusage counts
 
 
 class Timer:
-    """Times what runs inside ``with timer():``; what a benchmark prepares before does not count."""
+    """Times what runs inside ``with timer():``; what is prepared before or checked after does not count.
+
+    Attributes
+    ----------
+    seconds, cpu_seconds : elapsed; of all threads and of the processes that were started and have ended.
+    start_gb, peak_gb : resident memory before, and the largest meanwhile, in 10^9 bytes. Of processes that
+        were started, that of the largest if it is larger.
+    """
 
     seconds: float
     cpu_seconds: float
     start_gb: float
+    peak_gb: float
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        self.start_gb = peak_gb()
-        start, start_cpu = time.perf_counter(), time.process_time()
+        self.start_gb = _start_peak()
+        start, start_cpu, children = time.perf_counter(), time.process_time(), _children()
         yield
-        self.seconds, self.cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
+        ended = _children()
+        of_children = ended.ru_utime + ended.ru_stime - children.ru_utime - children.ru_stime
+        self.seconds = time.perf_counter() - start
+        self.cpu_seconds = time.process_time() - start_cpu + of_children
+        self.peak_gb = max(_peak_gb(), ended.ru_maxrss * _UNIT / 1e9 if of_children else 0)
 
 
-def peak_gb() -> float:
-    """Largest resident memory of this process so far, in 10^9 bytes.
+def _start_peak() -> float:
+    """Let the largest resident memory be counted from now on, where the system can; give what it is now."""
+    if _STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")
+    return _peak_gb()
 
-    Linux's own count is read where there is one: `getrusage` starts from what the parent process had.
+
+def _peak_gb() -> float:
+    """Largest resident memory of this process, by Linux's own count where there is one: `getrusage` starts
+    from what the parent process had.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        (peak,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    if _STATUS.exists():
+        (peak,) = (line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(peak) * 1024 / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT / 1e9
+
+
+def _children() -> resource.struct_rusage:
+    return resource.getrusage(resource.RUSAGE_CHILDREN)
 
 
 @dataclass(frozen=True)
@@ -81,8 +104,9 @@ class Run:
     ----------
     size : rows or images.
     seconds : elapsed time; `cpu_seconds`: that of all threads, less shaken by what else the machine runs.
-    peak_gb : largest resident memory of its process, in 10^9 bytes; `start_gb`: before the timed part.
+    peak_gb : largest resident memory in the timed part, in 10^9 bytes; `start_gb`: before it.
     load : what else the machine ran when it began: mean number of running processes of the last minute.
+    commit : of the code, with ``+`` for local changes.
     facts : of the outcome.
     """
 
@@ -94,6 +118,7 @@ class Run:
     peak_gb: float
     start_gb: float
     load: float
+    commit: str
     facts: dict[str, float] = field(default_factory=dict)
 
 
@@ -108,7 +133,8 @@ def measure(benchmark: Benchmark, size: int) -> Run:
     command = [sys.executable, "-m", "experiments.benchmarks.step", benchmark.name, str(size)]
     load = os.getloadavg()[0]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
-    return Run(benchmark.task, benchmark.method, size, load=load, **json.loads(done.stdout.splitlines()[-1]))
+    taken = json.loads(done.stdout.splitlines()[-1])
+    return Run(benchmark.task, benchmark.method, size, load=load, commit=commit(), **taken)
 
 
 class Results:

@@ -25,7 +25,7 @@ def compact(count: int, timer: Timer) -> dict[str, float]:
         backbone = inputs.compact(precision)
         text = backbone.encode_texts([texts[0] for texts in prompts.texts])
         with timer():
-            rows[precision] = backbone.encode_images(dataset.train.images.read(np.arange(count)))
+            rows[precision] = backbone.encode_images(list(dataset.train.images.read(np.arange(count))))
         train, test = (rows[precision][split.rows] for split in (dataset.train, dataset.test))
         model = PromptFusedClassifier(text, random_state=0).fit(train, targets[0])
         predicted[precision] = model.predict(test)
@@ -40,7 +40,7 @@ def compact(count: int, timer: Timer) -> dict[str, float]:
 
 def vit_b_32(count: int, timer: Timer) -> dict[str, float]:
     """ViT-B/32 of a fixed seed, on digits."""
-    images = mnist_5k().train.images.read(np.arange(count))
+    images = list(mnist_5k().train.images.read(np.arange(count)))
     rows = {}
     for precision in PRECISIONS:
         backbone = inputs.vit_b_32(precision)

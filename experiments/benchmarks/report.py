@@ -15,16 +15,26 @@ from fused_clip.figures.style import COLOURS, MARKERS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-HEADER = "| {task} | n | runs | seconds: median (range) | of CPU | peak GB | times as fast as | outcome |"
+HEADER = "| {task} | n | runs | seconds: median (range) | CPU | peak GB | new | times as fast as | outcome |"
+LARGEST_FITTED = 300_000  # what is larger is measured once, to see that it works
+LEAST_GB = 0.02  # less new memory than this says nothing about growth
 
 
 class Curve(NamedTuple):
-    """Median seconds and memory of a method by size, ascending."""
+    """Median seconds and new memory (peak less what there was before) of a method by size, ascending."""
 
     benchmark: Benchmark
     sizes: list[int]
     seconds: list[float]
     memory: list[float]
+
+    def exponents(self) -> tuple[float, float]:
+        """Of time and of new memory, over the sizes that are fitted; NaN where there are not two."""
+        fitted = [place for place, size in enumerate(self.sizes) if size <= LARGEST_FITTED]
+        sizes = [self.sizes[place] for place in fitted]
+        memory = [self.memory[place] for place in fitted]
+        grown = exponent(sizes, memory) if min(memory, default=0) >= LEAST_GB else float("nan")
+        return exponent(sizes, [self.seconds[place] for place in fitted]), grown
 
 
 def write(results: Results, benchmarks: Sequence[Benchmark]) -> list[Path]:
@@ -42,7 +52,7 @@ def curves(results: Results, benchmarks: Sequence[Benchmark]) -> list[Curve]:
         sizes = sorted({run.size for run in results.runs if (run.task, run.method) == (one.task, one.method)})
         runs = [results.of(one, size) for size in sizes]
         seconds = [median(run.seconds for run in group) for group in runs]
-        memory = [median(run.peak_gb for run in group) for group in runs]
+        memory = [median(_new_gb(run) for run in group) for group in runs]
         if sizes:
             found.append(Curve(one, sizes, seconds, memory))
     return found
@@ -60,6 +70,8 @@ def _lines(results: Results, benchmarks: Sequence[Benchmark]) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     yield f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} used, {facts['memory_gb']} GB;"
     yield f"{facts['system']}, Python {facts['python']}, {versions}."
+    commits = dict.fromkeys(run.commit[:7] + run.commit[40:] for run in results.runs)
+    yield f"Commit {', '.join(commits)}."
     loads = [run.load for run in results.runs]
     if loads:
         yield f"Mean load before a run began: {np.mean(loads):.1f} (largest {max(loads):.1f})."
@@ -70,7 +82,7 @@ def _lines(results: Results, benchmarks: Sequence[Benchmark]) -> Iterator[str]:
 
 
 def _table(results: Results, task: str, members: Sequence[Curve]) -> Iterator[str]:
-    yield from ("", HEADER.format(task=task), "|---|---|---|---|---|---|---|---|")
+    yield from ("", HEADER.format(task=task), "|---" * 9 + "|")
     peers = [curve.benchmark for curve in members if curve.benchmark.peer]
     for curve in members:
         rivals = [] if curve.benchmark.peer else peers
@@ -88,9 +100,9 @@ def _row(runs: Sequence[Run], peers: Sequence[Sequence[Run]]) -> str:
     facts = {name: median(run.facts[name] for run in runs) for name in runs[-1].facts}
     outcome = ", ".join(f"{name} {value:.4g}" for name, value in facts.items())
     cpu = _digits(median(run.cpu_seconds for run in runs))
-    memory = f"{median(run.peak_gb for run in runs):.2f}"
+    memory = (f"{median(values):.2f}" for values in ([run.peak_gb for run in runs], map(_new_gb, runs)))
     time = _digits(middle) + spread
-    cells = (runs[0].method, f"{runs[0].size:,}", len(runs), time, cpu, memory, faster, outcome)
+    cells = (runs[0].method, f"{runs[0].size:,}", len(runs), time, cpu, *memory, faster, outcome)
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
@@ -105,29 +117,41 @@ def _digits(seconds: float) -> str:
     return f"{seconds:,.0f}" if seconds >= 1000 else f"{seconds:.3g}"
 
 
+def _new_gb(run: Run) -> float:
+    """Memory beyond what there was before; a megabyte at least, which a logarithmic axis can show."""
+    return max(run.peak_gb - run.start_gb, 0.001)
+
+
 def _fit(curve: Curve) -> str:
-    time, memory = (exponent(curve.sizes, values) for values in (curve.seconds, curve.memory))
-    span = f"{curve.sizes[0]:,} to {curve.sizes[-1]:,}"
-    return f"- {curve.benchmark.method}, {span}: time grows as n^{time:.2f}, memory as n^{memory:.2f}"
+    time, memory = curve.exponents()
+    span = f"{curve.sizes[0]:,} to {max(size for size in curve.sizes if size <= LARGEST_FITTED):,}"
+    grows = "" if np.isnan(memory) else f", new memory as n^{memory:z.2f}"
+    return f"- {curve.benchmark.method}, {span}: time grows as n^{time:z.2f}{grows}"
 
 
 def draw(measured: Sequence[Curve], path: Path) -> None:
-    """Draw seconds and memory against n on logarithmic axes, a row of panels a task."""
+    """Draw seconds and new memory against n on logarithmic axes, a row of panels a task of several sizes."""
     from matplotlib.figure import Figure
 
-    tasks = list(dict.fromkeys(curve.benchmark.task for curve in measured))
+    tasks = list(dict.fromkeys(curve.benchmark.task for curve in measured if len(curve.sizes) > 1))
     figure = Figure(figsize=(7.2, 2.6 * max(len(tasks), 1)), layout="constrained")
     panels: Any = figure.subplots(max(len(tasks), 1), 2, squeeze=False)
     for task, (left, right) in zip(tasks, panels, strict=False):
         members = [curve for curve in measured if curve.benchmark.task == task]
-        _panel(left, members, f"{task}: seconds", [curve.seconds for curve in members])
-        _panel(right, members, f"{task}: peak memory, GB", [curve.memory for curve in members])
+        times, memories = zip(*(curve.exponents() for curve in members), strict=True)
+        _panel(left, members, f"{task}: seconds", [curve.seconds for curve in members], times)
+        _panel(right, members, f"{task}: new memory, GB", [curve.memory for curve in members], memories)
     figure.savefig(path, dpi=110)
 
 
-def _panel(axes: Axes, members: Sequence[Curve], title: str, values: Sequence[Sequence[float]]) -> None:
-    for place, (curve, own) in enumerate(zip(members, values, strict=True)):
-        slope = exponent(curve.sizes, own)
+def _panel(
+    axes: Axes,
+    members: Sequence[Curve],
+    title: str,
+    values: Sequence[Sequence[float]],
+    exponents: Sequence[float],
+) -> None:
+    for place, (curve, own, slope) in enumerate(zip(members, values, exponents, strict=True)):
         label = curve.benchmark.method + ("" if np.isnan(slope) else f", n^{slope:.2f}")
         style = "--" if curve.benchmark.peer else "-"
         axes.plot(

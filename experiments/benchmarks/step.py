@@ -3,7 +3,7 @@
 import json
 import sys
 
-from experiments.benchmarks.measure import Timer, peak_gb
+from experiments.benchmarks.measure import Timer
 from experiments.benchmarks.suite import BENCHMARKS
 
 if __name__ == "__main__":
@@ -14,7 +14,7 @@ if __name__ == "__main__":
     taken = {
         "seconds": timer.seconds,
         "cpu_seconds": timer.cpu_seconds,
-        "peak_gb": peak_gb(),
+        "peak_gb": timer.peak_gb,
         "start_gb": timer.start_gb,
         "facts": dict(facts),
     }

@@ -1,12 +1,22 @@
 """All benchmarks, in the order in which they are shown; another module adds its own with a line here."""
 
-from experiments.benchmarks import embedding, maps, precision, preprocessing, scores, spectral, sweeping
+from experiments.benchmarks import (
+    embedding,
+    maps,
+    neighbors,
+    precision,
+    preprocessing,
+    scores,
+    spectral,
+    sweeping,
+)
 from experiments.benchmarks.measure import Benchmark
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *embedding.BENCHMARKS,
     *preprocessing.BENCHMARKS,
     *precision.BENCHMARKS,
+    *neighbors.BENCHMARKS,
     *spectral.BENCHMARKS,
     *scores.BENCHMARKS,
     *maps.BENCHMARKS,
