@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from joblib import cpu_count
 
 from fused_clip import threads
 
@@ -19,7 +20,17 @@ def test_else_it_is_the_cores(said: str | None, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
-    assert threads.count() == os.cpu_count()
+    assert threads.count() == cpu_count()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processes tied to cores")
+def test_cores_that_are_not_for_this_process_do_not_count() -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert threads.count() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def thread_counts() -> list[int]:
@@ -35,7 +46,7 @@ def thread_counts() -> list[int]:
 
 @pytest.mark.slow
 def test_the_processes_of_a_sweep_divide_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    from joblib import Parallel, cpu_count, delayed
+    from joblib import Parallel, delayed
 
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(variable, raising=False)

@@ -120,7 +120,8 @@ class PackedPatches(nn.Module):
         """(rows, channels, height, width) to (rows, out, height of the grid, width of the grid)."""
         (rows, channels, height, width), (high, wide) = pixels.shape, self._patch
         down, across = height // high, width // wide
-        patches = pixels.permute(0, 2, 3, 1).reshape(rows, down, high, across, wide, channels)
+        whole = pixels[:, :, : down * high, : across * wide].permute(0, 2, 3, 1)
+        patches = whole.reshape(rows, down, high, across, wide, channels)
         embedded: torch.Tensor = self._embed(patches.transpose(2, 3).flatten(3))
         return embedded.permute(0, 3, 1, 2)
 

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "resize_mode": "shortest",
     "fill_color": 0,
 }
-_VALUES_AT_A_TIME = 1_250_000  # of model input on a CPU, so that a step finds in the cache what the last one left
+_VALUES_AT_A_TIME = 1_250_000  # of model input on a CPU: a step finds in the cache what the last one left
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ class SpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         return winners
 
     def _affinity(self, rows: NDArray[Any], random: np.random.RandomState) -> csr_array:
-        if self.approximate is False or (self.approximate == "auto" and len(rows) <= EXACT_ROWS):
+        approximate = len(rows) > EXACT_ROWS if self.approximate == "auto" else self.approximate
+        if not approximate:
             return neighbor_affinity(rows, self.n_neighbors)
         search = partial(approximate_neighbors, seed=random.randint(2**31 - 1))
         return neighbor_affinity(rows, self.n_neighbors, search)

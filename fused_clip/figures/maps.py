@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fused_clip import threads
 from fused_clip.figures.projection import project
 from fused_clip.figures.style import (
     COLUMN,
@@ -86,7 +87,7 @@ def draw_maps(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
         rows = stratified(split.targets, points, seed)
         return _Placed(rows, project(split.fused[rows], seed))
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(threads.count()) as pool:
         train, test = pool.map(place, (result.train, result.test))
     panels = {**_train_maps(result, train), **_test_maps(result, test)}
     alone = {f"tsne_{name}": _column_figure(result, panel) for name, panel in panels.items()}

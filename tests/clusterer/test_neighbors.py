@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.neighbors import NearestNeighbors
 
+from fused_clip.clusterer import neighbors as neighbors_module
 from fused_clip.clusterer.neighbors import nearest_neighbors
 
 
@@ -54,18 +55,25 @@ def test_leaves_the_rows_as_they_are():
     np.testing.assert_array_equal(rows, before)
 
 
-@pytest.mark.parametrize("spread", [1, 0.05])
-def test_float32_decides_for_nearly_all_rows(monkeypatch, spread):
+@pytest.mark.parametrize(("spread", "share"), [(1, 0.05), (0.05, 0.75)])
+def test_float64_decides_for_some_rows_between_few_candidates(monkeypatch, spread, share):
     """Rows that look like embeddings, in groups near each other or as far apart as fused text puts them."""
     searched, kneighbors = [], NearestNeighbors.kneighbors
+    decided, nearest_of = [], neighbors_module._nearest_of
 
     def counted(self, X, **options):
         searched.append(len(X))
         return kneighbors(self, X, **options)
 
+    def counted_too(candidates, queries, X, n_neighbors):
+        decided.append(len(queries))
+        return nearest_of(candidates, queries, X, n_neighbors)
+
     monkeypatch.setattr(NearestNeighbors, "kneighbors", counted)
+    monkeypatch.setattr(neighbors_module, "_nearest_of", counted_too)
     random = np.random.default_rng(0)
     centers = random.standard_normal((10, 512))
     rows = centers[random.integers(0, 10, 3000)] + spread * random.standard_normal((3000, 512))
     nearest_neighbors(rows.astype(np.float32), 10)
-    assert sum(searched) < 0.05 * len(rows)
+    assert not searched
+    assert sum(decided) < share * len(rows)

@@ -15,12 +15,14 @@ import numpy as np, torch
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_info
 from fused_clip.clusterer import SpectralClustering
+from fused_clip.figures.projection import project
 torch.set_num_threads(2)
 rows = np.random.default_rng(0).standard_normal((3000, 16)).astype(np.float32)
 for _ in range(2):
     torch.from_numpy(rows).matmul(torch.ones(16, 3000)).sum()
     SpectralClustering(3, approximate=True, random_state=0).fit(rows)
     KMeans(3, n_init=1).fit(rows)
+    project(rows[:200], seed=0)
 threadpool_info()  # warns of runtimes that must not be mixed
 print({one["prefix"] for one in threadpool_info() if one["user_api"] == "openmp"})
 """
