@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fused_clip.dataset.base import ImageArray, Images, IntArray
+from fused_clip.dataset.reading import prepare_many
 from fused_clip.errors import InputError
 
 FloatArray = NDArray[np.float32]
@@ -43,8 +44,11 @@ class Backbone(Protocol):
     def load(self) -> None:
         """Get ready, so that the first encoding takes no longer than the others."""
 
-    def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:
-        """Embed n (height, width, 3) uint8 images: (n, dim)."""
+    def prepare(self, images: Sequence[ImageArray]) -> Any:
+        """Turn (height, width, 3) uint8 images into model input, which is small whatever their sizes."""
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> FloatArray:
+        """Embed all n images that `prepare` was given, some at a time: (n, dim)."""
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Embed p texts: (p, dim)."""
@@ -53,9 +57,9 @@ class Backbone(Protocol):
 def embed_images(
     backbone: Backbone, images: Images, blocks: Sequence[IntArray], *, done: int = 0
 ) -> Iterator[FloatArray]:
-    """Embed blocks of rows one after the other; memory does not grow with their number.
+    """Embed blocks of rows one after the other; memory grows neither with their number nor with their size.
 
-    The next batches are read and decoded while the model computes. On a terminal a bar shows images a
+    The next batches are read and made small while the model computes. On a terminal a bar shows images a
     second and the time left.
 
     Parameters
@@ -77,14 +81,21 @@ def embed_images(
     size = backbone.batch_size
     batches = [[block[i : i + size] for i in range(0, len(block), size)] for block in blocks]
     total = done + sum(len(block) for block in blocks)
+
+    def read(batch: IntArray) -> tuple[list[Any], list[ImageArray]]:
+        return prepare_many(images.read(batch), backbone.prepare)
+
     with (
-        closing(read_ahead(images.read, (batch for block in batches for batch in block))) as read,
+        closing(read_ahead(read, (batch for block in batches for batch in block))) as ahead,
         tqdm(total=total, initial=done, desc=backbone.name, unit="image", disable=None) as bar,
     ):
         for block in batches:
             rows = [np.empty((0, backbone.dim), np.float32)]
             for batch in block:
-                rows.append(backbone.encode_images(next(read)))
+                prepared, rest = next(ahead)
+                # Small images: two threads that call torch would be slower than this one.
+                prepared += [backbone.prepare(rest)] if rest else []
+                rows.append(backbone.encode_prepared(prepared))
                 _refuse_bad(rows[-1], batch, images)
                 bar.update(len(batch))
             yield np.concatenate(rows)

@@ -42,6 +42,13 @@ class FakeBackbone:
         self.loads += 1
 
     def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return self.encode_prepared([self.prepare(images)])
+
+    def prepare(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return np.array([image[0, 0, 0] for image in images], np.float32).reshape(-1, 1)
+
+    def encode_prepared(self, prepared: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        images = np.concatenate(prepared)
         if self.die_after is not None and sum(self.batches) >= self.die_after:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(self.seconds)
@@ -49,8 +56,10 @@ class FakeBackbone:
         if self.log:
             with Path(self.log).open("a") as file:
                 file.write("image\n" * len(images))
-        first = np.array([image[0, 0, 0] for image in images], np.float32)
-        return np.sqrt(first[:, None] + np.arange(1, self.dim + 1, dtype=np.float32))
+        return self._rows(images)
+
+    def _rows(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.sqrt(images + np.arange(1, self.dim + 1, dtype=np.float32))
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.batches.append(len(texts))
@@ -64,9 +73,11 @@ class PixelBackbone(FakeBackbone):
 
     dim: int = 64
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        super().encode_images(images)
-        return np.stack([image[..., 0].ravel() for image in images]).astype(np.float32) + 1
+    def prepare(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return np.stack([image[..., 0].ravel() for image in images]).astype(np.float32)
+
+    def _rows(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return images + 1
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()) for text in texts]

@@ -1,5 +1,6 @@
 """Embedding in batches: order, reading ahead, progress, and rows that must not get through."""
 
+import hashlib
 import threading
 import tracemalloc
 from collections.abc import Sequence
@@ -9,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
+from fused_clip.dataset import reading
+from fused_clip.dataset.images import FileImages
 from fused_clip.embedding import embed_images, embed_texts
 from fused_clip.errors import InputError
 from tests.conftest import ArrayRows
@@ -91,6 +95,25 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
     assert many - few < 64 * 12_288, "3,840 more images take less than the room of 64"
 
 
+@pytest.mark.parametrize("large", [True, False])
+def test_memory_does_not_grow_with_the_size_of_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    """Files of which a batch holds 32, and of which two may be in memory decoded."""
+    shape = (120, 160, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(noise if large else np.ones(shape, np.uint8)).save(tmp_path / "1.png")
+    digest = hashlib.sha256((tmp_path / "1.png").read_bytes()).digest()
+    images = FileImages((tmp_path / "1.png",) * 96, tuple(map(str, range(96))), (digest,) * 96)
+    monkeypatch.setattr(reading, "_PIXELS_AT_ONCE", 2 * 120 * 160)
+    tracemalloc.start()
+    rows = np.concatenate(list(embed_images(FakeBackbone(batch_size=32), images, blocks_of(96))))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows) == 96
+    assert peak < 16 * noise.nbytes
+
+
 def test_what_reading_complains_of_comes_through() -> None:
     class Broken(ArrayRows):
         def read(self, rows: Rows) -> list[NDArray[np.uint8]]:
@@ -107,10 +130,10 @@ def test_what_reading_complains_of_comes_through() -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
 def test_a_bad_embedding_names_its_image(value: float) -> None:
     class Bad(FakeBackbone):
-        def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-            rows = super().encode_images(images)
-            for row, image in zip(rows, images, strict=True):
-                if image[0, 0, 0] == 13:
+        def encode_prepared(self, prepared: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+            rows = super().encode_prepared(prepared)
+            for row, image in zip(rows, np.concatenate(prepared), strict=True):
+                if image[0] == 13:
                     row[1 if value else slice(None)] = value
             return rows
 

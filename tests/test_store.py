@@ -374,10 +374,10 @@ def test_a_kill_loses_no_finished_shard_and_changes_no_byte(
 
 def test_an_error_midway_keeps_what_was_finished(root: Path) -> None:
     class Failing(FakeBackbone):
-        def encode_images(self, images: list[np.ndarray]) -> np.ndarray:  # type: ignore[override]
+        def encode_prepared(self, prepared: list[np.ndarray]) -> np.ndarray:  # type: ignore[override]
             if sum(self.batches) >= 20:
                 raise RuntimeError("out of memory")
-            return super().encode_images(images)
+            return super().encode_prepared(prepared)
 
     with pytest.raises(RuntimeError, match="out of memory"):
         Store(root).images(Failing(), IMAGES, ALL)

@@ -149,8 +149,11 @@ class _Random:
     def load(self) -> None:
         self._rng = np.random.default_rng(0)
 
-    def encode_images(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        return self._rng.normal(size=(len(images), DIM)).astype(np.float32)
+    def prepare(self, images: Sequence[NDArray[np.uint8]]) -> int:
+        return len(images)
+
+    def encode_prepared(self, prepared: Sequence[int]) -> NDArray[np.float32]:
+        return self._rng.normal(size=(sum(prepared), DIM)).astype(np.float32)
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         raise NotImplementedError

@@ -178,8 +178,11 @@ class OpenClipBackbone:
         """
         return self._preprocessing(images, device=self._device, dtype=self._torch_dtype)
 
-    def encode_prepared(self, pixels: torch.Tensor) -> FloatArray:
-        """Embed what `prepare` gave: (n, dim), the same as by `encode_images`."""
+    def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> FloatArray:
+        """Embed all n images that `prepare` was given, some at a time: (n, dim), as `encode_images` does."""
+        import torch
+
+        pixels = torch.cat(list(prepared))
         starts = range(0, len(pixels), self.batch_size)
         return self._encode_prepared(pixels[i : i + self.batch_size] for i in starts)
 

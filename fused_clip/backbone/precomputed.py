@@ -65,9 +65,11 @@ class Precomputed:
     def load(self) -> None:
         """There is nothing to load."""
 
-    def encode_images(self, images: Sequence[ImageArray]) -> NoReturn:
+    def prepare(self, images: Sequence[ImageArray]) -> NoReturn:
         """Refuse: the model is not here."""
         raise InputError("backbone", "'precomputed' can't embed images: name the model that made the vectors")
+
+    encode_prepared = prepare
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Look up p texts: (p, dim).

@@ -1,7 +1,7 @@
 """What every dataset option returns: two splits of labelled images, names, groups and captions."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, Protocol
@@ -23,8 +23,8 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, rows: IntArray) -> list[ImageArray]:
-        """Decode the given rows: a list of (height, width, 3) uint8 RGB arrays."""
+    def read(self, rows: IntArray) -> Iterable[ImageArray]:
+        """Decode the given rows to (height, width, 3) uint8 RGB: one by one, if they may be large."""
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name each of the given rows, stable across runs and unique in the sequence."""

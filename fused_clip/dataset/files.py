@@ -84,7 +84,7 @@ def labelled_files(
     images = FileImages(
         tuple(file.path for file, _ in good),
         tuple(file.name for file, _ in good),
-        hashlib.sha256(b"".join(digest for _, digest in good)).hexdigest(),
+        tuple(digest for _, digest in good),
     )
     label_of_name = {name: label for label, name in enumerate(names)}
     labels = [-1 if file.label is None else label_of_name[file.label] for file, _ in good]

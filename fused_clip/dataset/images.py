@@ -1,23 +1,21 @@
 """Sequences of images: pixels in memory, encoded bytes in a table, files in a folder."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fused_clip.dataset.base import ImageArray, IntArray
-from fused_clip.dataset.decode import UnreadableImageError, decode, map_threads
+from fused_clip.dataset.decode import UnreadableImageError
+from fused_clip.dataset.reading import Content, decode_each
 from fused_clip.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_WORTH_A_THREAD = 16_384  # bytes; what PIL does under Python's lock outweighs the decoding of smaller images
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +82,8 @@ class EncodedImages:
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def read(self, rows: IntArray) -> list[ImageArray]:
-        """Decode the rows to (height, width, 3) RGB.
+    def read(self, rows: IntArray) -> Iterator[ImageArray]:
+        """Decode the rows to (height, width, 3) RGB, as they are asked for.
 
         Raises
         ------
@@ -103,7 +101,7 @@ class EncodedImages:
             values = chunk.take(pa.array(rows[places] - start)).to_pylist()
             for place, value in zip(places, values, strict=True):
                 encoded[place] = value
-        return _decode_all(self.ids(rows), encoded)
+        return _named(self.ids(rows), encoded)
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows ``<origin>/<row>``."""
@@ -118,40 +116,48 @@ class FileImages:
     ----------
     paths : one file a row.
     names : name of each row, unique.
-    fingerprint : SHA-256 (hex) of the files' contents in their order.
+    digests : SHA-256 of each file's contents.
     """
 
     paths: tuple[Path, ...]
     names: tuple[str, ...]
-    fingerprint: str
+    digests: tuple[bytes, ...]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the files' contents in their order."""
+        return hashlib.sha256(b"".join(self.digests)).hexdigest()
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, rows: IntArray) -> list[ImageArray]:
-        """Decode the rows to (height, width, 3) RGB.
+    def read(self, rows: IntArray) -> Iterator[ImageArray]:
+        """Decode the rows to (height, width, 3) RGB, as they are asked for.
 
         Raises
         ------
         InputError
-            If an image can't be decoded; it is named.
+            If a file is gone, or not what its digest says, or no image; it is named.
         """
-        return _decode_all(self.ids(rows), [self.paths[row].read_bytes() for row in rows])
+        return _named(self.ids(rows), map(self._content, rows))
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows as given."""
         return [self.names[row] for row in rows]
 
+    def _content(self, row: int) -> Content:
+        try:
+            encoded = self.paths[row].read_bytes()
+        except OSError as error:
+            return UnreadableImageError(error.strerror or str(error))
+        if hashlib.sha256(encoded).digest() != self.digests[row]:
+            return UnreadableImageError("it is no longer what it was when this run began; run again")
+        return encoded
 
-def _decode_all(names: Sequence[str], encoded: Sequence[bytes]) -> list[ImageArray]:
-    named = list(zip(names, encoded, strict=True))
-    if sum(map(len, encoded)) > _WORTH_A_THREAD * len(encoded):
-        return list(map_threads(lambda pair: _decode(*pair), named))
-    return list(starmap(_decode, named))
 
-
-def _decode(name: str, encoded: bytes) -> ImageArray:
-    try:
-        return decode(encoded)
-    except UnreadableImageError as error:
-        raise InputError("dataset", f"image {name} can't be read ({error})") from error
+def _named(names: Sequence[str], contents: Iterable[Content]) -> Iterator[ImageArray]:
+    """Decode contents, and name the first that can't be."""
+    for name, image in zip(names, decode_each(contents), strict=True):
+        if isinstance(image, UnreadableImageError):
+            raise InputError("dataset", f"image {name} can't be read ({image})") from image
+        yield image

@@ -83,12 +83,10 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def _records(model: SavedModel, batch: ReadBatch, threshold: float) -> list[Record]:
     """One record an image, in order."""
-    import torch
-
     errors = batch.errors
     found: Iterator[Record] = iter(())
     if batch.pixels:
-        rows = model.require_backbone().encode_prepared(torch.cat(batch.pixels))
+        rows = model.require_backbone().encode_prepared(batch.pixels)
         bad = set(bad_rows(rows))
         good = [row for row in range(len(rows)) if row not in bad]
         readable = [place for place, error in enumerate(errors) if not error]

@@ -3,7 +3,7 @@ from struct import pack
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fused_clip.dataset.decode import UnreadableImageError, check, decode, map_threads
 
@@ -95,6 +95,11 @@ def big_endian_tiff(pixels: np.ndarray) -> bytes:
             np.stack([np.where(GREY == 0, 255, GREY)] * 3, axis=2),
             id="a transparent grey",
         ),
+        pytest.param(
+            encode(Image.fromarray(WIDE), transparency=int(WIDE[1, 1])),
+            np.stack([np.where(GREY[1, 1] == GREY, 255, GREY)] * 3, axis=2),
+            id="a transparent 16-bit grey",
+        ),
     ],
 )
 def test_every_mode_becomes_rgb(encoded, expected):
@@ -124,6 +129,33 @@ def test_damaged_exif_data_do_not_cost_the_image():
     assert decode(encoded).shape == RGB.shape
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param((0x103, 4, 1, pack(">I", 70_000)), id="a number too large"),
+        pytest.param((0x11A, 2, 4, b"72\0\0"), id="text in the place of a number"),
+        pytest.param((0x8769, 4, 1, pack(">I", 9_999)), id="a pointer out of the file"),
+    ],
+)
+def test_odd_exif_data_do_not_cost_the_image_nor_its_orientation(odd):
+    entries = b"".join(pack(">HHI4s", *entry) for entry in sorted([odd, (0x112, 3, 1, pack(">HH", 6, 0))]))
+    exif = b"Exif\0\0MM\0*" + pack(">IH", 8, 2) + entries + bytes(4)
+    encoded = encode(Image.fromarray(RGB), "JPEG", quality=95, exif=exif)
+    plain = decode(encode(Image.fromarray(RGB), "JPEG", quality=95))
+    check(encoded)
+    np.testing.assert_array_equal(decode(encoded), np.rot90(plain, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pil_turns_it(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for kind in ("PNG", "TIFF", "WEBP"):
+        encoded = encode(Image.fromarray(RGB), kind, exif=exif, lossless=True)
+        expected = np.asarray(ImageOps.exif_transpose(Image.open(BytesIO(encoded))))
+        np.testing.assert_array_equal(decode(encoded), expected)
+
+
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_an_animation_gives_its_first_frame(kind):
     frames = [Image.new("RGB", (4, 4), color) for color in ("red", "lime")]
@@ -147,6 +179,8 @@ def photo() -> bytes:
         pytest.param(encode(Image.fromarray(RGB))[:-30], id="cut png"),
         pytest.param(photo()[:20_000], id="cut jpeg"),
         pytest.param(encode(Image.fromarray(GREY.astype(np.float32)), "TIFF"), id="float"),
+        pytest.param(encode(Image.fromarray(GREY.astype(np.int32)), "TIFF"), id="32-bit"),
+        pytest.param(encode(Image.fromarray(WIDE.astype(np.int32) << 8), "TIFF"), id="more than 16 bits"),
     ],
 )
 def test_what_is_no_whole_image_is_refused(encoded, read):

@@ -65,7 +65,7 @@ def test_names_come_through_whatever_they_are(tmp_path):
     fill(tmp_path, dict.fromkeys(names, 2))
     dataset = imagefolder(root=str(tmp_path), test_fraction=0.5)
     assert dataset.class_names == ("<script>", "a=b [c]", "big dog", "café", "class2", "class10", "日本")
-    assert len(dataset.train.images.read(dataset.train.rows)) == 7
+    assert len(list(dataset.train.images.read(dataset.train.rows))) == 7
 
 
 def test_an_undecodable_name_is_escaped(tmp_path):
@@ -129,7 +129,7 @@ def test_unreadable_images_are_left_out_counted_and_rows_stay_aligned(damaged):
         assert [
             ("cat/", "dog/")[label] == name[:4] for label, name in zip(split.labels, split.ids, strict=True)
         ]
-        assert len(split.images.read(split.rows)) == 4
+        assert len(list(split.images.read(split.rows))) == 4
 
 
 def test_a_long_list_of_unreadable_images_is_cut(tmp_path):

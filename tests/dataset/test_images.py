@@ -1,4 +1,6 @@
+import hashlib
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -57,7 +59,7 @@ def test_encoded_rows_are_read_in_any_order_from_any_chunks(ends):
 
 
 def test_no_rows_give_no_images():
-    assert encoded_images([png(PIXELS[0])], []).read(np.array([], dtype=np.int64)) == []
+    assert list(encoded_images([png(PIXELS[0])], []).read(np.array([], dtype=np.int64))) == []
 
 
 def test_the_fingerprint_is_the_same_however_it_is_chunked():
@@ -82,7 +84,7 @@ def test_each_chunk_is_read_once_when_rows_ascend():
 
     images = EncodedImages([lambda index=index: chunk(index) for index in range(5)], [2] * 5, "set")
     for start in range(0, 10, 3):
-        images.read(np.arange(start, min(start + 3, 10)))
+        list(images.read(np.arange(start, min(start + 3, 10))))
     assert reads == [0, 1, 2, 3, 4]
 
 
@@ -97,15 +99,33 @@ def test_large_images_are_the_same_through_threads():
 def test_a_damaged_cell_is_named():
     images = encoded_images([png(PIXELS[0]), b"junk"], [])
     with pytest.raises(InputError, match="image set/train/1 can't be read"):
-        images.read(np.array([0, 1]))
+        list(images.read(np.array([0, 1])))
 
 
-def test_files_are_read_and_a_damaged_one_is_named(tmp_path):
-    (tmp_path / "a.png").write_bytes(png(PIXELS[0]))
-    (tmp_path / "b.png").write_bytes(b"junk")
-    images = FileImages((tmp_path / "a.png", tmp_path / "b.png"), ("x/a.png", "x/b.png"), "00")
-    np.testing.assert_array_equal(images.read(np.array([0]))[0][..., 0], PIXELS[0])
-    assert len(images) == 2
-    assert images.ids(np.array([1, 0])) == ["x/b.png", "x/a.png"]
-    with pytest.raises(InputError, match=r"image x/b\.png can't be read"):
-        images.read(np.array([1]))
+@pytest.fixture
+def files(tmp_path: Path) -> FileImages:
+    """Three files of which the last is no image."""
+    contents = [png(PIXELS[0]), png(PIXELS[1]), b"junk"]
+    paths = tuple(tmp_path / name for name in ("a.png", "b.png", "c.png"))
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    digests = tuple(hashlib.sha256(content).digest() for content in contents)
+    return FileImages(paths, ("x/a.png", "x/b.png", "x/c.png"), digests)
+
+
+def test_files_are_read_and_a_damaged_one_is_named(files):
+    (pixels,) = files.read(np.array([1]))
+    np.testing.assert_array_equal(pixels[..., 0], PIXELS[1])
+    assert len(files) == 3
+    assert files.ids(np.array([1, 0])) == ["x/b.png", "x/a.png"]
+    with pytest.raises(InputError, match=r"image x/c\.png can't be read"):
+        list(files.read(np.array([0, 2])))
+
+
+def test_a_file_that_changed_or_went_since_it_was_hashed_is_named(files):
+    files.paths[0].write_bytes(png(PIXELS[2]))
+    files.paths[1].unlink()
+    with pytest.raises(InputError, match=r"image x/a\.png can't be read \(it is no longer what it was"):
+        list(files.read(np.array([0])))
+    with pytest.raises(InputError, match=r"image x/b\.png can't be read \(No such file"):
+        list(files.read(np.array([1])))
