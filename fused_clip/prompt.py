@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.classes import as_name
 from fused_clip.errors import InputError
 
 IntArray = NDArray[np.int64]
@@ -196,7 +197,7 @@ def custom(
         If a target is left without a text, a name in `texts` is not a target, a template is bad, or
         two targets have the same texts.
     """
-    texts = texts or {}
+    texts = {as_name("prompt.texts", name): own for name, own in (texts or {}).items()}
     if targets == "group":
         names, target_of_class = _targets_by_group(dataset, "custom prompt.targets=group")
     else:

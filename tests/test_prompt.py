@@ -69,6 +69,12 @@ def test_custom_mixes_texts_and_templates(toy: ImageDataset) -> None:
     assert prompts.texts == (("a cat", "a kitten"), ("a photo of a dog",), ("a photo of a truck",))
 
 
+def test_custom_knows_a_name_however_it_composes_its_accents() -> None:
+    dataset = make_dataset([[0, 1], [0, 1]], ("café", "bar"), {})
+    prompts = prompt.custom(dataset, texts={"cafe\u0301": "a cup", "bar": "a glass"})
+    assert prompts.texts == (("a cup",), ("a glass",))
+
+
 def test_custom_groups_are_targets(toy: ImageDataset) -> None:
     prompts = prompt.custom(toy, texts={"animal": "alive", "vehicle": "moving"}, targets="group")
     assert prompts.target_names == ("animal", "vehicle")

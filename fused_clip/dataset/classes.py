@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fused_clip.dataset.base import Images, IntArray
+from fused_clip.dataset.names import class_name
 from fused_clip.errors import InputError
 
 
@@ -28,28 +29,31 @@ class Labelled:
 def as_name(option: str, value: object) -> str:
     """Read a name as YAML may give it: an integer is its digits; a boolean, null or float is no name.
 
+    However it composes its accents, it is the name that `class_name` makes of it.
+
     Raises
     ------
     InputError
         If the value is no name.
     """
     if isinstance(value, str) and value:
-        return value
+        return class_name(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise InputError(option, "must be a name (in YAML, put it in quotes)", value)
 
 
 def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) -> list[Labelled]:
-    """Give the parts display names in place of the data's.
+    """Give the parts display names in place of the data's; `class_name` makes one of each name's spellings.
 
     Raises
     ------
     InputError
         If a name is no class of the data, or two classes would share one.
     """
+    parts = [replace(part, names=part.names and tuple(map(class_name, part.names))) for part in parts]
     if not display_names:
-        return list(parts)
+        return parts
     option = "dataset.display_names"
     numbers = tuple(map(str, range(n_integers(parts))))
     known = known_names(parts) or numbers
@@ -116,8 +120,9 @@ def group_of_class(
         If a group lists no class of the data, or one that has a group already.
     """
     found: dict[str, str] = {}
-    for group, members in groups.items():
-        option = f"dataset.groups.{as_name('dataset.groups', group)}"
+    for name_of_group, members in groups.items():
+        group = as_name("dataset.groups", name_of_group)
+        option = f"dataset.groups.{group}"
         if isinstance(members, str) or not members:
             raise InputError(option, "must be a list of class names", members)
         for name in (as_name(option, member) for member in members):
@@ -125,5 +130,5 @@ def group_of_class(
                 raise InputError(option, "must list classes of the data", name, choices=known)
             if name in found:
                 raise InputError(option, f"a class has one group, and {found[name]!r} has it", name)
-            found[name] = str(group)
+            found[name] = group
     return {name: found[name] for name in used if name in found}

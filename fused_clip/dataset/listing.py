@@ -1,5 +1,6 @@
 """A user's own images, listed in a table with their labels."""
 
+import os
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -38,7 +39,8 @@ def csv(
     ----------
     path, test_path : the table, and that of the test split if it is another one.
     root : folder where relative paths start; None for the folder that the table is in.
-    image_column : column of the files' paths, which also name the rows.
+    image_column : column of the files' paths, which also name the rows: below the names of their splits, if
+        two tables have a name in common.
     label_column : column of the labels.
     split_column : column that says which split a row is of; None where there is none.
     train_split, test_split : what it says; rows of other splits are left out.
@@ -61,12 +63,12 @@ def csv(
         "dataset.label_column": None if recipe.labels == "none" else label_column,
         "dataset.split_column": split_column,
     }
+    splits = (train_split, test_split)
     parts: list[list[File]] = []
     for option, table in (("dataset.path", path), ("dataset.test_path", test_path)):
         if option == "dataset.path" or table is not None:
-            parts += _listed(option, existing_file(option, table), root, wanted, (train_split, test_split))
-    refuse_repeated("dataset.image_column", "image", (file.name for part in parts for file in part))
-    used = recipe.used(parts)
+            parts += _listed(option, existing_file(option, table), root, wanted, splits)
+    used = recipe.used(_told_apart(parts, splits))
     if on_bad_image == "error":
         _refuse_missing([file for part in used for file in part])
     names = natural_order(file.label for part in used for file in part if file.label is not None)
@@ -90,6 +92,19 @@ def _listed(
         return [files]
     parts = rows_of_splits("dataset.split_column", columns["dataset.split_column"], splits)
     return [[files[row] for row in part] for part in parts]
+
+
+def _told_apart(parts: list[list[File]], splits: Sequence[str]) -> list[list[File]]:
+    """Each file once, and no two of one name: the tables of two folders may list the same names."""
+    files = [file for part in parts for file in part]
+    places = (printable(os.path.abspath(file.path)) for file in files)
+    refuse_repeated("dataset.image_column", "image", places)
+    if len({file.name for file in files}) == len(files):
+        return parts
+    return [
+        [file._replace(name=f"{split}/{file.name}") for file in part]
+        for split, part in zip(splits, parts, strict=True)
+    ]
 
 
 def _refuse_missing(files: Sequence[File]) -> None:

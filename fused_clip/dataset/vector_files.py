@@ -1,9 +1,9 @@
 """Files of vectors, .npz or Parquet -> vectors, labels and row names of each split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ class LabelledVectors:
     vectors: FloatArray
     labels: tuple[str | None, ...]
     names: tuple[str, ...]
+
+    def below(self, split: str) -> Self:
+        """Name the rows ``<split>/<name>``."""
+        return replace(self, names=tuple(f"{split}/{name}" for name in self.names))
 
 
 @dataclass(frozen=True)

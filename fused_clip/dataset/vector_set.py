@@ -66,11 +66,15 @@ def embeddings(
     wanted = {VECTORS: vector_column, LABELS: label_column, IDS: id_column, SPLITS: split_column}
     columns = {key: column for key, column in wanted.items() if column is not None}
     layout = Layout(columns, train_split, test_split, text_split, labelled=recipe.labels == "given")
-    found = read_vectors("dataset.path", existing_file("dataset.path", path), layout)
+    file = existing_file("dataset.path", path)
+    found = read_vectors("dataset.path", file, layout)
     texts = found.pop(text_split, None)
     parts = found
     if test_path is not None:
-        of_test = read_vectors("dataset.test_path", existing_file("dataset.test_path", test_path), layout)
+        test_file = existing_file("dataset.test_path", test_path)
+        if test_file.samefile(file):
+            raise InputError("dataset.test_path", "must be another file than dataset.path", test_path)
+        of_test = read_vectors("dataset.test_path", test_file, layout)
         parts = _pair(found, of_test, layout)
     return _assembled(recipe, _in_order(parts, layout), texts, f"file {path}")
 
@@ -89,7 +93,11 @@ def _pair(
             rule = f"must hold rows of the split {split!r}"
             raise InputError(option, rule, sorted(found))
         parts[split] = rows
-    return parts
+    names = [set(part.names) for part in parts.values()]
+    if IDS in layout.columns or names[0].isdisjoint(names[1]):
+        return parts
+    # Rows without ids are numbered by the name of their file, and these are two of one name.
+    return {split: part.below(split) for split, part in parts.items()}
 
 
 def _in_order(parts: dict[str, LabelledVectors], layout: Layout) -> list[LabelledVectors]:

@@ -111,11 +111,29 @@ def test_names_come_through_whatever_they_are(tmp_path):
 
 def test_an_image_listed_twice_is_refused(folder):
     rows = ["0.png,a", "1.png,b", "0.png,a", "0.png,b", "2.png,a", "3.png,b"]
-    with pytest.raises(InputError, match=r"each image may stand once; 1 do not: 0\.png"):
+    with pytest.raises(InputError, match=r"each image may stand once; 1 do not: /.*/photos/0\.png$"):
         csv(path=table(folder / "all.csv", rows))
     test = table(folder / "test.csv", ["0.png,a", "1.png,b"])
-    with pytest.raises(InputError, match=r"2 do not: 0\.png; 1\.png"):
+    with pytest.raises(InputError, match=r"2 do not: /.*/0\.png; /.*/1\.png"):
         csv(path=table(folder / "train.csv", ["0.png,a", "1.png,b"]), test_path=test)
+
+
+@pytest.mark.parametrize("other", ["./0.png", "../photos/0.png", "{folder}/0.png"])
+def test_an_image_is_the_same_however_its_path_is_written(folder, other):
+    rows = ["0.png,a", "1.png,b", f"{other.format(folder=folder)},b"]
+    with pytest.raises(InputError, match=r"each image may stand once; 1 do not: /.*/photos/0\.png$"):
+        csv(path=table(folder / "all.csv", rows))
+
+
+def test_two_tables_may_list_the_same_names_in_folders_of_their_own(tmp_path):
+    paths = {}
+    for split, names in (("train", NAMES[:4]), ("test", NAMES[:2])):
+        paint(tmp_path / split, names)
+        rows = [f"{name},{int(name[0]) % 2}" for name in names]
+        paths[split] = table(tmp_path / split / "list.csv", rows)
+    dataset = csv(path=paths["train"], test_path=paths["test"])
+    assert dataset.train.ids == ["train/0.png", "train/1.png", "train/2.png", "train/3.png"]
+    assert dataset.test.ids == ["test/0.png", "test/1.png"]
 
 
 def test_paths_that_do_not_exist_are_named_and_counted(folder):

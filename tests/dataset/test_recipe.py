@@ -92,6 +92,20 @@ def test_an_integer_is_the_name_of_its_digits():
     assert Recipe("x", class_names=[1, 0]).make([digits, digits], "").class_names == ("1", "0")
 
 
+@pytest.mark.parametrize("of_data", ["café", "cafe\u0301"])
+@pytest.mark.parametrize("of_options", ["café", "cafe\u0301"])
+def test_a_name_is_one_however_it_composes_its_accents(of_data, of_options):
+    parts = [labelled([0, 1, 0, 1], ("bar", of_data)), labelled([0, 1], (of_data, "bar"))]
+    options = {"class_names": [of_options, "bar"], "groups": {of_options: [of_options, "bar"]}}
+    dataset = Recipe("x", **options).make(parts, "")
+    assert dataset.class_names == ("café", "bar")
+    assert dataset.groups == {"café": "café", "bar": "café"}
+    assert dataset.train.labels.tolist() == [1, 0, 1, 0]
+    assert dataset.test.labels.tolist() == [0, 1]
+    renamed = Recipe("x", display_names={of_options: "tea", "bar": of_options}).make(parts, "")
+    assert renamed.class_names == ("café", "tea")
+
+
 def test_a_class_without_any_image_is_refused():
     few = labelled([0, 1, 0])
     with pytest.raises(InputError, match=r"every class needs an image, got \['cow', 'hen'\]"):

@@ -188,6 +188,23 @@ def test_a_damaged_file_is_refused(tmp_path):
         embeddings(path=str(tmp_path / "none.npz"))
 
 
+def test_two_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    paths = {}
+    for split, rows in (("train", slice(0, 6)), ("test", slice(6, 8))):
+        (tmp_path / split).mkdir()
+        paths[split] = npz(tmp_path / split / "vectors.npz", vectors=ROWS[rows], labels=LABELS[rows])
+    dataset = embeddings(path=paths["train"], test_path=paths["test"])
+    assert dataset.train.ids[:2] == ["train/vectors/0", "train/vectors/1"]
+    assert dataset.test.ids == ["test/vectors/0", "test/vectors/1"]
+    with pytest.raises(InputError, match=r"dataset\.test_path: must be another file than dataset\.path"):
+        embeddings(path=paths["train"], test_path=str(tmp_path / "test" / ".." / "train" / "vectors.npz"))
+    for split, names in (("train", list("abcdef")), ("test", list("ag"))):
+        rows = slice(0, 6) if split == "train" else slice(6, 8)
+        npz(tmp_path / split / "vectors.npz", vectors=ROWS[rows], labels=LABELS[rows], names=names)
+    with pytest.raises(InputError, match=r"dataset\.id_column: each name may stand once; 1 do not: a"):
+        embeddings(path=paths["train"], test_path=paths["test"], id_column="names")
+
+
 def test_an_odd_second_file_is_refused(tmp_path):
     good = npz(tmp_path / "a.npz", vectors=ROWS, labels=LABELS)
     only_train = npz(tmp_path / "b.npz", train_vectors=ROWS, train_labels=LABELS)
