@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fused_clip.figures import DPI
-from fused_clip.figures.style import COLOURS, FAINT, INK, PAGE, house_style
+from fused_clip.figures.style import COLOURS, FAINT, INK, MARGIN, PAGE, house_style, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ class Panel:
     lines: Mapping[str, Sequence[Sequence[float]]]
 
 
-def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, steps: int) -> bytes:
+def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, steps: int, told: str) -> bytes:
     """Draw panels in a grid, a row a dataset and a column a measure; PNG.
 
     Parameters
@@ -41,6 +41,7 @@ def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, st
     levels : names along the horizontal axis.
     axis : its label.
     steps : how many of the first levels are joined by lines.
+    told : what the picture must say wherever it is shown.
     """
     from matplotlib.figure import Figure
 
@@ -60,7 +61,8 @@ def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, st
                 axes.set_title(panel.measure, size=8, color=INK)
             if panel.measure == columns[0]:
                 axes.set_ylabel(panel.dataset, size=8, color=INK)
-        figure.supxlabel(axis, size=7, color=INK)
+        lines = [axis, *wrap(told.split("; "), 6.5, PAGE - 2 * MARGIN)]
+        figure.supxlabel("\n".join(lines), size=6.5, color=INK)
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=6, frameon=False)
         buffer = io.BytesIO()

@@ -1,15 +1,30 @@
 """What the checks of the paper's claims look at: runs by setting, and accuracies compared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from fused_clip.report.summary import flag_of
 from fused_clip.studies.pairs import Answers, Arm, Comparison, corrected
 from fused_clip.studies.settings import chosen, dataset_name, values
 from fused_clip.studies.significance import Interval, seed_interval
 from fused_clip.tracking.records import RunRecord
 
-_TWO_TARGETS, _IMAGE_ONLY = "image only, two targets", "reference/image_only"
+BLIND = " without labels"  # how the questions about prompts paired without labels end
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A metric of ``task`` minus that of ``none``, seed by seed, on one dataset.
+
+    Parameters
+    ----------
+    whole : whether every planned seed has both.
+    """
+
+    interval: Interval
+    whole: bool
+    run_ids: Sequence[str]
 
 
 class Evidence:
@@ -24,13 +39,19 @@ class Evidence:
         self.records = records
         self.datasets = values(records, "dataset")
 
-    def runs(self, dataset: str, **options: str) -> list[RunRecord]:
-        """Finished runs of one setting, as `chosen` picks them."""
+    def runs(self, dataset: str, *prompts: str, **options: str) -> list[RunRecord]:
+        """Cells of one setting with some prompts, finished or not, as `chosen` picks them."""
         return [
             record
-            for record in chosen(self.records, **options)
-            if record.finished and record.option("dataset") == dataset
+            for prompt in prompts
+            for record in chosen(self.records, prompt=prompt, **options)
+            if record.option("dataset") == dataset
         ]
+
+    def flag(self, run_ids: Sequence[str]) -> str:
+        """What is to be said of the code and data of some runs."""
+        wanted = set(run_ids)
+        return flag_of([record for record in self.records if record.run_id in wanted])
 
     @cached_property
     def comparisons(self) -> Mapping[str, list[Comparison]]:
@@ -48,54 +69,64 @@ class Evidence:
         return found
 
     def _questions(self, dataset: str) -> Mapping[str, tuple[Arm, Arm]]:
-        """The pairs of arms that answer each question."""
-
-        def arm(name: str, **options: str) -> Arm:
-            return Arm(name, self.runs(dataset, **options))
-
-        task, none = arm("task", prompt="task"), arm("image only", prompt="none")
-        grouped = arm("grouped", prompt="grouped")
-        blind = arm("grouped, zero-shot pairing", prompt="grouped", pairing="zero_shot")
+        """The pairs of arms that answer each question, with labels and, where it can be asked, without."""
+        swapped = self._arm(dataset, "task"), self._arm(dataset, "swapped")
+        blind = self._asked(dataset, ", zero-shot pairing", pairing="zero_shot")
         return {
-            "task": (task, none),
-            "task without labels": (
-                arm("task, zero-shot pairing", prompt="task", pairing="zero_shot"),
-                none,
-            ),
-            "swapped": (task, arm("swapped", prompt="swapped")),
-            "grouped": (grouped, replace(grouped, name=_TWO_TARGETS, column=_IMAGE_ONLY)),
-            "grouped without labels": (blind, replace(blind, name=_TWO_TARGETS, column=_IMAGE_ONLY)),
-            "two clusters": (
-                task,
-                arm("task, one cluster a target", prompt="task", clusters_per_target="1"),
-            ),
-            "zero-shot": (task, replace(task, name="zero-shot", column="reference/zero_shot")),
+            **self._asked(dataset, ""),
+            "swapped": swapped,
+            **{f"{question}{BLIND}": pair for question, pair in blind.items()},
         }
 
-    def gains(self, metric: str, *, pairing: str = "oracle") -> Mapping[str, Interval]:
-        """Seed by seed, a metric of ``task`` minus that of ``none``, by dataset."""
-        found = {}
+    def _asked(self, dataset: str, words: str, **options: str) -> Mapping[str, tuple[Arm, Arm]]:
+        """What is asked of one pairing; one prompt or none needs no pairing, and is the same in all."""
+        task, grouped = (self._arm(dataset, prompt, words, **options) for prompt in ("task", "grouped"))
+        one = self._arm(dataset, "task", f"{words}, one cluster a target", clusters_per_target="1", **options)
+        return {
+            "none": (task, self._arm(dataset, "none")),
+            "generic": (task, self._arm(dataset, "generic")),
+            "hierarchical": (task, self._arm(dataset, "hierarchical", words, **options)),
+            "two clusters": (task, one),
+            "zero-shot": (task, _reference(task, "zero_shot", "zero-shot")),
+            "grouped": (grouped, _reference(grouped, "image_only", "image only, two targets")),
+            "grouped zero-shot": (grouped, _reference(grouped, "zero_shot", "zero-shot")),
+            "grouped via class": (grouped, _reference(grouped, "zero_shot_via_class", "zero-shot via class")),
+        }
+
+    def _arm(self, dataset: str, prompt: str, words: str = "", **options: str) -> Arm:
+        name = "image only" if prompt == "none" else prompt
+        return Arm(f"{name}{words}", self.runs(dataset, prompt, **options))
+
+    def gains(self, metric: str, *, pairing: str = "oracle") -> list[Gain]:
+        """Seed by seed, a metric of ``task`` minus that of ``none``: one of each dataset that has both."""
+        found = []
         for dataset in self.datasets:
-            alone = {
-                run.option("seed"): run.metrics[metric]
-                for run in self.runs(dataset, prompt="none")
-                if metric in run.metrics
-            }
-            gains = [
-                run.metrics[metric] - alone[run.option("seed")]
-                for run in self.runs(dataset, prompt="task", pairing=pairing)
-                if metric in run.metrics and run.option("seed") in alone
+            runs = self.runs(dataset, "task", pairing=pairing)
+            alone = {run.option("seed"): run for run in self.runs(dataset, "none")}
+            pairs = [(run, alone.get(run.option("seed"))) for run in runs]
+            kept = [
+                (mine, theirs)
+                for mine, theirs in pairs
+                if theirs and all(one.finished and metric in one.metrics for one in (mine, theirs))
             ]
-            if gains:
-                found[dataset_name(dataset)] = seed_interval(gains)
+            if kept:
+                interval = seed_interval(
+                    [mine.metrics[metric] - theirs.metrics[metric] for mine, theirs in kept]
+                )
+                whole = len(kept) == len({run.option("seed") for run in [*runs, *alone.values()]})
+                found.append(Gain(interval, whole, tuple(run.run_id for pair in kept for run in pair)))
         return found
 
-    def values(self, metric: str, *prompts: str, **options: str) -> list[tuple[RunRecord, float]]:
-        """A metric of all runs with some prompts."""
+    def known(self, metric: str, *prompts: str, **options: str) -> list[tuple[RunRecord, float]]:
+        """A metric of all finished runs with some prompts."""
         return [
             (run, run.metrics[metric])
             for dataset in self.datasets
-            for prompt in prompts
-            for run in self.runs(dataset, prompt=prompt, **options)
-            if metric in run.metrics
+            for run in self.runs(dataset, *prompts, **options)
+            if run.finished and metric in run.metrics
         ]
+
+
+def _reference(arm: Arm, column: str, name: str) -> Arm:
+    """A reference of an arm's own runs."""
+    return replace(arm, name=name, column=f"reference/{column}")

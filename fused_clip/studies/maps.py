@@ -51,7 +51,7 @@ def strategy_maps(records: Sequence[RunRecord], told: str) -> list[Block]:
             f"As the paper's Figure {number}: t-SNE of the fused {split} rows, {won}coloured by true class, "
             f"under grouped by true group. {told}"
         )
-        figures.append(Figure(caption, _grid(panels, f"Fused {split} rows")))
+        figures.append(Figure(caption, _grid(panels, f"Fused {split} rows", told)))
     return figures
 
 
@@ -97,14 +97,14 @@ def _place(result: Result, split: Part) -> _Rows:
     return _Rows(project(part.fused[kept], seed=0), part.targets[kept], result.target_names)
 
 
-def _grid(panels: Panels, title: str) -> bytes:
+def _grid(panels: Panels, title: str, told: str) -> bytes:
     """Draw the panels, a row a dataset, each with its legend at the right; PNG."""
     import matplotlib.figure
 
     rows = list(dict.fromkeys(dataset for dataset, _ in panels))
     side = (PAGE - LEFT - MARGIN - LEGEND) / len(PROMPTS)
     with house_style():
-        heading = Heading(title, (f"up to {POINTS:,} rows a panel, stratified",))
+        heading = Heading(title, (f"up to {POINTS:,} rows a panel, stratified", *told.split("; ")))
         top = heading.height(PAGE) + 0.2
         height = top + len(rows) * side + MARGIN
         figure = matplotlib.figure.Figure(figsize=(PAGE, height))

@@ -36,6 +36,7 @@ class Published:
     metrics : names of the numbers.
     splits : (train, test) images of each dataset.
     numbers : by (dataset, prompt, metric).
+    missing : classes printed as missing, by (dataset, prompt).
     """
 
     backbone: str
@@ -43,6 +44,7 @@ class Published:
     splits: Mapping[str, tuple[int, int]]
     numbers: Mapping[tuple[str, str, str], float]
     corrections: Sequence[Correction]
+    missing: Mapping[tuple[str, str], Sequence[str]]
 
     def reason(self, dataset: str, prompt: str, metric: str) -> str:
         """Why a number is corrected here; empty where it stands."""
@@ -51,19 +53,26 @@ class Published:
                 return one.reason
         return ""
 
-    def comparable(self, record: RunRecord) -> bool:
-        """Whether a run has the paper's backbone, OpenAI's weights and as many images in both splits.
+    def same_backbone(self, record: RunRecord) -> bool:
+        """Whether a run has the paper's backbone with OpenAI's weights.
 
         Weights from a local file are taken to be what ``backbone=vit_b_32`` says.
         """
         weights = record.option("backbone.pretrained")
-        sizes = (record.tags.get("n_train"), record.tags.get("n_test"))
         return (
             record.option("backbone") == "vit_b_32"
             and record.option("backbone.model") == self.backbone
             and (weights == "openai" or Path(weights).suffix != "")
-            and sizes == tuple(map(str, self.splits.get(record.option("dataset"), ())))
         )
+
+    def same_splits(self, record: RunRecord) -> bool:
+        """Whether a run has as many images in both splits as the paper; other datasets have not."""
+        sizes = (record.tags.get("n_train"), record.tags.get("n_test"))
+        return sizes == tuple(map(str, self.splits.get(record.option("dataset"), ())))
+
+    def comparable(self, record: RunRecord) -> bool:
+        """Whether a run's numbers stand for what the paper measured."""
+        return self.same_backbone(record) and self.same_splits(record)
 
 
 def tolerance(spread: float) -> float:
@@ -105,4 +114,7 @@ def load() -> Published:
     everywhere = list(content["splits"])
     corrections = [Correction(**{"datasets": everywhere, **one}) for one in content["corrected"]]
     splits = {dataset: (train, test) for dataset, (train, test) in content["splits"].items()}
-    return Published(content["backbone"], content["metrics"], splits, numbers, corrections)
+    missing = {
+        (dataset, p): names for dataset, rows in content["missing"].items() for p, names in rows.items()
+    }
+    return Published(content["backbone"], content["metrics"], splits, numbers, corrections, missing)

@@ -16,6 +16,7 @@ REFERENCES = {
 }
 LABEL_FREE = {
     "zero_shot": "zero-shot",
+    "zero_shot_via_class": "zero-shot via class",
     "kmeans_hungarian": "k-means, matched",
     "image_only_hungarian": "image-only clusters, matched",
 }
@@ -76,14 +77,13 @@ class _Setting:
             yield task, self.arm(f"task, {control} text", {"text": control})
         yield from _against(task, REFERENCES)
         yield task, self.arm("task, one cluster a target", {"clusters_per_target": "1"})
-        blind = self.arm("task, zero-shot pairing", {"pairing": "zero_shot"})
-        yield task, blind
-        yield from _against(blind, {"zero_shot": "zero-shot"})
+        yield task, self.arm("task, zero-shot pairing", {"pairing": "zero_shot"})
         for what, (inputs, output) in NORMALISED.items():
             options = {"fusion.normalize_inputs": inputs, "fusion.normalize_output": output}
             name = f"task, {what} normalised"
             normalised = self.arm(name, options)
             yield normalised, task
+            yield from _against(normalised, {"image_only": f"image only, {what} normalised"})
             yield normalised, self.arm(f"{name}, rotated text", {**options, "text": "rotated"})
 
 

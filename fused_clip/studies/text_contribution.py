@@ -9,16 +9,16 @@ from fused_clip.studies.factors import FACTORS, Factor
 from fused_clip.studies.pairs import difference_table
 from fused_clip.studies.paper_table1 import DIFFERENCES, missing_targets
 from fused_clip.studies.rivals import LABEL_FREE, audited, comparisons, runs_at, without_labels
-from fused_clip.studies.settings import chosen, circumstances, dataset_name
+from fused_clip.studies.settings import apart, circumstances, dataset_name
 from fused_clip.tracking.records import RunRecord
 
 REFERENCES = {
-    "reference/zero_shot_accuracy": "zero-shot",
-    "reference/image_only_accuracy": "image only",
-    "reference/rotated_text_accuracy": "rotated text",
-    "reference/nearest_class_mean_accuracy": "class means",
-    "reference/nearest_cluster_mean_accuracy": "cluster means",
-    "reference/linear_probe_accuracy": "linear probe",
+    "zero_shot": "zero-shot",
+    "image_only": "image only",
+    "rotated_text": "rotated text",
+    "nearest_class_mean": "class means",
+    "nearest_cluster_mean": "cluster means",
+    "linear_probe": "linear probe",
 }
 MEASURES = {"test/accuracy": "accuracy", "train/ari": "ARI", "train/purity": "purity"}
 
@@ -30,9 +30,14 @@ def page(records: Sequence[RunRecord]) -> Page:
     ----------
     records : cells of ``experiment=text_contribution``.
     """
+    sections, problems = apart(records, _sections)
+    return Page("What the words contribute", sections, problems)
+
+
+def _sections(records: Sequence[RunRecord]) -> list[Section]:
     told = circumstances(records)
     compared = comparisons(records)
-    sections = [
+    return [
         Section(
             "Which differences are real",
             [Prose(DIFFERENCES), difference_table(compared, f"Accuracies compared. {told}", "differences")],
@@ -40,7 +45,6 @@ def page(records: Sequence[RunRecord]) -> Page:
         *(Section(factor.title, factor_blocks(records, factor, told)) for factor in FACTORS),
         Section("Without any label", [Prose(_WITHOUT_LABELS), label_free_table(records, told)]),
     ]
-    return Page("What the words contribute", sections)
 
 
 def factor_blocks(records: Sequence[RunRecord], factor: Factor, told: str) -> list[Block]:
@@ -57,15 +61,16 @@ def factor_blocks(records: Sequence[RunRecord], factor: Factor, told: str) -> li
     panels = [
         panel
         for dataset in audited(records)
-        for panel in _panels(records, dataset, [runs[dataset, level] for level in factor.levels])
+        for panel in panels_of(dataset, [runs[dataset, level] for level in factor.levels])
     ]
-    png = draw_curves(panels, list(factor.levels), factor.axis, steps=factor.steps)
+    png = draw_curves(panels, list(factor.levels), factor.axis, steps=factor.steps, told=told)
     return [Figure(caption + told, png), table]
 
 
 def factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Factor, told: str) -> Table:
     """One row a dataset and level."""
-    metrics = [*MEASURES, "train/prompt_purity", "text_contribution", *REFERENCES]
+    accuracies = [f"reference/{name}_accuracy" for name in REFERENCES]
+    metrics = [*MEASURES, "train/prompt_purity", "text_contribution", *accuracies]
     names = [*MEASURES.values(), "purity by prompt", "text contribution", *REFERENCES.values()]
     rows = [
         [Cell(dataset_name(dataset)), Cell(level), *(summarize(some, metric) for metric in metrics)]
@@ -74,16 +79,14 @@ def factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Fa
     return Table(f"{factor.title}. {told}", ["dataset", factor.axis, *names], rows, factor.name)
 
 
-def _panels(records: Sequence[RunRecord], dataset: str, runs: Sequence[Sequence[RunRecord]]) -> list[Panel]:
-    """The three measures, each with what it is to be compared with."""
-    alone = [run for run in chosen(records, prompt="none") if run.option("dataset") == dataset]
+def panels_of(dataset: str, runs: Sequence[Sequence[RunRecord]]) -> list[Panel]:
+    """The three measures at each level, each with all references that these runs have of it."""
     panels = []
     for metric, measure in MEASURES.items():
         lines = {METHOD: [_values(some, metric) for some in runs]}
-        if metric == "test/accuracy":
-            lines |= {name: [_values(some, other) for some in runs] for other, name in REFERENCES.items()}
-        else:
-            lines["image only"] = [_values(alone, metric)] * len(runs)
+        for reference, name in REFERENCES.items():
+            values = [_values(some, f"reference/{reference}_{measure.lower()}") for some in runs]
+            lines |= {name: values} if any(values) else {}
         panels.append(Panel(dataset_name(dataset), measure, lines))
     return panels
 

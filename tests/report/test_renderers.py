@@ -56,9 +56,12 @@ def test_the_three_reports_the_figures_and_the_tables_are_written(tmp_path: Path
     assert [path.name for path in written] == ["report.html", "report.md", "report.tex"]
     out = tmp_path / "new" / "out"
     assert (out / "figures" / "01.png").read_bytes() == png()
-    assert read_table(out / "tables" / "results.json") == read_table(
-        written[0].parent / "tables/results.json"
-    )
+    (table,) = (block for block in make_page().sections[0].blocks if isinstance(block, Table))
+    kept = read_table(out / "tables" / "results.json")
+    assert (kept.caption, kept.columns) == (table.caption, table.columns)
+    assert [[cell.text for cell in row] for row in kept.rows] == [["task", ".9000 ± .1000"], ["plain", "-"]]
+    assert kept.rows[0][1].run_ids == ("r1", "r2")
+    assert kept.rows[1][1].flag == "missing"
 
 
 def test_html_fetches_nothing_and_runs_no_script_but_its_own(written: Path) -> None:

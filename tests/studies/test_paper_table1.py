@@ -58,6 +58,28 @@ def test_of_another_backbone_nothing_is_reproduced(change: dict[str, str], tmp_p
     assert {cell.text for cell in column(made, "accuracy", "verdict")} == {"not comparable"}
 
 
+def test_another_backbone_in_the_same_store_has_its_own_tables(tmp_path: Path) -> None:
+    compact = [study_record(tmp_path, prompt=p, seed=seed) for p in ("task", "none") for seed in (42, 43)]
+    made = page([*compact, *as_published(tmp_path / "vit_b_32")])
+    alone = page(as_published(tmp_path / "alone"))
+    kept = table(made, "accuracy-backbone-vit_b_32")
+    assert [[cell.text for cell in row] for row in kept.rows] == [
+        [cell.text for cell in row] for row in table(alone, "accuracy").rows
+    ]
+    assert column(made, "accuracy-backbone-compact", "verdict")[0].text == "not comparable"
+    assert "2 settings" in made.problems[0]
+
+
+def test_every_reference_has_its_column(tmp_path: Path) -> None:
+    references = {"zero_shot": 10, "zero_shot_via_class": 20, "nearest_cluster_mean": 30}
+    made = page([study_record(tmp_path, prompt="grouped", references=references)])
+    row = [
+        column(made, "accuracy", name)[0].text
+        for name in ("zero-shot", "zero-shot via class", "cluster means")
+    ]
+    assert row == [".9750", ".9500", ".9250"]
+
+
 def test_cells_that_are_missing_or_failed_are_marked(tmp_path: Path) -> None:
     records = as_published(tmp_path)
     records[1] = replace(records[1], status="FAILED", metrics={})

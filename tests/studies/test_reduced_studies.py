@@ -5,11 +5,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from fused_clip.report import command
 from fused_clip.studies.factors import FACTORS
+from fused_clip.studies.verdicts import Holds
 
 FEW = [
     "backbone=compact",
@@ -54,21 +56,22 @@ def test_the_papers_table_on_a_few_digits(tmp_path: Path) -> None:
     report = reported("paper_table1", tmp_path, "prompt=task,none")
     assert shapes(report) == {
         "claims": (8, 3),
-        "accuracy": (2, 10),
+        "accuracy": (2, 12),
         "structure": (2, 13),
-        "differences": (2, 7),
+        "differences": (2, 10),
     }
     assert texts(report, "accuracy", "prompt") == ["task", "none"]
     assert texts(report, "accuracy", "verdict") == ["-", "-"]
     assert all("±" in text for text in texts(report, "accuracy", "linear probe"))
-    assert set(texts(report, "claims", "verdict")) <= {
-        "holds",
-        "holds only with labels",
-        "does not hold",
-        "not measured",
-    }
+    verdicts = texts(report, "claims", "verdict")
+    assert [verdicts[place] for place in (2, 3, 4)] == ["not measured"] * 3
+    assert verdicts[5] == "holds with labels, not measured without"
+    assert set(verdicts) <= set(get_args(Holds))
+    assert texts(report, "differences", "seeds") == ["2", "2"]
+    assert texts(report, "differences", "test rows") == ["200", "200"]
     assert len(list((report / "figures").glob("*.png"))) == 2
     words = (report / "report.md").read_text()
+    assert "not the paper's train and test images" in words
     assert "in place of the paper's ViT-B/32" in words
 
 
@@ -76,7 +79,7 @@ def test_the_papers_table_on_a_few_digits(tmp_path: Path) -> None:
 def test_the_audit_on_a_few_digits(tmp_path: Path) -> None:
     report = reported("text_contribution", tmp_path, f"hydra.sweeper.grids={GRIDS}")
     factors = {factor.name: (len(factor.levels), 13) for factor in FACTORS}
-    assert shapes(report) == {**factors, "label_free": (1, 8), "differences": (12, 7)}
+    assert shapes(report) == {**factors, "label_free": (1, 9), "differences": (12, 10)}
     rotated = texts(report, "text", "accuracy")
     assert "±" in rotated[0]
     assert "±" in rotated[2]
