@@ -10,8 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from fused_clip import resume
+from fused_clip.cell import Cell
 from fused_clip.config import check
 from fused_clip.dataset.base import ImageDataset, Split
+from fused_clip.parts import make_parts
+from fused_clip.store import Store
+from fused_clip.tracking import NoTracker
 from tests.conftest import ArrayRows, make_dataset
 from tests.test_config import composed
 
@@ -117,6 +121,20 @@ def test_runs_of_one_cell_that_end_at_once_are_both_noted(tmp_path: Path, run: P
         list(pool.map(lambda path: resume.keep(tmp_path, "j", path, path.name, {}), directories))
     for path in directories:
         assert resume.find(tmp_path, "j", {}, lambda run_id, name=path.name: run_id == name)
+
+
+def test_what_a_reused_cell_needs_of_the_store_stays_in_use(tmp_path: Path, run: Path) -> None:
+    """It holds keys of its embeddings, which are pruned when they are not used for long."""
+    cfg = composed("dataset=digits", "backbone._target_=tests.fakes.PixelBackbone", "tracking=none")
+    options = check(cfg)
+    dataset, backbone = make_parts(options)
+    Store(tmp_path / "store").images(backbone, dataset.train.images, dataset.train.rows)
+    (manifest,) = tmp_path.glob("store/images-*/manifest.json")
+    os.utime(manifest, (1, 1))
+    (tmp_path / "job").mkdir()
+    cell = Cell(options, cfg, tmp_path / "job", tmp_path, {}, [], job=True)
+    cell._reuse(NoTracker(), resume.Finished(run, "id1", {}))
+    assert manifest.stat().st_mtime > 1e9
 
 
 DATASET = make_dataset([[0, 1, 2], [0, 1, 2]])
