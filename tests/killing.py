@@ -1,6 +1,6 @@
 """Runs the command line time after time, in processes that kill themselves at a chosen call.
 
-``python -m tests.killing OVERRIDE...`` reads a JSON list of runs, each an output directory and a kill
+``python -m tests.killing`` reads a JSON list of runs, each a list of overrides and a kill
 (``[function, call, when]``, or null), and writes the exit code of each. The processes are forks of one that
 has imported everything, which saves seconds each.
 """
@@ -9,8 +9,12 @@ import importlib
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 WARM = (
@@ -26,10 +30,27 @@ WARM = (
 )
 
 
+Kill = tuple[str, int, str]
+
+
+def run_all(runs: Sequence[tuple[Sequence[str], Kill | None]]) -> tuple[list[int], str]:
+    """Run the command line with each list of overrides; give the exit codes, and all that was printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.killing"],
+        cwd=Path(__file__).parents[1],
+        input=json.dumps(runs),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout)), done.stderr
+
+
 def arm(function: str, call: int, when: str) -> None:
     """Make a function kill the process before or after its n-th call."""
-    module, _, name = function.rpartition(".")
-    home = importlib.import_module(module)
+    place, _, name = function.rpartition(".")
+    home = resolve_name(place)
     real: Callable[..., Any] = getattr(home, name)
     calls = 0
 
@@ -46,12 +67,19 @@ def arm(function: str, call: int, when: str) -> None:
     setattr(home, name, deadly)
 
 
-def run(overrides: Sequence[str], kill: tuple[str, int, str] | None) -> int:
-    """Run the command line in a fork; give its exit code, -9 if it was killed."""
+def warm_up() -> None:
+    """Import what a run needs."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    for module in WARM:
+        importlib.import_module(module)
+
+
+def start(overrides: Sequence[str], kill: Kill | None = None, at: float = 0.0) -> int:
+    """Run the command line in a fork, at a given time; give its process id."""
     sys.stdout.flush()
     pid = os.fork()
     if pid:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return pid
     from fused_clip.run import main
 
     code = 1
@@ -60,18 +88,22 @@ def run(overrides: Sequence[str], kill: tuple[str, int, str] | None) -> int:
             arm(*kill)
         sys.argv = ["fused_clip.run", *overrides]
         os.dup2(2, 1)
+        time.sleep(max(0.0, at - time.time()))
         main()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     finally:
+        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
 
 
+def exit_code(pid: int) -> int:
+    """Wait for a process; -9 if it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 if __name__ == "__main__":
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    for module in WARM:
-        importlib.import_module(module)
-    runs = json.load(sys.stdin)
-    print(json.dumps([run([*sys.argv[1:], f"output_dir={out}"], kill) for out, kill in runs]))
+    warm_up()
+    print(json.dumps([exit_code(start(overrides, kill)) for overrides, kill in json.load(sys.stdin)]))

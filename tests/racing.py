@@ -4,7 +4,6 @@
 round are forks of one that has imported everything; they start together.
 """
 
-import importlib
 import json
 import os
 import sys
@@ -13,19 +12,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.killing import WARM
+from tests.killing import exit_code, start, warm_up
 
 PROCESSES, CELLS = 8, 2
 
 
-def sweep(folder: Path, number: int) -> None:
-    """Run all cells as one sweep does, with a parent of its own."""
-    from fused_clip.cell import GROUPS, Cell, make_tracker
-    from fused_clip.config import check
-    from fused_clip.sweep import PARENT_VARIABLE, SWEEP_VARIABLE
-    from tests.test_config import composed
-
-    common = [
+def sweep(folder: Path) -> list[str]:
+    """What the command line is given."""
+    return [
+        "-m",
+        f"seed=range({CELLS})",
         f"output_dir={folder}",
         "dataset=digits",
         "dataset.n_train=60",
@@ -36,36 +32,6 @@ def sweep(folder: Path, number: int) -> None:
         "backbone._target_=tests.fakes.PixelBackbone",
         f"+backbone.log={folder / 'embedded'}",
     ]
-    tracker = make_tracker(composed(*common))
-    tracker.close_abandoned()
-    os.environ[SWEEP_VARIABLE] = f"sweep{number}"
-    parent = os.environ[PARENT_VARIABLE] = tracker.start_sweep(f"sweep-{number}", {"swept": "seed"})
-    for seed in range(CELLS):
-        overrides = [*common, f"seed={seed}"]
-        cfg = composed(*overrides)
-        directory = folder / f"sweep-{number}" / str(seed)
-        directory.mkdir(parents=True)
-        Cell(check(cfg), cfg, directory, folder, dict.fromkeys(GROUPS, "x"), overrides, job=True).run()
-    tracker.end_sweep(parent, [], "FINISHED")
-
-
-def fork(folder: Path, number: int, start: float) -> int:
-    """Start a sweep in a process of its own; give its id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        time.sleep(max(0.0, start - time.time()))
-        sweep(folder, number)
-        code = 0
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
 
 
 def left(folder: Path) -> dict[str, Any]:
@@ -76,7 +42,7 @@ def left(folder: Path) -> dict[str, Any]:
     client, experiment = MlflowTracker(folder)._store()
     runs = client.search_runs([experiment])
     entries = [StoredEntry(path) for path in (folder / "store").iterdir() if not path.name.startswith(".")]
-    records = [json.loads(path.read_text()) for path in folder.glob("sweep-*/*/record.json")]
+    records = [json.loads(path.read_text()) for path in folder.glob("sweeps/*/*/*/record.json")]
     return {
         "parents": Counter(run.info.status for run in runs if "swept" in run.data.tags),
         "cells": Counter(run.info.status for run in runs if "seed" in run.data.params),
@@ -91,15 +57,14 @@ def left(folder: Path) -> dict[str, Any]:
 
 
 def main(root: Path, rounds: int) -> None:
-    for module in WARM:
-        importlib.import_module(module)
+    warm_up()
     found = []
     for number in range(rounds):
         folder = root / str(number)
         folder.mkdir(parents=True)
-        start = time.time() + 0.5
-        racing = [fork(folder, process, start) for process in range(PROCESSES)]
-        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in racing]
+        together = time.time() + 0.5
+        racing = [start(sweep(folder), at=together) for _ in range(PROCESSES)]
+        codes = [exit_code(pid) for pid in racing]
         # Looked at in a process of its own, so that later forks don't share an open database.
         if os.fork() == 0:
             (folder / "left.json").write_text(json.dumps(left(folder)))
@@ -110,5 +75,4 @@ def main(root: Path, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -12,11 +12,11 @@ from omegaconf import DictConfig, open_dict
 from fused_clip import resume
 from fused_clip.config import check
 from fused_clip.errors import InputError
-from fused_clip.forecast import Forecast, forecast, megabytes
+from fused_clip.forecast import Forecast, forecast
 from fused_clip.parts import make_parts
 from fused_clip.run import conf_dir
 from fused_clip.tracking import NoTracker
-from tests.test_run import FAST, fused_clip
+from tests import killing
 
 TASK = ["dataset=digits", "figures.enabled=false", "references.enabled=false"]
 
@@ -126,15 +126,21 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tracking", ["none", "mlflow"])
-def test_a_sweep_takes_about_what_it_said(tracking: str, tmp_path: Path) -> None:
-    drawn: list[Any] = [*FAST[2:], "references.enabled=true", "figures.enabled=true"]
-    done = fused_clip("-m", *drawn, f"tracking={tracking}", "prompt=task,none", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    said = re.search(r"2 cells: 0 finished already and reused, 2 to run; about (\d+) MB on disk", done.stdout)
-    assert said, done.stdout
-    took = sum(path.stat().st_size for path in (tmp_path / "outputs").rglob("*") if path.is_file()) / 1e6
-    assert 0.6 < took / int(said[1]) < 1.3
-    done = fused_clip("-m", *drawn, f"tracking={tracking}", "prompt=task,none", cwd=tmp_path)
-    assert f"2 cells: 2 finished already and reused, 0 to run; about {megabytes(0)} on disk" in done.stdout
-    assert "2 of 2 were finished already" in done.stdout
+def test_a_sweep_takes_about_what_it_said(tmp_path: Path) -> None:
+    common = ["-m", "prompt=task", "dataset=digits", "clusterer=kmeans"]
+    common += ["backbone._target_=tests.fakes.PixelBackbone"]
+    places = {tracking: tmp_path / tracking for tracking in ("none", "mlflow")}
+    runs = [
+        ([*common, f"tracking={tracking}", f"output_dir={place}"], None) for tracking, place in places.items()
+    ]
+    codes, printed = killing.run_all([*runs, *runs])
+    assert codes == [0] * 4, printed
+    said = re.findall(
+        r"1 cells: (\d) finished already and reused, (\d) to run; about (\d+) MB on disk", printed
+    )
+    assert [tuple(map(int, numbers)) for numbers in said[2:]] == [(1, 0, 0)] * 2
+    assert printed.count("1 of 1 were finished already") == 2
+    for place, (finished, to_run, megabytes) in zip(places.values(), said[:2], strict=True):
+        assert (finished, to_run) == ("0", "1")
+        took = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) / 1e6
+        assert 0.6 < took / int(megabytes) < 1.3

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,62 @@ def test_a_run_goes_on_when_there_is_room_again(tracking: str, small_disk: Path,
     (note,) = small_disk.glob("out/finished/*.json")
     metrics = json.loads((Path(json.loads(note.read_text())["directory"]) / "metrics.json").read_text())
     assert 0 < metrics["test/accuracy"] <= 1
+    if tracking == "mlflow":
+        assert [run.info.status for run in runs_in(tmp_path / "mlflow.db")] == ["FAILED", "FINISHED"]
+
+
+def runs_in(database: Path) -> list[Any]:
+    """Runs of a tracking database, oldest first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{database}")
+    (experiment,) = client.search_experiments(filter_string="name = 'fused_clip'")
+    return list(client.search_runs([experiment.experiment_id], order_by=["attributes.start_time ASC"]))
+
+
+FILLED_AFTER_THE_FIRST_CELL = """
+import sys
+from pathlib import Path
+from fused_clip import sweep
+from fused_clip.run import main
+from tests.test_full_disk import leave_free
+
+record = sweep.record
+
+def recorded(*args, **kwargs):
+    record(*args, **kwargs)
+    leave_free(Path(disk), 4096)
+
+disk, *sys.argv[1:] = sys.argv[1:]
+sweep.record = recorded
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_disk_gets_full_ends_at_once_and_goes_on_later(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    out, uri = small_disk / "out", f"sqlite:///{tmp_path / 'mlflow.db'}"
+    words = ["-m", "seed=0,1", f"tracking.uri={uri}", *FAST, f"output_dir={out}"]
+    done = subprocess.run(
+        [sys.executable, "-c", FILLED_AFTER_THE_FIRST_CELL, str(small_disk), *words],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 1
+    assert "Error: output_dir: must be a folder that can be written, and has room" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert "1 jobs" in done.stdout, "the table tells what is finished"
+    cell, parent = sorted(runs_in(tmp_path / "mlflow.db"), key=lambda run: "swept" in run.data.tags)
+    assert (cell.info.status, parent.info.status) == ("FINISHED", "FAILED")
+
+    (small_disk / "filler").unlink()
+    done = fused_clip(*words[:3], output_dir=out)
+    assert done.returncode == 0, done.stderr
+    assert "2 cells: 1 finished already and reused, 1 to run" in done.stdout
 
 
 def fail(folder: Path, error: Exception, cause: Exception | None) -> None:

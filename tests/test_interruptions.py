@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,23 +10,25 @@ from typing import Any
 
 import pytest
 
-from tests import racing
+from tests import killing, racing
 
 SEEDS = ("0", "1")
 KILLS = [
-    ["fused_clip.store.entry.write_whole", 4, "before"],  # while it embeds
-    ["fused_clip.output.write", 1, "before"],  # in the middle of a cell
-    ["fused_clip.resume.keep", 1, "after"],  # the cell is noted, its run not finished
-    ["fused_clip.sweep.record", 1, "before"],  # the run is finished, the sweep does not know
-    ["fused_clip.sweep.record", 1, "after"],  # between two cells
-    ["fused_clip.sweep._close", 1, "before"],  # the sweep's own run is still open
+    ("fused_clip.store.entry.write_whole", 4, "before"),  # while it embeds
+    ("fused_clip.output.write", 1, "before"),  # in the middle of a cell
+    ("mlflow.MlflowClient.log_artifact", 3, "before"),  # some of its files are logged
+    ("fused_clip.resume.keep", 1, "after"),  # the cell is noted, its run not finished
+    ("fused_clip.sweep.record", 1, "before"),  # the run is finished, the sweep does not know
+    ("fused_clip.tracking.MlflowTracker.adopt", 1, "after"),  # the same, of a reused cell
+    ("fused_clip.sweep.record", 1, "after"),  # between two cells
+    ("fused_clip.sweep._close", 1, "before"),  # the sweep's own run is still open
+    ("mlflow.MlflowClient.log_table", 1, "before"),  # it is half closed
 ]
 IMAGES, SHARD = 1_797, 512
 
 
-def sweep(runs: list[tuple[Path, Any]], log: Path) -> list[int]:
-    """Start the same sweep time after time: where, and when it is killed; None lets it end."""
-    overrides = [
+def overrides(output_dir: Path, log: Path) -> list[str]:
+    return [
         "-m",
         f"seed={','.join(SEEDS)}",
         "dataset=digits",
@@ -36,50 +37,44 @@ def sweep(runs: list[tuple[Path, Any]], log: Path) -> list[int]:
         "figures.enabled=false",
         "backbone._target_=tests.fakes.PixelBackbone",
         f"+backbone.log={log}",
+        f"output_dir={output_dir}",
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.killing", *overrides],
-        cwd=Path(__file__).parents[1],
-        input=json.dumps([[str(output_dir), kill] for output_dir, kill in runs]),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return list(json.loads(done.stdout))
 
 
-def metrics(output_dir: Path) -> dict[str, bytes]:
+def runs_of(output_dir: Path) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{output_dir}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'fused_clip'")
+    return list(client.search_runs([experiment.experiment_id]))
+
+
+def metrics(output_dir: Path, finished: list[Any]) -> dict[str, bytes]:
     """What the finished cell of each seed measured, as it stands in its file."""
-    measured = {}
-    for note in output_dir.glob("finished/*.json"):
-        directory = Path(json.loads(note.read_text())["directory"])
-        seed = re.search(r"^seed: (\d+)$", (directory / "config.yaml").read_text(), re.MULTILINE)
-        assert seed
-        assert seed[1] not in measured
-        measured[seed[1]] = (directory / "metrics.json").read_bytes()
-    return measured
+    ids = {run.info.run_id: run.data.params["seed"] for run in finished}
+    notes = [json.loads(path.read_text()) for path in output_dir.glob("finished/*.json")]
+    noted = [note for note in notes if note["run_id"] in ids]
+    assert len(noted) == len(ids) == len(set(ids.values()))
+    return {ids[note["run_id"]]: (Path(note["directory"]) / "metrics.json").read_bytes() for note in noted}
 
 
 @pytest.mark.slow
 def test_a_sweep_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole, cut, log = tmp_path / "whole", tmp_path / "cut", tmp_path / "embedded"
-    codes = sweep([*((cut, kill) for kill in KILLS), (cut, None), (whole, None)], log)
-    assert codes == [-signal.SIGKILL] * len(KILLS) + [0, 0]
-
-    measured = metrics(whole)
-    assert sorted(measured) == list(SEEDS)
-    assert metrics(cut) == measured
+    codes, told = killing.run_all(
+        [*((overrides(cut, log), kill) for kill in (*KILLS, None)), (overrides(whole, log), None)]
+    )
+    assert codes == [-signal.SIGKILL] * len(KILLS) + [0, 0], told
     embedded = len(log.read_text().splitlines())
     assert embedded <= 2 * IMAGES + SHARD, "no more than the shard that was cut off is embedded again"
 
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{cut}/mlflow.db")
-    (experiment,) = client.search_experiments(filter_string="name = 'fused_clip'")
-    runs = client.search_runs([experiment.experiment_id])
-    cells = [run for run in runs if "seed" in run.data.params and run.info.status == "FINISHED"]
+    runs = runs_of(cut)
+    cells, once = (
+        [run for run in found if "seed" in run.data.params and run.info.status == "FINISHED"]
+        for found in (runs, runs_of(whole))
+    )
     assert sorted(run.data.params["seed"] for run in cells) == list(SEEDS)
+    assert metrics(cut, cells) == metrics(whole, once)
     parents = sorted((run for run in runs if "swept" in run.data.tags), key=lambda run: run.info.start_time)
     assert [run.info.status for run in parents] == ["KILLED"] * len(KILLS) + ["FINISHED"]
     assert {run.info.status for run in runs} == {"FINISHED", "KILLED"}
