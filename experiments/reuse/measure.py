@@ -58,7 +58,7 @@ def sweep(out: Path, *overrides: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "fused_clip.run", "-m", *SWEEP, *overrides, f"output_dir={out}"]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
     seconds = time.perf_counter() - start
-    jobs = max((out / "sweeps").glob("*/*"), key=lambda path: path.name)
+    jobs = max((out / "sweeps").glob("*/*"))  # a day and a time each
     records = [json.loads(path.read_text()) for path in sorted(jobs.glob("*/record.json"))]
     cells = [
         {

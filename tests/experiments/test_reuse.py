@@ -48,7 +48,7 @@ def test_a_sweep_is_read_from_the_records_of_its_jobs(
     def run(command: list[str], **_: object) -> None:
         """Leave an older sweep, and that of the command."""
         assert command[-2:] == ["seed=1", f"output_dir={tmp_path}"]
-        for sweep, seconds in (("2026-01-01/08", 1.0), ("2026-01-01/09", 2.0)):
+        for sweep, seconds in (("2026-01-01/09", 1.0), ("2026-01-02/08", 2.0)):
             for job, (reused, rate) in enumerate((("", {"images_per_second": 9.0}), ("/elsewhere", {}))):
                 record = {
                     "axes": {"dataset": "digits", "prompt": "none"},
