@@ -74,6 +74,14 @@ def tell(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited
         log.warning("%s was not trained on %s: use backbone=vit_b_32.", backbone.name, " or on ".join(new))
 
 
+def tell_of_other_images(backbone: Backbone) -> None:
+    """Warn that a small backbone is going to meet images of which nobody says what they are."""
+    if backbone.vocabulary is not None:
+        sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
+        told = "%s was trained on images of %s alone: for others use backbone=vit_b_32."
+        log.warning(told, backbone.name, sets)
+
+
 def _set_of(origin: str) -> str:
     """Name of the set that a split is of."""
     return origin.partition("/")[0]

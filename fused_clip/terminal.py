@@ -78,10 +78,7 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     labels = "uses training labels" if result.uses_labels else "uses no labels"
     saw = "; the backbone was trained on labels of these images" if result.backbone_saw_labels else ""
     console.print(f"This run {labels}{saw}. It took {result.metrics['seconds/total']:.1f} s.")
-    if result.head is not None and (directory / "model").is_dir():
-        kind = "Model:" if result.head.temperature else "Model (uncalibrated: made without labels):"
-        line = f"{kind}  fused-clip-predict {shlex.quote(str(directory))} IMAGES --out FILE.csv"
-        console.print(escape(line), soft_wrap=True, highlight=False)
+    _print_model(console, directory)
     _print_places(console, directory, [path for path in pictures if path.suffix == ".png"], ui_command)
 
 
@@ -128,6 +125,22 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
     """Values that each axis takes in the sweep."""
     axes = dict.fromkeys(axis for row in rows for axis in row["axes"])
     return {axis: {str(row["axes"].get(axis, "")) for row in rows} for axis in axes}
+
+
+def _print_model(console: Console, directory: Path) -> None:
+    """Print how the model of a run is used, if it left one."""
+    folder = directory / "model"
+    if not folder.is_dir():
+        return
+    from fused_clip.model.format import read_facts
+
+    facts = read_facts(folder)
+    kind = "Model:" if facts.temperature else "Model (uncalibrated: made without labels):"
+    if facts.backbone:
+        use = f"fused-clip-predict {shlex.quote(str(directory))} IMAGES --out FILE.csv"
+    else:
+        use = f"fused_clip.load_model({str(directory)!r}).predict_embeddings(VECTORS)"
+    console.print(escape(f"{kind}  {use}"), soft_wrap=True, highlight=False)
 
 
 def _print_places(console: Console, directory: Path, pictures: Sequence[Path], ui_command: str) -> None:

@@ -23,7 +23,7 @@ class Constraint:
     ----------
     targets : the targets that are possible, with their prompts and clusters; None for all.
     prior : how frequent each possible target is where the images come from: positive, summing to 1 within
-        .001 (to allow for rounding). None for as frequent as in training.
+        .001 (to allow for rounding). None for all as frequent as each other.
     groups : targets that are one answer, ``{name: [targets]}``; a target in none stays as it is.
     """
 
@@ -51,7 +51,7 @@ class Scope(NamedTuple):
 
 
 def resolve(
-    constraint: Constraint, names: Sequence[str], carried: NDArray[np.bool_], frequencies: Array | None
+    constraint: Constraint, names: Sequence[str], carried: NDArray[np.bool_], *, calibrated: bool
 ) -> Scope:
     """Hold a constraint to a model.
 
@@ -59,7 +59,7 @@ def resolve(
     ----------
     names : K targets of the model.
     carried : (K,) whether a cluster carries the target.
-    frequencies : (K,) of the targets in training; None for a model without probabilities.
+    calibrated : whether the model knows probabilities.
 
     Raises
     ------
@@ -73,7 +73,10 @@ def resolve(
     answer_of_target = [answers.index(owner[name]) if name in possible else -1 for name in names]
     shift = np.zeros(len(names))
     if constraint.prior is not None:
-        shift = _shift(constraint.prior, possible, names, frequencies)
+        if not calibrated:
+            rule = "needs a calibrated model, and this one was made without labels: it knows no probabilities"
+            raise InputError("prior", rule)
+        shift = _shift(constraint.prior, possible, names)
     return Scope(answers, np.array(answer_of_target, dtype=np.int64), shift)
 
 
@@ -119,13 +122,12 @@ def _owners(groups: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[s
     return alone | owner
 
 
-def _shift(
-    prior: Mapping[str, float], possible: Sequence[str], names: Sequence[str], frequencies: Array | None
-) -> Array:
-    """log(prior / frequency in training): Saerens, Latinne and Decaestecker, Neural Computation 14 (2002)."""
-    if frequencies is None:
-        rule = "needs a calibrated model, and this one was made without labels: it knows no probabilities"
-        raise InputError("prior", rule)
+def _shift(prior: Mapping[str, float], possible: Sequence[str], names: Sequence[str]) -> Array:
+    """(K,) log(prior), by Bayes' rule.
+
+    A softmax of distances says the same of all targets at the same distance, however frequent they were in
+    training: it is the posterior under equal priors, and takes no division by training frequencies.
+    """
     _known("prior", list(prior), names)
     lacking = [name for name in possible if name not in prior]
     if lacking:
@@ -142,5 +144,5 @@ def _shift(
         raise InputError("prior", "must sum to 1", round(float(values.sum()), 6))
     index = [names.index(name) for name in possible]
     shift = np.zeros(len(names))
-    shift[index] = np.log(values / values.sum()) - np.log(frequencies[index])
+    shift[index] = np.log(values / values.sum())
     return shift

@@ -91,7 +91,8 @@ class ModelFacts(_Facts):
     Parameters
     ----------
     temperature : None for an uncalibrated model.
-    backbone : None where the backbone is no `OpenClipBackbone`; such a model takes embeddings alone.
+    backbone : None where the images came embedded, or the backbone is no `OpenClipBackbone`; such a model
+        takes embeddings alone.
     versions : of the libraries that it was made with, for people.
     """
 
@@ -165,6 +166,17 @@ def read(folder: Path) -> tuple[Head, ModelFacts]:
         raise _damaged(folder, f"its arrays do not fit together ({error})") from error
 
 
+def read_facts(folder: Path) -> ModelFacts:
+    """Read what is said of a model that `write` left.
+
+    Raises
+    ------
+    InputError
+        As `read`.
+    """
+    return _facts(_intact(folder)[FACTS], folder)
+
+
 def checksum(folder: Path) -> str:
     """SHA-256 (hex) of a model's checksums: its name by contents."""
     return hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
@@ -177,7 +189,6 @@ def _arrays(head: Head) -> dict[str, Array]:
         "cluster_targets": classifier.cluster_targets_,
         "text_embeddings": classifier.text_embeddings_,
         "prompt_of_target": classifier.prompt_of_target_,
-        "target_frequencies": head.frequencies,
     }
     return {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
 
@@ -185,12 +196,12 @@ def _arrays(head: Head) -> dict[str, Array]:
 def _intact(folder: Path) -> dict[str, bytes]:
     """Contents of both files, held to their checksums."""
     try:
-        listed = (folder / SUMS).read_text("ascii", "replace")
+        listed = (folder / SUMS).read_bytes().decode("ascii", "replace")
         contents = {name: (folder / name).read_bytes() for name in (FACTS, ARRAYS)}
     except OSError as error:
         rule = f"must be a model: a folder with {FACTS}, {ARRAYS} and {SUMS} ({error.strerror})"
         raise InputError("model", rule, str(folder)) from error
-    matches = [_LINE.fullmatch(line) for line in listed.splitlines()]
+    matches = [_LINE.fullmatch(line) for line in listed.split("\n")]  # not at whatever else ends a line
     sums = {match[2]: match[1] for match in matches if match}
     for name, content in contents.items():
         if sums.get(name) != hashlib.sha256(content).hexdigest():
@@ -242,11 +253,6 @@ def _head(facts: ModelFacts, arrays: Mapping[str, Array]) -> Head:
         if texts.shape != (n_prompts, dim):
             raise ValueError(f"text_embeddings has shape {texts.shape}, not {(n_prompts, dim)}")
         of_target = _index(_take(arrays, "prompt_of_target", "i", 1), n_targets, n_prompts)
-    frequencies = None
-    if facts.temperature is not None:
-        frequencies = _take(arrays, "target_frequencies", "f", 1)
-        if frequencies.shape != (n_targets,) or not (frequencies > 0).all():
-            raise ValueError("target_frequencies must hold a positive number a target")
     classifier = ConstrainedCentroid().set_centers(
         centers,
         cluster_targets=owners,
@@ -256,8 +262,7 @@ def _head(facts: ModelFacts, arrays: Mapping[str, Array]) -> Head:
         normalize_output=facts.normalize_output,
     )
     prompts = tuple(map(tuple, facts.prompts))
-    names, normalize = tuple(facts.target_names), facts.normalize_inputs
-    return Head(names, prompts, classifier, normalize, facts.temperature, frequencies)
+    return Head(tuple(facts.target_names), prompts, classifier, facts.normalize_inputs, facts.temperature)
 
 
 def _take(arrays: Mapping[str, Array], name: str, kind: str, ndim: int) -> Array:

@@ -40,7 +40,6 @@ class Head:
     classifier : fitted; its targets are positions in `target_names`.
     normalize_inputs : whether image rows are L2-normalised first. (The text rows are already.)
     temperature : of ``softmax(-distances / temperature)``; None for an uncalibrated model.
-    frequencies : (K,) positive, of the targets in training; None for an uncalibrated model.
     constraint : what is known at prediction.
 
     Raises
@@ -54,14 +53,14 @@ class Head:
     classifier: ConstrainedCentroid
     normalize_inputs: bool
     temperature: float | None
-    frequencies: Array | None
     constraint: Constraint = NOTHING_KNOWN
     _scope: Scope = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         carried = np.zeros(len(self.target_names), dtype=bool)
         carried[self.classifier.cluster_targets_] = True
-        scope = resolve(self.constraint, self.target_names, carried, self.frequencies)
+        calibrated = self.temperature is not None
+        scope = resolve(self.constraint, self.target_names, carried, calibrated=calibrated)
         object.__setattr__(self, "_scope", scope)
 
     @classmethod
@@ -85,19 +84,11 @@ class Head:
             kind = type(model.classifier_).__qualname__
             log.warning("No model is saved and nothing calibrated: %s is a classifier of your own.", kind)
             return None
-        temperature = frequencies = None
+        temperature = None
         if targets is not None:
             temperature = fit_temperature(out_of_fold_distances(model, images, seed), targets)
-            counts = np.bincount(targets, minlength=len(prompts.target_names))
-            # A target that is in no training row still has a frequency to divide by.
-            frequencies = (counts + 1) / (counts + 1).sum()
         return cls(
-            prompts.target_names,
-            prompts.texts,
-            model.classifier_,
-            model.normalize_inputs,
-            temperature,
-            frequencies,
+            prompts.target_names, prompts.texts, model.classifier_, model.normalize_inputs, temperature
         )
 
     @property

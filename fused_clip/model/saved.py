@@ -1,6 +1,7 @@
 """A saved model in use: images -> answers, by the backbone that it was made with and no other."""
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fused_clip import limits
 from fused_clip.backbone import OpenClipBackbone
+from fused_clip.dataset.base import Images
+from fused_clip.dataset.vectors import Vectors
 from fused_clip.errors import InputError
 from fused_clip.model import format as files
 from fused_clip.model.constraint import Constraint
@@ -59,10 +63,13 @@ class SavedModel:
     ) -> Self:
         """Give the model that knows what is possible here; nothing is trained anew.
 
+        What is given takes the place of what an earlier call gave; the rest stays.
+
         Parameters
         ----------
         targets : admits only these targets, with their prompts and clusters.
-        prior : frequency of each admitted target where the images come from; sums to 1.
+        prior : frequency of each admitted target where the images come from; sums to 1. Without one, all are
+            taken to be as frequent as each other.
         target_map : ``{group: [targets]}``, merged into one answer, whose probability is their sum.
 
         Raises
@@ -70,8 +77,13 @@ class SavedModel:
         InputError
             If they do not fit the model; see `Constraint`.
         """
-        head = replace(self.head, constraint=Constraint(targets, prior, target_map))
-        return replace(self, head=head)
+        known = self.head.constraint
+        constraint = Constraint(
+            known.targets if targets is None else targets,
+            known.prior if prior is None else prior,
+            known.groups if target_map is None else target_map,
+        )
+        return replace(self, head=replace(self.head, constraint=constraint))
 
     def embed(self, images: Sequence[ImageLike]) -> FloatArray:
         """Embed m images: (m, d).
@@ -128,12 +140,18 @@ class SavedModel:
             If the model takes embeddings alone.
         """
         if self.backbone is None:
-            rule = "takes embeddings alone: its backbone is not one of open_clip's, or was left out"
+            rule = "takes embeddings alone: its backbone is not known here, or was left out"
             raise InputError("model", rule, hint="Embed the images yourself and use predict_embeddings")
         return self.backbone
 
 
-def load_model(path: str | Path, *, device: str = "auto", embeddings_only: bool = False) -> SavedModel:
+def load_model(
+    path: str | Path,
+    *,
+    device: str = "auto",
+    embeddings_only: bool = False,
+    weights: str | Path | None = None,
+) -> SavedModel:
     """Load a model that a run left; data alone, so that a model from elsewhere can run no code.
 
     Parameters
@@ -141,6 +159,8 @@ def load_model(path: str | Path, *, device: str = "auto", embeddings_only: bool 
     path : directory of a run, or of the model in it.
     device : where the backbone runs: ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     embeddings_only : leave the backbone out; for embeddings that are there already.
+    weights : where the backbone's weights are now, if they were moved: the file, or the folder of a
+        ``local-dir:`` model.
 
     Raises
     ------
@@ -151,17 +171,28 @@ def load_model(path: str | Path, *, device: str = "auto", embeddings_only: bool 
     folder = find(Path(path))
     head, facts = files.read(folder)
     spec = None if embeddings_only else facts.backbone
-    return SavedModel(head, None if spec is None else _backbone(spec, device), facts, files.checksum(folder))
+    backbone = None if spec is None else _backbone(spec, device, weights)
+    if backbone is not None:
+        limits.tell_of_other_images(backbone)
+    return SavedModel(head, backbone, facts, files.checksum(folder))
 
 
-def save(result: Result, backbone: Any, folder: Path) -> None:
-    """Write the model of a run; what can't be written as data is not, and the log says why.
+def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
+    """Write the model of a run in place of any that is there; what can't be written as data is not.
+
+    The log says why no model is written.
+
+    Parameters
+    ----------
+    images : that the run was trained on. Of vectors it is not known how they were made: a model of them takes
+        embeddings alone.
 
     Raises
     ------
     InputError
         If the folder can't be written.
     """
+    shutil.rmtree(folder, ignore_errors=True)
     if result.head is None:
         return
     training = files.TrainingFacts(
@@ -170,8 +201,9 @@ def save(result: Result, backbone: Any, folder: Path) -> None:
         rows=len(result.train),
         uses_labels=result.uses_labels,
     )
+    embedded_by = None if isinstance(images, Vectors) else backbone_facts(backbone)
     try:
-        files.write(folder, result.head, backbone_facts(backbone), training)
+        files.write(folder, result.head, embedded_by, training)
     except files.UnsavableError as error:
         log.warning("No model is saved: %s", error)
 
@@ -221,9 +253,14 @@ def _absolute(pretrained: str | None) -> str | None:
     return str(Path(pretrained).expanduser().absolute())
 
 
-def _backbone(spec: files.BackboneFacts, device: str) -> OpenClipBackbone:
+def _backbone(spec: files.BackboneFacts, device: str, weights: str | Path | None) -> OpenClipBackbone:
+    model, pretrained = spec.model, spec.pretrained
+    if weights is not None and Path(weights).is_dir():
+        model = f"local-dir:{weights}"
+    elif weights is not None:
+        pretrained = str(weights)
     backbone = OpenClipBackbone(
-        spec.model, spec.pretrained, spec.preprocessing, spec.precision, device, spec.batch_size
+        model, pretrained, spec.preprocessing, spec.precision, device, spec.batch_size
     )
     backbone.check()
     for part, found in backbone.identity.items():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from fused_clip.dataset.decode import UnreadableImageError, check, decode, map_threads
+from fused_clip.dataset.decode import UnreadableImageError, check, decode, map_threads, thumbnail, to_rgb
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -200,6 +200,46 @@ def test_a_bomb_is_refused(monkeypatch, share):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(RGB[..., 0].size * share))
     with pytest.raises(UnreadableImageError, match=r"too many|exceeds limit"):
         decode(encode(Image.fromarray(RGB)))
+
+
+@pytest.mark.parametrize("size", [(101, 1), (1, 50_000), (3, 301)])
+def test_an_image_that_is_too_thin_to_scale_is_refused(size):
+    encoded = encode(Image.new("RGB", size))
+    for read in (decode, check, lambda encoded: thumbnail(encoded, 8)):
+        with pytest.raises(UnreadableImageError, match=f"{size[0]} x {size[1]} pixels are too thin"):
+            read(encoded)
+    with pytest.raises(UnreadableImageError, match="too thin"):
+        to_rgb(Image.new("RGB", size))
+    assert decode(encode(Image.new("RGB", (100, 1)))).shape == (1, 100, 3)
+
+
+@pytest.mark.parametrize("encoded", [b"", b"<html>", b"\0" * 99])
+def test_what_is_no_image_is_told_in_the_same_words_each_time(encoded):
+    for read in (decode, check):
+        with pytest.raises(UnreadableImageError, match=r"^it is no image of a kind that can be read$"):
+            read(encoded)
+
+
+def test_an_image_without_pixels_is_refused():
+    with pytest.raises(UnreadableImageError, match="no pixels"):
+        to_rgb(Image.new("RGB", (0, 5)))
+
+
+def test_an_open_image_is_read_as_its_file():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for encoded in (encode(Image.fromarray(RGB), exif=exif), encode(Image.fromarray(WIDE)), photo()):
+        with Image.open(BytesIO(encoded)) as image:
+            size = image.size
+            np.testing.assert_array_equal(to_rgb(image), decode(encoded))
+            assert image.size == size
+
+
+def test_a_thumbnail_is_small_and_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind in ("JPEG", "PNG"):
+        assert thumbnail(encode(Image.new("RGB", (400, 300)), kind, exif=exif), 40).size == (30, 40)
 
 
 def test_what_is_whole_passes_the_check():

@@ -2,11 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
 
 from fused_clip.classifier import ConstrainedCentroid
 from fused_clip.errors import InputError
+from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.model.constraint import Constraint
-from fused_clip.model.head import Head
+from fused_clip.model.head import Array, Head, IntArray, Rows
+from fused_clip.model.predictions import Predictions
 from tests.conftest import Blobs
 from tests.model.conftest import NAMES, MakeHead, fitted, prompts_of
 
@@ -83,15 +86,66 @@ def test_narrowing_is_conditioning(blobs: Blobs, make_head: MakeHead) -> None:
     np.testing.assert_allclose(part, whole[:, :2] / whole[:, :2].sum(axis=1, keepdims=True), rtol=1e-6)
 
 
-def test_a_prior_shifts_by_its_ratio_to_training(blobs: Blobs, make_head: MakeHead) -> None:
+def test_a_prior_multiplies_what_is_said_of_targets_as_frequent_as_each_other(
+    blobs: Blobs, make_head: MakeHead
+) -> None:
     prior = {"cat": 0.9, "dog": 0.05, "truck": 0.05}
     plain = make_head().predict(blobs.test).probabilities
     shifted = constrained(make_head(), prior=prior).predict(blobs.test).probabilities
     assert plain is not None
-    expected = plain * list(prior.values())  # the blobs are as frequent as each other
+    expected = plain * list(prior.values())
     np.testing.assert_allclose(shifted, expected / expected.sum(axis=1, keepdims=True), rtol=1e-6)
     same = constrained(make_head(), prior=dict.fromkeys(NAMES, 1 / 3)).predict(blobs.test).probabilities
     np.testing.assert_allclose(same, plain, rtol=1e-9)
+
+
+def imbalanced(rng: np.random.Generator, counts: tuple[int, int]) -> tuple[Rows, IntArray]:
+    """Two blobs that overlap."""
+    targets = np.repeat([0, 1], counts)
+    rows = rng.normal(size=(len(targets), 16))
+    rows[:, 0] += 2.5 * targets
+    return rows.astype(np.float32), targets
+
+
+@pytest.fixture
+def rare() -> Head:
+    """A head trained on 19 times as many cats as dogs."""
+    rows, targets = imbalanced(np.random.default_rng(0), (950, 50))
+    texts = np.random.default_rng(1).normal(size=(2, 16)).astype(np.float32)
+    model = PromptFusedClassifier(texts, {0: 0, 1: 1}, clusterer=KMeans(n_init=2), clusters_per_target=1)
+    model.set_params(random_state=0).fit(rows, targets)
+    head = Head.of(model, prompts_of(("cat", "dog")), rows, targets, seed=0)
+    assert head is not None
+    return head
+
+
+def test_at_the_same_distance_a_prior_is_the_answer_however_frequent_targets_were(rare: Head) -> None:
+    centers = rare.classifier.centers_ * 2 - rare.classifier.text_embeddings_  # where images are
+    middle = centers.mean(axis=0, keepdims=True)
+    for share in (0.5, 0.9, 0.05):
+        found = constrained(rare, prior={"cat": share, "dog": 1 - share}).predict(middle).probabilities
+        np.testing.assert_allclose(found, [[share, 1 - share]], rtol=1e-3)
+
+
+@pytest.mark.parametrize("counts", [(1000, 1000), (1900, 100), (100, 1900)])
+def test_the_prior_of_the_images_makes_better_probabilities(rare: Head, counts: tuple[int, int]) -> None:
+    rows, targets = imbalanced(np.random.default_rng(2), counts)
+    share = counts[0] / sum(counts)
+    told = constrained(rare, prior={"cat": share, "dog": 1 - share})
+    loss, plain = (-np.log(own(head.predict(rows), targets)).mean() for head in (told, rare))
+    assert loss < plain + 1e-9
+    divided = told.predict(rows).probabilities / np.array([0.95, 0.05])
+    divided /= divided.sum(axis=1, keepdims=True)
+    assert loss < -np.log(divided[np.arange(len(rows)), targets]).mean(), (
+        "what training frequencies make of it"
+    )
+
+
+def own(predictions: Predictions, targets: IntArray) -> Array:
+    """(m,) probability of each row's true target."""
+    assert predictions.probabilities is not None
+    found: Array = predictions.probabilities[np.arange(len(targets)), targets]
+    return found
 
 
 def test_groups_have_the_probability_of_their_members(blobs: Blobs, make_head: MakeHead) -> None:
@@ -155,7 +209,6 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         (),
         ConstrainedCentroid().set_centers(np.zeros((1, 16)), cluster_targets=np.zeros(1, int)),
         False,
-        None,
         None,
     )
     with pytest.raises(InputError, match=r"embeddings: must be floats of shape \(m, 16\)"):

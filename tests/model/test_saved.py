@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 from PIL import Image
 
 from fused_clip import load_model
+from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.vectors import Vectors
 from fused_clip.errors import InputError
 from fused_clip.model import saved
+from fused_clip.result import Result
 from tests.conftest import Blobs
 from tests.models import NAMES, pictures, save_model
 from tests.test_pipeline import run
@@ -49,6 +53,9 @@ def test_knowledge_narrows_without_touching_the_model(run_directory: Path) -> No
         targets=["red", "blue"], prior={"red": 0.5, "blue": 0.5}, target_map={"warm": ["red"]}
     )
     assert narrow.names == ("warm", "blue")
+    step_by_step = model.constrain(targets=["red", "blue"]).constrain(prior={"red": 0.5, "blue": 0.5})
+    assert step_by_step.constrain(target_map={"warm": ["red"]}).head.constraint == narrow.head.constraint
+    assert narrow.constrain(target_map={"cold": ["blue"]}).names == ("red", "cold"), "the newest counts"
     assert set(narrow.predict(arrays)) <= {"warm", "blue"}
     assert model.names == NAMES
 
@@ -92,8 +99,56 @@ def test_a_backbone_that_is_gone_is_told(tmp_path: Path) -> None:
         load_model(directory)
 
 
+def test_weights_that_were_moved_are_named(tmp_path: Path) -> None:
+    directory = save_model(tmp_path / "run")
+    moved = (directory / "clip").rename(tmp_path / "moved")
+    with pytest.raises(InputError, match=r"backbone\.model: "):
+        load_model(directory)
+    assert load_model(directory, weights=moved).predict(pictures(1)[0]).tolist() == ["red"]
+    save_tiny_clip(tmp_path / "other", seed=1)
+    with pytest.raises(InputError, match="the weights of other differ"):
+        load_model(directory, weights=tmp_path / "other")
+
+
+def test_a_pil_image_is_read_as_its_file(run_directory: Path) -> None:
+    model = load_model(run_directory)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 2**16, (32, 24), dtype=np.uint16)
+    see_through = rng.integers(0, 256, (32, 24, 4), dtype=np.uint8)
+    for pixels, options in ((grey, {}), (see_through, {}), (see_through[..., :3], {"exif": exif})):
+        encoded = BytesIO()
+        Image.fromarray(pixels).save(encoded, "PNG", **options)
+        with Image.open(encoded) as image:
+            np.testing.assert_array_equal(model.embed([image]), model.embed([encoded.getvalue()]))
+            assert image.size == (24, 32), "it stays as it is"
+
+
+def test_a_backbone_of_few_words_warns_of_other_images(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory = save_model(tmp_path)
+    load_model(directory)
+    assert not caplog.text
+    (directory / "clip" / "training.json").write_text(
+        '{"vocabulary": ["red"], "trained_on": ["toy/train", "b/test", "b/train"]}'
+    )
+    load_model(directory, embeddings_only=True)
+    assert not caplog.text
+    load_model(directory)
+    assert "clip was trained on images of b, toy alone: for others use backbone=vit_b_32." in caplog.text
+
+
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), b"no image", "gone.png"]
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        b"no image",
+        "gone.png",
+        np.zeros((1, 999, 3), np.uint8),
+    ],
 )
 def test_what_is_no_image_is_refused(image: object, run_directory: Path) -> None:
     with pytest.raises(InputError, match=r"^images: "):
@@ -108,8 +163,6 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_means_the_same_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fused_clip.backbone import OpenClipBackbone
-
     save_tiny_clip(tmp_path / "clip")
     monkeypatch.chdir(tmp_path)
     weights = "clip/open_clip_model.safetensors"
@@ -123,7 +176,8 @@ def test_a_model_means_the_same_from_any_directory(tmp_path: Path, monkeypatch: 
 
 def test_a_run_saves_its_model(toy: ImageDataset, blobs: Blobs, tmp_path: Path) -> None:
     result = run(toy, blobs)
-    saved.save(result, object(), tmp_path / "model")
+    (tmp_path / "model" / "old").mkdir(parents=True)
+    saved.save(result, toy.train.images, object(), tmp_path / "model")
     model = load_model(tmp_path)
     predictions = model.predict_embeddings(blobs.test)
     np.testing.assert_array_equal(predictions.answers, result.test.predicted)
@@ -139,12 +193,35 @@ def test_a_run_with_code_in_its_model_says_why_it_saves_none(
         return images + texts
 
     with caplog.at_level(logging.WARNING):
-        saved.save(run(toy, blobs, fusion=own), object(), tmp_path / "model")
+        saved.save(run(toy, blobs, fusion=own), toy.train.images, object(), tmp_path / "model")
     assert "No model is saved: fusion: " in caplog.text
     assert "is code" in caplog.text
     assert not (tmp_path / "model").exists()
-    saved.save(dataclasses.replace(run(toy, blobs), head=None), object(), tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+    for head in (run(toy, blobs).head, None):
+        result = dataclasses.replace(run(toy, blobs), head=head)
+        saved.save(result, toy.train.images, object(), tmp_path / "model")
+        assert (tmp_path / "model").exists() == (head is not None), "none of an earlier run stays"
+
+
+def test_a_model_of_vectors_takes_embeddings_alone(
+    toy: ImageDataset, blobs: Blobs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fused_clip import terminal
+
+    rows = Vectors(blobs.train, tuple(map(str, range(len(blobs.train)))))
+    clip = OpenClipBackbone(f"local-dir:{save_tiny_clip(tmp_path / 'clip')}")
+    result = run(toy, blobs)
+    for images, takes_images in ((toy.train.images, True), (rows, False)):
+        saved.save(result, images, clip, tmp_path / "model")
+        assert (load_model(tmp_path).backbone is not None) == takes_images
+        terminal.print_run(timed(result), tmp_path, [], "")
+        printed = capsys.readouterr().out
+        assert (f"fused-clip-predict {tmp_path} IMAGES" in printed) == takes_images
+        assert (f"load_model('{tmp_path}').predict_embeddings(" in printed) != takes_images
+
+
+def timed(result: Result) -> Result:
+    return dataclasses.replace(result, metrics={**result.metrics, "seconds/total": 1.0})
 
 
 def test_loading_needs_no_torch_where_embeddings_are_there(run_directory: Path) -> None:
