@@ -20,7 +20,10 @@ def parse_targets(text: str) -> list[str]:
     InputError
         If a name is empty or there twice.
     """
-    names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    except csv.Error:  # a line break
+        names = []
     if not names or "" in names or len(set(names)) < len(names):
         raise InputError("targets", "must be distinct names with commas between them", text)
     return names
@@ -54,17 +57,51 @@ def read_target_map(path: Path) -> Groups:
     InputError
         If it can't be read or is anything else.
     """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _no_map(str(path), error) from error
+    return parse_target_map(text, str(path))
+
+
+def parse_target_map(text: str, name: str | None = None) -> Groups:
+    """Read YAML of ``group: [targets]``, such as ``{pet: [cat, dog]}``.
+
+    Parameters
+    ----------
+    name : of the text, for an error; None for the text itself.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.safe_load(text)
         groups: Groups = TypeAdapter(dict[Name, list[Name]]).validate_python(content, strict=True)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        hint = "For example: pet: [cat, dog]"
-        raise InputError(
-            "target_map", f"must be a YAML file of 'group: [targets]' ({reason})", str(path), hint=hint
-        ) from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise _no_map(name or text, error) from error
     if not groups:
-        raise InputError("target_map", "must name a group", str(path))
+        raise InputError("target_map", "must name a group", name or text)
     return groups
+
+
+def check_threshold(threshold: float, *, calibrated: bool = True) -> None:
+    """Refuse what is no probability, or one below which a model without probabilities should abstain.
+
+    Raises
+    ------
+    InputError
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError("threshold", "must be a probability, between 0 and 1", threshold)
+    if threshold and not calibrated:
+        rule = "needs a calibrated model, and this one was made without labels: it knows no probabilities"
+        raise InputError("threshold", rule, threshold, hint="Filter the answers by their margins instead")
+
+
+def _no_map(name: str, error: Exception) -> InputError:
+    rule = f"must be YAML of 'group: [targets]' ({str(error).splitlines()[0]})"
+    return InputError("target_map", rule, name, hint="For example: pet: [cat, dog]")

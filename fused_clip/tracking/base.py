@@ -64,7 +64,7 @@ class Tracker(Protocol):
         """Whether a run is recorded here as finished; without records nothing speaks against it."""
 
     def adopt(self, run_id: str, sweep_id: str) -> None:
-        """Let a finished run stand in the comparison of another sweep too."""
+        """Let a finished run be used again: in the comparison of another sweep too, if there is one."""
 
     def run(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str], parent_id: str | None = None

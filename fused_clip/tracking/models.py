@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.models import ModelSignature
 
+log = logging.getLogger(__name__)
+
 NAME = "model"
 _CODE = Path(__file__).with_name("pyfunc.py")
 
 
 def log_model(client: "MlflowClient", run_id: str, folder: Path, register: str | None) -> None:
     """Log the model of a run, and register it if asked.
+
+    One that takes embeddings alone becomes plain files of the run: it can't answer for images.
 
     Parameters
     ----------
@@ -33,6 +37,13 @@ def log_model(client: "MlflowClient", run_id: str, folder: Path, register: str |
     """
     from mlflow.entities import LoggedModelOutput
 
+    from fused_clip.model.format import read_facts
+
+    if read_facts(folder).backbone is None:
+        client.log_artifacts(run_id, str(folder), NAME)
+        if register is not None:
+            log.warning("The model takes embeddings alone, and is not registered as %s.", register)
+        return
     experiment_id = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(experiment_id, NAME, run_id)
     with TemporaryDirectory() as place:
@@ -43,6 +54,37 @@ def log_model(client: "MlflowClient", run_id: str, folder: Path, register: str |
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     if register is not None:
         _register(client, register, run_id, logged)
+
+
+def check_name(client: "MlflowClient", name: str) -> None:
+    """See that models can be registered under a name.
+
+    Raises
+    ------
+    InputError
+        If the registry does not take it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise _not_taken(name, error) from error
+
+
+def register_model(client: "MlflowClient", name: str, run_id: str) -> None:
+    """Let the model of a run be the newest version of a name in the registry, unless it is a version of it.
+
+    Raises
+    ------
+    InputError
+        If the registry does not take it.
+    """
+    logged = _logged(client, run_id)
+    versions = client.search_model_versions(f"run_id = '{run_id}'")
+    if logged is not None and name not in [version.name for version in versions]:
+        _register(client, name, run_id, logged)
 
 
 def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None:
@@ -112,10 +154,14 @@ def _location(uri: str, store: str) -> str:
         return uri
     from mlflow import MlflowClient
 
-    client = MlflowClient(store, store)
+    logged = _logged(MlflowClient(store, store), run_id)
+    return uri if logged is None else str(logged.artifact_location)
+
+
+def _logged(client: "MlflowClient", run_id: str) -> "LoggedModel | None":
     outputs = client.get_run(run_id).outputs
     models = outputs.model_outputs if outputs else []
-    return str(client.get_logged_model(models[-1].model_id).artifact_location) if models else uri
+    return client.get_logged_model(models[-1].model_id) if models else None
 
 
 def _default_store() -> str:
@@ -133,10 +179,14 @@ def _register(client: "MlflowClient", name: str, run_id: str, logged: "LoggedMod
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            rule = f"the registry does not take it ({str(error).splitlines()[0]})"
-            raise InputError("tracking.registered_model", rule, name) from error
+            raise _not_taken(name, error) from error
     # Not "models:/<id>": the store would look that up in the store of the environment.
     client.create_model_version(name, logged.artifact_location, run_id, model_id=logged.model_id)
+
+
+def _not_taken(name: str, error: Exception) -> InputError:
+    rule = f"the registry does not take it ({str(error).splitlines()[0]})"
+    return InputError("tracking.registered_model", rule, name)
 
 
 def _signature() -> "ModelSignature":
@@ -159,6 +209,7 @@ def _signature() -> "ModelSignature":
             [
                 ParamSpec("targets", "string", ""),
                 ParamSpec("prior", "string", ""),
+                ParamSpec("target_map", "string", ""),
                 ParamSpec("threshold", "double", 0.0),
             ]
         ),

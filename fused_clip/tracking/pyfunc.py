@@ -27,7 +27,7 @@ class FusedClipModel(PythonModel):
         Parameters
         ----------
         model_input : column ``image``: contents of image files.
-        params : ``targets``, ``prior`` and ``threshold`` as on the command line.
+        params : ``targets``, ``prior`` and ``threshold`` as on the command line; ``target_map`` as its file.
 
         Returns
         -------
@@ -38,15 +38,19 @@ class FusedClipModel(PythonModel):
         fused_clip.InputError
             If an image can't be read or a parameter does not fit the model.
         """
-        from fused_clip.predict.knowledge import parse_prior, parse_targets
+        from fused_clip.predict import knowledge
 
         given = params or {}
-        targets, prior = given.get("targets"), given.get("prior")
+        targets, prior, groups = (given.get(name) for name in ("targets", "prior", "target_map"))
+        threshold = given.get("threshold", 0.0)
+        knowledge.check_threshold(threshold, calibrated=self.model.calibrated)
         model = self.model.constrain(
-            targets=parse_targets(targets) if targets else None, prior=parse_prior(prior) if prior else None
+            targets=knowledge.parse_targets(targets) if targets else None,
+            prior=knowledge.parse_prior(prior) if prior else None,
+            target_map=knowledge.parse_target_map(groups) if groups else None,
         )
         predictions = model.predict_embeddings(model.embed(model_input["image"].tolist()))
-        return pd.DataFrame(predictions.records(given.get("threshold", 0.0)))
+        return pd.DataFrame(predictions.records(threshold))
 
 
 mlflow.models.set_model(FusedClipModel())

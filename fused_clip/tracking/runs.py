@@ -17,7 +17,7 @@ from fused_clip.tracking.abandoned import PROCESS, close_abandoned
 from fused_clip.tracking.base import Scalar, Status
 from fused_clip.tracking.database import absolute_uri, compare_url, connect, is_server, ui_command
 from fused_clip.tracking.limits import cut, mlflow_key, mlflow_tags, portions
-from fused_clip.tracking.models import log_model
+from fused_clip.tracking.models import check_name, log_model, register_model
 from fused_clip.tracking.process import this_process
 
 if TYPE_CHECKING:
@@ -78,8 +78,10 @@ class MlflowTracker:
         return not is_server(self.uri)
 
     def check(self) -> None:
-        """See that the store answers; a local database that is not there yet is made."""
-        self._store()
+        """See that the store answers and would register models; a local database not there yet is made."""
+        client, _ = self._store()
+        if self.registered_model is not None:
+            check_name(client, self.registered_model)
 
     def close_abandoned(self) -> None:
         """End as KILLED the runs that are RUNNING although the process that opened them is gone."""
@@ -140,8 +142,15 @@ class MlflowTracker:
         return facts == ("FINISHED", "active", experiment_id)
 
     def adopt(self, run_id: str, sweep_id: str) -> None:
-        """Add a sweep's id to those that a finished run is tagged with: its own and the newest, up to 300."""
+        """Add a sweep's id to those that a finished run is tagged with: its own and the newest, up to 300.
+
+        Its model is registered if asked.
+        """
         client, _ = self._store()
+        if self.registered_model is not None:
+            register_model(client, self.registered_model, run_id)
+        if not sweep_id:
+            return
         ids = client.get_run(run_id).data.tags.get("sweep_id", "").split()
         own, *others = dict.fromkeys([*ids, sweep_id])
         client.set_tag(run_id, "sweep_id", " ".join([own, *others[1 - _SWEEPS_A_TAG :]]))

@@ -3,7 +3,13 @@ from pathlib import Path
 import pytest
 
 from fused_clip.errors import InputError
-from fused_clip.predict.knowledge import parse_prior, parse_targets, read_target_map
+from fused_clip.predict.knowledge import (
+    check_threshold,
+    parse_prior,
+    parse_target_map,
+    parse_targets,
+    read_target_map,
+)
 
 
 def test_targets_are_parted_by_commas() -> None:
@@ -11,7 +17,7 @@ def test_targets_are_parted_by_commas() -> None:
     assert parse_targets('"cat, big",dog') == ["cat, big", "dog"]
 
 
-@pytest.mark.parametrize("text", ["", "cat,", ",", "cat,cat"])
+@pytest.mark.parametrize("text", ["", "cat,", ",", "cat,cat", "cat\ndog"])
 def test_targets_must_be_distinct_names(text: str) -> None:
     with pytest.raises(InputError, match="targets: must be distinct names"):
         parse_targets(text)
@@ -31,6 +37,7 @@ def test_a_target_map_names_groups(tmp_path: Path) -> None:
     path = tmp_path / "map.yaml"
     path.write_text("even: [0, 2]\nodd: ['1']\n")
     assert read_target_map(path) == {"even": ["0", "2"], "odd": ["1"]}
+    assert parse_target_map("{pet: [cat, dog]}") == {"pet": ["cat", "dog"]}
 
 
 @pytest.mark.parametrize(
@@ -43,3 +50,16 @@ def test_a_target_map_is_nothing_else(text: str, tmp_path: Path) -> None:
         read_target_map(path)
     with pytest.raises(InputError, match="target_map: must"):
         read_target_map(tmp_path / "gone.yaml")
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 2, float("nan"), float("inf")])
+def test_a_threshold_is_a_probability(threshold: float) -> None:
+    with pytest.raises(InputError, match="threshold: must be a probability"):
+        check_threshold(threshold)
+
+
+def test_only_a_calibrated_model_has_a_threshold() -> None:
+    check_threshold(0.5)
+    check_threshold(0.0, calibrated=False)
+    with pytest.raises(InputError, match="threshold: needs a calibrated model"):
+        check_threshold(0.5, calibrated=False)

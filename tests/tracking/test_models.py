@@ -1,10 +1,13 @@
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from records import png
 
 from fused_clip import InputError, load_model
+from fused_clip.model import format as model_files
 from fused_clip.predict.__main__ import main
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.models import fetched, log_model
@@ -39,8 +42,10 @@ def test_a_logged_model_predicts_as_the_command_line(
 ) -> None:
     import mlflow
 
+    (tmp_path / "map.yaml").write_text("{warm: [red]}")
     knowledge = {"targets": "red,blue", "prior": "red=.7,blue=.3", "threshold": 0.9}
     arguments = [word for name, value in knowledge.items() for word in (f"--{name}", str(value))]
+    arguments += ["--target-map", str(tmp_path / "map.yaml")]
     uri, out = f"runs:/{run_id}/model", tmp_path / "out.parquet"
     main([uri, str(images), "--out", str(out), "--tracking-uri", tracker.uri, *arguments])
     wanted = pd.read_parquet(out)
@@ -49,11 +54,11 @@ def test_a_logged_model_predicts_as_the_command_line(
     mlflow.set_tracking_uri(tracker.uri)
     model = mlflow.pyfunc.load_model(uri)
     encoded = pd.DataFrame({"image": [Path(path).read_bytes() for path in wanted["path"]]})
-    found = model.predict(encoded, params=knowledge)
+    found = model.predict(encoded, params={**knowledge, "target_map": "{warm: [red]}"})
     assert found.columns.tolist() == wanted.columns.tolist()[1:]
     for column in found:
         assert (found[column].astype(wanted[column].dtype) == wanted[column]).all(), column
-    assert set(found["target"]) == {"red", "blue"}
+    assert set(found["target"]) == {"warm", "blue"}
 
 
 def test_signature_and_example_fit_the_model(
@@ -82,6 +87,79 @@ def test_a_model_is_registered_and_found_by_its_version(
             assert load_model(folder).checksum == load_model(run_directory).checksum
     log_model(client, run_id, run_directory / "model", "colours")
     assert len(client.search_model_versions("name = 'colours'")) == 2
+
+
+def test_a_run_that_is_used_again_is_registered_once(
+    tracker: MlflowTracker, run_directory: Path, run_id: str
+) -> None:
+    client, _ = tracker._store()
+    again = MlflowTracker(tracker.output_dir, registered_model="shades")
+    for sweep_id in ("", "sweep", ""):
+        again.check()
+        again.adopt(run_id, sweep_id)
+    (version,) = client.search_model_versions("name = 'shades'")
+    assert version.run_id == run_id
+    with fetched("models:/shades/1", tracker.uri) as folder:
+        assert load_model(folder).checksum == load_model(run_directory).checksum
+
+
+def test_a_name_that_the_registry_does_not_take_is_told_before_work(tracker: MlflowTracker) -> None:
+    for name in ("a/b", "a:b", ""):
+        with pytest.raises(InputError, match=r"tracking\.registered_model: the registry does not take it"):
+            MlflowTracker(tracker.output_dir, registered_model=name).check()
+    MlflowTracker(tracker.output_dir, registered_model="not there yet").check()
+    assert "not there yet" not in [model.name for model in tracker._store()[0].search_registered_models()]
+
+
+def test_a_model_of_embeddings_is_no_pyfunc(
+    tracker: MlflowTracker, run_directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head, facts = model_files.read(run_directory / "model")
+    model_files.write(tmp_path / "model", head, None, facts.training)
+    with tracker.run("vectors", {}, {}) as active:
+        active.log(make_result(), tmp_path, [])
+    client, _ = tracker._store()
+    assert not client.get_run(active.run_id).outputs.model_outputs
+    assert "not registered as colours" in caplog.text
+    with fetched(f"runs:/{active.run_id}/model", tracker.uri) as folder:
+        assert load_model(folder).checksum == model_files.checksum(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"threshold": 2.0}, "threshold: must be a probability"),
+        ({"target_map": "pet: red"}, "target_map: must be YAML"),
+        ({"targets": "rde"}, "targets: must name targets of the model"),
+    ],
+)
+def test_a_logged_model_refuses_what_the_command_line_refuses(
+    params: dict[str, object], message: str, tracker: MlflowTracker, run_id: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        loaded(tracker, run_id).predict(one_image(), params=params)
+
+
+def test_a_logged_model_without_probabilities_has_no_threshold(
+    tracker: MlflowTracker, tmp_path: Path
+) -> None:
+    with tracker.run("uncalibrated", {}, {}) as active:
+        active.log(make_result(), save_model(tmp_path, calibrated=False), [])
+    model = loaded(tracker, active.run_id)
+    assert model.predict(one_image())["probability"].isna().all()
+    with pytest.raises(InputError, match="threshold: needs a calibrated model"):
+        model.predict(one_image(), params={"threshold": 0.5})
+
+
+def loaded(tracker: MlflowTracker, run_id: str) -> Any:
+    import mlflow
+
+    mlflow.set_tracking_uri(tracker.uri)
+    return mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+
+
+def one_image() -> pd.DataFrame:
+    return pd.DataFrame({"image": [png("red")]})
 
 
 def test_logging_stays_within_its_place_and_its_time(
