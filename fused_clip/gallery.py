@@ -3,15 +3,12 @@
 import heapq
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 from fused_clip import web
-
-if TYPE_CHECKING:
-    from PIL import Image
+from fused_clip.dataset import decode
 
 PER_SECTION = 24
 _PIXELS = 160  # longest side of a thumbnail: sharp on a dense screen at the size shown
@@ -19,11 +16,10 @@ _PIXELS = 160  # longest side of a thumbnail: sharp on a dense screen at the siz
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """A picture and what was predicted for it.
+    """What was predicted for a picture.
 
     Parameters
     ----------
-    image : of any size and mode; it is scaled down.
     path : where it is, as the reader knows it.
     target : name of the predicted target.
     probability : of that target, in [0, 1]; None where the model gives none.
@@ -33,7 +29,6 @@ class GalleryItem:
     abstained : whether the prediction was too uncertain to be given.
     """
 
-    image: "Image.Image"
     path: str
     target: str
     probability: float | None
@@ -41,17 +36,15 @@ class GalleryItem:
     cluster: int
     abstained: bool
 
+    @property
+    def name(self) -> str:
+        """Name of its file."""
+        return PurePath(self.path).name or self.path
 
-@dataclass(frozen=True)
-class _Thumbnail:
-    """What the page shows of an item."""
-
-    webp: bytes
-    path: str
-    name: str
-    target: str
-    certainty: str
-    abstained: bool
+    @property
+    def certainty(self) -> str:
+        """As the page shows it."""
+        return f"margin {self.margin:.3g}" if self.probability is None else f"{self.probability:.0%}"
 
 
 @dataclass
@@ -62,52 +55,47 @@ class _Section:
     total: int = 0
     abstained: int = 0
     targets: Counter[str] = field(default_factory=Counter)
-    _kept: list[tuple[float, int, _Thumbnail]] = field(default_factory=list)
+    _kept: list[tuple[float, int, GalleryItem]] = field(default_factory=list)
 
-    def admits(self, rank: float) -> bool:
-        """Whether an item of this rank is among the first so far; of equal ones the earlier stays."""
-        return len(self._kept) < self.size or rank < -self._kept[0][0]
-
-    def count(self, item: GalleryItem) -> None:
+    def add(self, rank: float, number: int, item: GalleryItem) -> None:
+        """Count the item, and keep it if it is among the first so far; of equal ones the earlier stays."""
         self.total += 1
         self.abstained += item.abstained
         self.targets[item.target] += 1
-
-    def keep(self, rank: float, number: int, thumbnail: _Thumbnail) -> None:
-        heapq.heappush(self._kept, (-rank, -number, thumbnail))
+        heapq.heappush(self._kept, (-rank, -number, item))
         if len(self._kept) > self.size:
             heapq.heappop(self._kept)
 
     @property
-    def thumbnails(self) -> list[_Thumbnail]:
+    def shown(self) -> list[GalleryItem]:
         """Those kept, lowest rank first."""
-        return [thumbnail for _, _, thumbnail in sorted(self._kept, key=lambda kept: (-kept[0], -kept[1]))]
+        return [item for _, _, item in sorted(self._kept, key=lambda kept: (-kept[0], -kept[1]))]
 
 
-def write(path: Path, items: Iterable[GalleryItem], *, per_section: int = PER_SECTION) -> None:
+def write(
+    path: Path,
+    items: Iterable[GalleryItem],
+    thumbnails: Callable[[Set[str]], Mapping[str, bytes]],
+    *,
+    per_section: int = PER_SECTION,
+) -> None:
     """Write the page: a section a target, least certain first, then one a cluster, surest first.
 
-    Items are looked at one by one; only the thumbnails that the page shows are kept.
+    Items are looked at one by one; only those that the page shows are kept, and asked for their thumbnails.
 
     Parameters
     ----------
+    thumbnails : gives them, as `thumbnail` does, for the paths of what the page shows; one that it lacks is
+        left out.
     per_section : thumbnails that a section shows at most, at least 1; it says how many there are.
     """
     targets: dict[str, _Section] = {}
     clusters: dict[int, _Section] = {}
     for number, item in enumerate(items):
         sure = item.margin if item.probability is None else item.probability
-        places = [
-            (targets.setdefault(item.target, _Section(per_section)), sure),
-            (clusters.setdefault(item.cluster, _Section(per_section)), -sure),
-        ]
-        for section, _ in places:
-            section.count(item)
-        admitting = [(section, rank) for section, rank in places if section.admits(rank)]
-        if admitting:
-            thumbnail = _thumbnail(item)
-            for section, rank in admitting:
-                section.keep(rank, number, thumbnail)
+        targets.setdefault(item.target, _Section(per_section)).add(sure, number, item)
+        clusters.setdefault(item.cluster, _Section(per_section)).add(-sure, number, item)
+    sections = [*targets.values(), *clusters.values()]
     path.parent.mkdir(parents=True, exist_ok=True)
     web.render(
         "gallery.html",
@@ -119,20 +107,24 @@ def write(path: Path, items: Iterable[GalleryItem], *, per_section: int = PER_SE
         per_section=per_section,
         targets=sorted(targets.items()),
         clusters=list(_named(clusters)),
+        thumbnails=thumbnails({item.path for section in sections for item in section.shown}),
     )
+
+
+def thumbnail(encoded: bytes) -> bytes:
+    """Scale an image file down to a thumbnail, as WebP.
+
+    Raises
+    ------
+    UnreadableImageError
+        As `fused_clip.dataset.decode.decode`.
+    """
+    file = io.BytesIO()
+    decode.thumbnail(encoded, _PIXELS).save(file, "WEBP", quality=85)
+    return file.getvalue()
 
 
 def _named(clusters: dict[int, _Section]) -> Iterator[tuple[str, _Section]]:
     for index, section in sorted(clusters.items()):
         names = ", ".join(name for name, _ in section.targets.most_common(3))
         yield f"Cluster {index}: {names}", section
-
-
-def _thumbnail(item: GalleryItem) -> _Thumbnail:
-    small = item.image.convert("RGB")
-    small.thumbnail((_PIXELS, _PIXELS))
-    file = io.BytesIO()
-    small.save(file, "WEBP", quality=85)
-    certainty = f"margin {item.margin:.3g}" if item.probability is None else f"{item.probability:.0%}"
-    name = PurePath(item.path).name or item.path
-    return _Thumbnail(file.getvalue(), item.path, name, item.target, certainty, item.abstained)

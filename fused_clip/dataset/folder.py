@@ -1,10 +1,10 @@
 """A user's own images, in one folder a class."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Unpack
+from typing import NoReturn, Unpack
 
 from PIL import Image
 
@@ -14,6 +14,7 @@ from fused_clip.dataset.names import class_name, natural_order, printable
 from fused_clip.dataset.recipe import Recipe, RecipeOptions
 from fused_clip.errors import InputError
 
+_NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # what PIL knows by its first bytes, and no more
 HIDDEN = (".", "__MACOSX")  # how folders that file managers and archives leave behind start
 
 
@@ -107,15 +108,48 @@ def _files(part: Path, root: Path) -> list[File]:
 
 def _images(folder: Path) -> list[Path]:
     """Image files at any depth, sorted."""
-    suffixes, found = image_suffixes(), []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
-        paths = (Path(parent, name) for name in files if not name.startswith("."))
-        found += [path for path in paths if path.suffix.lower() in suffixes]
-    return sorted(found)
+    return sorted(map(Path, image_files("dataset.root", folder)))
+
+
+def image_files(option: str, root: Path) -> Iterator[str]:
+    """Find the image files of a folder and all below it, folder by folder in order of their names.
+
+    Links are followed, but for those that lead back up. Files that are no images by their suffix, and what
+    starts with a dot, are passed over.
+
+    Parameters
+    ----------
+    option : which names the folder.
+
+    Raises
+    ------
+    InputError
+        If a folder can't be read.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise InputError(option, f"{error.filename} can't be read ({error.strerror})") from error
+
+    for parent, folders, files in os.walk(root, followlinks=True, onerror=refuse):
+        own = (name for name in folders if not name.startswith(HIDDEN))
+        folders[:] = sorted(name for name in own if not _leads_up(Path(parent, name)))
+        yield from (os.path.join(parent, name) for name in sorted(files) if is_image(name))
+
+
+def _leads_up(folder: Path) -> bool:
+    """Whether a folder is a link to one that was gone through to get there."""
+    passed = (parent.resolve() for parent in folder.absolute().parents)
+    return folder.is_symlink() and folder.resolve() in passed
+
+
+def is_image(name: str) -> bool:
+    """Whether a file is an image that PIL can read, by its name."""
+    return not os.path.basename(name).startswith(".") and Path(name).suffix.lower() in image_suffixes()
 
 
 @cache
 def image_suffixes() -> frozenset[str]:
     """File suffixes that PIL can read."""
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    suffixes = Image.registered_extensions()  # which knows all kinds by now
+    kinds = Image.OPEN.keys() - _NOT_DECODED
+    return frozenset(suffix for suffix, kind in suffixes.items() if kind in kinds)

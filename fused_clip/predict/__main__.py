@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from fused_clip.errors import InputError
 from fused_clip.predict import table
 from fused_clip.predict.journal import Journal, Record
-from fused_clip.predict.knowledge import parse_prior, parse_targets, read_target_map
+from fused_clip.predict.knowledge import check_threshold, parse_prior, parse_targets, read_target_map
 
 if TYPE_CHECKING:
     from fused_clip.model.saved import SavedModel
@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("images", metavar="IMAGES", help="a folder, a quoted glob, a .csv or a .parquet")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="a .csv or .parquet file")
-    parser.add_argument("--threshold", type=float, metavar="P", help="abstain below this probability")
+    parser.add_argument(
+        "--threshold", type=float, default=0.0, metavar="P", help="abstain below it; a probability"
+    )
     parser.add_argument("--targets", metavar="A,B", help="admit these targets only")
     parser.add_argument("--prior", metavar="A=.9,B=.1", help="frequencies of the admitted targets; sum to 1")
     parser.add_argument("--target-map", type=Path, metavar="YAML", help="merge targets: 'group: [targets]'")
@@ -64,40 +66,39 @@ def _parser() -> argparse.ArgumentParser:
         help="one that can't be read is named and left out (skip), or has a row with the reason, or stops",
     )
     parser.add_argument("--gallery", type=Path, metavar="PAGE.html", help="write a page to look at as well")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE and PAGE if they are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE, PAGE and other partial work")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:<index> or mps (auto)")
+    parser.add_argument("--weights", metavar="PLACE", help="where the backbone's file or folder was moved to")
     parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store of runs:/ and models:/")
     return parser
 
 
 def _run(args: argparse.Namespace) -> None:
-    if args.threshold is not None and not 0 <= args.threshold <= 1:
-        raise InputError("threshold", "must be a probability, between 0 and 1", args.threshold)
-    table.check_place(args.out, overwrite=args.overwrite)
-    if args.gallery is not None:
-        _check_gallery(args.gallery, overwrite=args.overwrite)
-    knowledge = {
-        "targets": None if args.targets is None else parse_targets(args.targets),
-        "prior": None if args.prior is None else parse_prior(args.prior),
-        "target_map": None if args.target_map is None else read_target_map(args.target_map),
-    }
-    from fused_clip.predict.sources import find_source
+    check_threshold(args.threshold)
+    with table.place(args.out, overwrite=args.overwrite) as partial:
+        if args.gallery is not None:
+            _check_gallery(args.gallery, overwrite=args.overwrite)
+        knowledge = {
+            "targets": None if args.targets is None else parse_targets(args.targets),
+            "prior": None if args.prior is None else parse_prior(args.prior),
+            "target_map": None if args.target_map is None else read_target_map(args.target_map),
+        }
+        from fused_clip.predict.sources import find_source
 
-    source = find_source(args.images, args.column)
-    model = _load(args, knowledge)
-    from fused_clip.predict.stream import predict_into
+        source = find_source(args.images, args.column)
+        model = _load(args, knowledge)
+        from fused_clip.predict.stream import predict_into
 
-    journal = Journal(
-        args.out.with_name(f"{args.out.name}.partial"), _job(args, knowledge, model), fresh=args.overwrite
-    )
-    threshold = args.threshold or 0.0
-    predict_into(journal, model, source, threshold=threshold, on_bad_image=args.on_bad_image)
-    _finish(args, journal, model, source)
+        journal = Journal(partial, _job(args, knowledge, model), fresh=args.overwrite)
+        predict_into(journal, model, source, threshold=args.threshold, on_bad_image=args.on_bad_image)
+        _finish(args, journal, model, source)
 
 
 def _check_gallery(path: Path, *, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise InputError("gallery", "its folder must exist", str(path.parent))
+    if path.is_dir():
+        raise InputError("gallery", "must be a file, and is a folder", str(path))
     if path.exists() and not overwrite:
         raise InputError("gallery", "must not exist yet", str(path), hint="--overwrite replaces it")
 
@@ -106,12 +107,9 @@ def _load(args: argparse.Namespace, knowledge: dict[str, Any]) -> "SavedModel":
     from fused_clip.model.saved import load_model
 
     with _folder(args.model, args.tracking_uri) as folder:
-        model = load_model(folder, device=args.device)
-    model = model.constrain(**knowledge)
-    if args.threshold is not None and not model.calibrated:
-        rule = "needs a calibrated model, and this one was made without labels: it knows no probabilities"
-        raise InputError("threshold", rule, args.threshold, hint="Filter FILE by its margins instead")
-    return model
+        model = load_model(folder, device=args.device, weights=args.weights)
+    check_threshold(args.threshold, calibrated=model.calibrated)
+    return model.constrain(**knowledge)
 
 
 def _folder(model: str, tracking_uri: str | None) -> AbstractContextManager[Path]:
@@ -123,12 +121,16 @@ def _folder(model: str, tracking_uri: str | None) -> AbstractContextManager[Path
 
 
 def _job(args: argparse.Namespace, knowledge: dict[str, Any], model: "SavedModel") -> dict[str, Any]:
-    """All that decides the predictions."""
+    """All that decides the predictions, but for the images' files, whose states are in the records."""
+    from fused_clip.predict.sources import state_of
+
+    place = Path(args.images).expanduser().absolute()
     return {
-        "format": 1,
+        "format": 2,
         "model": model.checksum,
         "backbone": model.require_backbone().fingerprint,
-        "images": args.images,
+        "images": str(place),
+        "table": state_of(place) if place.is_file() else None,
         "column": args.column,
         "threshold": args.threshold,
         "on_bad_image": args.on_bad_image,
@@ -142,17 +144,23 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
     if not counts["predicted"]:
         journal.remove()
         raise InputError("images", f"none of the {counts['bad']} images can be read", args.images)
-    if args.gallery is not None:
-        from fused_clip.predict import look
-
-        look.write(args.gallery, source, journal)
-    table.write(args.out, journal, errors=args.on_bad_image == "report")
+    # A page that can't be drawn costs no prediction, and a page that is there has its table.
+    with _page(args, journal, source):
+        table.write(args.out, journal, errors=args.on_bad_image == "report")
     journal.remove()
     print(f"{args.out}: {counts['predicted']} images predicted, {counts['bad']} could not be read.")
-    if args.threshold is not None:
+    if args.threshold:
         print(f"{counts['abstained']} have a probability below {args.threshold}: abstained.")
     if not model.calibrated:
         print("The model is uncalibrated (made without labels): there are margins, and no probabilities.")
+
+
+def _page(args: argparse.Namespace, journal: Journal, source: "Source") -> AbstractContextManager[None]:
+    if args.gallery is None:
+        return nullcontext()
+    from fused_clip.predict import look
+
+    return look.drawn(args.gallery, source, journal)
 
 
 def _count(records: Iterable[Record]) -> Counter[str]:

@@ -21,31 +21,30 @@ class Journal:
     ----------
     path : the journal.
     job : all that decides the predictions, as JSON holds it.
-    fresh : whether the journal of another job gives way.
+    fresh : whether the journal of another job, or of images that are not the same any more, gives way.
 
     Raises
     ------
     InputError
-        If there is the journal of another job, or the journal can't be written.
+        If there is the journal of another job, or a file that is none; if the journal can't be written.
     """
 
     def __init__(self, path: Path, job: Mapping[str, Any], *, fresh: bool) -> None:
         self.path = path
+        self.fresh = fresh
         self._head = json.dumps(job, sort_keys=True).encode() + b"\n"
-        size = self._whole_lines(fresh)
-        try:
-            with path.open("ab") as file:
-                file.truncate(size)
-                if size == 0:
-                    file.write(self._head)
-        except OSError as error:
-            raise _unwritable(path, error) from error
+        self._cut(self._whole_lines())
 
     def __iter__(self) -> Iterator[Record]:
         with self.path.open("rb") as file:
             file.readline()
-            for line in file:
-                yield json.loads(line)
+            for number, line in enumerate(file, 2):
+                try:
+                    record = json.loads(line)
+                except ValueError as error:
+                    rule = f"{self.path} is damaged in line {number}"
+                    raise InputError("out", rule, hint="Delete it to start anew") from error
+                yield record
 
     def extend(self, records: Sequence[Record]) -> None:
         """Add records, of which all or a part are kept if the process is killed.
@@ -62,11 +61,31 @@ class Journal:
         except OSError as error:
             raise _unwritable(self.path, error) from error
 
+    def clear(self) -> None:
+        """Drop all records.
+
+        Raises
+        ------
+        InputError
+            If the journal can't be written.
+        """
+        self._cut(0)
+
     def remove(self) -> None:
         """Delete the journal: the file is written."""
         os.unlink(self.path)
 
-    def _whole_lines(self, fresh: bool) -> int:
+    def _cut(self, size: int) -> None:
+        """Keep the first bytes; with none, begin."""
+        try:
+            with self.path.open("ab") as file:
+                file.truncate(size)
+                if size == 0:
+                    file.write(self._head)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+    def _whole_lines(self) -> int:
         """Bytes of the lines that are there and whole; 0 where there is no journal of this job."""
         try:
             file = self.path.open("rb")
@@ -75,10 +94,7 @@ class Journal:
         with file:
             head = file.readline()
             if head != self._head:
-                if head.endswith(b"\n") and not fresh:
-                    hint = "Give another --out, or --overwrite to start anew"
-                    rule = "holds what another model, other images or other options predicted"
-                    raise InputError("out", rule, str(self.path), hint=hint)
+                self._refuse_others(head)
                 return 0
             end = file.tell()
             for line in file:
@@ -86,6 +102,26 @@ class Journal:
                     break
                 end = file.tell()
         return end
+
+    def _refuse_others(self, head: bytes) -> None:
+        """Refuse a first line that is neither cut short nor of a journal that gives way."""
+        if self._head.startswith(head):
+            return
+        if not _is_job(head):
+            rule = "needs the place of a file that is not its own"
+            raise InputError("out", rule, str(self.path), hint="Give another --out, or move that file")
+        if not self.fresh:
+            hint = "Give another --out, or --overwrite to start anew"
+            rule = "holds what another model, other images or other options predicted"
+            raise InputError("out", rule, str(self.path), hint=hint)
+
+
+def _is_job(line: bytes) -> bool:
+    try:
+        job = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(job, dict) and "format" in job
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import glob
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from fused_clip.dataset.folder import HIDDEN, image_suffixes
+from fused_clip.dataset.folder import image_files, is_image
 from fused_clip.dataset.names import printable
 from fused_clip.errors import InputError
 
@@ -21,6 +20,9 @@ OPTION = "images"
 _ROWS_A_READ = 64  # of a table with encoded images
 
 
+State = list[int] | None
+
+
 class Item(NamedTuple):
     """An image that is not read yet.
 
@@ -28,10 +30,16 @@ class Item(NamedTuple):
     ----------
     path : its name in the table of predictions.
     read : gives the contents of its file; raises OSError if it can't.
+    file : that it is in, where it has one of its own.
     """
 
     path: str
     read: Callable[[], bytes]
+    file: Path | None = None
+
+    def state(self) -> State:
+        """As `state_of` its file."""
+        return None if self.file is None else state_of(self.file)
 
 
 class Source(Protocol):
@@ -40,6 +48,15 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Item]: ...
+
+
+def state_of(file: Path) -> State:
+    """Size and time of change (ns), by which a file that was replaced is told; None where there is none."""
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns]
 
 
 def find_source(images: str, column: str | None = None) -> Source:
@@ -55,7 +72,7 @@ def find_source(images: str, column: str | None = None) -> Source:
     Raises
     ------
     InputError
-        If there is nothing of the kind, or no image in it.
+        If there is nothing of the kind, or no image in it; if a folder in it can't be read.
     """
     place = Path(images).expanduser()
     if place.is_dir():
@@ -68,7 +85,7 @@ def find_source(images: str, column: str | None = None) -> Source:
         source = FilesSource((str(place),))
     elif glob.has_magic(str(place)):
         found = sorted(glob.glob(str(place), recursive=True))
-        source = FilesSource(tuple(name for name in found if _is_image(name)))
+        source = FilesSource(tuple(name for name in found if is_image(name)))
     else:
         raise InputError(OPTION, "must be an existing folder, file, glob, .csv or .parquet", images)
     if not len(source):
@@ -78,25 +95,15 @@ def find_source(images: str, column: str | None = None) -> Source:
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Image files of a folder and all below it, in order of their names.
-
-    Files that are no images by their suffix, and what starts with a dot, are passed over.
-    """
+    """Image files of a folder and all below it, as `image_files` finds them."""
 
     root: Path
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._walk())
+        return sum(1 for _ in image_files(OPTION, self.root))
 
     def __iter__(self) -> Iterator[Item]:
-        return map(_file_item, self._walk())
-
-    def _walk(self) -> Iterator[str]:
-        for parent, folders, files in os.walk(self.root, followlinks=True):
-            folders[:] = sorted(name for name in folders if not name.startswith(HIDDEN))
-            for name in sorted(files):
-                if _is_image(name):
-                    yield os.path.join(parent, name)
+        return map(_file_item, image_files(OPTION, self.root))
 
 
 @dataclass(frozen=True)
@@ -221,11 +228,12 @@ def _there(encoded: bytes | None) -> bytes:
 
 
 def _file_item(name: str) -> Item:
-    return Item(printable(name), lambda: _contents(Path(name)))
+    return Item(printable(name), lambda: _contents(Path(name)), Path(name))
 
 
 def _listed_item(table: Path, name: str) -> Item:
-    return Item(printable(name), lambda: _contents(table.parent / name))
+    file = table.parent / name
+    return Item(printable(name), lambda: _contents(file), file)
 
 
 def _contents(path: Path) -> bytes:
@@ -233,10 +241,6 @@ def _contents(path: Path) -> bytes:
         return path.read_bytes()
     except ValueError as error:  # a name that no file can have
         raise OSError(str(error)) from error
-
-
-def _is_image(name: str) -> bool:
-    return not os.path.basename(name).startswith(".") and Path(name).suffix.lower() in image_suffixes()
 
 
 def _no_column(column: str, columns: Any) -> InputError:

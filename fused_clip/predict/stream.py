@@ -35,8 +35,8 @@ def predict_into(
     Raises
     ------
     InputError
-        On such an error; if the journal began with other images; if nothing can be written. What was
-        predicted is in the journal.
+        On such an error; if the journal began with other images, unless it is to be fresh; if nothing can be
+        written. What was predicted is in the journal.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -68,9 +68,12 @@ def _rest(source: Source, journal: Journal) -> tuple[Iterator[Item], int]:
     for record in journal:
         done += 1
         item = next(items, None)
-        if item is None or item.path != record["path"]:
-            hint = "Start anew: delete that file"
-            rule = f"must be those that {journal.path} began with; {record['path']!r} is not where it was"
+        if item is None or (item.path, item.state()) != (record["path"], record["state"]):
+            if journal.fresh:
+                journal.clear()
+                return iter(source), 0
+            hint = "--overwrite starts anew"
+            rule = f"must be those that {journal.path} began with; {record['path']!r} is not what it was"
             raise InputError(OPTION, rule, hint=hint)
     return items, done
 
@@ -94,8 +97,8 @@ def _records(model: SavedModel, batch: ReadBatch, threshold: float) -> list[Reco
             errors[readable[row]] = "its embedding is not finite, or zero"
         found = model.predict_embeddings(rows[good]).records(threshold) if good else found
     return [
-        {"path": path, "error": error} if error else {"path": path, **next(found)}
-        for path, error in zip(batch.paths, errors, strict=True)
+        {"path": path, "state": state, **({"error": error} if error else next(found))}
+        for path, state, error in zip(batch.paths, batch.states, errors, strict=True)
     ]
 
 

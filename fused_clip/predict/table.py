@@ -3,11 +3,13 @@
 import csv
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.errors import InputError
+from fused_clip.files import locked
 from fused_clip.predict.journal import Record
 
 if TYPE_CHECKING:
@@ -17,22 +19,37 @@ COLUMNS = ("path", "target", "probability", "margin", "runner_up", "cluster", "a
 _ROWS_A_GROUP = 50_000
 
 
-def check_place(path: Path, *, overwrite: bool) -> None:
-    """See that the table can be put in its place, before work starts.
+@contextmanager
+def place(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Have the place of the table for one process alone, for the length of a with block.
+
+    Yields
+    ------
+    Where what is predicted so far is kept, beside the table.
 
     Raises
     ------
     InputError
-        If the suffix is not known, the folder is not there, or the file is.
+        If the suffix is not known, the folder is not there, the file is, or another process predicts into it.
     """
     if path.suffix not in _WRITERS:
         raise InputError("out", "must end in one of these", path.name, choices=list(_WRITERS))
-    if not path.parent.is_dir():
-        raise InputError("out", "its folder must exist", str(path.parent))
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError("out", "its folder must exist and can be written", str(path.parent))
     if path.is_dir():
         raise InputError("out", "must be a file, and is a folder", str(path))
-    if path.exists() and not overwrite:
-        raise InputError("out", "must not exist yet", str(path), hint="--overwrite replaces it")
+    partial = path.with_name(f"{path.name}.partial")
+    lock = path.with_name(f"{partial.name}.lock")
+    with locked(lock, wait=False) as alone:
+        if not alone:
+            raise InputError("out", "another process predicts into it: let it end, or stop it", str(path))
+        try:
+            if path.exists() and not overwrite:
+                raise InputError("out", "must not exist yet", str(path), hint="--overwrite replaces it")
+            yield partial
+        finally:
+            with suppress(OSError):  # some systems delete no file that is open
+                lock.unlink()
 
 
 def write(path: Path, records: Iterable[Record], *, errors: bool) -> None:
@@ -40,7 +57,7 @@ def write(path: Path, records: Iterable[Record], *, errors: bool) -> None:
 
     Parameters
     ----------
-    records : one an image; those with an ``error`` have nothing else but their ``path``.
+    records : one an image; those with an ``error`` have no answer.
     errors : whether images that can't be read have a row, with the reason in a column ``error``.
 
     Raises
@@ -62,9 +79,15 @@ def write(path: Path, records: Iterable[Record], *, errors: bool) -> None:
 
 def _write_csv(path: Path, columns: tuple[str, ...], records: Iterable[Record]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_text(record.get(column)) for column in columns] for record in records)
+        plain, quoted = (
+            csv.writer(file, lineterminator="\n", quoting=rule) for rule in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+        )
+        plain.writerow(columns)
+        for record in records:
+            row = [_text(record.get(column)) for column in columns]
+            # Readers take it for the end of a line.
+            writer = quoted if any("\r" in value for value in row) else plain
+            writer.writerow(row)
 
 
 def _text(value: Any) -> str:

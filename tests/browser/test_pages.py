@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from PIL import Image
 from records import SCRIPT, Folder, make_record, missing_record, png
 
-from fused_clip.gallery import GalleryItem
+from fused_clip.gallery import GalleryItem, thumbnail
 from fused_clip.gallery import write as write_gallery
 from fused_clip.report import files
 from fused_clip.report.command import page_of
@@ -41,10 +40,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gallery") / "page.html"
     items = [
-        GalleryItem(Image.new("RGB", (50, 40), "teal"), f"{SCRIPT}/{n}.png", SCRIPT, n / 9, 0.1, n % 2, n < 2)
+        GalleryItem(
+            f"{SCRIPT}/{n}.png", SCRIPT, probability=n / 9, margin=0.1, cluster=n % 2, abstained=n < 2
+        )
         for n in range(8)
     ]
-    write_gallery(path, items, per_section=3)
+    picture = thumbnail(png(size=(50, 40)))
+    write_gallery(path, items, lambda paths: dict.fromkeys(paths, picture), per_section=3)
     return path
 
 

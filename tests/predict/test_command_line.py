@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from fused_clip import load_model
-from fused_clip.predict import table
+from fused_clip.predict import look, table
 from fused_clip.predict.__main__ import main
 from tests.models import NAMES, save_model, save_pictures
 
@@ -136,13 +137,14 @@ def test_a_gallery_shows_what_was_predicted(
 
 
 def bad_images(folder: Path) -> Path:
-    """A good picture, and five that can't be read."""
+    """A good picture, and six that can't be read."""
     save_pictures(folder, 1)
     (folder / "b.png").write_bytes(b"no image")
     (folder / "c.png").write_bytes((folder / "a" / "deep" / "00.png").read_bytes()[:200])
     (folder / "d.png").write_bytes(b"")
     (folder / "e.ppm").write_bytes(b"P6 0 0 255\n")
     Image.new("1", (20_000, 10_000)).save(folder / "f.png")
+    Image.new("RGB", (1, 50_000)).save(folder / "g.png")
     return folder
 
 
@@ -155,11 +157,14 @@ def test_images_that_can_not_be_read_are_named_and_left_out(
     for name in "bcde":
         assert f"{folder}/{name}." in caplog.text
     assert "f.png can't be read: " in caplog.text
-    assert "1 images predicted, 5 could not be read" in capsys.readouterr().out
+    assert "g.png can't be read: 1 x 50000 pixels are too thin" in caplog.text
+    assert "1 images predicted, 6 could not be read" in capsys.readouterr().out
     predict(model, folder, "--out", tmp_path / "all.csv", "--on-bad-image", "report")
     reported = rows(tmp_path / "all.csv")
-    assert [bool(row["error"]) for row in reported] == [True] * 5 + [False]
-    assert [row["target"] for row in reported] == [""] * 5 + ["red"]
+    assert [bool(row["error"]) for row in reported] == [True] * 6 + [False]
+    assert [row["target"] for row in reported] == [""] * 6 + ["red"]
+    predict(model, folder, "--out", tmp_path / "again.csv", "--on-bad-image", "report")
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "all.csv").read_bytes()
 
 
 def test_what_was_predicted_before_a_bad_image_is_kept(
@@ -198,7 +203,7 @@ def test_bad_input_is_a_line(
         ),
         ((model, photos, *out, "--prior", "red=.5,green=.5,blue=.5"), "prior: must sum to 1, got 1.5"),
         ((model, photos, *out, "--threshold", "2"), "threshold: must be a probability"),
-        ((model, photos, *out, "--target-map", tmp_path / "no.yaml"), "target_map: must be a YAML file"),
+        ((model, photos, *out, "--target-map", tmp_path / "no.yaml"), "target_map: must be YAML of"),
         (("runs:/0123/model", photos, *out, "--tracking-uri", f"sqlite:///{tmp_path}/m.db"), "model: "),
     ]:
         assert expected in refused(capsys, *arguments), expected
@@ -221,10 +226,20 @@ def test_an_uncalibrated_model_says_so(
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_killed_run_goes_on_to_the_same_bytes(model: Path, tmp_path: Path, suffix: str) -> None:
-    folder = save_pictures(tmp_path / "images", 400)
+    folder = save_pictures(bad_images(tmp_path / "images"), 400)
     whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
-    predict(model, folder, "--out", whole)
-    command = [sys.executable, "-m", "fused_clip.predict", str(model), str(folder), "--out", str(out)]
+    options = ("--on-bad-image", "report")
+    predict(model, folder, "--out", whole, *options)
+    command = [
+        sys.executable,
+        "-m",
+        "fused_clip.predict",
+        str(model),
+        str(folder),
+        "--out",
+        str(out),
+        *options,
+    ]
     partial = tmp_path / f"out.{suffix}.partial"
     running = subprocess.Popen(
         command, env={**environment(), "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL
@@ -236,26 +251,151 @@ def test_a_killed_run_goes_on_to_the_same_bytes(model: Path, tmp_path: Path, suf
     done = len(partial.read_bytes().splitlines())
     assert 20 < done < 400
     assert not out.exists()
-    predict(model, folder, "--out", out)
+    predict(model, folder, "--out", out, *options)
     assert out.read_bytes() == whole.read_bytes()
-    assert not partial.exists()
+    assert not list(tmp_path.glob("*.partial*"))
 
 
-def test_other_images_than_a_partial_began_with_are_told(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Stop a command when all is predicted and nothing written."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def stop(*arguments: object) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(table, "write", interrupted)
+            with pytest.raises(SystemExit) as end:
+                predict(*arguments)
+        assert end.value.code == 130
+
+    return stop
+
+
+def test_a_stopped_run_says_that_it_goes_on(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stop: Callable[..., None]
+) -> None:
+    page = tmp_path / "page.html"
+    arguments = (model, photos, "--out", tmp_path / "out.csv", "--gallery", page)
+    stop(*arguments)
+    assert "goes on from here" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv.partial"], "no page without its table"
+    predict(*arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "page.html"]
+
+
+def rename(folder: Path) -> None:
+    (folder / "a" / "01.png").rename(folder / "a" / "77.png")
+
+
+def repaint(folder: Path) -> None:
+    Image.new("RGB", (32, 32), "blue").save(folder / "a" / "01.png")
+
+
+@pytest.mark.parametrize("change", [rename, repaint])
+def test_other_images_than_a_stopped_run_began_with_are_told(
+    change: Callable[[Path], None],
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    stop: Callable[..., None],
 ) -> None:
     folder = save_pictures(tmp_path / "images", 4)
     arguments: tuple[Any, ...] = (model, folder, "--out", tmp_path / "out.csv")
-
-    def full(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(table, "write", full)
-        with pytest.raises(SystemExit) as end:
-            predict(*arguments)
-    assert end.value.code == 130
-    assert "goes on from here" in capsys.readouterr().err
-    (folder / "a" / "01.png").rename(folder / "a" / "77.png")
+    stop(*arguments)
+    change(folder)
     assert "images: must be those that" in refused(capsys, *arguments)
     predict(*arguments[:2], "--out", tmp_path / "other.csv")
+    predict(*arguments, "--overwrite")
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "other.csv").read_bytes()
+
+
+def test_a_table_that_changed_is_another_job(
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[..., None],
+) -> None:
+    folder = save_pictures(tmp_path / "images", 4)
+    (folder / "list.csv").write_text("path\na/01.png\na/02.png\n")
+    monkeypatch.chdir(folder)
+    arguments = ("list.csv", "--out", tmp_path / "out.csv")
+    stop(model, *arguments)
+    (folder / "list.csv").write_text("path\na/01.png\na/02.png\na/deep/00.png\n")
+    assert "out: holds what another model, other images" in refused(capsys, model, *arguments)
+    predict(model, *arguments, "--overwrite")
+    assert [row["path"] for row in rows(tmp_path / "out.csv")] == ["a/01.png", "a/02.png", "a/deep/00.png"]
+
+
+def test_a_path_means_the_same_from_any_directory(
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Callable[..., None],
+) -> None:
+    for name in ("one", "two"):
+        save_pictures(tmp_path / name / "images", 4)
+    monkeypatch.chdir(tmp_path / "one")
+    stop(model, "images", "--out", tmp_path / "out.csv")
+    monkeypatch.chdir(tmp_path / "two")
+    assert "out: holds what another" in refused(capsys, model, "images", "--out", tmp_path / "out.csv")
+
+
+def test_two_commands_can_not_have_one_file(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    with table.place(out, overwrite=False):
+        message = refused(capsys, model, photos, "--out", out, "--overwrite")
+    assert "out: another process predicts into it" in message
+    predict(model, photos, "--out", out)
+    assert len(rows(out)) == 21
+
+
+def test_a_folder_that_changes_meanwhile_loses_nothing_but_thumbnails(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = save_pictures(tmp_path / "images", 6)
+    page = tmp_path / "page.html"
+    draw = look.drawn
+
+    def changed(*arguments: Any) -> Any:
+        repaint(folder)
+        (folder / "a" / "00.png").write_bytes((folder / "a" / "01.png").read_bytes())
+        (folder / "a" / "02.png").write_bytes(b"no image any more")
+        (folder / "a" / "04.png").unlink()
+        return draw(*arguments)
+
+    monkeypatch.setattr(look, "drawn", changed)
+    predict(model, folder, "--out", tmp_path / "out.csv", "--gallery", page)
+    assert len(rows(tmp_path / "out.csv")) == 6
+    assert page.read_text("utf-8").count("data:image/") == 2 * 4
+    assert "02.png is not in the gallery" in caplog.text
+
+
+def test_a_gallery_that_can_not_be_is_told_before_work(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for page, message in [("folder", "gallery: must be a file"), ("none/p.html", "gallery: its folder must")]:
+        arguments = (model, photos, "--out", tmp_path / "o.csv", "--gallery", tmp_path / page, "--overwrite")
+        assert message in refused(capsys, *arguments)
+
+
+def test_a_backbone_of_few_words_warns_once_of_images_that_are_not_its_own(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = save_model(tmp_path / "run")
+    (small / "clip" / "training.json").write_text('{"vocabulary": ["red"]}')
+    main([str(small), str(photos), "--out", str(tmp_path / "out.csv")])
+    assert caplog.text.count("alone: for others use backbone=vit_b_32") == 1
+
+
+def test_a_backbone_that_was_moved_is_named(photos: Path, tmp_path: Path) -> None:
+    moved = save_model(tmp_path / "run")
+    (moved / "clip").rename(tmp_path / "clip")
+    predict(moved, photos, "--out", tmp_path / "out.csv", "--weights", tmp_path / "clip")
+    assert len(rows(tmp_path / "out.csv")) == 21

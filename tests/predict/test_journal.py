@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fused_clip.errors import InputError
 from fused_clip.predict.journal import Journal
 
-JOB = {"model": "m", "images": "i"}
+JOB = {"format": 2, "model": "m", "images": "i"}
 RECORDS = [
     {"path": f"a\n\u2028{row}.png", "target": "cat", "margin": 0.25, "cluster": row} for row in range(6)
 ]
@@ -53,3 +53,22 @@ def test_a_line_is_an_image(tmp_path: Path) -> None:
     assert [json.loads(line) for line in lines[1:]] == RECORDS
     journal.remove()
     assert not journal.path.exists()
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out.partial"
+    for content in (b"mine", b"mine\nand mine\n", b'{"a": 1}\n', b"\xff\xfe"):
+        path.write_bytes(content)
+        for fresh in (False, True):
+            with pytest.raises(InputError, match="out: needs the place of a file that is not its own"):
+                Journal(path, JOB, fresh=fresh)
+        assert path.read_bytes() == content
+
+
+def test_a_damaged_line_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "out.partial"
+    Journal(path, JOB, fresh=False).extend(RECORDS)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"{damage\n", *lines[3:]]))
+    with pytest.raises(InputError, match="is damaged in line 3"):
+        list(Journal(path, JOB, fresh=False))

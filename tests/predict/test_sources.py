@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,6 +32,37 @@ def test_a_folder_is_searched_in_order(folder: Path) -> None:
     assert names(source) == [str(folder / name) for name in wanted]
     assert len(source) == 4
     assert [item.read().decode() for item in source] == wanted
+
+
+def test_links_that_lead_back_up_are_not_followed(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "a" / "self").symlink_to(".")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "other").symlink_to("../b")
+    (tmp_path / "b" / "other").symlink_to("../a")
+    found = [name.removeprefix(f"{tmp_path}/") for name in names(find_source(str(tmp_path)))]
+    assert found == ["a/1.png", "a/other/2.png", "b/2.png", "b/other/1.png"]
+
+
+def test_a_folder_that_can_not_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("er"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(InputError, match=r"images: .*/deep/er can't be read \(Permission denied\)"):
+        find_source(str(folder))
+
+
+def test_videos_and_arrays_are_no_images(tmp_path: Path) -> None:
+    for name in ("a.mpg", "b.h5", "c.png"):
+        (tmp_path / name).write_bytes(b"x")
+    assert names(find_source(str(tmp_path))) == [str(tmp_path / "c.png")]
 
 
 def test_a_glob_takes_what_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +125,6 @@ def test_a_parquet_of_paths_or_bytes(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_text_can_be_stored(tmp_path: Path) -> None:
-    import os
-
     raw = os.fsencode(tmp_path) + b"/\xff.png"
     try:
         Path(os.fsdecode(raw)).write_bytes(b"x")
