@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fused_clip import load_model
 from fused_clip.output import read_metrics
+from fused_clip.predict.__main__ import main as predict
 from tests.test_run import fused_clip, run_directories
 from tests.tiny_clip import save_tiny_clip
 
@@ -72,6 +74,41 @@ def test_names_come_through_to_files_figures_and_mlflow(tmp_path: Path) -> None:
     assert path in json.loads(run.inputs.dataset_inputs[0].dataset.source)["uri"]
 
 
+@pytest.mark.slow
+def test_a_class_missing_in_one_split_comes_through(tmp_path: Path) -> None:
+    for number, name in enumerate(
+        ("train/cat", "train/dog", "train/emu", "test/cat", "test/dog", "test/owl")
+    ):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(4):
+            grey = 60 * (number % 3) + index
+            Image.new("RGB", (20, 20), (grey, grey, 99)).save(tmp_path / "photos" / name / f"{index}.png")
+    clip = save_tiny_clip(tmp_path / "clip")
+    done = fused_clip(
+        "dataset=imagefolder",
+        "dataset.root=photos",
+        f"backbone.model=local-dir:{clip}",
+        "tracking=none",
+        *SMALL,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    assert "Classes without a training image, never predicted where labels name the clusters: owl" in told
+    assert "Classes without a test image: emu" in told
+    (directory,) = run_directories(tmp_path)
+    predictions = pd.read_parquet(directory / "predictions.parquet").query("split == 'test'")
+    assert predictions["target"].tolist() == ["cat"] * 4 + ["dog"] * 4 + ["owl"] * 4
+    assert set(predictions["predicted"]) <= {"cat", "dog", "emu"}
+    metrics = read_metrics(directory)
+    assert metrics["test/recall/3-owl"] == 0
+    assert metrics["test/accuracy"] == pytest.approx(
+        np.mean(predictions["target"] == predictions["predicted"])
+    )
+    assert "test/recall/2-emu" not in metrics
+    assert {path.name for path in directory.glob("figures/*.png")} >= {"tsne.png", "confusion.png"}
+
+
 def vectors(folder: Path, **changed: object) -> str:
     rng = np.random.default_rng(0)
     labels = np.repeat(["cat", "dog"], 20)
@@ -98,6 +135,10 @@ def test_vectors_run_without_a_model_or_an_image(tmp_path: Path) -> None:
     assert metrics["test/accuracy"] == 1
     assert {"reference/zero_shot_accuracy", "text_contribution"} <= set(metrics)
     assert not list(tmp_path.glob("outputs/store/images-*"))
+    assert f"fused_clip.load_model('{directory}').predict_embeddings(" in done.stdout
+    with np.load(path) as arrays:
+        found = load_model(directory).predict_embeddings(arrays["vectors"]).targets
+        assert (found == arrays["labels"]).all()
 
     from mlflow.tracking import MlflowClient
 
@@ -137,6 +178,14 @@ def test_a_flat_folder_and_names_of_classes_are_enough(tmp_path: Path) -> None:
     assert len(predictions) == 6 * len(CLASSES)
     assert predictions["target"].isna().all()
     assert set(predictions["predicted"]) <= {"cat", "dog"}
+
+    assert "Model (uncalibrated: made without labels):  fused-clip-predict" in done.stdout
+    assert not load_model(directory).calibrated
+    predict([str(directory), str(tmp_path / "photos"), "--out", str(tmp_path / "answers.csv")])
+    answers = pd.read_csv(tmp_path / "answers.csv")
+    by_name = dict(zip(answers["path"].map(lambda path: Path(path).name), answers["target"], strict=True))
+    assert by_name == dict(zip(predictions["row_id"], predictions["predicted"], strict=True))
+    assert answers["probability"].isna().all()
 
     from mlflow.tracking import MlflowClient
 

@@ -97,8 +97,10 @@ def _look(path: Path) -> bytes | UnreadableImageError:
     try:
         encoded = path.read_bytes()
         check(encoded)
-    except OSError as error:
-        return UnreadableImageError(error.strerror or str(error))
     except UnreadableImageError as error:
         return error
+    except OSError as error:
+        return UnreadableImageError(error.strerror or str(error))
+    except ValueError as error:  # a name that no file can have
+        return UnreadableImageError(str(error))
     return hashlib.sha256(encoded).digest()

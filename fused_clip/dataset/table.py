@@ -118,7 +118,13 @@ def _from_file(cell: Mapping[str, Any] | None) -> bytes | None:
     if cell is None:
         return None
     encoded: bytes | None = cell["bytes"]
-    return Path(cell["path"]).read_bytes() if encoded is None and cell["path"] else encoded
+    if encoded is not None or not cell["path"]:
+        return encoded
+    try:
+        return Path(cell["path"]).read_bytes()
+    except OSError as error:
+        rule = f"image {cell['path']} can't be read ({error.strerror or error})"
+        raise InputError("dataset.image_column", rule) from error
 
 
 def _names(schema: "pa.Schema", column: str) -> tuple[str, ...] | None:

@@ -1,4 +1,6 @@
 from pathlib import Path
+from struct import pack
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -130,6 +132,48 @@ def test_unreadable_images_are_left_out_counted_and_rows_stay_aligned(damaged):
             ("cat/", "dog/")[label] == name[:4] for label, name in zip(split.labels, split.ids, strict=True)
         ]
         assert len(list(split.images.read(split.rows))) == 4
+
+
+@pytest.fixture
+def bombs(tmp_path: Path) -> Path:
+    """Four cats, four dogs, and two small files that say they hold more pixels than may be decoded."""
+    fill(tmp_path, {"cat": 4, "dog": 4})
+    for name, side in (("cat/large.png", 10_000), ("dog/huge.png", 50_000)):
+        header = b"IHDR" + pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+        end = pack(">I", 0) + b"IEND" + pack(">I", crc32(b"IEND"))
+        chunk = pack(">I", 13) + header + pack(">I", crc32(header))
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + end)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bombs_are_named(bombs):
+    with pytest.raises(InputError) as caught:
+        imagefolder(root=str(bombs))
+    message = str(caught.value)
+    assert "cat/large.png (10000 x 10000 pixels are too many)" in message
+    assert "dog/huge.png (DecompressionBombError: Image size (2500000000 pixels)" in message
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bombs_are_left_out_and_counted(bombs):
+    dataset = imagefolder(root=str(bombs), on_bad_image="skip", test_fraction=0.5)
+    assert sorted(dataset.skipped) == ["cat/large.png", "dog/huge.png"]
+    assert (len(dataset.train), len(dataset.test)) == (4, 4)
+
+
+def test_a_link_that_leads_back_up_is_not_gone_through_again(tmp_path):
+    fill(tmp_path, {"train/cat/deep": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1})
+    for link, target in (("train/cat/up", "."), ("train/cat/deep/up", "train/cat"), ("test/dog/up", "test")):
+        (tmp_path / link).symlink_to(tmp_path / target)
+    dataset = imagefolder(root=str(tmp_path))
+    assert dataset.train.ids == [
+        "train/cat/deep/0.png",
+        "train/cat/deep/1.png",
+        "train/dog/0.png",
+        "train/dog/1.png",
+    ]
+    assert dataset.test.ids == ["test/cat/0.png", "test/dog/0.png"]
 
 
 def test_a_long_list_of_unreadable_images_is_cut(tmp_path):

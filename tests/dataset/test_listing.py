@@ -118,6 +118,13 @@ def test_an_image_listed_twice_is_refused(folder):
         csv(path=table(folder / "train.csv", ["0.png,a", "1.png,b"]), test_path=test)
 
 
+def test_a_name_that_no_file_can_have_is_left_out(folder):
+    names = pa.table({"path": [*NAMES[:4], "4\0.png"], "label": list("ababa")})
+    pq.write_table(names, folder / "all.parquet")
+    dataset = csv(path=str(folder / "all.parquet"), on_bad_image="skip", test_fraction=0.5)
+    assert dataset.skipped == ("4\0.png",)
+
+
 @pytest.mark.parametrize("other", ["./0.png", "../photos/0.png", "{folder}/0.png"])
 def test_an_image_is_the_same_however_its_path_is_written(folder, other):
     rows = ["0.png,a", "1.png,b", f"{other.format(folder=folder)},b"]

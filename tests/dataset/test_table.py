@@ -75,6 +75,9 @@ def test_a_path_in_place_of_bytes_is_read_from_its_file(tmp_path):
     parent = load(write(tmp_path / "x.parquet", pa.array(cells), pa.array([0, 1])))
     first, second = parent.images.read(np.array([0, 1]))
     np.testing.assert_array_equal(first, second)
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(InputError, match=r"image /.*/a\.png can't be read \(No such file or directory\)"):
+        list(load(tmp_path / "x.parquet").images.read(np.array([0])))
 
 
 @pytest.mark.parametrize("cells", [[None, {"bytes": b"x", "path": None}], [{"bytes": None, "path": None}]])
