@@ -129,8 +129,8 @@ _VERDICTS = (
     "A published number is reproduced if the mean over seeds is within two standard deviations of it, but"
     " within .03 at most and .01 at least; not comparable unless backbone and numbers of images are the "
     "paper's. Mean and standard deviation are over seeds, which draw the images and drive the algorithms."
-    " Zero-shot needs no label; the linear probe is scikit-learn's logistic regression on the "
-    "standardised images."
+    " Zero-shot needs no label; via class it takes the nearest class prompt, then its group. The linear "
+    "probe is scikit-learn's logistic regression on the standardised images."
 )
 _STRUCTURE = (
     "The training rows of every strategy with text but generic are fused with the prompt of their true "
