@@ -1,8 +1,9 @@
-"""Tables of documents, written from the result files that the repository keeps.
+"""Tables of documents, written from the result files that the repository keeps; links that lead somewhere.
 
 Between a line ``<!-- report:FILE -->`` and the next ``<!-- /report -->`` stands the table of FILE, whose
 path is relative to the document: a table of `fused_clip.report` (``.json``), one of plain values (``.csv``),
-or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` only tells which differ.
+or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` only tells which differ,
+and which links and images name files that are not there.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from fused_clip.errors import InputError
 from fused_clip.report.files import read_table
@@ -20,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md")
 _START = re.compile(r"^<!-- report:(?P<file>.+?) -->$", re.MULTILINE)
 _END = "<!-- /report -->"
+_CODE = re.compile(r"^(```+).*?^\1$|(`+)[^`].*?\2", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?P<target>[^()\s#]+)(?:#[^()\s]*)?(?: \"[^\"]*\")?\)")
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:")
 
 
 def documents(root: Path = ROOT) -> Iterator[Path]:
@@ -46,6 +51,13 @@ def updated(document: Path) -> str:
         made += text[place : marker.end()] + f"\n\n{_table(document, marker['file'])}\n"
         place = end
     return made + text[place:]
+
+
+def broken_links(document: Path) -> list[str]:
+    """Files that links and images of a document name, and that are not there; code is not looked at."""
+    text = _CODE.sub("", document.read_text(encoding="utf-8"))
+    named = (unquote(link["target"]) for link in _LINK.finditer(text))
+    return [name for name in named if not (_ADDRESS.match(name) or (document.parent / name).exists())]
 
 
 def _table(document: Path, name: str) -> str:
@@ -79,24 +91,29 @@ def _is_number(text: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Run the command line; give the exit code: 1 if a table can't be made or, with ``--check``, differs."""
+    """Run the command line; give the exit code: 1 if a table can't be made or ``--check`` finds something."""
     parser = argparse.ArgumentParser(prog="python -m experiments.docs", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a table differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if one is wrong")
     check = parser.parse_args(arguments).check
-    stale = []
+    wrong = False
     for document in documents(root):
+        name = document.relative_to(root)
         try:
             text = updated(document)
         except InputError as error:
             print(f"Error: {error}", file=sys.stderr)
             return 1
-        if text != document.read_text(encoding="utf-8"):
-            stale.append(document)
-            if not check:
-                document.write_text(text, encoding="utf-8")
-    for document in stale:
-        print(f"{document.relative_to(root)}: {'its tables differ: make docs' if check else 'written'}")
-    return int(check and bool(stale))
+        stale = text != document.read_text(encoding="utf-8")
+        if check:
+            problems = ["its tables differ: make docs"] if stale else []
+            problems += [f"links to {target}, which is not there" for target in broken_links(document)]
+            for problem in problems:
+                print(f"{name}: {problem}")
+            wrong |= bool(problems)
+        elif stale:
+            document.write_text(text, encoding="utf-8")
+            print(f"{name}: written")
+    return int(wrong)
 
 
 if __name__ == "__main__":

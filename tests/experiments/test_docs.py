@@ -106,5 +106,39 @@ def test_a_marker_that_can_not_be_followed_is_told(
     assert (tmp_path / "README.md").read_text() == text
 
 
-def test_the_documents_say_what_their_result_files_say() -> None:
-    assert docs.main(["--check"]) == 0
+LINKED = """[the study](experiments/study/README.md#commands) ![curve](experiments/study/gone.png "A curve")
+[`code`](gone.py) [site](https://example.org/gone) [below](#below) [spaces](a%20b.md) [mail](mailto:a@b.org)
+
+`[no](link.md)` and ``[no `link`](either.md)``
+
+```
+[nor](this.md)
+```
+
+[last](experiments/none/)
+"""
+
+
+def test_links_and_images_that_lead_nowhere_are_told(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "README.md").write_text(LINKED)
+    (repository / "a b.md").write_text("[back](experiments/../README.md)\n")
+    assert docs.main([], repository) == 0
+    capsys.readouterr()
+    assert docs.main(["--check"], repository) == 1
+    gone = ("experiments/study/gone.png", "gone.py", "experiments/none/")
+    expected = [f"README.md: links to {name}, which is not there" for name in gone]
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+#: Documents that the README links to and that are not written yet.
+AWAITED = {"experiments/benchmarks/README.md", "experiments/reuse/README.md"}
+
+
+def test_the_documents_say_what_their_result_files_say_and_link_to_what_is_there(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    docs.main(["--check"])
+    told = set(capsys.readouterr().out.splitlines())
+    assert told <= {f"README.md: links to {name}, which is not there" for name in AWAITED}
