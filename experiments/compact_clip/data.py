@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from fused_clip.dataset.source import hugging_face, mirror
+from fused_clip.dataset.table import read_split
+from fused_clip.errors import InputError
+
 HUB_IDS = {"mnist": "ylecun/mnist", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
-COLUMNS = {"mnist": ("image", "label"), "cifar10": ("img", "label"), "cifar100": ("img", "fine_label")}
+COLUMNS = {
+    "mnist": ("image", "label"),
+    "cifar10": ("img", "label"),
+    "cifar100": ("img", "fine_label", "coarse_label"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,37 +46,41 @@ class Split:
         return tuple(int(self.superclasses[self.labels == c][0]) for c in range(len(self.class_names)))
 
 
-def check_data_dir(data_dir: Path | None) -> None:
-    """Raise FileNotFoundError, with what to set, if a set is missing from `data_dir`."""
-    missing = [name for name in HUB_IDS if data_dir and not (data_dir / name).is_dir()]
-    if missing:
-        raise FileNotFoundError(
-            f"data_dir={data_dir} has no folder {', '.join(missing)}: set FUSED_CLIP_DATA to a folder with "
-            f"{', '.join(HUB_IDS)}, or unset it to download {', '.join(HUB_IDS.values())}"
-        )
+def find(data_dir: Path | None) -> dict[str, Sequence[Path]]:
+    """Find each set's train split: the files `data_dir/<name>/train-*.parquet`, or the hub's if that is None.
+
+    Raises
+    ------
+    InputError
+        If a set is not there, or the hub can't be reached.
+    """
+    if data_dir is not None:
+        return {name: mirror(str(data_dir), name, ["train"]).files["train"] for name in HUB_IDS}
+    return {
+        name: hugging_face(path, "main", None, ["train"]).files["train"] for name, path in HUB_IDS.items()
+    }
 
 
-def load_split(name: str, split: str, data_dir: Path | None, limit: int | None = None) -> Split:
-    """Load the `split` ("train" or "test") of a set from `data_dir/<name>`, from the hub if that is None."""
-    from datasets import Image, load_dataset
+def load_split(name: str, files: Sequence[Path], limit: int | None = None) -> Split:
+    """Read the rows of a set from its files, the first `limit` of them if that is given.
 
-    image_column, label_column = COLUMNS[name]
-    table = load_dataset(str(data_dir / name) if data_dir else HUB_IDS[name], split=split)
-    table = table.select(range(min(limit or len(table), len(table))))
-    encoded = table.cast_column(image_column, Image(decode=False))
-    images = np.stack([_decode(row) for row in encoded[image_column]])
-    labels = np.asarray(table[label_column], dtype=np.int64)
-    names = tuple(table.features[label_column].names)
-    if name != "cifar100":
-        return Split(name, images, labels, names)
-    coarse = np.asarray(table["coarse_label"], dtype=np.int64)
-    return Split(name, images, labels, names, tuple(table.features["coarse_label"].names), coarse)
-
-
-def _decode(row: dict[str, Any]) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(row["bytes"])))
+    Raises
+    ------
+    InputError
+        If a file is damaged, an image can't be read, or columns or names of classes are missing.
+    """
+    image_column, *label_columns = COLUMNS[name]
+    parts = [read_split(files, image_column, column, name) for column in label_columns]
+    unnamed = [column for column, part in zip(label_columns, parts, strict=True) if part.names is None]
+    if unnamed:
+        raise InputError("data_dir", f"{name} must have names of its classes, as on the hub, for", unnamed)
+    rows = np.arange(min(limit or len(parts[0].labels), len(parts[0].labels)))
+    images = np.stack(list(parts[0].images.read(rows)))
+    if name == "mnist":  # grey
+        images = images[..., 0]
+    labels, *superclasses = (part.labels[rows] for part in parts)
+    names, *superclass_names = (part.names for part in parts)
+    return Split(name, images, labels, names, *superclass_names, *superclasses)
 
 
 def content_hashes(images: np.ndarray) -> list[bytes]:
@@ -95,17 +105,16 @@ def without(split: Split, reserved: np.ndarray) -> Split:
 
 
 def hold_out(split: Split, n: int, seed: int) -> tuple[Split, Split]:
-    """Split at random into (rest, n held-out rows)."""
+    """Split at random into (rest, n held-out rows); raise InputError if there would be no rest."""
     if n >= len(split.labels):
-        raise ValueError(
-            f"holdout={n} leaves no image of {split.name} to train on: it has {len(split.labels)}"
-        )
+        rule = f"must leave images to train on, and {split.name} has {len(split.labels)}"
+        raise InputError("holdout", rule, n)
     order = np.random.default_rng(seed).permutation(len(split.labels))
     return split.take(np.sort(order[n:])), split.take(np.sort(order[:n]))
 
 
 def fingerprint(splits: Iterable[Split]) -> str:
-    """Return the SHA-256 of names, pixels and labels of `splits`, in order."""
+    """Return the SHA-256 of names, pixels and labels (not superclasses) of `splits`, in order."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr((split.name, split.images.shape, split.class_names)).encode())

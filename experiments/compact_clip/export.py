@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -13,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from experiments.compact_clip import checkpoint
 from experiments.compact_clip.captions import KINDS
+from fused_clip.cell import commit
+from fused_clip.files import write_whole
 
 if TYPE_CHECKING:
-    from experiments.compact_clip.fit import Corpus
+    from experiments.compact_clip.corpus import Corpus
     from experiments.compact_clip.settings import Settings
 
 WEIGHTS, CONFIG, FACTS = "open_clip_model.safetensors", "open_clip_config.json", "training.json"
@@ -29,17 +31,14 @@ def export(model: nn.Module, corpus: Corpus, settings: Settings, history: list[d
 
     from experiments.compact_clip.fit import MODEL
 
-    folder = settings.export_dir or settings.output_dir / "export"
+    folder = settings.export_folder
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{WEIGHTS}.partial"
-    partial.write_bytes(save(half_precision(model)))
-    os.replace(partial, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(MODEL, indent=2) + "\n")
     facts = run_facts(corpus, settings)
     facts["training_seconds"] = round(sum(epoch["seconds"] for epoch in history), 1)
     facts["learning_curve"] = history
-    facts["weights_sha256"] = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    write_facts(folder, facts)
+    facts["weights_sha256"] = write_whole(folder / WEIGHTS, save(half_precision(model)))
+    for name, content, indent in ((CONFIG, MODEL, 2), (FACTS, facts, 1)):
+        write_whole(folder / name, (json.dumps(content, indent=indent) + "\n").encode())
     return folder
 
 
@@ -55,7 +54,7 @@ def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def run_facts(corpus: Corpus, settings: Settings) -> dict[str, Any]:
-    """Return what is known before training: data, words, seed, recipe, versions."""
+    """Return what is known before training: data, words, seed, recipe, code, versions."""
     concepts = corpus.concepts
     return {
         "trained_on": [f"{split.name}/train" for split in corpus.train],
@@ -64,20 +63,12 @@ def run_facts(corpus: Corpus, settings: Settings) -> dict[str, Any]:
         "data_fingerprint": corpus.fingerprint,
         "seed": settings.seed,
         "recipe": settings.recipe(),
+        "code": checkpoint.code(),
+        "commit": commit(),
         "classes": {split.name: list(split.class_names) for split in corpus.train},
+        "superclasses": corpus.superclasses,
         "groups": sorted({"even", "odd", *KINDS, *concepts.superclasses}),
         "vocabulary": concepts.vocabulary(),
         "versions": {name: version(name) for name in LIBRARIES},
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count()},
     }
-
-
-def write_facts(folder: Path, facts: dict[str, Any]) -> None:
-    """Write `training.json`."""
-    (folder / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Read `training.json`."""
-    facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
-    return facts

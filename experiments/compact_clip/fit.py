@@ -5,11 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,53 +15,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.compact_clip import recipe
-from experiments.compact_clip.captions import Concepts
-from experiments.compact_clip.data import (
-    HUB_IDS,
-    Split,
-    fingerprint,
-    hold_out,
-    load_split,
-    reserved_digits,
-    without,
-)
+from experiments.compact_clip import checkpoint, recipe
+from experiments.compact_clip.corpus import Corpus
+from experiments.compact_clip.export import run_facts
 from experiments.compact_clip.zero_shot import accuracies, paper_tasks
+from fused_clip.errors import InputError
+from fused_clip.files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from experiments.compact_clip.settings import Settings
 
 log = logging.getLogger(__name__)
 MODEL = json.loads(Path(__file__).with_name("model.json").read_text())
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Train and held-out rows of the three sets, in the order mnist, cifar10, cifar100."""
-
-    train: tuple[Split, ...]
-    held_out: tuple[Split, ...]
-    concepts: Concepts
-    fingerprint: str
-
-
-def load_corpus(settings: Settings) -> Corpus:
-    """Read the official train splits, leave out the reserved digits, hold rows out."""
-    splits = [load_split(name, "train", settings.data_dir, settings.limit) for name in HUB_IDS]
-    return make_corpus(splits, reserved_digits(), settings.holdout, settings.seed)
-
-
-def make_corpus(splits: list[Split], reserved: np.ndarray, holdout: int, seed: int) -> Corpus:
-    """Make the corpus of [mnist, cifar10, cifar100] without the digits `reserved` (n, 28, 28)."""
-    splits = [without(splits[0], reserved), *splits[1:]]
-    pairs = [hold_out(split, holdout, seed) for split in splits]
-    cifar10, cifar100 = splits[1:]
-    concepts = Concepts(
-        cifar10.class_names, cifar100.class_names, cifar100.superclass_names, cifar100.superclass_of()
-    )
-    return Corpus(
-        tuple(train for train, _ in pairs), tuple(held for _, held in pairs), concepts, fingerprint(splits)
-    )
+_KEPT = ("model", "average", "optimizer", "schedule")
 
 
 def build_model(seed: int) -> nn.Module:
@@ -93,7 +56,7 @@ class Trainer:
         self.loss = recipe.CaptionLoss(corpus.concepts.contrasts(), settings)
         self.tokenizer = make_tokenizer()
         if not min(self.steps(epoch) for epoch in range(settings.epochs)):
-            raise ValueError(f"batch_size={settings.batch_size} exceeds the images of an epoch")
+            raise InputError("batch_size", "must be at most the images of an epoch", settings.batch_size)
         self.optimizer = self._optimizer()
         self.schedule = self._cycle(0)
         self.history: list[dict[str, Any]] = []
@@ -192,44 +155,34 @@ class Trainer:
         return out
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint holds."""
-        return {
-            "recipe": self.settings.recipe(),
-            "fingerprint": self.corpus.fingerprint,
-            "history": self.history,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
+        """Return what `load` takes up."""
+        return {"history": self.history} | {name: getattr(self, name).state_dict() for name in _KEPT}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up the state of a run that these settings continue, else raise ValueError."""
-        for key, own, same in (
-            ("recipe", self.settings.recipe(), self.settings.continues(state["recipe"])),
-            ("fingerprint", self.corpus.fingerprint, self.corpus.fingerprint == state["fingerprint"]),
-        ):
-            if not same:
-                raise ValueError(
-                    f"output_dir={self.settings.output_dir} holds a run with another {key}: {state[key]}, "
-                    f"not {own}; give another output_dir or delete that one"
-                )
+        """Take up the state of a run that this one continues."""
         self.history = state["history"]
         self.schedule = self._cycle(len(self.history) - 1)
-        for name in ("model", "average", "optimizer", "schedule"):
+        for name in _KEPT:
             getattr(self, name).load_state_dict(state[name])
 
 
 def fit(
     corpus: Corpus, settings: Settings, stop_after: int | None = None
 ) -> tuple[nn.Module, list[dict[str, Any]]]:
-    """Train to the end (or `stop_after` epochs), resuming from `output_dir`; return (average, log)."""
+    """Train to the end (or `stop_after` epochs), resuming from `output_dir`; return (average, log).
+
+    Raises
+    ------
+    InputError
+        If `output_dir` holds another run or can't be written, or an epoch has less than one batch.
+    """
     trainer = Trainer(corpus, settings)
-    settings.output_dir.mkdir(parents=True, exist_ok=True)
-    path = settings.output_dir / "checkpoint.pt"
-    if path.exists():
-        trainer.load(torch.load(path, weights_only=True))
+    check_writable(settings.output_dir)
+    if state := checkpoint.read(settings):
+        checkpoint.check_data(state, corpus, settings)
+        trainer.load(state)
         log.info("resuming after %d epochs", len(trainer.history))
+    _write_json(settings, "run.json", run_facts(corpus, settings))
     for epoch in range(len(trainer.history), stop_after or settings.epochs):
         started = time.perf_counter()
         loss = trainer.train_epoch(epoch)
@@ -244,14 +197,10 @@ def fit(
         }
         trainer.history.append(facts)
         log.info("%s", facts)
-        _replace(path, lambda target: torch.save(trainer.state(), target))
-        text = json.dumps(trainer.history, indent=1)
-        _replace(settings.output_dir / "log.json", lambda target, text=text: target.write_text(text))
+        checkpoint.write(trainer.state(), corpus, settings)
+        _write_json(settings, "log.json", trainer.history)
     return trainer.average, trainer.history
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path`, then move over it, so that a stop never leaves half a file."""
-    partial = path.with_suffix(".partial")
-    write(partial)
-    os.replace(partial, path)
+def _write_json(settings: Settings, name: str, content: object) -> None:
+    write_whole(settings.output_dir / name, json.dumps(content, indent=1).encode())

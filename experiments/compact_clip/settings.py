@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fused_clip.config import complaint
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Stage(BaseModel):
@@ -44,6 +49,11 @@ class Settings(BaseModel):
     ema_decay: float = Field(0.998, ge=0, lt=1)
 
     @property
+    def export_folder(self) -> Path:
+        """Where the trained model goes."""
+        return self.export_dir or self.output_dir / "export"
+
+    @property
     def epochs(self) -> int:
         """Epochs of all stages."""
         return sum(stage.epochs for stage in self.stages)
@@ -72,7 +82,7 @@ class Settings(BaseModel):
         return start, length, peak
 
     def recipe(self) -> dict[str, Any]:
-        """Return what changes the weights, as JSON."""
+        """Return the settings that change the weights, as JSON."""
         return self.model_dump(mode="json", exclude={"data_dir", "output_dir", "export_dir"})
 
     def continues(self, recipe: dict[str, Any]) -> bool:
@@ -89,8 +99,19 @@ class Settings(BaseModel):
 class EvaluateSettings(BaseModel):
     """All keys of `conf/evaluate.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data_dir: Path | None = None
-    model_dir: Path
+    output_dir: Path = Path("outputs")
+    model: str = "compact"
+    n_test: int | None = Field(None, ge=1)
+    runs: int = Field(5, ge=1)
     record: bool = False
+
+
+def checked(kind: type[Kind], cfg: DictConfig) -> Kind:
+    """Make settings of a composed configuration; raise InputError with the first key at fault."""
+    try:
+        return kind.model_validate(OmegaConf.to_container(cfg, resolve=True))
+    except ValidationError as error:
+        raise complaint(error.errors()[0]) from error

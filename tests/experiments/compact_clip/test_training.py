@@ -1,24 +1,28 @@
 """How the compact CLIP is trained."""
 
 import copy
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
-from tests.experiments.compact_clip.corpus import make_splits
+from experiments.compact_clip import checkpoint, train
+from experiments.compact_clip.corpus import Corpus, make_corpus
+from experiments.compact_clip.export import export
+from experiments.compact_clip.fit import fit
+from experiments.compact_clip.settings import EvaluateSettings, Settings, checked
+from fused_clip.backbone.source import ASSETS
+from fused_clip.cell import commit
+from fused_clip.errors import InputError
+from tests.experiments.compact_clip.corpus import STAGES, make_settings, make_splits, write_mirror
 
 CONF = Path(__file__).parents[3] / "experiments/compact_clip/conf"
-STAGES = [{"epochs": 1, "image_size": 32}, {"epochs": 1, "image_size": 40, "restart": 1e-3}]
-
-
-def make_settings(folder: Path, **changes: Any) -> Any:
-    from experiments.compact_clip.settings import Settings
-
-    return Settings.model_validate(
-        {"output_dir": folder, "stages": STAGES, "batch_size": 24, "mnist_per_epoch": 16, "holdout": 4}
-        | changes
-    )
 
 
 @pytest.fixture
@@ -33,16 +37,21 @@ def tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "MODEL", tiny)
 
 
+@pytest.fixture
+def corpus() -> Corpus:
+    splits = make_splits()
+    return make_corpus(splits, splits[0].images[:2], holdout=4, seed=0)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.mark.usefixtures("tiny_model")
-def test_resuming_gives_the_weights_of_an_unbroken_run_and_exports(tmp_path: Path) -> None:
+def test_resuming_gives_the_weights_of_an_unbroken_run_and_exports(tmp_path: Path, corpus: Corpus) -> None:
     import open_clip
     import torch
 
-    from experiments.compact_clip.export import export, read_facts
-    from experiments.compact_clip.fit import fit, make_corpus
-
-    splits = make_splits()
-    corpus = make_corpus(splits, splits[0].images[:2], holdout=4, seed=0)
     unbroken, history = fit(corpus, make_settings(tmp_path / "a"))
     fit(corpus, make_settings(tmp_path / "b"), stop_after=1)
     resumed, _ = fit(corpus, make_settings(tmp_path / "b"))
@@ -50,8 +59,6 @@ def test_resuming_gives_the_weights_of_an_unbroken_run_and_exports(tmp_path: Pat
         torch.testing.assert_close(resumed.state_dict()[name], value, atol=0, rtol=0)
     assert [epoch["image_size"] for epoch in history] == [32, 40]
 
-    with pytest.raises(ValueError, match="another recipe"):
-        fit(corpus, make_settings(tmp_path / "a", learning_rate=0.1))
     fit(corpus, make_settings(tmp_path / "short", stages=STAGES[:1]))
     extended, _ = fit(corpus, make_settings(tmp_path / "short"))
     for name, value in unbroken.state_dict().items():
@@ -61,9 +68,106 @@ def test_resuming_gives_the_weights_of_an_unbroken_run_and_exports(tmp_path: Pat
     loaded = open_clip.create_model(f"local-dir:{folder}")
     projection = unbroken.state_dict()["text_projection"]
     torch.testing.assert_close(loaded.text_projection.data, projection.half().float())
-    facts = read_facts(folder)
+    facts = json.loads((folder / "training.json").read_text())
     assert facts["trained_on"] == ["mnist/train", "cifar10/train", "cifar100/train"]
     assert facts["learning_curve"] == history
+    assert facts["superclasses"] == {"pickup_truck": "vehicles_1", "oak_tree": "trees", "crab": "fish"}
+    assert facts["code"].keys() >= {"captions.py", "recipe.py", "model.json"}
+    assert facts["commit"] == commit()
+    assert facts.items() >= json.loads((tmp_path / "a" / "run.json").read_text()).items()
+
+
+@pytest.mark.usefixtures("tiny_model")
+def test_a_run_of_other_settings_code_or_data_is_refused_and_left_as_it_was(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make_settings(tmp_path)
+    fit(corpus, mine, stop_after=1)
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=r"^output_dir: must not hold .* other settings \(learning_rate\)"):
+        fit(corpus, make_settings(tmp_path, learning_rate=0.1))
+    other = dataclasses.replace(corpus.concepts, superclass_of=(1, 0, 2))
+    with pytest.raises(InputError, match=r"other data \(superclasses\)"):
+        fit(dataclasses.replace(corpus, concepts=other), mine)
+    with pytest.raises(InputError, match=r"other data \(fingerprint\)"):
+        fit(dataclasses.replace(corpus, fingerprint="0"), mine)
+    monkeypatch.setattr(checkpoint, "code", lambda: dict.fromkeys(checkpoint.CODE, "0"))
+    with pytest.raises(InputError, match=r"other code \(captions.py, .*, settings.py\)"):
+        fit(corpus, mine)
+    assert contents(tmp_path) == before
+
+
+def test_other_settings_are_refused_before_the_images_are_read(tmp_path: Path, corpus: Corpus) -> None:
+    checkpoint.write({}, corpus, make_settings(tmp_path))
+    with pytest.raises(InputError, match=r"other settings \(seed\)"):
+        train.run(make_settings(tmp_path, seed=1, data_dir="/nowhere"))
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path, corpus: Corpus) -> None:
+    settings = make_settings(tmp_path)
+    assert checkpoint.read(settings) is None
+    checkpoint.write({"history": [1]}, corpus, settings)
+    assert checkpoint.read(settings)["history"] == [1]
+    path = tmp_path / "checkpoint.pt"
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for damaged in (bytes(flipped), whole[:-1], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"output_dir: .*undamaged, got .*Delete it"):
+            checkpoint.read(settings)
+
+
+def test_every_file_that_decides_the_weights_is_in_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = checkpoint.code()
+    shutil.copytree(checkpoint.HERE, tmp_path / "copy")
+    monkeypatch.setattr(checkpoint, "HERE", tmp_path / "copy")
+    assert checkpoint.code() == before
+    recipe = tmp_path / "copy" / "recipe.py"
+    recipe.write_text(recipe.read_text().replace('"turn": 6.0', '"turn": 7.0'))
+    assert {name for name, digest in checkpoint.code().items() if digest != before[name]} == {"recipe.py"}
+
+
+def command(folder: Path, mirror: Path) -> subprocess.CompletedProcess[str]:
+    """What the command does with small settings."""
+    small = ["batch_size=8", "mnist_per_epoch=8", "holdout=4", "stages=[{epochs: 1, image_size: 32}]"]
+    parts = [f"output_dir={folder}", f"data_dir={mirror}", *small]
+    line = [sys.executable, "-m", "experiments.compact_clip.train", *parts]
+    return subprocess.run(line, capture_output=True, text=True, cwd=CONF.parents[2])
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_a_mirror(tmp_path: Path) -> None:
+    done = command(tmp_path / "run", write_mirror(tmp_path, make_splits()))
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "run" / "export").iterdir()}
+    assert names == {"open_clip_config.json", "open_clip_model.safetensors", "training.json"}
+
+
+def test_the_command_says_in_a_line_what_is_wrong(tmp_path: Path) -> None:
+    done = command(tmp_path, tmp_path / "none")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"Error: data_dir: must be an existing directory, got '{tmp_path}/none'")
+
+
+@pytest.mark.usefixtures("tiny_model")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"holdout": 24}, "^holdout: must leave images to train on, and cifar10 has 24, got 24$"),
+        ({"batch_size": 200}, "^batch_size: must be at most the images of an epoch, got 200$"),
+        ({"export_dir": "/proc/none"}, "^output_dir: must be a folder that can be written"),
+    ],
+)
+def test_what_does_not_fit_the_data_is_refused_before_training(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    mirror = write_mirror(tmp_path, make_splits())
+    with pytest.raises(InputError, match=message):
+        train.run(make_settings(tmp_path / "run", data_dir=mirror, **changes))
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_a_run_goes_on_under_more_stages_only_where_a_cycle_ends(tmp_path: Path) -> None:
@@ -96,13 +200,15 @@ def test_a_bad_setting_is_named(tmp_path: Path, change: dict[str, Any], message:
         make_settings(tmp_path, **change)
 
 
-@pytest.mark.parametrize("entry", ["train", "evaluate"])
-def test_the_shipped_configuration_is_valid(entry: str) -> None:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from experiments.compact_clip.settings import EvaluateSettings, Settings
-
+def composed(entry: str, kind: type[Any]) -> Any:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = OmegaConf.to_container(compose(entry), resolve=True)
-    {"train": Settings, "evaluate": EvaluateSettings}[entry].model_validate(cfg)
+        return checked(kind, compose(entry))
+
+
+def test_the_configuration_is_the_one_that_the_shipped_weights_were_trained_by() -> None:
+    facts = json.loads((ASSETS / "compact" / "training.json").read_text())
+    assert composed("train", Settings).recipe() == facts["recipe"]
+
+
+def test_the_configuration_of_the_evaluation_is_valid() -> None:
+    assert composed("evaluate", EvaluateSettings).model == "compact"
