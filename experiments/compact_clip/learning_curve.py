@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from experiments.compact_clip.export import read_facts
+from fused_clip.backbone.source import find_source
+from fused_clip.errors import InputError
 
-HERE = Path(__file__).parent
 
+def draw(model: str, target: Path) -> None:
+    """Draw held-out zero-shot accuracy by epoch, as `training.json` tells it, as a PNG.
 
-def draw(model_dir: Path, target: Path) -> None:
-    """Draw held-out zero-shot accuracy and loss by epoch, from `training.json`, as a PNG."""
+    Raises
+    ------
+    InputError
+        If there is no such model, or it does not tell.
+    """
     from matplotlib.figure import Figure
 
-    curve = read_facts(model_dir)["learning_curve"]
+    curve = find_source(model, None).training.get("learning_curve")
+    if not curve:
+        raise InputError("model", "must have a learning_curve in its training.json", model)
     epochs = [row["epoch"] for row in curve]
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -30,9 +39,19 @@ def draw(model_dir: Path, target: Path) -> None:
     figure.savefig(target, dpi=110)
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.compact_clip.learning_curve", description=__doc__
+    )
+    parser.add_argument("--model", default="compact", help="as backbone.model")
+    parser.add_argument("--target", type=Path, default=Path(__file__).with_name("learning_curve.png"))
+    options = parser.parse_args(arguments)
+    try:
+        draw(options.model, options.target)
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model-dir", type=Path, default=HERE.parents[1] / "fused_clip/assets/compact")
-    parser.add_argument("--target", type=Path, default=HERE / "learning_curve.png")
-    arguments = parser.parse_args()
-    draw(arguments.model_dir, arguments.target)
+    main()
