@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fused_clip import limits
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset.base import Images
+from fused_clip.dataset.reading import prepare_each
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.errors import InputError
 from fused_clip.model import format as files
@@ -100,7 +101,8 @@ class SavedModel:
         backbone = self.require_backbone()
         size = backbone.batch_size
         batches = (images[start : start + size] for start in range(0, len(images), size))
-        rows = [backbone.encode_images([pixels(image) for image in batch]) for batch in batches]
+        prepared = (prepare_each(map(pixels, batch), backbone.prepare) for batch in batches)
+        rows = [backbone.encode_prepared(batch) for batch in prepared]
         return np.concatenate(rows) if rows else np.empty((0, backbone.dim), np.float32)
 
     def predict(self, images: Sequence[ImageLike]) -> NDArray[np.object_]:

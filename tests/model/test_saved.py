@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import tracemalloc
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from fused_clip import load_model
 from fused_clip.backbone import OpenClipBackbone
+from fused_clip.dataset import reading
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.errors import InputError
@@ -44,6 +46,22 @@ def test_images_of_every_kind_are_predicted(below: str, run_directory: Path, tmp
     rows = model.embed(arrays)
     assert model.predict_embeddings(rows).targets.tolist() == model.predict(arrays).tolist()
     assert model.predict([]).tolist() == []
+
+
+def test_few_large_images_are_in_memory_at_once(
+    run_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(run_directory)
+    Image.new("RGB", (600, 500), "red").save(tmp_path / "large.png")
+    images = [tmp_path / "large.png"] * 16
+    expected = model.embed(images)
+    monkeypatch.setattr(reading, "_PIXELS_AT_ONCE", 600 * 500)
+    tracemalloc.start()
+    rows = model.embed(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(rows, expected)
+    assert peak < 5 * 600 * 500 * 3
 
 
 def test_knowledge_narrows_without_touching_the_model(run_directory: Path) -> None:
