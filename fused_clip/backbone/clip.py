@@ -182,7 +182,7 @@ class OpenClipBackbone:
         """Embed all n images that `prepare` was given, some at a time: (n, dim), as `encode_images` does."""
         import torch
 
-        pixels = torch.cat(list(prepared))
+        pixels = prepared[0] if len(prepared) == 1 else torch.cat(list(prepared))
         starts = range(0, len(pixels), self.batch_size)
         return self._encode_prepared(pixels[i : i + self.batch_size] for i in starts)
 
