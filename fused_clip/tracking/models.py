@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from fused_clip.errors import InputError
 
@@ -91,10 +92,7 @@ def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None
     """Write what MLflow keeps of a model: the code that loads it, the data, signature and example."""
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it tells of every step
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with warnings.catch_warnings():
-        # Both are about mlflow's own code: its type hints, and its use of pandas.
-        warnings.filterwarnings("ignore", ".*AnyType")
-        warnings.filterwarnings("ignore", "Operation with range is deprecated")
+    with _without_survey():
         from mlflow.models import Model
         from mlflow.pyfunc import save_model
 
@@ -113,6 +111,19 @@ def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None
                 model_id=logged.model_id,
             ),
         )
+
+
+@contextmanager
+def _without_survey() -> Iterator[None]:
+    """Keep mlflow from going through the files of all installed packages, to see that it is one of them."""
+    with warnings.catch_warnings():
+        # Both are about mlflow's own code: its type hints, and its use of pandas.
+        warnings.filterwarnings("ignore", ".*AnyType")
+        warnings.filterwarnings("ignore", "Operation with range is deprecated")
+        from mlflow.utils import environment
+
+        with patch.object(environment, "warn_dependency_requirement_mismatches", create=True):
+            yield
 
 
 @contextmanager
