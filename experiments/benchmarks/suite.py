@@ -5,6 +5,7 @@ from experiments.benchmarks import (
     maps,
     neighbors,
     precision,
+    predicting,
     preprocessing,
     scores,
     spectral,
@@ -14,6 +15,7 @@ from experiments.benchmarks.measure import Benchmark
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *embedding.BENCHMARKS,
+    *predicting.BENCHMARKS,
     *preprocessing.BENCHMARKS,
     *precision.BENCHMARKS,
     *neighbors.BENCHMARKS,
