@@ -10,7 +10,7 @@ demo: $(VENV)/installed  ## set up, then run the main job on embedded real digit
 test: $(VENV)/installed  ## set up, then run every test
 	$(BIN)/python -m pytest
 
-check: $(VENV)/installed  ## lint, types, and tables in documents
+check: $(VENV)/installed  ## lint, types, and tables and links in documents
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -15,7 +15,8 @@ from tests.fakes import FakeBackbone
 
 
 def cell(dataset: str, seconds: float, *, embedded: bool = False, reused: bool = False) -> dict[str, Any]:
-    return {"dataset": dataset, "prompt": "task", "reused": reused, "embedded": embedded, "seconds": seconds}
+    facts = {"dataset": dataset, "prompt": "task", "reused": reused, "embedded": embedded}
+    return {**facts, "seconds": seconds, "figures": seconds / 2}
 
 
 def test_the_table_counts_passes_and_takes_cells_that_embedded_nothing() -> None:
@@ -27,15 +28,20 @@ def test_the_table_counts_passes_and_takes_cells_that_embedded_nothing() -> None
     ]
     bare = [cell("mnist_5k", 0.5), cell("mnist_5k", 99.0, reused=True)]
     found = {
+        "environment": {"processor": "abacus", "cores": 2, "threads": 1},
+        "commit": "c" * 40,
+        "load": 0.25,
         "whole": {"seconds": 200.0, "cells": whole},
         "bare": {"seconds": 20.0, "cells": bare},
         "finished": {"seconds": 6.25, "cells": []},
         "opening": [{"seconds": 0.25}, {"seconds": 0.15}],
     }
-    rows = [line.strip("| ").split(" | ") for line in measure.table(found).splitlines()]
-    assert [value for _, value in rows] == [
+    place, _, *lines = measure.table(found).splitlines()
+    assert place == "abacus, 2 cores, 1 used; load 0.2; commit ccccccc."
+    assert [line.strip("| ").split(" | ")[-1] for line in lines[2:]] == [
         "2",
         "2.00 s (1.00 to 3.00, n = 3)",
+        "1.00 s (0.50 to 1.50, n = 3)",
         "0.50 s (0.50 to 0.50, n = 1)",
         "6.2 s",
         "0.20 s (0.15 to 0.25, n = 2)",
