@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 OPTION = "images"
-_ROWS_A_READ = 64  # of a table with encoded images
+_ROWS_A_READ, _BYTES_A_READ = 64, 1_048_576  # of a table with encoded images
 
 
 State = list[int] | None
@@ -162,7 +162,8 @@ class ParquetSource:
 
         row = 0
         try:
-            with pq.ParquetFile(self.table) as file:
+            # By default pyarrow reads ahead what is asked for, which is the whole column, and keeps it.
+            with pq.ParquetFile(self.table, pre_buffer=False, buffer_size=_BYTES_A_READ) as file:
                 for batch in file.iter_batches(_ROWS_A_READ, columns=[self.column]):
                     for cell in batch.column(0).to_pylist():
                         yield self.item(self.table, row, cell)

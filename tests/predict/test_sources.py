@@ -115,6 +115,18 @@ def test_a_parquet_of_images_as_the_hub_has_them(tmp_path: Path) -> None:
         items[2].read()
 
 
+def test_memory_does_not_grow_with_a_parquet_of_images(tmp_path: Path) -> None:
+    cells, schema = [os.urandom(20_000) for _ in range(100)], pa.schema({"image": pa.binary()})
+    table = tmp_path / "large.parquet"
+    with pq.ParquetWriter(table, schema) as writer:
+        for _ in range(12):
+            writer.write_table(pa.table({"image": cells}, schema=schema))
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in find_source(str(table))]
+    assert len(held) == 1_200
+    assert max(held) < 8e6, "the file is 24 MB, in groups of 2 MB"
+
+
 def test_a_parquet_of_paths_or_bytes(tmp_path: Path) -> None:
     table = tmp_path / "list.parquet"
     pq.write_table(pa.table({"path": ["x.png"], "file": ["y.png"], "data": [b"123"]}), table)
