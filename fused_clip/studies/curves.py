@@ -61,8 +61,8 @@ def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, st
                 axes.set_title(panel.measure, size=8, color=INK)
             if panel.measure == columns[0]:
                 axes.set_ylabel(panel.dataset, size=8, color=INK)
-        lines = [f"{axis}; bars are one standard deviation over seeds", *wrap(told.split("; "), 6.5, PAGE - 2 * MARGIN)]
-        figure.supxlabel("\n".join(lines), size=6.5, color=INK)
+        lines = wrap(("bars: one standard deviation over seeds", *told.split("; ")), 6.5, PAGE - 2 * MARGIN)
+        figure.supxlabel("\n".join([axis, *lines]), size=6.5, color=INK)
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=6, frameon=False)
         buffer = io.BytesIO()

@@ -104,7 +104,8 @@ def _grid(panels: Panels, title: str, told: str) -> bytes:
     rows = list(dict.fromkeys(dataset for dataset, _ in panels))
     side = (PAGE - LEFT - MARGIN - LEGEND) / len(PROMPTS)
     with house_style():
-        heading = Heading(title, (f"one run a panel, up to {POINTS:,} of its rows, stratified", *told.split("; ")))
+        rows_told = f"one run a panel, up to {POINTS:,} of its rows, stratified"
+        heading = Heading(title, (rows_told, *told.split("; ")))
         top = heading.height(PAGE) + 0.2
         height = top + len(rows) * side + MARGIN
         figure = matplotlib.figure.Figure(figsize=(PAGE, height))
