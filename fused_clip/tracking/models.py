@@ -158,15 +158,29 @@ def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
 
 
 def _location(uri: str, store: str) -> str:
-    """Where the artifacts are; for a run by its outputs, since mlflow would search all models of all runs."""
-    scheme, _, rest = uri.partition(":/")
-    run_id, _, name = rest.strip("/").partition("/")
-    if scheme != "runs" or not run_id or name not in ("", NAME):
-        return uri
+    """Where the artifacts of a model are.
+
+    A run's is found by its outputs, since mlflow would search all models of all runs; one of the registry is
+    found here, since mlflow would ask the registry of the environment.
+    """
     from mlflow import MlflowClient
 
-    logged = _logged(MlflowClient(store, store), run_id)
+    client = MlflowClient(store, store)
+    scheme, _, rest = uri.partition(":/")
+    if scheme == "models":
+        return _registered(client, uri)
+    run_id, _, name = rest.strip("/").partition("/")
+    logged = _logged(client, run_id) if run_id and name in ("", NAME) else None
     return uri if logged is None else str(logged.artifact_location)
+
+
+def _registered(client: "MlflowClient", uri: str) -> str:
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    name, *version = get_model_name_and_version(client, uri)  # type: ignore[no-untyped-call]
+    if not version:
+        return str(client.get_logged_model(name).artifact_location)
+    return str(client.get_model_version_download_uri(name, *version))
 
 
 def _logged(client: "MlflowClient", run_id: str) -> "LoggedModel | None":

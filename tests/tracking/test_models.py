@@ -81,10 +81,16 @@ def test_signature_and_example_fit_the_model(
 def test_a_model_is_registered_and_found_by_its_version(
     tracker: MlflowTracker, run_id: str, run_directory: Path, images: Path, tmp_path: Path
 ) -> None:
+    import mlflow
+
     client, _ = tracker._store()
     (version,) = client.search_model_versions("name = 'colours'")
     assert (str(version.version), version.run_id) == ("1", run_id)
-    for place in ("models:/colours/1", f"runs:/{run_id}/model"):
+    client.set_registered_model_alias("colours", "best", 1)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/elsewhere.db")
+    logged = client.get_run(run_id).outputs.model_outputs[0].model_id
+    registered = ("models:/colours/1", "models:/colours@best", "models:/colours/latest", f"models:/{logged}")
+    for place in (*registered, f"runs:/{run_id}/model", f"runs:/{run_id}"):
         with fetched(place, tracker.uri) as folder:
             assert load_model(folder).checksum == load_model(run_directory).checksum
     log_model(client, run_id, run_directory / "model", "colours")
