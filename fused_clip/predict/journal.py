@@ -108,7 +108,7 @@ class Journal:
         if self._head.startswith(head):
             return
         if not _is_job(head):
-            rule = "needs the place of a file that is not its own"
+            rule = "keeps what is predicted so far in a file that is there and is something else"
             raise InputError("out", rule, str(self.path), hint="Give another --out, or move that file")
         if not self.fresh:
             hint = "Give another --out, or --overwrite to start anew"

@@ -35,7 +35,7 @@ def place(path: Path, *, overwrite: bool) -> Iterator[Path]:
     if path.suffix not in _WRITERS:
         raise InputError("out", "must end in one of these", path.name, choices=list(_WRITERS))
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError("out", "its folder must exist and can be written", str(path.parent))
+        raise InputError("out", "its folder must exist, and be one that can be written", str(path.parent))
     if path.is_dir():
         raise InputError("out", "must be a file, and is a folder", str(path))
     partial = path.with_name(f"{path.name}.partial")
