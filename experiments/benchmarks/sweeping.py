@@ -23,9 +23,9 @@ def sweep(cells: int, timer: Timer, options: tuple[str, ...]) -> dict[str, float
     with TemporaryDirectory() as folder:
         # Other cells first, with the same images and texts.
         bare = ("clusterer=kmeans", "figures.enabled=false", "references.enabled=false")
-        _fused_clip(folder, "-m", f"prompt={prompts}", *bare)
+        _fused_clip(folder, f"prompt={prompts}", *bare)
         with timer():
-            _fused_clip(folder, "-m", f"prompt={prompts}", f"seed={seeds}", *options)
+            _fused_clip(folder, f"prompt={prompts}", f"seed={seeds}", *options)
         drawing = [
             json.loads(file.read_text()) for file in Path(folder).glob("outputs/sweeps/*/*/*/timings.json")
         ]
@@ -34,7 +34,7 @@ def sweep(cells: int, timer: Timer, options: tuple[str, ...]) -> dict[str, float
 
 
 def _fused_clip(folder: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", "fused_clip.run", *COMMON, *arguments]
+    command = [sys.executable, "-m", "fused_clip.run", "-m", *COMMON, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import __main__ as command
-from experiments.benchmarks import maps, measure, neighbors, report, scores, spectral
+from experiments.benchmarks import maps, measure, neighbors, report, scores, spectral, sweeping
 from experiments.benchmarks.measure import Benchmark, Results, Run, Timer
 from experiments.benchmarks.mixture import GROUPS, mixture
 from fused_clip.errors import InputError
@@ -164,6 +164,15 @@ def test_the_mixture_grows_at_its_end():
     np.testing.assert_array_equal(mixture(10_100)[1], group[:10_100])
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
     assert len(np.unique(group)) == GROUPS
+
+
+@pytest.mark.slow
+def test_sweeps_are_timed_with_what_they_started():
+    timer = Timer()
+    facts = sweeping.sweep(4, timer, ("clusterer=kmeans", "references.enabled=false", "figures.points=100"))
+    assert facts["cells_per_minute"] == pytest.approx(240 / timer.seconds)
+    assert 0 < facts["figures_seconds_a_cell"] < timer.seconds
+    assert timer.cpu_seconds > 1
 
 
 @pytest.mark.parametrize(
