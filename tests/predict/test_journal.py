@@ -60,7 +60,9 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     for content in (b"mine", b"mine\nand mine\n", b'{"a": 1}\n', b"\xff\xfe"):
         path.write_bytes(content)
         for fresh in (False, True):
-            with pytest.raises(InputError, match="out: keeps what is predicted so far in a file that is there"):
+            with pytest.raises(
+                InputError, match="out: keeps what is predicted so far in a file that is there"
+            ):
                 Journal(path, JOB, fresh=fresh)
         assert path.read_bytes() == content
 
