@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -152,10 +153,12 @@ def test_a_run_is_measured_in_a_process_of_its_own():
     assert run.seconds > 0
     assert 0 < run.start_gb <= run.peak_gb < large.nbytes / 1e9
     assert -1 < run.facts["silhouette"] < 1
+    had = measure._peak_gb()
     del large  # nor is what came before the timed part
     with timer():
         pass
-    assert timer.peak_gb < 1.2
+    assert timer.start_gb <= timer.peak_gb
+    assert sys.platform != "linux" or timer.peak_gb < had - 1
 
 
 def test_the_mixture_grows_at_its_end():
