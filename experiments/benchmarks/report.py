@@ -159,4 +159,5 @@ def _panel(
         )
     axes.set_title(title, fontsize=9, loc="left")
     axes.set(xscale="log", yscale="log", xlabel="n")
-    axes.legend(fontsize=7)
+    axes.xaxis.set_minor_formatter("")
+    axes.legend(fontsize=6, framealpha=0.6)

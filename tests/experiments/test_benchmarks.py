@@ -146,12 +146,12 @@ def test_exponents():
 
 
 def test_a_run_is_measured_in_a_process_of_its_own():
-    large = np.ones(150_000_000)  # memory of the process that measures is not that of the run
+    large = np.ones(150_000_000)  # 1.2 GB of the process that measures are not the run's
     timer = Timer()
     run = measure.measure(scores.BENCHMARKS[0], 400)
     assert (run.task, run.method, run.size) == ("silhouette", "fused_clip", 400)
     assert run.seconds > 0
-    assert 0 < run.start_gb <= run.peak_gb < large.nbytes / 1e9
+    assert 0 < run.start_gb <= run.peak_gb < 1.2
     assert -1 < run.facts["silhouette"] < 1
     had = measure._peak_gb()
     del large  # nor is what came before the timed part

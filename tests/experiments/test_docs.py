@@ -132,13 +132,5 @@ def test_links_and_images_that_lead_nowhere_are_told(
     assert capsys.readouterr().out.splitlines() == expected
 
 
-#: Documents that the README links to and that are not written yet.
-AWAITED = {"experiments/benchmarks/README.md", "experiments/reuse/README.md"}
-
-
-def test_the_documents_say_what_their_result_files_say_and_link_to_what_is_there(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    docs.main(["--check"])
-    told = set(capsys.readouterr().out.splitlines())
-    assert told <= {f"README.md: links to {name}, which is not there" for name in AWAITED}
+def test_the_documents_say_what_their_result_files_say_and_link_to_what_is_there() -> None:
+    assert docs.main(["--check"]) == 0
