@@ -160,4 +160,6 @@ def _panel(
     axes.set_title(title, fontsize=9, loc="left")
     axes.set(xscale="log", yscale="log", xlabel="n")
     axes.xaxis.set_minor_formatter("")
+    sizes = sorted({size for curve in members for size in curve.sizes})
+    axes.set_xticks(sizes, [f"{size / 1000:.4g}k" if size >= 1000 else size for size in sizes], size=7)
     axes.legend(fontsize=6, framealpha=0.6)
