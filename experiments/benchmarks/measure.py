@@ -44,7 +44,7 @@ class Timer:
         start, start_cpu, children = time.perf_counter(), time.process_time(), _children()
         yield
         ended = _children()
-        of_children = ended.ru_utime + ended.ru_stime - children.ru_utime - children.ru_stime
+        of_children = (ended.ru_utime - children.ru_utime) + (ended.ru_stime - children.ru_stime)
         self.seconds = time.perf_counter() - start
         self.cpu_seconds = time.process_time() - start_cpu + of_children
         self.peak_gb = max(_peak_gb(), ended.ru_maxrss * _UNIT / 1e9 if of_children else 0)

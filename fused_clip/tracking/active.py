@@ -1,0 +1,107 @@
+"""A run that is open in an MLflow store: what is logged of it."""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fused_clip.result import Result
+from fused_clip.tracking.limits import mlflow_key, mlflow_tags, portions
+from fused_clip.tracking.models import log_model
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FILES = (
+    "config.yaml",
+    "result.json",
+    "metrics.json",
+    "timings.json",
+    "predictions.parquet",
+    "embeddings.npz",
+    "fused_clip.log",
+)
+MODEL = "model"
+GRID_PIXELS = 1_000  # longest side of a picture in the image grid; the file among the artifacts has all
+_METRICS_A_CALL = 1_000  # mlflow's limit: mlflow/utils/validation.py
+_DIGEST_LENGTH = 36
+
+
+@dataclass(frozen=True)
+class MlflowRun:
+    """A run that is open."""
+
+    client: "MlflowClient"
+    run_id: str
+    registered_model: str | None = None
+
+    def log(self, result: Result, directory: Path, pictures: Sequence[Path]) -> None:
+        """Log metrics, facts, the dataset, files, pictures, and the model if there is one.
+
+        Parameters
+        ----------
+        directory : the run's directory; those of `FILES` that are there become artifacts.
+        pictures : figures as written, kept as they are below ``figures``; PNG files also go to the image
+            grid, scaled down, each under its name.
+        """
+        self._log_numbers_and_facts(result)
+        self._log_dataset(result)
+        for name in FILES:
+            if (directory / name).is_file():
+                self.client.log_artifact(self.run_id, str(directory / name))
+        for picture in pictures:
+            self.client.log_artifact(self.run_id, str(picture), "figures")
+            if picture.suffix == ".png":
+                self._log_to_grid(picture)
+        if (directory / MODEL).is_dir():
+            log_model(self.client, self.run_id, directory / MODEL, self.registered_model)
+
+    def _log_numbers_and_facts(self, result: Result) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        now = int(time.time() * 1000)
+        finite = {key: float(value) for key, value in result.metrics.items() if math.isfinite(value)}
+        tags = mlflow_tags(
+            {
+                **result.tags,
+                "uses_labels": str(result.uses_labels).lower(),
+                "backbone_saw_labels": str(result.backbone_saw_labels).lower(),
+                "missing_targets": ", ".join(result.missing_targets),
+                "prompts": " | ".join(result.texts),
+                # SQL keeps infinity as 1.8e308 and NaN as 0: better not there than wrong.
+                "undefined_metrics": ", ".join(sorted(result.metrics.keys() - finite.keys())),
+            }
+        )
+        for some in portions(finite.items(), _METRICS_A_CALL):
+            metrics = [Metric(mlflow_key(key), value, now, 0) for key, value in some]
+            self.client.log_batch(self.run_id, metrics=metrics)
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def _log_dataset(self, result: Result) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
+
+        dataset = Dataset(
+            name=result.dataset,
+            digest=result.tags.get("data_fingerprint", "")[:_DIGEST_LENGTH] or "unknown",
+            source_type="external",
+            source=json.dumps({"uri": result.tags.get("data_source", "")}),
+            profile=json.dumps({"num_rows": {"train": len(result.train), "test": len(result.test)}}),
+        )
+        inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "train and test")])]
+        try:
+            self.client.log_inputs(self.run_id, datasets=inputs)
+        except MlflowException:
+            # Of cells that name a new dataset at once, all but one are refused; now it is there.
+            self.client.log_inputs(self.run_id, datasets=inputs)
+
+    def _log_to_grid(self, picture: Path) -> None:
+        from PIL import Image
+
+        with Image.open(picture) as image:
+            small = image.convert("RGB")
+        small.thumbnail((GRID_PIXELS, GRID_PIXELS))
+        self.client.log_image(self.run_id, small, key=picture.stem, step=0)
