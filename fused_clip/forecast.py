@@ -114,7 +114,8 @@ def run_bytes(options: Options, parts: "Parts", *, copied: bool) -> int:
         vectors += sum(min(rows, output.MAX_ROWS) for rows in splits)
     files = 4 * vectors * backbone.dim + _ROW_BYTES * sum(splits)
     figures = _FIGURE_BYTES if options.figures.enabled else 0
-    partitions = 8 * splits[0] * (3 if options.references.enabled else 1)  # own, image-only, rotated text
+    others = 1 + options.references.draws if options.references.enabled else 0  # image-only, rotated text
+    partitions = 8 * splits[0] * (1 + others)
     grid = _GRID_BYTES if options.figures.enabled and copied else 0
     return (files + figures) * (2 if copied else 1) + grid + partitions + _RUN_BYTES
 

@@ -51,6 +51,13 @@ def finish(tmp_path: Path, *overrides: str) -> None:
     resume.keep(tmp_path, resume.cell_key(options, dataset, backbone.fingerprint), run, "", {})
 
 
+def test_every_rotation_of_the_text_keeps_a_partition(tmp_path: Path) -> None:
+    audited = "references.enabled=true"
+    rows = 1_438  # training images
+    once, often = (expected(tmp_path, audited, f"references.draws={draws}").need for draws in (1, 5))
+    assert often - once == 8 * rows * 4
+
+
 def test_finished_cells_take_no_disk(tmp_path: Path) -> None:
     before = expected(tmp_path, "seed=0,1")
     assert (before.cells, before.finished) == (2, 0)

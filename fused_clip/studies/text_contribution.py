@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from fused_clip.report.page import Block, Cell, Figure, Page, Prose, Section, Table
 from fused_clip.report.summary import summarize
+from fused_clip.studies import paper_table1
 from fused_clip.studies.curves import METHOD, Panel, draw_curves
 from fused_clip.studies.factors import FACTORS, Factor
 from fused_clip.studies.pairs import difference_table
@@ -12,14 +13,7 @@ from fused_clip.studies.rivals import LABEL_FREE, audited, comparisons, runs_at,
 from fused_clip.studies.settings import apart, circumstances, dataset_name
 from fused_clip.tracking.records import RunRecord
 
-REFERENCES = {
-    "zero_shot": "zero-shot",
-    "image_only": "image only",
-    "rotated_text": "rotated text",
-    "nearest_class_mean": "class means",
-    "nearest_cluster_mean": "cluster means",
-    "linear_probe": "linear probe",
-}
+REFERENCES = {name: told for name, told in paper_table1.REFERENCES.items() if name != "zero_shot_via_class"}
 MEASURES = {"test/accuracy": "accuracy", "train/ari": "ARI", "train/purity": "purity"}
 
 
