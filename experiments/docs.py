@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from fused_clip.errors import InputError
-from fused_clip.report.files import read_table
 from fused_clip.report.markdown import cell_text, escape, table_lines
+from fused_clip.report.writer import read_table
+from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md")

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from fused_clip import pairing
-from fused_clip.config import build, check
-from fused_clip.errors import InputError
+from fused_clip.method import pairing
 from fused_clip.pipeline import embed_prompts
 from fused_clip.run import conf_dir
+from fused_clip.runner.config import build, check
 from fused_clip.store import Store
+from fused_clip.support.errors import InputError
 
 # LAION-AI/CLIP_benchmark benchmark.csv and mlfoundations/open_clip openclip_results.csv, in per cent.
 PUBLISHED = (("cifar10", "openai_cifar", 89.8, 0.3), ("mnist", "openai_mnist", 48.5, 0.5))

@@ -7,20 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fused_clip.clusterer import SpectralClustering
     from fused_clip.dataset.base import ImageDataset
-    from fused_clip.errors import InputError
     from fused_clip.estimator import PromptFusedClassifier
+    from fused_clip.method.clusterer import SpectralClustering
     from fused_clip.model.saved import SavedModel, load_model
     from fused_clip.result import Result
+    from fused_clip.support.errors import InputError
 
 _HOMES = {
     "ImageDataset": "fused_clip.dataset.base",
-    "InputError": "fused_clip.errors",
+    "InputError": "fused_clip.support.errors",
     "PromptFusedClassifier": "fused_clip.estimator",
     "Result": "fused_clip.result",
     "SavedModel": "fused_clip.model.saved",
-    "SpectralClustering": "fused_clip.clusterer",
+    "SpectralClustering": "fused_clip.method.clusterer",
     "load_model": "fused_clip.model.saved",
 }
 

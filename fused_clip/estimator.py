@@ -4,18 +4,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fused_clip.classifier import Assignment, ConstrainedCentroid
-from fused_clip.clusterer import SpectralClustering
-from fused_clip.fusion import Fusion, fuse, l2_normalized, mean
-from fused_clip.metrics import majority_vote
+from fused_clip.method.classifier import Assignment, ConstrainedCentroid
+from fused_clip.method.clusterer import SpectralClustering
+from fused_clip.method.fusion import Fusion, fuse, l2_normalized, mean
+from fused_clip.metrics.scores import majority_vote
+from fused_clip.support.arrays import Array, IntArray, Rows
 
-IntArray = NDArray[np.int64]
-Rows = NDArray[Any]
 _FLOATS = [np.float64, np.float32]
 
 
@@ -149,10 +148,10 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         assignment: Assignment = self.classifier_.assign(X)
         return assignment
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike) -> Array:
         """Predict the target of each row: (m,) values of `classes_`."""
         targets = self.assign(X).targets
-        predicted: NDArray[Any] = self.classes_[targets]
+        predicted: Array = self.classes_[targets]
         return predicted
 
     def transform(self, X: ArrayLike) -> Rows:
@@ -284,7 +283,7 @@ def _targets_of_prompts(prompt_of_target: IntArray | None) -> IntArray:
     return np.argsort(prompts)
 
 
-def _check_index(name: str, index: NDArray[Any], count: int) -> None:
+def _check_index(name: str, index: Array, count: int) -> None:
     if not np.issubdtype(index.dtype, np.integer):
         raise ValueError(f"{name} must hold integers, got dtype {index.dtype}")
     if index.size and not (index.min() >= 0 and index.max() < count):

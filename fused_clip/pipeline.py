@@ -5,26 +5,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip import limits, prompt
 from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.dataset.base import ImageDataset, Images
 from fused_clip.estimator import PromptFusedClassifier
-from fused_clip.fusion import LinearFusion
-from fused_clip.labels import UNKNOWN
-from fused_clip.limits import Backbone
-from fused_clip.method import Method, Stages
-from fused_clip.metrics import classification_scores, clustering_scores, purity
+from fused_clip.method import checks, prompt
+from fused_clip.method.checks import Backbone
+from fused_clip.method.fusion import LinearFusion
+from fused_clip.method.labels import UNKNOWN
+from fused_clip.method.method import Method, Stages
+from fused_clip.method.prompt import Prompts
+from fused_clip.method.references import Audit, Evidence, label_free, references
+from fused_clip.method.text import ensemble
+from fused_clip.metrics.scores import classification_scores, clustering_scores, purity
 from fused_clip.model.head import Head
-from fused_clip.prompt import Prompts
-from fused_clip.references import Audit, Evidence, label_free, references
 from fused_clip.result import Result, SplitResult
-from fused_clip.text import ensemble
+from fused_clip.support.arrays import FloatArray, IntArray
 
 log = logging.getLogger(__name__)
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 
 class Embedder(Protocol):
@@ -59,7 +57,7 @@ def run(
 
     Parameters
     ----------
-    prompts : what a function of `fused_clip.prompt` made for the dataset.
+    prompts : what a function of `fused_clip.method.prompt` made for the dataset.
     embedder : as `fused_clip.store.Store`.
     names : names of the parts, for titles and tags: ``prompt``, ``pairing``, ``text``, ...
     stages : collects the seconds of each stage.
@@ -71,8 +69,8 @@ def run(
     """
     stages = stages or Stages()
     method.check(dataset, prompts)
-    limits.check_width(dataset, backbone)
-    limits.tell(dataset, prompts, backbone, audited=method.draws > 0)
+    checks.check_width(dataset, backbone)
+    checks.tell(dataset, prompts, backbone, audited=method.draws > 0)
     targets = prompts.targets(dataset.train.labels)
     test_targets = prompts.targets(dataset.test.labels)
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from fused_clip.support.arrays import Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from fused_clip.model.head import Head
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class Result:
     backbone: str
     target_names: tuple[str, ...]
     texts: tuple[str, ...]
-    text_embeddings: NDArray[Any]
+    text_embeddings: Array
     train: SplitResult
     test: SplitResult
     cluster_targets: IntArray

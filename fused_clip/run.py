@@ -16,9 +16,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fused_clip import sweep
-from fused_clip.config import check
-from fused_clip.errors import InputError
+from fused_clip.runner import sweep
+from fused_clip.runner.config import check
+from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def _record_failure(hydra_cfg: HydraConf, error: str) -> None:
 
 def _run(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
     options = check(cfg)
-    from fused_clip.cell import Cell
+    from fused_clip.runner.cell import Cell
 
     return Cell.from_hydra(options, cfg, hydra_cfg).run()
 

@@ -11,10 +11,10 @@ from sklearn.cluster import KMeans
 
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.method.prompt import Prompts
 from fused_clip.model import format as files
 from fused_clip.model.head import Head
 from fused_clip.model.saved import backbone_facts
-from fused_clip.prompt import Prompts
 from tests.tiny_clip import save_tiny_clip
 
 NAMES = ("red", "green", "blue")

@@ -12,9 +12,10 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from fused_clip import PromptFusedClassifier, text
-from fused_clip.clusterer import SpectralClustering
-from fused_clip.clusterer.neighbors import neighbor_affinity
+from fused_clip import PromptFusedClassifier
+from fused_clip.method import text
+from fused_clip.method.clusterer import SpectralClustering
+from fused_clip.method.clusterer.neighbors import neighbor_affinity
 
 Rows = NDArray[np.float64]
 IntArray = NDArray[np.int64]

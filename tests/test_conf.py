@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.config import Options, check, locate
 from fused_clip.run import conf_dir
-from tests.test_config import composed
+from fused_clip.runner.config import Options, check, locate
+from tests.runner.test_config import composed
 
 # conf/report belongs to another command: tests/report/test_main.py looks at it.
 OPTIONS = sorted(path for path in conf_dir().glob("*/*.yaml") if path.parent.name != "report")

@@ -16,9 +16,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fused_clip import PromptFusedClassifier
-from fused_clip.fusion import l2_normalized, mean, weighted
+from fused_clip.method.fusion import l2_normalized, mean, weighted
 from tests.conftest import Blobs, make_blobs
-from tests.test_classifier import slow_assignment
+from tests.method.test_classifier import slow_assignment
 
 
 @pytest.mark.slow

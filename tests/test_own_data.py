@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from fused_clip import load_model
-from fused_clip.output import read_metrics
 from fused_clip.predict.__main__ import main as predict
+from fused_clip.runner.artifacts import read_metrics
 from tests.test_run import fused_clip, run_directories
 from tests.tiny_clip import save_tiny_clip
 

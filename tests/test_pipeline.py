@@ -11,13 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.cluster import HDBSCAN, KMeans
 
-from fused_clip import fusion, pairing, pipeline, prompt, text
-from fused_clip.classifier import ConstrainedCentroid
+from fused_clip import pipeline
 from fused_clip.dataset.base import ImageDataset
-from fused_clip.errors import InputError
-from fused_clip.method import Method
-from fused_clip.prompt import Prompts
+from fused_clip.method import fusion, pairing, prompt, text
+from fused_clip.method.classifier import ConstrainedCentroid
+from fused_clip.method.prompt import Prompts
+from fused_clip.pipeline import Method
 from fused_clip.result import Result
+from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fused_clip import load_model, output
+from fused_clip import load_model
 from fused_clip.report.command import main as report
+from fused_clip.runner import artifacts
 
 HEAVY = ("torch", "open_clip", "datasets", "sklearn", "mlflow", "matplotlib", "faiss", "pandas", "pyarrow")
 FAST = ["references.enabled=false", "figures.enabled=false", "dataset=digits", "clusterer=kmeans"]
@@ -171,13 +172,13 @@ def test_a_sweep_takes_finished_cells_as_they_are(tmp_path: Path) -> None:
     records = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/sweeps/**/record.json")]
     (reused,) = [record for record in records if record["reused_from"]]
     assert reused["reused_from"] == str(first)
-    assert reused["metrics"] == output.read_metrics(first)
+    assert reused["metrics"] == artifacts.read_metrics(first)
 
 
 @pytest.mark.slow
 def test_users_add_options_from_their_own_directory(tmp_path: Path) -> None:
     (tmp_path / "mine" / "prompt").mkdir(parents=True)
-    option = '_target_: fused_clip.prompt.custom\ntemplates: ["a scan of the digit {}"]\n'
+    option = '_target_: fused_clip.method.prompt.custom\ntemplates: ["a scan of the digit {}"]\n'
     (tmp_path / "mine" / "prompt" / "scan.yaml").write_text(option)
     done = fused_clip("--config-dir", "mine", *FAST, "prompt=scan", "tracking=none", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from experiments.benchmarks.measure import Benchmark, Results, measure
 from experiments.benchmarks.suite import BENCHMARKS
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from experiments.benchmarks.measure import Timer
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset.base import Images
-from fused_clip.dataset.table import read_split
+from fused_clip.dataset.encoded_table import read_split
 
 Pixels = NDArray[np.uint8]
 

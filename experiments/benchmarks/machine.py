@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from fused_clip import threads
+from fused_clip.support import threads
 
 LIBRARIES = (
     "faiss-cpu",

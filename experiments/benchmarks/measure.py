@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmarks.machine import environment
-from fused_clip.cell import commit
-from fused_clip.errors import InputError
+from fused_clip.runner.cell import commit
+from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 _STATUS = Path("/proc/self/status")

@@ -13,7 +13,7 @@ import numpy as np
 
 from experiments.benchmarks.measure import Benchmark, Timer
 from experiments.benchmarks.mixture import SEED, WARM, mixture
-from fused_clip.clusterer.openmp import load_faiss
+from fused_clip.method.clusterer.openmp import load_faiss
 
 NEIGHBORS, ASKED = 10, 1_000
 LINKS, BREADTH = 16, 64  # of the graph: edges a row, and candidates that a search keeps
@@ -22,7 +22,7 @@ CELL_ROWS, PROBES = 300, 10  # of the inverted file: as ours
 
 def fused_clip(rows: Any) -> Any:
     """Ours."""
-    from fused_clip.clusterer.approximate import approximate_neighbors
+    from fused_clip.method.clusterer.approximate import approximate_neighbors
 
     return approximate_neighbors(rows, NEIGHBORS, SEED)
 
@@ -49,7 +49,7 @@ def inverted_file(rows: Any) -> Any:
 
 def find(n_rows: int, timer: Timer, search: Any) -> dict[str, float]:
     """Find the neighbours of all rows."""
-    from fused_clip.clusterer.neighbors import nearest_rows
+    from fused_clip.method.clusterer.neighbors import nearest_rows
 
     rows, _ = mixture(n_rows)
     search(rows[:WARM])

@@ -10,7 +10,7 @@ from experiments.benchmarks import inputs
 from experiments.benchmarks.measure import Benchmark, Timer
 from fused_clip import PromptFusedClassifier
 from fused_clip.dataset import mnist_5k
-from fused_clip.prompt import task
+from fused_clip.method.prompt import task
 
 PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 

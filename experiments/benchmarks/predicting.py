@@ -13,16 +13,16 @@ import numpy as np
 from experiments.benchmarks import inputs
 from experiments.benchmarks.measure import Benchmark, Timer
 from fused_clip.backbone import OpenClipBackbone
+from fused_clip.backbone.batches import embed_images
 from fused_clip.dataset.base import Images
-from fused_clip.embedding import embed_images
 from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.method.prompt import Prompts
 from fused_clip.model import format as files
 from fused_clip.model.head import Head
 from fused_clip.model.saved import SavedModel, backbone_facts, load_model
 from fused_clip.predict.journal import Journal
 from fused_clip.predict.sources import find_source
 from fused_clip.predict.stream import predict_into
-from fused_clip.prompt import Prompts
 
 NAMES = ("temple", "flower")  # the two photographs
 TRAINED_ON = 200

@@ -8,7 +8,7 @@ from experiments.benchmarks.mixture import WARM, mixture
 
 def exact(n_rows: int, timer: Timer) -> dict[str, float]:
     """Of all rows, by blocks of float32 products."""
-    from fused_clip.silhouette import silhouette
+    from fused_clip.metrics.silhouette import silhouette
 
     rows, group = mixture(n_rows)
     silhouette(rows[:WARM], group[:WARM])
@@ -19,7 +19,7 @@ def exact(n_rows: int, timer: Timer) -> dict[str, float]:
 
 def sampled(n_rows: int, timer: Timer) -> dict[str, float]:
     """Of a sample of 5,000 rows against all."""
-    from fused_clip.silhouette import silhouette
+    from fused_clip.metrics.silhouette import silhouette
 
     rows, group = mixture(n_rows)
     silhouette(rows[:WARM], group[:WARM], exact_rows=0)

@@ -14,7 +14,7 @@ NEIGHBORS, SEED = 10, 0
 
 def fused_clip(n_rows: int, timer: Timer, *, approximate: bool) -> dict[str, float]:
     """Ours; facts: ARI to the groups that the rows were drawn from, components of the graph."""
-    from fused_clip.clusterer import SpectralClustering
+    from fused_clip.method.clusterer import SpectralClustering
 
     rows, group = mixture(n_rows)
     model = SpectralClustering(GROUPS, n_neighbors=NEIGHBORS, approximate=approximate, random_state=SEED)
@@ -46,7 +46,7 @@ def graphs(n_rows: int, timer: Timer) -> dict[str, float]:
     Facts: share of the exact graph's edges found, ARI between the two partitions, and as a yardstick ARI
     between two partitions by the exact graph of different seeds.
     """
-    from fused_clip.clusterer import SpectralClustering
+    from fused_clip.method.clusterer import SpectralClustering
 
     rows, _ = mixture(n_rows)
     with timer():

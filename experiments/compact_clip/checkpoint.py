@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fused_clip.errors import InputError
-from fused_clip.files import write_whole
+from fused_clip.support.errors import InputError
+from fused_clip.support.files import write_whole
 
 if TYPE_CHECKING:
     from experiments.compact_clip.corpus import Corpus

@@ -18,7 +18,7 @@ from experiments.compact_clip.data import (
     without,
 )
 from fused_clip.dataset.names import shortened
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from experiments.compact_clip.settings import Settings

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fused_clip.dataset.source import hugging_face, mirror
-from fused_clip.dataset.table import read_split
-from fused_clip.errors import InputError
+from fused_clip.dataset.encoded_table import read_split
+from fused_clip.dataset.hub_files import hugging_face, mirror
+from fused_clip.support.errors import InputError
 
 HUB_IDS = {"mnist": "ylecun/mnist", "cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 COLUMNS = {

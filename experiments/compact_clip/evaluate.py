@@ -16,12 +16,12 @@ import numpy as np
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from experiments.compact_clip.settings import EvaluateSettings
     from fused_clip.dataset import ImageDataset, Split
-    from fused_clip.prompt import Prompts
+    from fused_clip.method.prompt import Prompts
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = (
@@ -43,8 +43,8 @@ print(time.perf_counter() - start)
 
 def make(name: str, prompt: str, settings: EvaluateSettings) -> tuple[ImageDataset, Prompts]:
     """Make what ``dataset=<name> prompt=<prompt>`` stands for."""
-    from fused_clip.config import build, check
     from fused_clip.run import conf_dir
+    from fused_clip.runner.config import build, check
 
     parts = [f"dataset={name}", f"prompt={prompt}", "study=compact_clip"]
     if settings.n_test is not None:
@@ -58,8 +58,8 @@ def make(name: str, prompt: str, settings: EvaluateSettings) -> tuple[ImageDatas
 
 def accuracies(settings: EvaluateSettings) -> dict[str, float]:
     """Return the zero-shot accuracy on the test split for each of `TASKS`, by dataset and groups."""
-    from fused_clip import pairing
     from fused_clip.backbone import OpenClipBackbone
+    from fused_clip.method import pairing
     from fused_clip.pipeline import embed_prompts
     from fused_clip.store import Store
 
@@ -85,7 +85,7 @@ def load_seconds(model: str, runs: int) -> list[float]:
 def images_per_second(model: str, split: Split, runs: int) -> list[float]:
     """Return how many rows of `split` are embedded a second in bf16, decoding and preprocessing included."""
     from fused_clip.backbone import OpenClipBackbone
-    from fused_clip.embedding import embed_images
+    from fused_clip.backbone.batches import embed_images
 
     backbone = OpenClipBackbone(model, precision="bfloat16", device="cpu")
     rows, speeds = split.rows[:EMBEDDED], []
@@ -106,8 +106,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         If the model or a set is not there, or if it is to be recorded and is not the shipped one on all rows.
     """
     from experiments.benchmarks.machine import environment
-    from fused_clip.backbone.source import find_source
-    from fused_clip.cell import commit
+    from fused_clip.backbone.model_source import find_source
+    from fused_clip.runner.cell import commit
 
     if settings.record and (settings.model, settings.n_test) != ("compact", None):
         rule = "goes with model=compact and n_test=null"

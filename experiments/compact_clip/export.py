@@ -14,8 +14,8 @@ from torch import nn
 
 from experiments.compact_clip import checkpoint
 from experiments.compact_clip.captions import KINDS
-from fused_clip.cell import commit
-from fused_clip.files import write_whole
+from fused_clip.runner.cell import commit
+from fused_clip.support.files import write_whole
 
 if TYPE_CHECKING:
     from experiments.compact_clip.corpus import Corpus

@@ -19,8 +19,8 @@ from experiments.compact_clip import checkpoint, recipe
 from experiments.compact_clip.corpus import Corpus
 from experiments.compact_clip.export import run_facts
 from experiments.compact_clip.zero_shot import accuracies, paper_tasks
-from fused_clip.errors import InputError
-from fused_clip.files import check_writable, write_whole
+from fused_clip.support.errors import InputError
+from fused_clip.support.files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from experiments.compact_clip.settings import Settings

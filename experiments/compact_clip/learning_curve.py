@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from fused_clip.backbone.source import find_source
-from fused_clip.errors import InputError
+from fused_clip.backbone.model_source import find_source
+from fused_clip.support.errors import InputError
 
 
 def draw(model: str, target: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fused_clip.files import write_whole
 from fused_clip.report.markdown import table_lines
+from fused_clip.support.files import write_whole
 
 AIMS = {
     "mnist": 0.993,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fused_clip.config import complaint
+from fused_clip.runner.config import complaint
 
 Kind = TypeVar("Kind", bound=BaseModel)
 

@@ -28,7 +28,7 @@ def run(settings: Settings) -> Path:
     from experiments.compact_clip.corpus import load_corpus
     from experiments.compact_clip.export import export
     from experiments.compact_clip.fit import fit
-    from fused_clip.files import check_writable
+    from fused_clip.support.files import check_writable
 
     checkpoint.read(settings)  # another run's is refused before the images are read, which takes longer
     check_writable(settings.export_folder)
@@ -41,7 +41,7 @@ def run(settings: Settings) -> Path:
 def main(cfg: DictConfig) -> None:
     """Check the configuration, then run."""
     from experiments.compact_clip.settings import Settings, checked
-    from fused_clip.errors import InputError
+    from fused_clip.support.errors import InputError
 
     try:
         log.info("exported to %s", run(checked(Settings, cfg)))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.benchmarks.machine import environment
-from fused_clip.cell import commit
+from fused_clip.runner.cell import commit
 from fused_clip.store import Store
 from fused_clip.store.entry import StoredEntry
 

@@ -11,19 +11,17 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fused_clip.backbone.device import Precision, choose_device, choose_precision, kernels
+from fused_clip.backbone.model_source import Source, find_source
 from fused_clip.backbone.preprocessing import Preprocessing
-from fused_clip.backbone.source import Source, find_source
 from fused_clip.backbone.weights import OPTION
-from fused_clip.dataset.base import ImageArray
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import FloatArray, ImageArray
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-FloatArray = NDArray[np.float32]
 
 _TEXT_BATCH = 16
 _COMPUTATION = 3  # raised when a change of the code changes the bytes of embeddings

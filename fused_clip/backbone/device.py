@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 Precision = Literal["float32", "bfloat16"]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 def model_names() -> list[str]:

@@ -6,13 +6,11 @@ from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip.dataset.base import ImageArray, ImageDataset
+from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.errors import InputError
-
-FloatArray = NDArray[np.float32]
+from fused_clip.support.arrays import FloatArray, ImageArray
+from fused_clip.support.errors import InputError
 
 
 class UnknownTextError(InputError):

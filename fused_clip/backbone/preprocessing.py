@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageArray
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import ImageArray
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     import torch

@@ -7,11 +7,8 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-ImageArray = NDArray[np.uint8]
-FloatArray = NDArray[np.float32]
+from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 
 
 class Images(Protocol):

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fused_clip.dataset.base import Images, IntArray
+from fused_clip.dataset.base import Images
 from fused_clip.dataset.names import class_name
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import IntArray
+from fused_clip.support.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fused_clip.dataset.base import IntArray
 from fused_clip.dataset.names import shortened
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import IntArray
+from fused_clip.support.errors import InputError
 
 
 def existing_file(option: str, path: str | None) -> Path:

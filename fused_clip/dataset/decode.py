@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from fused_clip import threads
-from fused_clip.dataset.base import ImageArray
+from fused_clip.support import threads
+from fused_clip.support.arrays import ImageArray
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")

@@ -5,10 +5,11 @@ from typing import Unpack
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageArray, ImageDataset, IntArray
+from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.images import ArrayImages
 from fused_clip.dataset.recipe import Recipe, RecipeOptions
+from fused_clip.support.arrays import ImageArray, IntArray
 
 
 def mnist_5k(

@@ -9,10 +9,10 @@ from typing import NoReturn, Unpack
 from PIL import Image
 
 from fused_clip.dataset.base import ImageDataset
-from fused_clip.dataset.files import File, OnBadImage, dataset_of_files
+from fused_clip.dataset.image_files import File, OnBadImage, dataset_of_files
 from fused_clip.dataset.names import class_name, natural_order, printable
 from fused_clip.dataset.recipe import Recipe, RecipeOptions
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # what PIL knows by its first bytes, and no more
 HIDDEN = (".", "__MACOSX")  # how folders that file managers and archives leave behind start

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.encoded_table import read_split
+from fused_clip.dataset.hub_files import Source, hugging_face, mirror
 from fused_clip.dataset.recipe import Recipe, RecipeOptions
-from fused_clip.dataset.source import Source, hugging_face, mirror
-from fused_clip.dataset.table import read_split
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 def hub(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageArray, IntArray
 from fused_clip.dataset.decode import UnreadableImageError
 from fused_clip.dataset.reading import Content, decode_each
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import ImageArray, IntArray
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa

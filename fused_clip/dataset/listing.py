@@ -8,10 +8,10 @@ from typing import Unpack
 
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.columns import as_texts, existing_file, read_columns, refuse_repeated, rows_of_splits
-from fused_clip.dataset.files import File, OnBadImage, dataset_of_files
+from fused_clip.dataset.image_files import File, OnBadImage, dataset_of_files
 from fused_clip.dataset.names import class_name, natural_order, printable, shortened
 from fused_clip.dataset.recipe import Recipe, RecipeOptions
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 def csv(

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from PIL import Image
 
-from fused_clip.dataset.base import ImageArray
 from fused_clip.dataset.decode import UnreadableImageError, decode, map_threads
+from fused_clip.support.arrays import ImageArray
 
 Prepared = TypeVar("Prepared")
 Content = bytes | UnreadableImageError

@@ -7,10 +7,11 @@ from typing import Literal, TypedDict, TypeVar, get_args
 
 import numpy as np
 
-from fused_clip.dataset.base import Captions, FloatArray, ImageDataset, IntArray, Split
+from fused_clip.dataset.base import Captions, ImageDataset, Split
 from fused_clip.dataset.classes import Labelled, group_of_class, known_names, renamed, resolve
-from fused_clip.dataset.splits import stratified_split, stratified_subset
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import FloatArray, IntArray
+from fused_clip.support.errors import InputError
+from fused_clip.support.sampling import stratified_split, stratified_subset
 
 log = logging.getLogger(__name__)
 Labels = Literal["given", "none"]

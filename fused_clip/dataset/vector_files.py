@@ -3,21 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip.dataset.base import FloatArray
 from fused_clip.dataset.columns import as_texts, check_columns, rows_of_splits
 from fused_clip.dataset.names import class_name
 from fused_clip.dataset.vectors import checked_vectors
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import Array, FloatArray
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Table = Mapping[str, NDArray[Any]]
+Table = Mapping[str, Array]
 VECTORS, LABELS = "dataset.vector_column", "dataset.label_column"
 IDS, SPLITS = "dataset.id_column", "dataset.split_column"
 
@@ -176,13 +175,13 @@ def _read_parquet(option: str, file: Path, layout: Layout) -> dict[str, Table]:
     }
 
 
-def _objects(values: Sequence[object]) -> NDArray[Any]:
+def _objects(values: Sequence[object]) -> Array:
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column
 
 
-def _matrix(column: "pa.ChunkedArray") -> NDArray[Any]:
+def _matrix(column: "pa.ChunkedArray") -> Array:
     """(n, d) values of a column of lists."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -19,7 +19,7 @@ from fused_clip.dataset.vector_files import (
     read_vectors,
 )
 from fused_clip.dataset.vectors import Vectors, check_one_width
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 def embeddings(

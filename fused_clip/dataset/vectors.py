@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip.dataset.base import FloatArray, IntArray
 from fused_clip.dataset.names import shortened
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import Array, FloatArray, IntArray
+from fused_clip.support.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ class Vectors:
         return [self.names[row] for row in rows]
 
 
-def checked_vectors(option: str, values: NDArray[Any], names: tuple[str, ...]) -> FloatArray:
+def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> FloatArray:
     """Take an array as embeddings: (n, d) float32.
 
     Raises

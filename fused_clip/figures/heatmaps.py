@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fused_clip.figures.style import COLUMN, FAINT, INK, MARGIN, PAGE, Heading, cut, facts, width_of
-from fused_clip.result import IntArray, Result
+from fused_clip.result import Result
+from fused_clip.support.arrays import DoubleArray, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,7 +149,7 @@ def _cells(axes: Axes, counts: IntArray, cell: float) -> None:
         axes.text(column, row, f"{value:.0f}", size=size, color=ink, ha="center", va="center_baseline")
 
 
-def _row_share(counts: IntArray) -> NDArray[np.float64]:
+def _row_share(counts: IntArray) -> DoubleArray:
     """Per cent of each row's sum; NaN in a row without any."""
     sums = counts.sum(axis=1, keepdims=True)
     return np.where(sums > 0, 100 * counts / np.maximum(sums, 1), np.nan)

@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip import threads
 from fused_clip.figures.projection import project
 from fused_clip.figures.style import (
     COLUMN,
@@ -29,8 +27,10 @@ from fused_clip.figures.style import (
     spread,
     wrap,
 )
-from fused_clip.output import stratified
-from fused_clip.result import IntArray, Result, SplitResult
+from fused_clip.result import Result, SplitResult
+from fused_clip.runner.artifacts import stratified
+from fused_clip.support import threads
+from fused_clip.support.arrays import BoolArray, DoubleArray, IntArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ class _Placed(NamedTuple):
     """(m,) rows of a split that a map shows, and (m, 2) where."""
 
     rows: IntArray
-    positions: NDArray[np.float64]
+    positions: DoubleArray
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class _Map:
 
     title: str
     caption: tuple[str, ...]
-    positions: NDArray[np.float64]
+    positions: DoubleArray
     categories: IntArray
-    wrong: NDArray[np.bool_]
+    wrong: BoolArray
     marks: Callable[[int], Mark]
     legend: tuple[Entry, ...]
     numbers: bool
@@ -136,7 +136,7 @@ def _target_map(
     result: Result,
     title: str,
     caption: tuple[str, ...],
-    positions: NDArray[np.float64],
+    positions: DoubleArray,
     categories: IntArray,
 ) -> _Map:
     return _Map(

@@ -1,9 +1,8 @@
 """Where a map puts its rows."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip.result import FloatArray
+from fused_clip.support.arrays import DoubleArray, FloatArray
 
 PCA_AXES = 50
 PERPLEXITY = 30.0
@@ -14,7 +13,7 @@ FEWEST_ROWS = 8  # t-SNE has no neighbourhoods to keep below this
 EXACT_NEIGHBORS = 5_000  # up to here an exact search costs less than an approximate one
 
 
-def project(rows: FloatArray, seed: int) -> NDArray[np.float64]:
+def project(rows: FloatArray, seed: int) -> DoubleArray:
     """Lay rows out on a plane: t-SNE (openTSNE) on their first 50 PCA axes, started from the first two.
 
     Fewer than 8 rows are shown on their PCA axes. Rows that coincide, or data of one dimension, are
@@ -40,7 +39,7 @@ def project(rows: FloatArray, seed: int) -> NDArray[np.float64]:
     return _tsne(axes, start, seed)
 
 
-def _principal_axes(rows: FloatArray) -> NDArray[np.float64]:
+def _principal_axes(rows: FloatArray) -> DoubleArray:
     """(n, max(2, PCA axes)) scores, whose signs are fixed so that the same rows give the same picture."""
     centred = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
     # The smaller of the two Gram matrices has the same axes as a full decomposition, at a tenth of its time.
@@ -55,7 +54,7 @@ def _principal_axes(rows: FloatArray) -> NDArray[np.float64]:
     return np.pad(scores, ((0, 0), (0, max(0, 2 - scores.shape[1]))))
 
 
-def _tsne(axes: NDArray[np.float64], start: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def _tsne(axes: DoubleArray, start: DoubleArray, seed: int) -> DoubleArray:
     from openTSNE import TSNEEmbedding
     from openTSNE.affinity import PerplexityBasedNN
 

@@ -11,9 +11,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fused_clip.result import Result
+from fused_clip.support.arrays import DoubleArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +136,7 @@ def wrap(parts: Sequence[str], size: float, width: float) -> list[str]:
     return lines
 
 
-def spread(places: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+def spread(places: DoubleArray, gap: float) -> DoubleArray:
     """(m, 2) places pushed apart, a little at a time, until no two are nearer than about `gap`."""
     places = places.copy()
     for _ in range(50):

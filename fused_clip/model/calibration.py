@@ -1,23 +1,17 @@
 """From distances to probabilities: a temperature fitted out of fold, and scores of calibration."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip.classifier import ConstrainedCentroid, cluster_means
 from fused_clip.estimator import PromptFusedClassifier
-from fused_clip.fusion import l2_normalized
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-Rows = NDArray[Any]
+from fused_clip.method.classifier import ConstrainedCentroid, cluster_means
+from fused_clip.method.fusion import l2_normalized
+from fused_clip.support.arrays import BoolArray, DoubleArray, IntArray, Rows
 
 _FOLDS = 5
 _BINS = 15
 
 
-def nearest_of_each(distances: Array, owners: IntArray, count: int) -> Array:
+def nearest_of_each(distances: DoubleArray, owners: IntArray, count: int) -> DoubleArray:
     """Least distance of each row to a cluster of each owner: (m, count); inf where an owner has none.
 
     Parameters
@@ -34,7 +28,7 @@ def nearest_of_each(distances: Array, owners: IntArray, count: int) -> Array:
     return nearest
 
 
-def out_of_fold_distances(model: PromptFusedClassifier, images: Rows, seed: int) -> Array:
+def out_of_fold_distances(model: PromptFusedClassifier, images: Rows, seed: int) -> DoubleArray:
     """Distance of each training row to the nearest cluster of each target, as if the row were new.
 
     The partition and its votes stay. Rows fall into 5 folds, in each cluster alike; a row's distances are
@@ -63,7 +57,7 @@ def out_of_fold_distances(model: PromptFusedClassifier, images: Rows, seed: int)
     return distances
 
 
-def fit_temperature(distances: Array, targets: IntArray) -> float:
+def fit_temperature(distances: DoubleArray, targets: IntArray) -> float:
     """Find the temperature T of ``softmax(-distances / T)`` that minimises the negative log-likelihood.
 
     Temperature scaling is Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. Targets are
@@ -103,7 +97,7 @@ def fit_temperature(distances: Array, targets: IntArray) -> float:
     return float(scale / np.exp(best.x))
 
 
-def expected_calibration_error(probabilities: Array, targets: IntArray) -> float:
+def expected_calibration_error(probabilities: DoubleArray, targets: IntArray) -> float:
     """Mean gap of confidence and accuracy over 15 equal bins of confidence, in [0, 1].
 
     Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", AAAI
@@ -121,7 +115,7 @@ def expected_calibration_error(probabilities: Array, targets: IntArray) -> float
     return float(np.abs(gaps).sum() / len(targets))
 
 
-def brier_score(probabilities: Array, targets: IntArray) -> float:
+def brier_score(probabilities: DoubleArray, targets: IntArray) -> float:
     """Mean over rows of the squared error summed over targets, in [0, 2].
 
     The original definition of Brier, "Verification of Forecasts Expressed in Terms of Probability" (1950).
@@ -145,7 +139,7 @@ def _folds(clusters: IntArray, seed: int) -> IntArray:
     return folds
 
 
-def _without(model: PromptFusedClassifier, kept: NDArray[np.bool_]) -> ConstrainedCentroid:
+def _without(model: PromptFusedClassifier, kept: BoolArray) -> ConstrainedCentroid:
     """The model's classifier with centroids of some of the rows; a cluster that has none of them is gone."""
     fitted = model.classifier_
     used = kept & (model.labels_ >= 0)
@@ -160,7 +154,7 @@ def _without(model: PromptFusedClassifier, kept: NDArray[np.bool_]) -> Constrain
     )
 
 
-def _expected(excess: Array, possible: NDArray[np.bool_], targets: IntArray) -> float:
+def _expected(excess: DoubleArray, possible: BoolArray, targets: IntArray) -> float:
     """Mean over rows of the excess distance that is expected under the smoothed targets."""
     rows = np.arange(len(targets))
     smoothing = 1 / (len(targets) + 2)

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip.errors import InputError
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from fused_clip.support.arrays import BoolArray, DoubleArray, IntArray
+from fused_clip.support.errors import InputError
 
 _TOLERANCE = 1e-3
 
@@ -47,12 +44,10 @@ class Scope(NamedTuple):
 
     names: tuple[str, ...]
     answer_of_target: IntArray
-    log_shift: Array
+    log_shift: DoubleArray
 
 
-def resolve(
-    constraint: Constraint, names: Sequence[str], carried: NDArray[np.bool_], *, calibrated: bool
-) -> Scope:
+def resolve(constraint: Constraint, names: Sequence[str], carried: BoolArray, *, calibrated: bool) -> Scope:
     """Hold a constraint to a model.
 
     Parameters
@@ -86,7 +81,7 @@ def _known(option: str, given: Sequence[str], names: Sequence[str]) -> None:
             raise InputError(option, "must name targets of the model", name, choices=names)
 
 
-def _possible(wanted: Sequence[str] | None, names: Sequence[str], carried: NDArray[np.bool_]) -> list[str]:
+def _possible(wanted: Sequence[str] | None, names: Sequence[str], carried: BoolArray) -> list[str]:
     """The wanted targets that can be predicted, in the model's order."""
     if wanted is not None:
         _known("targets", wanted, names)
@@ -122,7 +117,7 @@ def _owners(groups: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[s
     return alone | owner
 
 
-def _shift(prior: Mapping[str, float], possible: Sequence[str], names: Sequence[str]) -> Array:
+def _shift(prior: Mapping[str, float], possible: Sequence[str], names: Sequence[str]) -> DoubleArray:
     """(K,) log(prior), by Bayes' rule.
 
     A softmax of distances says the same of all targets at the same distance, however frequent they were in

@@ -11,24 +11,23 @@ import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fused_clip.classifier import ConstrainedCentroid
-from fused_clip.errors import InputError
-from fused_clip.files import write_whole
-from fused_clip.fusion import LinearFusion
+from fused_clip.method.classifier import ConstrainedCentroid
+from fused_clip.method.fusion import LinearFusion
 from fused_clip.model.head import Head
+from fused_clip.support.arrays import Array
+from fused_clip.support.errors import InputError
+from fused_clip.support.files import write_whole
 
 FORMAT: Literal[1] = 1
 FACTS, ARRAYS, SUMS = "model.json", "arrays.safetensors", "SHA256SUMS"
 _LIBRARIES = ("open_clip_torch", "torch", "torchvision", "numpy", "scikit-learn")
 _LINE = re.compile(r"([0-9a-f]{64})  ([a-z0-9._]+)")
 
-Array = NDArray[Any]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 

@@ -2,15 +2,15 @@
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fused_clip.classifier import ConstrainedCentroid
-from fused_clip.errors import InputError
 from fused_clip.estimator import PromptFusedClassifier
-from fused_clip.fusion import l2_normalized
+from fused_clip.method.classifier import ConstrainedCentroid
+from fused_clip.method.fusion import l2_normalized
+from fused_clip.method.prompt import Prompts
 from fused_clip.model.calibration import (
     brier_score,
     expected_calibration_error,
@@ -20,13 +20,10 @@ from fused_clip.model.calibration import (
 )
 from fused_clip.model.constraint import NOTHING_KNOWN, Constraint, Scope, resolve
 from fused_clip.model.predictions import Predictions
-from fused_clip.prompt import Prompts
+from fused_clip.support.arrays import DoubleArray, IntArray, Rows
+from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
-
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-Rows = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ class Head:
             raise InputError("embeddings", "must be finite")
         return rows
 
-    def _scores(self, distances: Array) -> Array:
+    def _scores(self, distances: DoubleArray) -> DoubleArray:
         """(m, G) log-probability of each answer up to a constant; uncalibrated: minus its least distance."""
         count = len(self.target_names)
         nearest = nearest_of_each(distances, self.classifier.cluster_targets_, count)
@@ -174,7 +171,7 @@ class Head:
         return scores
 
 
-def _softmax(scores: Array) -> Array:
+def _softmax(scores: DoubleArray) -> DoubleArray:
     odds = np.exp(scores - scores.max(axis=1, keepdims=True))
-    probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
+    probabilities: DoubleArray = odds / odds.sum(axis=1, keepdims=True)
     return probabilities

@@ -1,19 +1,18 @@
 """What users hand over as an image -> RGB pixels."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip.dataset.base import ImageArray
 from fused_clip.dataset.decode import UnreadableImageError, check_sides, decode, to_rgb
-from fused_clip.errors import InputError
+from fused_clip.support.arrays import Array, ImageArray
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ImageLike: TypeAlias = "str | Path | bytes | Image | NDArray[Any]"
+ImageLike: TypeAlias = "str | Path | bytes | Image | Array"
 
 
 def pixels(image: ImageLike) -> ImageArray:
@@ -37,7 +36,7 @@ def pixels(image: ImageLike) -> ImageArray:
         raise InputError("images", f"{name} can't be read ({error})") from error
 
 
-def _checked(image: NDArray[Any]) -> ImageArray:
+def _checked(image: Array) -> ImageArray:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         rule = "an array must be (height, width, 3) of uint8"
         raise InputError("images", rule, f"{image.shape} of {image.dtype}")

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from fused_clip.support.arrays import DoubleArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,9 @@ class Predictions:
     answers: IntArray
     runners_up: IntArray
     clusters: IntArray
-    distances: Array
-    margins: Array
-    probabilities: Array | None
+    distances: DoubleArray
+    margins: DoubleArray
+    probabilities: DoubleArray | None
 
     @property
     def targets(self) -> NDArray[np.object_]:
@@ -41,11 +40,11 @@ class Predictions:
         return np.array(self.names, dtype=object)[self.answers]
 
     @property
-    def confidences(self) -> Array | None:
+    def confidences(self) -> DoubleArray | None:
         """(m,) probability of the predicted answer."""
         if self.probabilities is None:
             return None
-        confidences: Array = np.take_along_axis(self.probabilities, self.answers[:, None], axis=1)[:, 0]
+        confidences: DoubleArray = np.take_along_axis(self.probabilities, self.answers[:, None], axis=1)[:, 0]
         return confidences
 
     def records(self, threshold: float = 0.0) -> Iterator[dict[str, Any]]:

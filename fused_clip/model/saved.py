@@ -10,22 +10,21 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fused_clip import limits
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset.base import Images
 from fused_clip.dataset.reading import prepare_each
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.errors import InputError
+from fused_clip.method import checks
 from fused_clip.model import format as files
 from fused_clip.model.constraint import Constraint
 from fused_clip.model.head import Head
 from fused_clip.model.pixels import ImageLike, pixels
 from fused_clip.model.predictions import Predictions
 from fused_clip.result import Result
+from fused_clip.support.arrays import DoubleArray, FloatArray
+from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
-
-FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class SavedModel:
         """Predict the answer for each image: (m,) names. Raises as `embed`."""
         return self.predict_embeddings(self.embed(images)).targets
 
-    def predict_proba(self, images: Sequence[ImageLike]) -> NDArray[np.float64]:
+    def predict_proba(self, images: Sequence[ImageLike]) -> DoubleArray:
         """Probability of each answer for each image: (m, G), columns as in `names`. Raises as `embed`.
 
         Raises
@@ -175,7 +174,7 @@ def load_model(
     spec = None if embeddings_only else facts.backbone
     backbone = None if spec is None else _backbone(spec, device, weights)
     if backbone is not None:
-        limits.tell_of_other_images(backbone)
+        checks.tell_of_other_images(backbone)
     return SavedModel(head, backbone, facts, files.checksum(folder))
 
 

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fused_clip.errors import InputError
-from fused_clip.predict import table
+from fused_clip.predict import answers
+from fused_clip.predict.constraints import check_threshold, parse_prior, parse_targets, read_target_map
 from fused_clip.predict.journal import Journal, Record
-from fused_clip.predict.knowledge import check_threshold, parse_prior, parse_targets, read_target_map
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from fused_clip.model.saved import SavedModel
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fused-clip-predict",
         description="Apply the model of a run to images. A run that was stopped goes on where it was.",
-        epilog="Columns of FILE: " + ", ".join(table.COLUMNS),
+        epilog="Columns of FILE: " + ", ".join(answers.COLUMNS),
     )
     parser.add_argument(
         "model", metavar="MODEL", help="directory of a run, runs:/ID/model or models:/NAME/VERSION"
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     check_threshold(args.threshold)
-    with table.place(args.out, overwrite=args.overwrite) as partial:
+    with answers.place(args.out, overwrite=args.overwrite) as partial:
         if args.gallery is not None:
             _check_gallery(args.gallery, overwrite=args.overwrite)
         knowledge = {
@@ -146,7 +146,7 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
         raise InputError("images", f"none of the {counts['bad']} images can be read", args.images)
     # A page that can't be drawn costs no prediction, and a page that is there has its table.
     with _page(args, journal, source):
-        table.write(args.out, journal, errors=args.on_bad_image == "report")
+        answers.write(args.out, journal, errors=args.on_bad_image == "report")
     journal.remove()
     print(f"{args.out}: {counts['predicted']} images predicted, {counts['bad']} could not be read.")
     if args.threshold:
@@ -158,9 +158,9 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
 def _page(args: argparse.Namespace, journal: Journal, source: "Source") -> AbstractContextManager[None]:
     if args.gallery is None:
         return nullcontext()
-    from fused_clip.predict import look
+    from fused_clip.predict import page_file
 
-    return look.drawn(args.gallery, source, journal)
+    return page_file.drawn(args.gallery, source, journal)
 
 
 def _count(records: Iterable[Record]) -> Counter[str]:

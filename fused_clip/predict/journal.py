@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 Record = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fused_clip.dataset.folder import image_files, is_image
 from fused_clip.dataset.names import printable
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq

@@ -7,12 +7,12 @@ from functools import partial
 from itertools import islice
 from typing import Literal
 
-from fused_clip.embedding import bad_rows, read_ahead
-from fused_clip.errors import InputError
+from fused_clip.backbone.batches import bad_rows, read_ahead
 from fused_clip.model.saved import SavedModel
+from fused_clip.predict.decoding import ReadBatch, read
 from fused_clip.predict.journal import Journal, Record
-from fused_clip.predict.reading import ReadBatch, read
 from fused_clip.predict.sources import OPTION, Item, Source
+from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
 

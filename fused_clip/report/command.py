@@ -9,13 +9,13 @@ from typing import Annotated
 from omegaconf import OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fused_clip.config import complaint, locate
-from fused_clip.errors import InputError
-from fused_clip.report import evidence, files, generic
+from fused_clip.report import generic, provenance, writer
 from fused_clip.report.page import Page
 from fused_clip.run import conf_dir
-from fused_clip.tracking.reading import open_runs
+from fused_clip.runner.config import complaint, locate
+from fused_clip.support.errors import InputError
 from fused_clip.tracking.records import RunRecord
+from fused_clip.tracking.stored_runs import open_runs
 
 HELP = """Make a report of runs: Markdown, LaTeX, and one HTML page that needs nothing else.
 
@@ -75,8 +75,8 @@ def page_of(records: Sequence[RunRecord]) -> Page:
     page = _builder(records[0].study)(records)
     return Page(
         page.title,
-        [*page.sections, evidence.runs_section(records)],
-        [*evidence.problems(records), *page.problems],
+        [*page.sections, provenance.runs_section(records)],
+        [*provenance.problems(records), *page.problems],
     )
 
 
@@ -99,7 +99,7 @@ def report(options: ReportOptions) -> int:
         out = Path(options.out) if options.out else Path(options.output_dir) / "reports" / name
         page = page_of(records)
         try:
-            written = files.write(page, out)
+            written = writer.write(page, out)
         except OSError as error:
             raise InputError("out", f"can't be written ({error.strerror})", str(out)) from error
         print(*written, sep="\n")

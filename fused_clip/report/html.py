@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from fused_clip import web
 from fused_clip.report.page import Block, Page, RunTable, Table
+from fused_clip.support import web
 
 
 def write_html(page: Page, path: Path) -> None:

@@ -9,15 +9,13 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fused_clip.dataset.base import Images, IntArray
+from fused_clip.backbone.batches import Backbone, embed_images, embed_texts
+from fused_clip.dataset.base import Images
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.embedding import Backbone, embed_images, embed_texts
-from fused_clip.errors import InputError
-from fused_clip.store.entry import Array, Entry, Facts, StoredEntry
-
-FloatArray = NDArray[np.float32]
+from fused_clip.store.entry import Entry, Facts, StoredEntry
+from fused_clip.support.arrays import Array, FloatArray, IntArray
+from fused_clip.support.errors import InputError
 
 _SHARD_ROWS = 512
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from fused_clip.files import locked, sha256, touch, writable, write_whole
+from fused_clip.support.arrays import Array
+from fused_clip.support.files import locked, sha256, touch, writable, write_whole
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[Any]
 Facts = Mapping[str, Any]
 Compute = Callable[[frozenset[str]], Iterator[tuple[str, Array]]]
 

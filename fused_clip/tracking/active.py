@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fused_clip.result import Result
-from fused_clip.tracking.limits import mlflow_key, mlflow_tags, portions
 from fused_clip.tracking.models import log_model
+from fused_clip.tracking.values import mlflow_key, mlflow_tags, portions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlparse
 
 from filelock import FileLock
 
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

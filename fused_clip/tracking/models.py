@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd

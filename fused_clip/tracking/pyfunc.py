@@ -38,16 +38,16 @@ class FusedClipModel(PythonModel):
         fused_clip.InputError
             If an image can't be read or a parameter does not fit the model.
         """
-        from fused_clip.predict import knowledge
+        from fused_clip.predict import constraints
 
         given = params or {}
         targets, prior, groups = (given.get(name) for name in ("targets", "prior", "target_map"))
         threshold = given.get("threshold", 0.0)
-        knowledge.check_threshold(threshold, calibrated=self.model.calibrated)
+        constraints.check_threshold(threshold, calibrated=self.model.calibrated)
         model = self.model.constrain(
-            targets=knowledge.parse_targets(targets) if targets else None,
-            prior=knowledge.parse_prior(prior) if prior else None,
-            target_map=knowledge.parse_target_map(groups) if groups else None,
+            targets=constraints.parse_targets(targets) if targets else None,
+            prior=constraints.parse_prior(prior) if prior else None,
+            target_map=constraints.parse_target_map(groups) if groups else None,
         )
         predictions = model.predict_embeddings(model.embed(model_input["image"].tolist()))
         return pd.DataFrame(predictions.records(threshold))

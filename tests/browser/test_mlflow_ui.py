@@ -15,10 +15,10 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from records import png
-from results import make_result
 
 from fused_clip.tracking import MlflowTracker
+from tests.records import png
+from tests.results import make_result
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from records import SCRIPT, Folder, make_record, missing_record, png
 
-from fused_clip.gallery import GalleryItem, thumbnail
-from fused_clip.gallery import write as write_gallery
-from fused_clip.report import files
+from fused_clip.predict.gallery import GalleryItem, thumbnail
+from fused_clip.predict.gallery import write as write_gallery
+from fused_clip.report import writer
 from fused_clip.report.command import page_of
+from tests.records import SCRIPT, Folder, make_record, missing_record, png
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -33,7 +33,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for number, (prompt, value) in enumerate(accuracies.items())
     ]
-    return files.write(page_of([*records, missing_record("zz", 0, error=SCRIPT)]), root / "out")[0]
+    return writer.write(page_of([*records, missing_record("zz", 0, error=SCRIPT)]), root / "out")[0]
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from fused_clip import dataset as package
-from fused_clip.config import accepted
-from fused_clip.prompt import render
+from fused_clip.method.prompt import render
+from fused_clip.runner.config import accepted
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
 IDS = [file.stem for file in OPTIONS]

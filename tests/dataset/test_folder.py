@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fused_clip.dataset import imagefolder
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 def fill(root: Path, counts: dict[str, int], kind: str = "png") -> Path:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fused_clip.dataset import hub
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 @pytest.fixture

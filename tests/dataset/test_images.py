@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fused_clip.dataset.images import ArrayImages, EncodedImages, FileImages
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, size=(10, 5, 7), dtype=np.uint8)
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fused_clip.dataset import csv
 from fused_clip.dataset.columns import as_texts
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 def paint(folder: Path, names: list[str]) -> None:

@@ -7,7 +7,7 @@ from fused_clip.dataset.base import Captions
 from fused_clip.dataset.classes import Labelled, as_name
 from fused_clip.dataset.images import ArrayImages
 from fused_clip.dataset.recipe import Recipe, RecipeOptions
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 NAMES = ("cat", "dog", "cow", "hen")
 

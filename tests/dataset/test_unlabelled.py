@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fused_clip.dataset import ImageDataset, Vectors, csv, digits, embeddings, imagefolder
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 NONE: dict[str, Any] = {"labels": "none", "classes": ["cat", "dog"]}
 ROWS = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)

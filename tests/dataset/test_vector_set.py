@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fused_clip.dataset import Vectors, embeddings
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 LABELS = ["cat", "dog", "cat", "dog", "10", "2", "10", "2"]
 ROWS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)

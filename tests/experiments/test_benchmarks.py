@@ -11,7 +11,7 @@ from experiments.benchmarks import __main__ as command
 from experiments.benchmarks import maps, measure, neighbors, report, scores, spectral, sweeping
 from experiments.benchmarks.measure import Benchmark, Results, Run, Timer
 from experiments.benchmarks.mixture import GROUPS, mixture
-from fused_clip.errors import InputError
+from fused_clip.support.errors import InputError
 
 
 def nothing(size, timer):

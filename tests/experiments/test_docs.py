@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from experiments import docs
-from fused_clip.errors import InputError
 from fused_clip.report import Cell, Table
-from fused_clip.report.files import write_table
+from fused_clip.report.writer import write_table
+from fused_clip.support.errors import InputError
 
 
 @pytest.fixture

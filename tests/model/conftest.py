@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.method.prompt import Prompts
 from fused_clip.model.head import Head
-from fused_clip.prompt import Prompts
 from tests.conftest import Blobs
 
 NAMES = ("cat", "dog", "truck")

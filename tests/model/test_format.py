@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fused_clip.errors import InputError
-from fused_clip.fusion import weighted
+from fused_clip.method.fusion import weighted
 from fused_clip.model import format as files
+from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.model.conftest import MakeHead
 

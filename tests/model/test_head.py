@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from fused_clip.classifier import ConstrainedCentroid
-from fused_clip.errors import InputError
 from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.method.classifier import ConstrainedCentroid
 from fused_clip.model.constraint import Constraint
-from fused_clip.model.head import Array, Head, IntArray, Rows
+from fused_clip.model.head import Head
 from fused_clip.model.predictions import Predictions
+from fused_clip.support.arrays import DoubleArray, IntArray, Rows
+from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.model.conftest import NAMES, MakeHead, fitted, prompts_of
 
@@ -141,10 +142,10 @@ def test_the_prior_of_the_images_makes_better_probabilities(rare: Head, counts: 
     )
 
 
-def own(predictions: Predictions, targets: IntArray) -> Array:
+def own(predictions: Predictions, targets: IntArray) -> DoubleArray:
     """(m,) probability of each row's true target."""
     assert predictions.probabilities is not None
-    found: Array = predictions.probabilities[np.arange(len(targets)), targets]
+    found: DoubleArray = predictions.probabilities[np.arange(len(targets)), targets]
     return found
 
 

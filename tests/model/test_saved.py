@@ -17,9 +17,9 @@ from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset import reading
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.errors import InputError
 from fused_clip.model import saved
 from fused_clip.result import Result
+from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.models import NAMES, pictures, save_model
 from tests.test_pipeline import run
@@ -224,7 +224,7 @@ def test_a_run_with_code_in_its_model_says_why_it_saves_none(
 def test_a_model_of_vectors_takes_embeddings_alone(
     toy: ImageDataset, blobs: Blobs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fused_clip import terminal
+    from fused_clip.runner import console
 
     rows = Vectors(blobs.train, tuple(map(str, range(len(blobs.train)))))
     clip = OpenClipBackbone(f"local-dir:{save_tiny_clip(tmp_path / 'clip')}")
@@ -232,7 +232,7 @@ def test_a_model_of_vectors_takes_embeddings_alone(
     for images, takes_images in ((toy.train.images, True), (rows, False)):
         saved.save(result, images, clip, tmp_path / "model")
         assert (load_model(tmp_path).backbone is not None) == takes_images
-        terminal.print_run(timed(result), tmp_path, [], "")
+        console.print_run(timed(result), tmp_path, [], "")
         printed = capsys.readouterr().out
         assert (f"fused-clip-predict {tmp_path} IMAGES" in printed) == takes_images
         assert (f"load_model('{tmp_path}').predict_embeddings(" in printed) != takes_images

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from fused_clip import load_model
-from fused_clip.predict import look, table
+from fused_clip.predict import answers, page_file
 from fused_clip.predict.__main__ import main
 from tests.models import NAMES, save_model, save_pictures
 
@@ -79,7 +79,7 @@ def test_a_row_an_image(
 ) -> None:
     predict(model, photos, "--out", tmp_path / "out.csv")
     found = rows(tmp_path / "out.csv")
-    assert tuple(found[0]) == table.COLUMNS
+    assert tuple(found[0]) == answers.COLUMNS
     assert [row["path"] for row in found] == sorted(
         (str(path) for path in photos.rglob("*.png")), key=lambda path: ("deep" in path, path)
     )
@@ -97,12 +97,12 @@ def test_parquet_holds_what_csv_holds_and_python_says(model: Path, photos: Path,
     for suffix in ("csv", "parquet"):
         predict(model, photos, "--out", tmp_path / f"out.{suffix}")
     texts, frame = pd.read_csv(tmp_path / "out.csv"), pd.read_parquet(tmp_path / "out.parquet")
-    for column in table.COLUMNS:
+    for column in answers.COLUMNS:
         same = np.asarray(frame[column] == texts[column].astype(frame[column].dtype))
         assert same.all(), column
     loaded = load_model(model)
     records = list(loaded.predict_embeddings(loaded.embed(frame["path"].tolist())).records())
-    assert frame[list(table.COLUMNS[1:])].to_dict("records") == pd.DataFrame(records).astype(
+    assert frame[list(answers.COLUMNS[1:])].to_dict("records") == pd.DataFrame(records).astype(
         {"probability": "float32", "margin": "float32"}
     ).to_dict("records")
 
@@ -265,7 +265,7 @@ def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def stop(*arguments: object) -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(table, "write", interrupted)
+            patched.setattr(answers, "write", interrupted)
             with pytest.raises(SystemExit) as end:
                 predict(*arguments)
         assert end.value.code == 130
@@ -348,7 +348,7 @@ def test_two_commands_can_not_have_one_file(
     model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.csv"
-    with table.place(out, overwrite=False):
+    with answers.place(out, overwrite=False):
         message = refused(capsys, model, photos, "--out", out, "--overwrite")
     assert "out: another process predicts into it" in message
     predict(model, photos, "--out", out)
@@ -360,7 +360,7 @@ def test_a_folder_that_changes_meanwhile_loses_nothing_but_thumbnails(
 ) -> None:
     folder = save_pictures(tmp_path / "images", 6)
     page = tmp_path / "page.html"
-    draw = look.drawn
+    draw = page_file.drawn
 
     def changed(*arguments: Any) -> Any:
         repaint(folder)
@@ -369,7 +369,7 @@ def test_a_folder_that_changes_meanwhile_loses_nothing_but_thumbnails(
         (folder / "a" / "04.png").unlink()
         return draw(*arguments)
 
-    monkeypatch.setattr(look, "drawn", changed)
+    monkeypatch.setattr(page_file, "drawn", changed)
     predict(model, folder, "--out", tmp_path / "out.csv", "--gallery", page)
     assert len(rows(tmp_path / "out.csv")) == 6
     assert page.read_text("utf-8").count("data:image/") == 2 * 4

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fused_clip.errors import InputError
 from fused_clip.predict.journal import Journal
+from fused_clip.support.errors import InputError
 
 JOB = {"format": 2, "model": "m", "images": "i"}
 RECORDS = [

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fused_clip.errors import InputError
 from fused_clip.predict.sources import find_source
+from fused_clip.support.errors import InputError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from PIL import Image
 
 from fused_clip import load_model
 from fused_clip.model.saved import SavedModel
+from fused_clip.predict.decoding import read
 from fused_clip.predict.journal import Journal
-from fused_clip.predict.reading import read
 from fused_clip.predict.sources import Item
 from fused_clip.predict.stream import predict_into
 from tests.models import save_model

@@ -2,11 +2,11 @@ import io
 from pathlib import Path
 
 import pytest
-from records import Folder, make_record, missing_record, png
 
 from fused_clip.report import Details, Figure, Prose, RunRecord, Table, generic
 from fused_clip.report.command import page_of
-from fused_clip.report.evidence import duration, problems, runs_section
+from fused_clip.report.provenance import duration, problems, runs_section
+from tests.records import Folder, make_record, missing_record, png
 
 
 @pytest.fixture

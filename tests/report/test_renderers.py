@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import SCRIPT, png
 
 from fused_clip.report import Cell, Details, Figure, Page, Prose, Section, Table
-from fused_clip.report.files import read_table, write, write_table
 from fused_clip.report.latex import escape as latex_escape
 from fused_clip.report.markdown import escape as markdown_escape
+from fused_clip.report.writer import read_table, write, write_table
+from tests.records import SCRIPT, png
 
 ODD = f"{SCRIPT} a|b_c $x$ 50% \\input{{x}} [l](u) &amp;"
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from records import make_record, missing_record
 
-from fused_clip.config import locate
-from fused_clip.errors import InputError
 from fused_clip.report import Page, RunRecord, command
 from fused_clip.run import conf_dir
+from fused_clip.runner.config import locate
+from fused_clip.support.errors import InputError
+from tests.records import make_record, missing_record
 
 
 @pytest.mark.parametrize(

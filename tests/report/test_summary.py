@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import make_record, missing_record
 
 from fused_clip.report.summary import flag_of, group_by, mixed_data, number, summarize, varying
+from tests.records import make_record, missing_record
 
 
 def test_several_runs_are_a_mean_and_their_spread() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from records import png
 
 from fused_clip import InputError, load_model
 from fused_clip.model import format as model_files
@@ -14,6 +13,7 @@ from fused_clip.predict.__main__ import main
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.models import fetched, log_model
 from tests.models import save_model, save_pictures
+from tests.records import png
 from tests.results import make_result
 
 

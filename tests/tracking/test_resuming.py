@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from fused_clip.tracking import MlflowTracker, abandoned, process
+from fused_clip.tracking import MlflowTracker, process
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_run_that_ended_while_it_was_looked_at_stays_as_it_ended(
     run_id = dead(tracker, client, "ending")
     seen = client.get_run(run_id)
     client.set_terminated(run_id, "FINISHED")
-    monkeypatch.setattr(abandoned, "all_runs", lambda *_: [seen])
+    monkeypatch.setattr("fused_clip.tracking.stale.all_runs", lambda *_: [seen])
     tracker.close_abandoned()
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"

@@ -11,8 +11,8 @@ import pytest
 from experiments.compact_clip import corpus, data
 from experiments.compact_clip.captions import KINDS, article, words
 from experiments.compact_clip.data import Split, content_hashes, fingerprint, hold_out, load_split, without
-from fused_clip.backbone.source import ASSETS
-from fused_clip.errors import InputError
+from fused_clip.backbone.model_source import ASSETS
+from fused_clip.support.errors import InputError
 from tests.experiments.compact_clip.corpus import (
     CONCEPTS,
     make_settings,

@@ -16,8 +16,8 @@ from experiments.compact_clip.data import Split
 from experiments.compact_clip.settings import EvaluateSettings
 from experiments.compact_clip.zero_shot import paper_tasks
 from fused_clip.backbone import OpenClipBackbone
-from fused_clip.backbone.source import ASSETS
-from fused_clip.errors import InputError
+from fused_clip.backbone.model_source import ASSETS
+from fused_clip.support.errors import InputError
 from tests.experiments.compact_clip.corpus import write_mirror
 
 FACTS = json.loads((ASSETS / "compact" / "training.json").read_text())

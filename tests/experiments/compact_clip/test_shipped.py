@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from experiments.compact_clip.data import reserved_digits
 from experiments.compact_clip.export import WEIGHTS
 from fused_clip.backbone import OpenClipBackbone
-from fused_clip.backbone.source import ASSETS
+from fused_clip.backbone.model_source import ASSETS
 
 COMPACT = ASSETS / "compact"
 STORED = Path(__file__).with_name("embeddings.json")

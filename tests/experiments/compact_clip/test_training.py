@@ -17,9 +17,9 @@ from experiments.compact_clip.corpus import Corpus, make_corpus
 from experiments.compact_clip.export import export
 from experiments.compact_clip.fit import fit
 from experiments.compact_clip.settings import EvaluateSettings, Settings, checked
-from fused_clip.backbone.source import ASSETS
-from fused_clip.cell import commit
-from fused_clip.errors import InputError
+from fused_clip.backbone.model_source import ASSETS
+from fused_clip.runner.cell import commit
+from fused_clip.support.errors import InputError
 from tests.experiments.compact_clip.corpus import STAGES, make_settings, make_splits, write_mirror
 
 CONF = Path(__file__).parents[3] / "experiments/compact_clip/conf"

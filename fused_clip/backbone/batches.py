@@ -1,0 +1,139 @@
+"""Images and texts through a backbone, batch by batch: reading ahead, showing progress, refusing bad rows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from fused_clip.dataset.base import Images
+from fused_clip.dataset.reading import prepare_many
+from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
+from fused_clip.support.errors import InputError
+
+Batch = TypeVar("Batch")
+Contents = TypeVar("Contents")
+
+_READ_AHEAD = 2  # batches
+
+
+class Backbone(Protocol):
+    """What turns images and texts into embeddings of one width."""
+
+    @property
+    def name(self) -> str:
+        """Short name for titles."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that changes an embedding's bytes."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one pass."""
+
+    def load(self) -> None:
+        """Get ready, so that the first encoding takes no longer than the others."""
+
+    def prepare(self, images: Sequence[ImageArray]) -> Any:
+        """Turn (height, width, 3) uint8 images into model input, which is small whatever their sizes."""
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> FloatArray:
+        """Embed all n images that `prepare` was given, some at a time: (n, dim)."""
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Embed p texts: (p, dim)."""
+
+
+def embed_images(
+    backbone: Backbone, images: Images, blocks: Sequence[IntArray], *, done: int = 0
+) -> Iterator[FloatArray]:
+    """Embed blocks of rows one after the other; memory grows neither with their number nor with their size.
+
+    The next batches are read and made small while the model computes. On a terminal a bar shows images a
+    second and the time left.
+
+    Parameters
+    ----------
+    blocks : rows of `images`; all but the last should be whole batches.
+    done : images that were embedded earlier, for the bar.
+
+    Yields
+    ------
+    (len(block), dim) for each block.
+
+    Raises
+    ------
+    InputError
+        If an image's embedding is not finite or is zero: names the image.
+    """
+    from tqdm import tqdm
+
+    size = backbone.batch_size
+    batches = [[block[i : i + size] for i in range(0, len(block), size)] for block in blocks]
+    total = done + sum(len(block) for block in blocks)
+
+    def read(batch: IntArray) -> tuple[list[Any], list[ImageArray]]:
+        return prepare_many(images.read(batch), backbone.prepare)
+
+    with (
+        closing(read_ahead(read, (batch for block in batches for batch in block))) as ahead,
+        tqdm(total=total, initial=done, desc=backbone.name, unit="image", disable=None) as bar,
+    ):
+        for block in batches:
+            rows = [np.empty((0, backbone.dim), np.float32)]
+            for batch in block:
+                prepared, rest = next(ahead)
+                # Small images: two threads that call torch would be slower than this one.
+                prepared += [backbone.prepare(rest)] if rest else []
+                rows.append(backbone.encode_prepared(prepared))
+                _refuse_bad(rows[-1], batch, images)
+                bar.update(len(batch))
+            yield np.concatenate(rows)
+
+
+def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
+    """Embed p texts: (p, dim).
+
+    Raises
+    ------
+    InputError
+        If a text's embedding is not finite or is zero, or the backbone refuses the text.
+    """
+    rows = backbone.encode_texts(texts)
+    for i in bad_rows(rows):
+        raise InputError("backbone", f"embeddings must be finite and not zero; not so for {texts[i]!r}")
+    return rows
+
+
+def read_ahead(read: Callable[[Batch], Contents], batches: Iterable[Batch]) -> Generator[Contents]:
+    """Give the contents of each batch, reading some batches ahead in a thread."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        ahead: deque[Future[Contents]] = deque()
+        for batch in batches:
+            ahead.append(reader.submit(read, batch))
+            if len(ahead) > _READ_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _refuse_bad(rows: FloatArray, batch: IntArray, images: Images) -> None:
+    for i in bad_rows(rows):
+        name = images.ids(batch[i : i + 1])[0]
+        hint = "Try backbone.precision=float32, or look at the image"
+        raise InputError("backbone", f"embeddings must be finite and not zero; not so for {name}", hint=hint)
+
+
+def bad_rows(rows: FloatArray) -> list[int]:
+    """Indices of rows that are not finite or are zero."""
+    good = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
+    return [int(i) for i in np.flatnonzero(~good)]

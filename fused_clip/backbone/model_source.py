@@ -1,0 +1,169 @@
+"""What `backbone.model` and `backbone.pretrained` name: architecture, preprocessing, weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from fused_clip.backbone import open_clip_tables as tables
+from fused_clip.backbone.weights import OPTION, HubWeights, LocalWeights, Weights
+from fused_clip.support.errors import InputError
+
+ASSETS = Path(__file__).parent.parent / "assets"
+_CONFIG = "open_clip_config.json"
+_HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that can be made.
+
+    Parameters
+    ----------
+    label : short name for titles.
+    open_clip_name : what `open_clip.create_model` makes the architecture from.
+    config : open_clip's architecture (``embed_dim``, ``vision_cfg``, ``text_cfg``, ...).
+    pixels : open_clip's preprocessing; what it lacks is OpenAI's.
+    training : what ``training.json`` beside the weights says of how they came about.
+    """
+
+    label: str
+    open_clip_name: str
+    config: Mapping[str, Any]
+    pixels: Mapping[str, Any]
+    weights: Weights
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse weights that can't be had, are damaged, or are of another architecture.
+
+        Raises
+        ------
+        InputError
+        """
+        self.weights.check(self.shapes())
+        stated = self.training.get("weights_sha256")
+        if stated is not None and self.weights.sha256() != stated:
+            rule = f"the weights of {self.label} are damaged: their SHA-256 is not the one in training.json"
+            raise InputError(OPTION, rule, hint="Install or copy them again")
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors that tell architectures apart, by their names in a weights file."""
+        text, vision = self.config["text_cfg"], self.config["vision_cfg"]
+        shapes: dict[str, tuple[int, ...]] = {}
+        if "hf_model_name" not in text:
+            width = text.get("width", 512)
+            for tower in ("", "text."):  # open_clip reads both layouts
+                shapes[f"{tower}token_embedding.weight"] = (text.get("vocab_size", 49408), width)
+                shapes[f"{tower}positional_embedding"] = (text.get("context_length", 77), width)
+        if isinstance(vision.get("layers", 12), int) and "timm_model_name" not in vision:
+            width, patch, side = vision.get("width", 768), vision.get("patch_size", 16), self.image_size
+            if isinstance(side, int):
+                shapes["visual.positional_embedding"] = ((side // patch) ** 2 + 1, width)
+            shapes["visual.conv1.weight"] = (width, 3, patch, patch)
+        return shapes
+
+    @property
+    def image_size(self) -> Any:
+        """Side of the square input in pixels, or [height, width]."""
+        return self.config["vision_cfg"].get("image_size", 224)
+
+
+def find_source(model: str, pretrained: str | None) -> Source:
+    """Find what the two options name.
+
+    Parameters
+    ----------
+    model : a model that ships with this package (a folder of its ``assets``), ``local-dir:<folder>``,
+        ``hf-hub:<owner>/<name>``, or an open_clip architecture.
+    pretrained : for an architecture: an open_clip tag or a local ``.safetensors`` file. For the others:
+        null, or a local file with other weights of the same architecture.
+
+    Raises
+    ------
+    InputError
+        If there is no such model or no such weights, or their activations differ.
+    """
+    scheme, _, rest = model.partition(":") if ":" in model else ("", "", model)
+    if scheme == "hf-hub":
+        config = HubWeights(rest, (_CONFIG,)).fetch()
+        return _from_folder(config.parent, rest, HubWeights(rest, _HUB_FILES), pretrained)
+    if scheme == "local-dir" or (model and (ASSETS / model / _CONFIG).is_file()):
+        folder = Path(rest).expanduser() if scheme else ASSETS / model
+        return _from_folder(folder, folder.name, LocalWeights(folder / _HUB_FILES[0]), pretrained)
+    return _from_open_clip(model, pretrained)
+
+
+def _from_folder(folder: Path, label: str, weights: Weights, pretrained: str | None) -> Source:
+    config = _read_json(folder / _CONFIG, required=True)
+    if pretrained is not None:
+        label, weights = f"{label}/{Path(pretrained).stem}", LocalWeights(Path(pretrained).expanduser())
+    try:
+        architecture = config["model_cfg"]
+        architecture["embed_dim"], architecture["vision_cfg"].get, architecture["text_cfg"].get
+    except (KeyError, TypeError, AttributeError) as error:
+        rule = "the model's open_clip_config.json must hold model_cfg with embed_dim, vision_cfg and text_cfg"
+        raise InputError("backbone.model", rule, str(folder)) from error
+    return Source(
+        label=label,
+        open_clip_name=f"local-dir:{folder}",
+        config=architecture,
+        pixels=config.get("preprocess_cfg", {}),
+        weights=weights,
+        training={} if pretrained else _read_json(folder / "training.json", required=False),
+    )
+
+
+def _from_open_clip(model: str, pretrained: str | None) -> Source:
+    if model not in (known := tables.model_names()):
+        shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{_CONFIG}"))
+        rule = "must be an open_clip model, local-dir:<folder>, hf-hub:<owner>/<name> or one that is shipped"
+        choices = [*shipped, *get_close_matches(model, known, n=5)]
+        hint = "open_clip.list_models() names all of open_clip's"
+        raise InputError("backbone.model", rule, model, choices=choices, hint=hint)
+    config, tags = tables.model_config(model), tables.pretrained_tags(model)
+    if pretrained is None:
+        rule = f"must name the weights of {model}: a tag, or a local .safetensors file"
+        raise InputError(OPTION, rule, pretrained, choices=tags)
+    tag = pretrained.lower().replace("-", "_")
+    if tag in tags:
+        _check_activation(model, tag, config, tags[tag])
+        return Source(f"{model}/{tag}", model, config, tags[tag], _tag_weights(tags[tag]))
+    path = Path(pretrained).expanduser()
+    if not path.suffix and not path.exists():
+        raise InputError(
+            OPTION, f"must be a tag of {model} or a local .safetensors file", pretrained, choices=tags
+        )
+    return Source(f"{model}/{path.stem}", model, config, {}, LocalWeights(path))
+
+
+def _check_activation(model: str, tag: str, config: Mapping[str, Any], tag_config: Mapping[str, Any]) -> None:
+    """OpenAI's weights need QuickGELU: with the plain one they load and are silently wrong."""
+    has, needs = (bool(of.get("quick_gelu", False)) for of in (config, tag_config))
+    if has != needs:
+        other = f"{model}-quickgelu" if needs else model.removesuffix("-quickgelu")
+        verb = "were trained with" if needs else "were not trained with"
+        rule = f"the weights {tag!r} {verb} QuickGELU, and {model} {'lacks' if needs else 'has'} it"
+        raise InputError("backbone.model", rule, model, hint=f"Use backbone.model={other}")
+
+
+def _tag_weights(tag_config: Mapping[str, Any]) -> HubWeights:
+    """Weights of a tag: ``owner/name/file``, or ``owner/name/`` for the usual files; safetensors first."""
+    repo, _, filename = tag_config["hf_hub"].rpartition("/")
+    names = (str(Path(filename).with_suffix(".safetensors")), filename) if filename else _HUB_FILES
+    return HubWeights(repo, names)
+
+
+def _read_json(path: Path, *, required: bool) -> dict[str, Any]:
+    if not path.is_file() and not required:
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        rule = f"must be a folder with {path.name} and {_HUB_FILES[0]}: {path.name} can't be read"
+        raise InputError("backbone.model", rule, str(path.parent)) from error
+    return content

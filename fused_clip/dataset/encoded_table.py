@@ -1,0 +1,156 @@
+"""Tables of encoded images in Parquet or Arrow files, as Hugging Face ``datasets`` writes them."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fused_clip.dataset.classes import Labelled
+from fused_clip.dataset.images import EncodedImages
+from fused_clip.support.arrays import IntArray
+from fused_clip.support.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Chunks = list[tuple[Callable[[], "pa.Array"], int]]
+
+
+def read_split(files: Sequence[Path], image_column: str, label_column: str, origin: str) -> Labelled:
+    """Read the labels of a split, and leave its images in their files.
+
+    Parameters
+    ----------
+    files : ``.parquet`` files, or ``.arrow`` files of the ``datasets`` cache, in their order.
+    image_column : name of the column of images: binaries, or structs of ``bytes`` and ``path``.
+    label_column : name of the column of labels: strings, or integers that the files may name.
+    origin : what the images are, e.g. ``mnist/train``.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, a column is missing or of another type, or a row has no label. A row without an
+        image is found when it is read.
+    """
+    import pyarrow as pa
+
+    chunks: Chunks = []
+    labels: list[pa.ChunkedArray] = []
+    for file in files:
+        read = _read_parquet if file.suffix == ".parquet" else _read_arrow
+        try:
+            schema, of_file, column = read(file, image_column, label_column)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError("dataset", f"{file} can't be read ({error})") from error
+        chunks += of_file
+        labels += column.chunks
+    names = _names(schema, label_column)
+    column = pa.chunked_array(labels, schema.field(label_column).type)
+    indices, names = _indices(column, names, label_column, origin)
+    images = EncodedImages([chunk for chunk, _ in chunks], [size for _, size in chunks], origin)
+    return Labelled(images, indices, names, origin)
+
+
+def _read_parquet(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks, pa.ChunkedArray]":
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        schema = parquet.schema_arrow
+        _check_columns(schema, image, label)
+        sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
+        labels = parquet.read(columns=[label]).column(0)
+    chunks: Chunks = [(partial(_row_group, file, group, image), size) for group, size in enumerate(sizes)]
+    return schema, chunks, labels
+
+
+def _row_group(file: Path, group: int, column: str) -> "pa.Array":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(file) as parquet:
+        cells = parquet.read_row_group(group, columns=[column]).column(column)
+    return pa.concat_arrays([_binaries(chunk) for chunk in cells.chunks])
+
+
+def _read_arrow(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks, pa.ChunkedArray]":
+    import pyarrow as pa
+
+    table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+    _check_columns(table.schema, image, label)
+    chunks: Chunks = [(partial(_binaries, chunk), len(chunk)) for chunk in table.column(image).chunks]
+    return table.schema, chunks, table.column(label)
+
+
+def _check_columns(schema: "pa.Schema", image: str, label: str) -> None:
+    import pyarrow.types as kinds
+
+    for option, column in (("dataset.image_column", image), ("dataset.label_column", label)):
+        if column not in schema.names:
+            raise InputError(option, "must be a column of the data", column, choices=schema.names)
+    kind = schema.field(image).type
+    cells = kind.field("bytes").type if kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
+    if not (kinds.is_binary(cells) or kinds.is_large_binary(cells)):
+        raise InputError("dataset.image_column", "must hold encoded images", f"{image} of type {kind}")
+    kind = schema.field(label).type
+    if not (kinds.is_integer(kind) or kinds.is_string(kind) or kinds.is_large_string(kind)):
+        raise InputError("dataset.label_column", "must hold integers or strings", f"{label} of type {kind}")
+
+
+def _binaries(cells: "pa.Array") -> "pa.Array":
+    """Encoded images as large binaries; a cell with a path alone is read from its file."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_struct(cells.type):
+        encoded = pc.struct_field(cells, "bytes")
+        if encoded.null_count and cells.type.get_field_index("path") >= 0:
+            encoded = pa.array(map(_from_file, cells.to_pylist()), pa.large_binary())
+        cells = encoded
+    if cells.null_count:
+        raise InputError("dataset.image_column", f"{cells.null_count} rows have no image")
+    return cells.cast(pa.large_binary())
+
+
+def _from_file(cell: Mapping[str, Any] | None) -> bytes | None:
+    if cell is None:
+        return None
+    encoded: bytes | None = cell["bytes"]
+    if encoded is not None or not cell["path"]:
+        return encoded
+    try:
+        return Path(cell["path"]).read_bytes()
+    except OSError as error:
+        rule = f"image {cell['path']} can't be read ({error.strerror or error})"
+        raise InputError("dataset.image_column", rule) from error
+
+
+def _names(schema: "pa.Schema", column: str) -> tuple[str, ...] | None:
+    """Class names that ``datasets`` keeps in a file's metadata."""
+    features = (
+        json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    )
+    names = features.get(column, {}).get("names")
+    return None if names is None else tuple(map(str, names))
+
+
+def _indices(
+    labels: "pa.ChunkedArray", names: tuple[str, ...] | None, column: str, origin: str
+) -> tuple[IntArray, tuple[str, ...] | None]:
+    """Labels as indices into names."""
+    import pyarrow as pa
+
+    if labels.null_count:
+        raise InputError(
+            "dataset.label_column", f"{labels.null_count} rows of {origin} have no label", column
+        )
+    if not pa.types.is_integer(labels.type):
+        found, indices = np.unique(labels.to_numpy().astype(str), return_inverse=True)
+        return indices.astype(np.int64), tuple(found.tolist())
+    indices = labels.to_numpy().astype(np.int64)
+    if len(indices) and (indices.min() < 0 or (names is not None and indices.max() >= len(names))):
+        rule = f"{origin} has labels outside [0, {len(names) if names else 'classes'}); -1 means no label"
+        raise InputError("dataset.label_column", rule, column)
+    return indices, names

@@ -1,0 +1,1 @@
+"""The parts of the method, one module for each config group."""

@@ -1,0 +1,133 @@
+"""Exact nearest-neighbour graph at the speed of float32 matrix products."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from fused_clip.method.clusterer.openmp import load_faiss
+from fused_clip.support.arrays import BoolArray, FloatArray, IntArray, Rows
+
+_UNIT_ROUNDOFF = 2.0**-24  # of float32
+_WIDER = 4  # candidates that float64 decides between, for each neighbour
+_BLOCK = 256  # queries whose candidates are in memory at a time
+
+
+def nearest_neighbors(X: Rows, n_neighbors: int) -> IntArray:
+    """Find the nearest rows of each row, the row itself among them even where it has more duplicates.
+
+    Parameters
+    ----------
+    X : (n, d) finite rows, float32 or float64.
+    n_neighbors : in [1, n].
+
+    Returns
+    -------
+    (n, n_neighbors) row numbers; the order within a row is of no meaning.
+    """
+    return with_themselves(nearest_rows(X, X, n_neighbors))
+
+
+def nearest_rows(queries: Rows, X: Rows, n_neighbors: int) -> IntArray:
+    """Find the rows of X that are nearest to each query by Euclidean distance.
+
+    faiss computes squared distances from float32 products. Where its rounding could have changed who is a
+    neighbour (near ties, groups that are much further apart than they are wide) float64 decides between four
+    times as many candidates; and where these were not certain to hold the neighbours (duplicates),
+    scikit-learn's search in float64. So the sets of neighbours are those of exact arithmetic, up to ties.
+
+    Parameters
+    ----------
+    queries : (m, d) finite rows, float32 or float64.
+    X : (n, d) finite rows, float32 or float64.
+    n_neighbors : in [1, n].
+
+    Returns
+    -------
+    (m, n_neighbors) row numbers of X; the order within a row is of no meaning.
+    """
+    if n_neighbors == len(X):
+        return np.tile(np.arange(len(X)), (len(queries), 1))
+    rows = centred(X)
+    moved = rows if queries is X else centred(queries, like=X)
+    candidates, unsure = _search(moved, rows, n_neighbors, n_neighbors + 1)
+    neighbors = np.ascontiguousarray(candidates[:, :-1])
+    doubtful = np.flatnonzero(unsure)
+    if len(doubtful):
+        width = min(_WIDER * n_neighbors, len(X))
+        candidates, unsure = _search(moved[doubtful], rows, n_neighbors, width)
+        neighbors[doubtful] = _nearest_of(candidates, queries[doubtful], X, n_neighbors)
+        doubtful = doubtful[unsure & (width < len(X))]
+    if len(doubtful):
+        from sklearn.neighbors import NearestNeighbors
+
+        search = NearestNeighbors(n_neighbors=n_neighbors).fit(X)
+        neighbors[doubtful] = search.kneighbors(queries[doubtful], return_distance=False)
+    return neighbors
+
+
+def neighbor_affinity(
+    X: Rows, n_neighbors: int, search: Callable[[Rows, int], IntArray] = nearest_neighbors
+) -> csr_array:
+    """Return the symmetrised k-nearest-neighbour graph, (n, n).
+
+    It is ``(A + A.T) / 2`` with ``A[i, j] = 1`` where j is among the nearest neighbours of i, itself
+    included: the affinity of scikit-learn's ``SpectralClustering(affinity="nearest_neighbors")``.
+    """
+    n_rows = len(X)
+    # What scikit-learn and scipy's solvers take, where it is large enough for the symmetrised graph.
+    index = np.int32 if 2 * n_rows * n_neighbors < 2**31 else np.int64
+    columns = search(X, n_neighbors).astype(index).ravel()
+    ends = np.arange(0, len(columns) + 1, n_neighbors, dtype=index)
+    graph = csr_array((np.ones(len(columns)), columns, ends), shape=(n_rows, n_rows))
+    return csr_array((graph + graph.T) * 0.5)
+
+
+def with_themselves(neighbors: IntArray) -> IntArray:
+    """Put each row that is not among its own neighbours, (n, k), in the place of one of them."""
+    rows = np.arange(len(neighbors))
+    lacks_itself = (neighbors != rows[:, None]).all(axis=1)
+    neighbors[lacks_itself, -1] = rows[lacks_itself]
+    return neighbors
+
+
+def centred(rows: Rows, like: Rows | None = None) -> FloatArray:
+    """Move and scale rows so that float32 products neither cancel more than they must nor overflow.
+
+    The mean of `like` (by default the rows themselves) becomes 0, and its largest entry 1.
+    """
+    frame = rows if like is None else like
+    middle = frame.mean(axis=0, dtype=np.float64).astype(frame.dtype)
+    largest = max((frame.max(axis=0) - middle).max(), (middle - frame.min(axis=0)).max())
+    moved = rows - middle
+    moved /= largest if largest > 0 else 1
+    return np.ascontiguousarray(moved, dtype=np.float32)
+
+
+def _search(
+    queries: FloatArray, rows: FloatArray, n_neighbors: int, width: int
+) -> tuple[IntArray, BoolArray]:
+    """Return the nearest rows by float32, (m, width), and where a row left out might be a neighbour.
+
+    A sum of d float32 products errs by a small multiple of sqrt(d) unit roundoffs (Higham and Mary 2019,
+    doi:10.1137/18M1226312), relative to the squared sum of the two norms; and the norm of a row is at most
+    the query's own plus its distance.
+    """
+    squared, candidates = load_faiss().knn(queries, rows, width)
+    nearest, last = squared[:, n_neighbors - 1].astype(np.float64), squared[:, -1].astype(np.float64)
+    norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
+    reach = (2 * norms + np.sqrt(np.maximum(last, 0))) ** 2
+    tolerance = (2 * np.sqrt(rows.shape[1]) + 8) * _UNIT_ROUNDOFF * reach
+    return candidates, ~(last - nearest > tolerance)
+
+
+def _nearest_of(candidates: IntArray, queries: Rows, X: Rows, n_neighbors: int) -> IntArray:
+    """Return which of the candidates, (m, c) rows of X, are nearest to each query by float64."""
+    nearest = np.empty((len(queries), n_neighbors), dtype=np.int64)
+    for start in range(0, len(queries), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        offsets = X[candidates[block]].astype(np.float64) - queries[block, None]
+        squared = np.einsum("ijk,ijk->ij", offsets, offsets)
+        chosen = np.argpartition(squared, n_neighbors - 1, axis=1)[:, :n_neighbors]
+        nearest[block] = np.take_along_axis(candidates[block], chosen, axis=1)
+    return nearest

@@ -1,0 +1,215 @@
+"""Prompt strategies: class names -> distinct prompts and the target that each stands for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.classes import as_name
+from fused_clip.support.arrays import IntArray
+from fused_clip.support.errors import InputError
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Distinct prompts, the targets, and which prompt stands for which target.
+
+    Parameters
+    ----------
+    texts : p prompts, each one or several texts (several are an ensemble).
+    target_names : K names.
+    target_of_class : (C,) target of each class, in [0, K).
+    prompt_of_target : (K,) prompt that stands for each target, in [0, p); None without text.
+    truthful : whether each prompt describes the target it stands for (not so when swapped).
+    """
+
+    texts: tuple[tuple[str, ...], ...]
+    target_names: tuple[str, ...]
+    target_of_class: IntArray
+    prompt_of_target: IntArray | None
+    truthful: bool = True
+
+    def targets(self, labels: IntArray) -> IntArray:
+        """Give the target of each class index: (n,); -1, a label that is not known, stays -1."""
+        return np.where(labels < 0, -1, self.target_of_class[labels])
+
+    @property
+    def distinguishes_targets(self) -> bool:
+        """Whether every target has a truthful prompt of its own, so that prompts can name targets."""
+        return self.truthful and len(self.texts) == len(self.target_names)
+
+    @property
+    def distinguishes_classes(self) -> bool:
+        """Whether every class has a truthful prompt of its own."""
+        return self.distinguishes_targets and len(self.target_names) == len(self.target_of_class)
+
+
+def render(template: str, name: str, *, group: str = "", option: str = "caption") -> str:
+    """Fill a caption template.
+
+    ``{}`` is the name, ``{a}`` the article that suits it ("an" before a vowel letter), ``{group}``
+    the group of the class.
+
+    Raises
+    ------
+    InputError
+        If the template has no ``{}`` or names a field that is not one of these.
+    """
+    try:
+        text = template.format(name, a="an" if name[:1].lower() in "aeiou" else "a", group=group)
+        names_it = template.format("\0", a="", group="").count("\0") > 0
+    except (IndexError, KeyError, ValueError, AttributeError) as error:
+        rule = "must be a template whose fields are {} (the name), {a} (its article) and {group}"
+        raise InputError(option, rule, template) from error
+    if not names_it:
+        raise InputError(option, "must contain {} where the name goes", template)
+    return text
+
+
+def _distinct(prompts: Prompts) -> Prompts:
+    """Refuse two targets with one prompt, which no image could tell apart."""
+    owner: dict[tuple[str, ...], str] = {}
+    for name, texts in zip(prompts.target_names, prompts.texts, strict=True):
+        if texts in owner:
+            rule = f"targets {owner[texts]!r} and {name!r} must have different prompts"
+            raise InputError("prompt", rule, texts[0] if len(texts) == 1 else list(texts))
+        owner[texts] = name
+    return prompts
+
+
+def _group_of_class(dataset: ImageDataset, strategy: str) -> tuple[str, ...]:
+    missing = [name for name in dataset.class_names if name not in dataset.groups]
+    if missing:
+        raise InputError(
+            "dataset.groups",
+            f"every class needs a group for prompt={strategy}, and these have none: {', '.join(missing)}",
+            hint="Name them on the command line, e.g. 'dataset.groups={pet: [cat, dog], wild: [deer]}'",
+        )
+    return tuple(dataset.groups[name] for name in dataset.class_names)
+
+
+def _per_class(dataset: ImageDataset, texts: Sequence[tuple[str, ...]]) -> Prompts:
+    index = np.arange(len(dataset.class_names))
+    return _distinct(Prompts(tuple(texts), dataset.class_names, index, index))
+
+
+def _targets_by_group(dataset: ImageDataset, strategy: str) -> tuple[tuple[str, ...], IntArray]:
+    group_of_class = _group_of_class(dataset, strategy)
+    names = tuple(dict.fromkeys(group_of_class))
+    return names, np.array([names.index(group) for group in group_of_class])
+
+
+def task(dataset: ImageDataset) -> Prompts:
+    """One prompt a class, from the class's name."""
+    template = dataset.captions.task
+    return _per_class(
+        dataset, [(render(template, name, option="dataset.captions.task"),) for name in dataset.class_names]
+    )
+
+
+def grouped(dataset: ImageDataset) -> Prompts:
+    """One prompt a group of classes; the targets are the groups, in order of first appearance.
+
+    Raises
+    ------
+    InputError
+        If a class has no group.
+    """
+    names, target_of_class = _targets_by_group(dataset, "grouped")
+    template = dataset.captions.grouped
+    texts = tuple((render(template, name, option="dataset.captions.grouped"),) for name in names)
+    return _distinct(Prompts(texts, names, target_of_class, np.arange(len(names))))
+
+
+def swapped(dataset: ImageDataset) -> Prompts:
+    """The task prompts, each standing for a neighbouring class (cyclic shift by one).
+
+    A class takes the prompt of its previous or next class, as `ImageDataset.swap` says.
+
+    Raises
+    ------
+    InputError
+        If there is one class only.
+    """
+    straight = task(dataset)
+    if len(straight.texts) < 2:
+        raise InputError("prompt", "swapped needs at least two classes", len(straight.texts))
+    shift = 1 if dataset.swap == "previous" else -1
+    return Prompts(
+        straight.texts,
+        straight.target_names,
+        straight.target_of_class,
+        np.roll(np.arange(len(straight.texts)), shift),
+        truthful=False,
+    )
+
+
+def none(dataset: ImageDataset) -> Prompts:
+    """No text: the image-only baseline."""
+    return Prompts((), dataset.class_names, np.arange(len(dataset.class_names)), None)
+
+
+def generic(dataset: ImageDataset) -> Prompts:
+    """One prompt for all classes; it admits every cluster."""
+    count = len(dataset.class_names)
+    one = ((dataset.captions.generic,),)
+    return Prompts(one, dataset.class_names, np.arange(count), np.zeros(count, dtype=np.int64))
+
+
+def hierarchical(dataset: ImageDataset) -> Prompts:
+    """One prompt a class, from the class's name and its group's.
+
+    Raises
+    ------
+    InputError
+        If a class has no group.
+    """
+    groups = _group_of_class(dataset, "hierarchical")
+    template = dataset.captions.hierarchical
+    return _per_class(
+        dataset,
+        [
+            (render(template, name, group=group, option="dataset.captions.hierarchical"),)
+            for name, group in zip(dataset.class_names, groups, strict=True)
+        ],
+    )
+
+
+def custom(
+    dataset: ImageDataset,
+    texts: Mapping[str, str | Sequence[str]] | None = None,
+    templates: Sequence[str] = (),
+    targets: Literal["class", "group"] = "class",
+    replace_underscores: bool = False,
+) -> Prompts:
+    """The user's own texts: by target in `texts`, else `templates` filled with the target's name.
+
+    Several texts for a target are an ensemble. Targets are the classes or their groups;
+    `replace_underscores` writes their names with spaces in the templates.
+
+    Raises
+    ------
+    InputError
+        If a target is left without a text, a name in `texts` is not a target, a template is bad, or
+        two targets have the same texts.
+    """
+    texts = {as_name("prompt.texts", name): own for name, own in (texts or {}).items()}
+    if targets == "group":
+        names, target_of_class = _targets_by_group(dataset, "custom prompt.targets=group")
+    else:
+        names, target_of_class = dataset.class_names, np.arange(len(dataset.class_names))
+    for name in texts:
+        if name not in names:
+            raise InputError("prompt.texts", "must name targets of the dataset", name, choices=names)
+    filled = []
+    for name in names:
+        word = name.replace("_", " ") if replace_underscores else name
+        own = texts.get(name, [render(template, word, option="prompt.templates") for template in templates])
+        filled.append((own,) if isinstance(own, str) else tuple(own))
+        if not filled[-1]:
+            rule = f"every target needs a text, and {name!r} has none"
+            hint = "Set prompt.texts for it, or prompt.templates for all"
+            raise InputError("prompt.texts", rule, hint=hint)
+    return _distinct(Prompts(tuple(filled), names, target_of_class, np.arange(len(names))))

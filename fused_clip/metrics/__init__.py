@@ -1,0 +1,1 @@
+"""Scores of clusterings and predictions."""

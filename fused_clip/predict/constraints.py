@@ -1,0 +1,107 @@
+"""What a user writes on the command line about targets -> what a model takes."""
+
+import csv
+import math
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from fused_clip.runner.config import Name
+from fused_clip.support.errors import InputError
+
+Groups = dict[str, list[str]]
+
+
+def parse_targets(text: str) -> list[str]:
+    """Read ``cat,dog``; a name with a comma is quoted as in csv.
+
+    Raises
+    ------
+    InputError
+        If a name is empty or there twice.
+    """
+    try:
+        names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
+    except csv.Error:  # a line break
+        names = []
+    if not names or "" in names or len(set(names)) < len(names):
+        raise InputError("targets", "must be distinct names with commas between them", text)
+    return names
+
+
+def parse_prior(text: str) -> dict[str, float]:
+    """Read ``cat=.9,dog=.1``.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    prior = {}
+    for part in parse_targets(text):
+        name, _, number = part.rpartition("=")
+        try:
+            prior[name.strip()] = float(number)
+        except ValueError:
+            prior[name.strip()] = math.nan
+        if not name.strip() or math.isnan(prior[name.strip()]):
+            raise InputError("prior", "must be name=number with commas between them, as cat=.9,dog=.1", text)
+    return prior
+
+
+def read_target_map(path: Path) -> Groups:
+    """Read a YAML file of ``group: [targets]``.
+
+    Raises
+    ------
+    InputError
+        If it can't be read or is anything else.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _no_map(str(path), error) from error
+    return parse_target_map(text, str(path))
+
+
+def parse_target_map(text: str, name: str | None = None) -> Groups:
+    """Read YAML of ``group: [targets]``, such as ``{pet: [cat, dog]}``.
+
+    Parameters
+    ----------
+    name : of the text, for an error; None for the text itself.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+        groups: Groups = TypeAdapter(dict[Name, list[Name]]).validate_python(content, strict=True)
+    except (yaml.YAMLError, ValidationError) as error:
+        raise _no_map(name or text, error) from error
+    if not groups:
+        raise InputError("target_map", "must name a group", name or text)
+    return groups
+
+
+def check_threshold(threshold: float, *, calibrated: bool = True) -> None:
+    """Refuse what is no probability, or one below which a model without probabilities should abstain.
+
+    Raises
+    ------
+    InputError
+    """
+    if not 0 <= threshold <= 1:
+        raise InputError("threshold", "must be a probability, between 0 and 1", threshold)
+    if threshold and not calibrated:
+        rule = "needs a calibrated model, and this one was made without labels: it knows no probabilities"
+        raise InputError("threshold", rule, threshold, hint="Filter the answers by their margins instead")
+
+
+def _no_map(name: str, error: Exception) -> InputError:
+    rule = f"must be YAML of 'group: [targets]' ({str(error).splitlines()[0]})"
+    return InputError("target_map", rule, name, hint="For example: pet: [cat, dog]")

@@ -1,0 +1,132 @@
+"""What the checks of the paper's claims look at: runs by setting, and accuracies compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from fused_clip.report.studies.pairs import Answers, Arm, Comparison, corrected
+from fused_clip.report.studies.settings import chosen, dataset_name, values
+from fused_clip.report.studies.significance import Interval, seed_interval
+from fused_clip.report.summary import flag_of
+from fused_clip.tracking.records import RunRecord
+
+BLIND = " without labels"  # how the questions about prompts paired without labels end
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A metric of ``task`` minus that of ``none``, seed by seed, on one dataset.
+
+    Parameters
+    ----------
+    whole : whether every planned seed has both.
+    """
+
+    interval: Interval
+    whole: bool
+    run_ids: Sequence[str]
+
+
+class Evidence:
+    """What the checks look at: the runs by dataset, and the accuracies compared, corrected together.
+
+    Parameters
+    ----------
+    records : the table's cells and those that the claims ask for beside it.
+    """
+
+    def __init__(self, records: Sequence[RunRecord]) -> None:
+        self.records = records
+        self.datasets = values(records, "dataset")
+
+    def runs(self, dataset: str, *prompts: str, **options: str) -> list[RunRecord]:
+        """Cells of one setting with some prompts, finished or not, as `chosen` picks them."""
+        return [
+            record
+            for prompt in prompts
+            for record in chosen(self.records, prompt=prompt, **options)
+            if record.option("dataset") == dataset
+        ]
+
+    def flag(self, run_ids: Sequence[str]) -> str:
+        """What is to be said of the code and data of some runs."""
+        wanted = set(run_ids)
+        return flag_of([record for record in self.records if record.run_id in wanted])
+
+    @cached_property
+    def comparisons(self) -> Mapping[str, list[Comparison]]:
+        """Accuracies compared, by what is asked; Holm's correction is over all of them."""
+        answers = Answers()
+        asked = [
+            (question, answers.compare(dataset_name(dataset), first, second))
+            for dataset in self.datasets
+            for question, (first, second) in self._questions(dataset).items()
+        ]
+        made = [(question, one) for question, one in asked if one is not None]
+        found: dict[str, list[Comparison]] = {}
+        for (question, _), one in zip(made, corrected([one for _, one in made]), strict=True):
+            found.setdefault(question, []).append(one)
+        return found
+
+    def _questions(self, dataset: str) -> Mapping[str, tuple[Arm, Arm]]:
+        """The pairs of arms that answer each question, with labels and, where it can be asked, without."""
+        swapped = self._arm(dataset, "task"), self._arm(dataset, "swapped")
+        blind = self._asked(dataset, ", zero-shot pairing", pairing="zero_shot")
+        return {
+            **self._asked(dataset, ""),
+            "swapped": swapped,
+            **{f"{question}{BLIND}": pair for question, pair in blind.items()},
+        }
+
+    def _asked(self, dataset: str, words: str, **options: str) -> Mapping[str, tuple[Arm, Arm]]:
+        """What is asked of one pairing; one prompt or none needs no pairing, and is the same in all."""
+        task, grouped = (self._arm(dataset, prompt, words, **options) for prompt in ("task", "grouped"))
+        one = self._arm(dataset, "task", f"{words}, one cluster a target", clusters_per_target="1", **options)
+        return {
+            "none": (task, self._arm(dataset, "none")),
+            "generic": (task, self._arm(dataset, "generic")),
+            "hierarchical": (task, self._arm(dataset, "hierarchical", words, **options)),
+            "two clusters": (task, one),
+            "zero-shot": (task, _reference(task, "zero_shot", "zero-shot")),
+            "grouped": (grouped, _reference(grouped, "image_only", "image only, two targets")),
+            "grouped zero-shot": (grouped, _reference(grouped, "zero_shot", "zero-shot")),
+            "grouped via class": (grouped, _reference(grouped, "zero_shot_via_class", "zero-shot via class")),
+        }
+
+    def _arm(self, dataset: str, prompt: str, words: str = "", **options: str) -> Arm:
+        name = "image only" if prompt == "none" else prompt
+        return Arm(f"{name}{words}", self.runs(dataset, prompt, **options))
+
+    def gains(self, metric: str, *, pairing: str = "oracle") -> list[Gain]:
+        """Seed by seed, a metric of ``task`` minus that of ``none``: one of each dataset that has both."""
+        found = []
+        for dataset in self.datasets:
+            runs = self.runs(dataset, "task", pairing=pairing)
+            alone = {run.option("seed"): run for run in self.runs(dataset, "none")}
+            pairs = [(run, alone.get(run.option("seed"))) for run in runs]
+            kept = [
+                (mine, theirs)
+                for mine, theirs in pairs
+                if theirs and all(one.finished and metric in one.metrics for one in (mine, theirs))
+            ]
+            if kept:
+                interval = seed_interval(
+                    [mine.metrics[metric] - theirs.metrics[metric] for mine, theirs in kept]
+                )
+                whole = len(kept) == len({run.option("seed") for run in [*runs, *alone.values()]})
+                found.append(Gain(interval, whole, tuple(run.run_id for pair in kept for run in pair)))
+        return found
+
+    def known(self, metric: str, *prompts: str, **options: str) -> list[tuple[RunRecord, float]]:
+        """A metric of all finished runs with some prompts."""
+        return [
+            (run, run.metrics[metric])
+            for dataset in self.datasets
+            for run in self.runs(dataset, *prompts, **options)
+            if run.finished and metric in run.metrics
+        ]
+
+
+def _reference(arm: Arm, column: str, name: str) -> Arm:
+    """A reference of an arm's own runs."""
+    return replace(arm, name=name, column=f"reference/{column}")

@@ -1,0 +1,223 @@
+"""Two methods on the same test rows: how far apart, and whether the difference is real."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fused_clip.report.page import Cell, Table
+from fused_clip.report.studies.significance import ALPHA, Interval, combined, holm, mcnemar, paired_interval
+from fused_clip.report.summary import flag_of, number
+
+SAME = 0.01  # accuracies closer than this are called equal
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from fused_clip.tracking.records import RunRecord
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What predicted the test rows.
+
+    Parameters
+    ----------
+    name : as the table calls it.
+    records : runs of one setting, one a seed, and the places of those that are missing.
+    column : of their predictions: the method's own, or ``reference/<name>``.
+    """
+
+    name: str
+    records: Sequence[RunRecord]
+    column: str = "predicted"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Accuracy of one arm minus that of another.
+
+    Parameters
+    ----------
+    interval : of the mean difference, for other images and other seeds; NaN where no seed has both arms.
+    p_value : of McNemar's exact test in each seed, combined; NaN where there is none. It takes the fits as
+        they are.
+    seeds, rows, differing : seeds compared, their test rows, and those that only one arm gets right.
+    whole : whether every planned run of both arms was compared.
+    flag : what is wrong with the runs, in a few words.
+    corrected : `p_value` after Holm's correction for all comparisons of the page.
+    """
+
+    dataset: str
+    first: str
+    second: str
+    interval: Interval = UNKNOWN
+    p_value: float = math.nan
+    run_ids: Sequence[str] = ()
+    seeds: int = 0
+    rows: int = 0
+    differing: int = 0
+    whole: bool = False
+    flag: str = ""
+    corrected: float = math.nan
+
+    @property
+    def real(self) -> bool:
+        """Whether both the corrected test and the interval tell the two apart."""
+        return self.corrected < ALPHA and self.interval.excludes_zero
+
+    @property
+    def better(self) -> bool:
+        """Whether the first is better, taken alone: for a claim about all datasets at once.
+
+        That every part of a conjunction passes at a level makes the whole pass at it (Berger 1982).
+        """
+        return self.p_value < ALPHA and self.interval.low > 0
+
+    @property
+    def worse(self) -> bool:
+        """Whether the first is really worse."""
+        return self.real and self.interval.mean < 0
+
+    @property
+    def same(self) -> bool:
+        """Whether the two differ by less than .01, surely."""
+        return max(-self.interval.low, self.interval.high) < SAME
+
+
+@dataclass
+class Answers:
+    """Which test rows each run, and each of its references, got right; a run's file is read once."""
+
+    known: dict[str, DataFrame | None] = field(default_factory=dict)
+
+    def of(self, record: RunRecord) -> DataFrame | None:
+        """Booleans by row id, one column a predictor; None where the run left no predictions."""
+        if record.run_id not in self.known:
+            self.known[record.run_id] = _answers(record) if record.finished else None
+        return self.known[record.run_id]
+
+    def compare(self, dataset: str, first: Arm, second: Arm) -> Comparison | None:
+        """Compare seed by seed, on the rows that both predicted.
+
+        Without numbers where no seed has both; None where an arm was not planned or does not predict.
+        """
+        if not (self._predicts(first) and self._predicts(second)):
+            return None
+        rivals = {record.option("seed"): record for record in second.records}
+        kept = []
+        for mine in first.records:
+            theirs = rivals.get(mine.option("seed"))
+            rows = None if theirs is None else self._rows(mine, first.column, theirs, second.column)
+            if theirs is not None and rows is not None:
+                kept.append((mine, theirs, rows))
+        records = list({id(one): one for one in [*first.records, *second.records]}.values())
+        planned = {one.option("seed") for one in records}
+        whole = all(one.finished for one in records) and len(kept) == len(planned)
+        flag = flag_of(records) or ("" if whole else f"{len(kept)} of {len(planned)} seeds")
+        made = Comparison(dataset, first.name, second.name, whole=whole, flag=flag)
+        return _measured(made, kept) if kept else made
+
+    def _predicts(self, arm: Arm) -> bool:
+        """Whether there are runs of an arm, and none that predicted the test rows without it."""
+        known = [self.of(record) for record in arm.records]
+        return bool(known) and all(arm.column in table for table in known if table is not None)
+
+    def _rows(self, mine: RunRecord, column: str, theirs: RunRecord, other: str) -> DataFrame | None:
+        """What each got right on the rows that both predicted, in columns 0 and 1; None if there are none."""
+        a, b = self.of(mine), self.of(theirs)
+        if a is None or b is None:
+            return None
+        rows = a[[column]].set_axis([0], axis=1).join(b[[other]].set_axis([1], axis=1), how="inner")
+        return rows if len(rows) else None
+
+
+def _measured(made: Comparison, kept: Sequence[tuple[RunRecord, RunRecord, DataFrame]]) -> Comparison:
+    """A comparison with its numbers."""
+    right = [rows.to_numpy(dtype=bool) for _, _, rows in kept]
+    differences = np.concatenate([one[:, 0].astype(float) - one[:, 1] for one in right])
+    images = np.concatenate([rows.index.to_numpy(dtype=str) for _, _, rows in kept])
+    seeds = np.repeat(np.arange(len(right)), [len(one) for one in right])
+    return replace(
+        made,
+        interval=paired_interval(differences, images, seeds),
+        p_value=combined([mcnemar(one[:, 0], one[:, 1]) for one in right]),
+        run_ids=tuple(dict.fromkeys(run.run_id for pair in kept for run in pair[:2])),
+        seeds=len(kept),
+        rows=len(differences),
+        differing=int(np.count_nonzero(differences)),
+    )
+
+
+def corrected(comparisons: Sequence[Comparison | None]) -> list[Comparison]:
+    """Holm's correction over the family; comparisons that could not be made are left out.
+
+    Comparisons of a dataset that come to the same rows, as with two controls that predict alike, are one
+    test and count once.
+    """
+    made = [one for one in comparisons if one is not None]
+    tests = {_evidence(one): one.p_value for one in made if not math.isnan(one.p_value)}
+    values = dict(zip(tests, holm(list(tests.values())), strict=True))
+    return [replace(one, corrected=values.get(_evidence(one), math.nan)) for one in made]
+
+
+def _evidence(one: Comparison) -> tuple[object, ...]:
+    return one.dataset, one.interval, one.p_value, one.seeds, one.rows, one.differing
+
+
+def difference_table(comparisons: Sequence[Comparison], caption: str, name: str) -> Table:
+    """One row a comparison: the difference, its interval, its p-value, whether it is real, and its rows."""
+    columns = [
+        "dataset", "first", "second", "first - second", "95 % interval", "p (Holm)", "real",
+        "seeds", "test rows", "rows that differ",
+    ]  # fmt: skip
+    rows = [
+        [
+            Cell(one.dataset),
+            Cell(one.first),
+            Cell(one.second),
+            Cell(signed(one.interval.mean), finite(one.interval.mean), one.run_ids, one.flag),
+            Cell(bounds(one), finite(one.interval.low)),
+            Cell("< .001" if one.corrected < 0.001 else number(one.corrected, 3), finite(one.corrected)),
+            Cell("yes" if one.real else "no" if one.rows else "-"),
+            Cell(str(one.seeds), one.seeds),
+            Cell(str(one.rows), one.rows),
+            Cell(str(one.differing), one.differing),
+        ]
+        for one in comparisons
+    ]
+    return Table(caption, columns, rows, name)
+
+
+def finite(value: float) -> float | None:
+    """What a cell sorts by: None for NaN."""
+    return value if math.isfinite(value) else None
+
+
+def signed(value: float) -> str:
+    """A difference with its sign: +.0010, -.0010, .0000."""
+    text = number(value)
+    return f"+{text}" if value > 0 and text.strip("0.") else text
+
+
+def bounds(one: Comparison) -> str:
+    """The interval as ``[low, high]``; ``-`` where there is none, and words where it has no width."""
+    if one.rows and not one.differing:
+        return "no test row differs"
+    low, high = one.interval[1:]
+    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low) else "-"
+
+
+def _answers(record: RunRecord) -> DataFrame | None:
+    table = record.predictions()
+    if table is None or "test/accuracy" not in record.metrics:
+        return None
+    test = table[table["split"] == "test"].set_index("row_id")
+    predictors = [name for name in map(str, test) if name == "predicted" or name.startswith("reference/")]
+    kept = [name for name in predictors if test[name].notna().any()]
+    return test[kept].eq(test["target"], axis=0)

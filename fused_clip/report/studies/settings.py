@@ -1,0 +1,146 @@
+"""What the runs of a study were made with, and which of them are alike."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from fused_clip.metrics.scores import slug
+from fused_clip.report.page import Block, Section, Table
+from fused_clip.report.studies.published import load
+from fused_clip.tracking.records import RunRecord
+
+# The setting that the studies vary, in the words of the command line.
+BASE: Mapping[str, str] = {
+    "text": "prompt",
+    "fusion.alpha": "0.5",
+    "fusion.normalize_inputs": "false",
+    "fusion.normalize_output": "false",
+    "clusters_per_target": "2",
+    "pairing": "oracle",
+    "vote": "label",
+}
+# What a study never varies itself: runs that differ in it do not stand in one table.
+SETTING = (
+    "backbone",
+    "backbone.model",
+    "backbone.pretrained",
+    "backbone.preprocessing",
+    "dataset.from_split",
+    "dataset.n_train",
+    "dataset.n_test",
+    "clusterer",
+    "clusterer.n_neighbors",
+)
+NAMES = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    **{f"cifar100_{subset}": f"CIFAR-100 s{subset}" for subset in range(1, 6)},
+}
+
+
+def dataset_name(option: str) -> str:
+    """A dataset as tables call it."""
+    return NAMES.get(option, option)
+
+
+def chosen(records: Iterable[RunRecord], **options: str) -> list[RunRecord]:
+    """Runs of the base setting but for some options, whose dots are written as ``__``.
+
+    An option that a run does not tell, as that of a missing cell, is taken to be the base's.
+    """
+    wanted = {**BASE, **{name.replace("__", "."): value for name, value in options.items()}}
+    return [record for record in records if all(_is(record, name, value) for name, value in wanted.items())]
+
+
+def _is(record: RunRecord, name: str, value: str) -> bool:
+    found = record.option(name).lower() or BASE.get(name, "")
+    try:
+        return float(found) == float(value)
+    except ValueError:
+        return found == value
+
+
+def values(records: Iterable[RunRecord], option: str) -> list[str]:
+    """Values that an option takes, in order of first appearance; where it is not known it is left out."""
+    found = dict.fromkeys(record.option(option) for record in records)
+    return [value for value in found if value]
+
+
+def by_setting(records: Sequence[RunRecord]) -> Mapping[str, list[RunRecord]]:
+    """Runs that may stand in one table, by what sets them apart; under an empty name if that is nothing.
+
+    A cell that did not finish has the setting of those runs whose sweeps said the same of it.
+    """
+    known = {_told(record): _setting(record) for record in records if record.finished}
+    groups: dict[tuple[str, ...], list[RunRecord]] = {}
+    for record in records:
+        own = _setting(record)
+        place = own if record.finished else known.get(_told(record), own)
+        groups.setdefault(place, []).append(record)
+    return {_name(setting, list(groups)): some for setting, some in groups.items()}
+
+
+def _told(record: RunRecord) -> tuple[str, ...]:
+    return tuple(record.axes.get(name, "") for name in SETTING)
+
+
+def _setting(record: RunRecord) -> tuple[str, ...]:
+    found = (record.option(name) for name in SETTING)
+    return tuple("" if value == "null" else value for value in found)
+
+
+def _name(setting: tuple[str, ...], settings: Sequence[tuple[str, ...]]) -> str:
+    """The first options that tell a setting from all others."""
+    words, rest = [], [one for one in settings if one != setting]
+    for place, name in enumerate(SETTING):
+        if any(one[place] != setting[place] for one in rest):
+            words.append(f"{name}={setting[place] or 'null'}")
+            rest = [one for one in rest if one[place] == setting[place]]
+    return ", ".join(words)
+
+
+def apart(
+    records: Sequence[RunRecord], build: Callable[[Sequence[RunRecord]], Sequence[Section]]
+) -> tuple[list[Section], list[str]]:
+    """Sections of a page, once for every setting, and what the reader must know of that."""
+    settings = by_setting(records)
+    if len(settings) == 1:
+        return list(build(records)), []
+    sections = [
+        Section(f"{section.title}: {name}", [_renamed(block, name) for block in section.blocks])
+        for name, some in settings.items()
+        for section in build(some)
+    ]
+    return sections, [f"The runs are of {len(settings)} settings, told apart: {'; '.join(settings)}."]
+
+
+def _renamed(block: Block, setting: str) -> Block:
+    """A table with a file of its own."""
+    if isinstance(block, Table) and block.name:
+        return replace(block, name=f"{block.name}-{slug(setting)}")
+    return block
+
+
+def circumstances(records: Sequence[RunRecord]) -> str:
+    """One sentence for every caption: backbone, images, seeds, and whether they stand in for the paper's."""
+    paper, finished = load(), [record for record in records if record.finished]
+    backbone, stands_in = ", ".join(values(records, "backbone")), ""
+    if not all(map(paper.same_backbone, finished)):
+        others = [name for name in values(finished, "backbone.pretrained") if backbone == "vit_b_32"]
+        weights = f" with the weights {', '.join(others)}" if others else ""
+        stands_in = f"{weights}, in place of the paper's ViT-B/32: not its numbers"
+    seeds = values(records, "seed")
+    count = f"{len(seeds)} seed" + ("s" if len(seeds) != 1 else "")
+    return f"Backbone {backbone}{stands_in}; {_images(finished, backbone)}; {count}."
+
+
+def _images(records: Sequence[RunRecord], backbone: str) -> str:
+    """Which images were used."""
+    if all(map(load().same_splits, records)):
+        return "official splits"
+    paper_sets = all(record.option("dataset") in NAMES for record in records)
+    drawn = any(record.option(size) for record in records for size in ("dataset.n_train", "dataset.n_test"))
+    if paper_sets and all(record.option("dataset.from_split") == "test" for record in records):
+        part = "subsets" if drawn else "halves"
+        unseen = " that it never saw" if backbone == "compact" else ""
+        return f"{part} of the official test split as train and test images{unseen}"
+    return "not the paper's train and test images"

@@ -1,0 +1,1 @@
+"""Runs of the method: options, one cell, a sweep of cells, and what they leave."""

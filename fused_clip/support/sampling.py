@@ -1,0 +1,90 @@
+"""Stratified subsets and splits: exact in size, and the same in every process for a seed."""
+
+import numpy as np
+
+from fused_clip.support.arrays import IntArray
+from fused_clip.support.errors import InputError
+
+
+def allocate(counts: IntArray, n: int, *, spare: int = 0) -> IntArray:
+    """Share `n` places among classes in proportion to their counts, by largest remainder.
+
+    Parameters
+    ----------
+    counts : (C,) rows of each class, all greater than `spare`.
+    n : places to share out, in [C, sum(counts - spare)].
+    spare : rows that must be left over in every class.
+
+    Returns
+    -------
+    (C,) places of each class, in [1, counts - spare]; their sum is `n`. Each differs by less than one from
+    its proportional share wherever those bounds allow it.
+    """
+    share = counts * (n / counts.sum())
+    places: IntArray = np.clip(np.floor(share).astype(np.int64), 1, counts - spare)
+    while missing := n - int(places.sum()):
+        step = 1 if missing > 0 else -1
+        room = places < counts - spare if step > 0 else places > 1
+        lag = np.where(room, (share - places) * step, -np.inf)
+        most = np.argsort(-lag, kind="stable")[: min(abs(missing), int(room.sum()))]
+        places[most] += step
+    return places
+
+
+def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare: int = 0) -> IntArray:
+    """Draw `n` positions of `labels`, each class in proportion to its rows and with at least one.
+
+    Parameters
+    ----------
+    labels : (N,) class index of each row.
+    n : size of the subset.
+    option : name of the option that asks for it, for errors.
+    spare : rows that must be left over in every class.
+
+    Returns
+    -------
+    (n,) ascending positions in [0, N).
+
+    Raises
+    ------
+    InputError
+        If `n` is larger than what there is, or smaller than the number of classes present.
+    """
+    _, kind, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    most = len(labels) - spare * len(counts)
+    if not len(counts) <= n <= most:
+        rule = f"must be between {len(counts)} (the classes) and {most} (the images there are)"
+        raise InputError(option, rule, n)
+    places = allocate(counts, n, spare=spare)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(kind[order], kind="stable")]
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(order[rank < np.repeat(places, counts)])
+
+
+def stratified_split(
+    labels: IntArray, fraction: float, seed: int, *, option: str
+) -> tuple[IntArray, IntArray]:
+    """Split positions of `labels` in two: (train, test), both ascending, with every class in both.
+
+    Parameters
+    ----------
+    labels : (N,) class index of each row.
+    fraction : share of the test part, in (0, 1); its size is ``round(fraction * N)``.
+    option : name of the option that asks for it, for errors.
+
+    Raises
+    ------
+    InputError
+        If either part would be smaller than the number of classes, or a class has a single row.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    n_test = round(fraction * len(labels))
+    if counts.min() < 2 or not len(classes) <= n_test <= len(labels) - len(classes):
+        rule = (
+            "must leave every class at least one train and one test image"
+            f" ({len(labels)} images, {len(classes)} classes, the smallest of {counts.min()})"
+        )
+        raise InputError(option, rule, fraction)
+    test = stratified_subset(labels, n_test, seed, option=option, spare=1)
+    return np.setdiff1d(np.arange(len(labels)), test, assume_unique=True), test

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fused_clip.method import pairing
+from fused_clip.support.errors import InputError
+
+
+def test_oracle_follows_what_stands_for_the_target() -> None:
+    assert pairing.oracle(np.array([0, 1, 1]), np.array([2, 0])).tolist() == [2, 0, 0]
+
+
+def test_zero_shot_takes_the_highest_cosine_whatever_the_norms() -> None:
+    texts = np.array([[100.0, 0], [0, 0.01]], dtype=np.float32)
+    images = np.array([[1.0, 2], [2, 1]], dtype=np.float32)
+    assert pairing.zero_shot(images, texts).tolist() == [1, 0]
+
+
+@given(st.integers(1, 200), st.integers(2, 9), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_noisy_changes_exactly_the_asked_share(n: int, p: int, fraction: float, seed: int) -> None:
+    targets = np.random.default_rng(0).integers(p, size=n)
+    stands_for = np.arange(p)[::-1].copy()
+    texts = np.ones((p, 2), dtype=np.float32)
+    index = pairing.noisy(targets, stands_for, texts, fraction, seed)
+    assert (index != stands_for[targets]).sum() == round(fraction * n)
+    assert ((index >= 0) & (index < p)).all()
+    np.testing.assert_array_equal(index, pairing.noisy(targets, stands_for, texts, fraction, seed))
+
+
+def test_noisy_draws_the_other_prompts_uniformly() -> None:
+    targets = np.zeros(30_000, dtype=np.int64)
+    index = pairing.noisy(targets, np.arange(4), np.ones((4, 2), dtype=np.float32), 1.0, 0)
+    np.testing.assert_allclose(np.bincount(index) / 30_000, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.015)
+
+
+@pytest.mark.parametrize(("fraction", "prompts"), [(1.5, 3), (-0.1, 3), (0.5, 1)])
+def test_noisy_refuses_what_can_not_be(fraction: float, prompts: int) -> None:
+    texts = np.ones((prompts, 2), dtype=np.float32)
+    with pytest.raises(InputError, match="pairing"):
+        pairing.noisy(np.zeros(4, dtype=np.int64), np.zeros(1, dtype=np.int64), texts, fraction, 0)

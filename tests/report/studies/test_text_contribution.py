@@ -1,0 +1,90 @@
+"""The audit's figures and comparisons on runs made up."""
+
+from pathlib import Path
+
+import pytest
+from matplotlib.text import Text
+
+from fused_clip.report import Figure
+from fused_clip.report.studies.comparisons import comparisons
+from fused_clip.report.studies.curves import METHOD
+from fused_clip.report.studies.factors import FACTORS
+from fused_clip.report.studies.text_contribution import page, panels_of
+from fused_clip.tracking.records import RunRecord
+from tests.study_records import study_record
+
+
+def at(folder: Path, clusters: int, **metrics: float) -> list[RunRecord]:
+    return [
+        study_record(
+            folder,
+            seed=seed,
+            references={"image_only": 100 + clusters, "zero_shot": 10},
+            metrics={name.replace("__", "/"): value for name, value in metrics.items()},
+            clusters_per_target=str(clusters),
+        )
+        for seed in (42, 43)
+    ]
+
+
+def test_a_reference_is_drawn_where_it_was_measured_and_as_it_was_there(tmp_path: Path) -> None:
+    """Image only at two levels, zero-shot's ARI at the second alone, and nothing at the third."""
+    levels = [
+        at(tmp_path, 1, train__ari=0.5, reference__image_only_ari=0.3, reference__image_only_purity=0.6),
+        at(
+            tmp_path,
+            2,
+            train__ari=0.6,
+            reference__image_only_ari=0.4,
+            reference__image_only_purity=0.7,
+            reference__zero_shot_ari=0.9,
+        ),
+        [],
+    ]
+    accuracy, ari, purity = panels_of("mnist", levels)
+    assert [panel.measure for panel in (accuracy, ari, purity)] == ["accuracy", "ARI", "purity"]
+    assert accuracy.lines == {
+        METHOD: [[0.9, 0.9], [0.9, 0.9], []],
+        "zero-shot": [[0.975, 0.975], [0.975, 0.975], []],
+        "image only": [[299 / 400] * 2, [298 / 400] * 2, []],
+    }
+    assert ari.lines == {
+        METHOD: [[0.5, 0.5], [0.6, 0.6], []],
+        "zero-shot": [[], [0.9, 0.9], []],
+        "image only": [[0.3, 0.3], [0.4, 0.4], []],
+    }
+    assert purity.lines == {METHOD: [[0.9, 0.9], [0.9, 0.9], []], "image only": [[0.6, 0.6], [0.7, 0.7], []]}
+
+
+def test_each_normalisation_is_compared_with_image_only_normalised_alike(tmp_path: Path) -> None:
+    records = [
+        study_record(tmp_path, seed=seed, wrong=wrong, references={"image_only": 60}, **options)
+        for seed in (42, 43)
+        for wrong, options in (
+            (50, {}),
+            (50, {"text": "rotated"}),
+            (30, {"fusion__normalize_inputs": "true"}),
+        )
+    ]
+    found = {(one.first, one.second): one.interval.mean for one in comparisons(records)}
+    assert found["task, inputs normalised", "image only, inputs normalised"] == pytest.approx(30 / 400)
+    assert found["task, inputs normalised", "task"] == pytest.approx(20 / 400)
+    assert found["task", "image only"] == pytest.approx(10 / 400)
+
+
+def test_every_picture_says_what_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the picture itself, which is shown without the page's caption elsewhere."""
+    from matplotlib.figure import Figure as Drawing
+
+    written: list[str] = []
+    save = Drawing.savefig
+
+    def kept(self: Drawing, *args: object, **options: object) -> None:
+        written.extend(text.get_text() for text in self.findobj(Text))
+        save(self, *args, **options)
+
+    monkeypatch.setattr(Drawing, "savefig", kept)
+    records = [study_record(tmp_path, text=text) for text in ("prompt", "rotated")]
+    figures = [b for s in page(records).sections for b in s.blocks if isinstance(b, Figure)]
+    assert len(figures) == len(FACTORS)
+    assert sum("in place of the paper's ViT-B/32" in text for text in written) == len(FACTORS)

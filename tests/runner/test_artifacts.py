@@ -1,0 +1,103 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.vectors import Vectors
+from fused_clip.result import Result
+from fused_clip.runner import artifacts
+from fused_clip.runner.config import check
+from tests.conftest import Blobs
+from tests.runner.test_config import composed
+from tests.test_pipeline import run
+
+
+@pytest.fixture
+def result(toy: ImageDataset, blobs: Blobs) -> Result:
+    return run(toy, blobs)
+
+
+def test_predictions_hold_a_row_an_image(result: Result, tmp_path: Path) -> None:
+    artifacts.write(result, tmp_path, seed=0, embeddings="fused")
+    table = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert table["split"].value_counts().to_dict() == {"train": 120, "test": 60}
+    test = table[table["split"] == "test"]
+    assert (test["predicted"] == test["target"]).mean() == result.metrics["test/accuracy"]
+    assert test["row_id"].tolist() == list(result.test.ids)
+    assert (test["margin"] >= 0).all()
+
+
+def test_each_test_row_has_what_the_references_predict_for_it(result: Result, tmp_path: Path) -> None:
+    artifacts.write(result, tmp_path, seed=0, embeddings="fused")
+    table = pd.read_parquet(tmp_path / "predictions.parquet")
+    test = table[table["split"] == "test"]
+    for name in ("zero_shot", "image_only", "linear_probe", "rotated_text"):
+        agreed = (test[f"reference/{name}"] == test["target"]).mean()
+        assert agreed == result.metrics[f"reference/{name}_accuracy"]
+        assert table.loc[table["split"] == "train", f"reference/{name}"].isna().all()
+
+
+def test_embeddings_hold_the_fused_rows(result: Result, tmp_path: Path) -> None:
+    artifacts.write(result, tmp_path, seed=0, embeddings="fused")
+    with np.load(tmp_path / "embeddings.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["train_fused"], result.train.fused)
+        np.testing.assert_array_equal(arrays["test_clusters"], result.test.clusters)
+        assert arrays["target_names"].tolist() == list(result.target_names)
+
+
+@pytest.mark.parametrize(
+    ("asked", "job", "kept"),
+    [
+        ("auto", True, "keys"),
+        ("auto", False, "fused"),
+        ("keys", False, "keys"),
+        ("fused", True, "fused"),
+    ],
+)
+def test_what_is_kept_can_be_had_again(toy: ImageDataset, asked: str, job: bool, kept: str) -> None:
+    options = check(composed(f"output.embeddings={asked}"))
+    assert artifacts.kept_embeddings(options, toy, job=job) == kept
+    vectors = Vectors(np.ones((120, 4), np.float32), tuple(map(str, range(120))))
+    brought = dataclasses.replace(toy, train=dataclasses.replace(toy.train, images=vectors))
+    assert artifacts.kept_embeddings(options, brought, job=job) == "fused", "the store has no vectors"
+
+
+def test_large_splits_are_sampled(result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "MAX_ROWS", 30)
+    artifacts.write(result, tmp_path, seed=0, embeddings="fused")
+    with np.load(tmp_path / "embeddings.npz") as arrays:
+        rows = arrays["train_rows"]
+        assert len(rows) == 30
+        np.testing.assert_array_equal(arrays["train_fused"], result.train.fused[rows])
+        assert np.bincount(arrays["train_targets"]).tolist() == [10, 10, 10]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=300), st.integers(1, 100), st.integers(0, 9))
+def test_a_sample_is_stratified(targets: list[int], size: int, seed: int) -> None:
+    whole = np.array(targets)
+    rows = artifacts.stratified(whole, size, seed)
+    assert len(rows) == min(size, len(whole))
+    assert (np.diff(rows) > 0).all()
+    share = np.bincount(whole, minlength=5) * len(rows) / len(whole)
+    assert (np.abs(np.bincount(whole[rows], minlength=5) - share) < 2).all()
+
+
+def test_metrics_are_flat_numbers_apart_from_timings(result: Result, tmp_path: Path) -> None:
+    timings = {"seconds/fit": 0.25, "images_per_second": 90.0}
+    scores = {name: value for name, value in result.metrics.items() if not name.startswith("seconds/")}
+    artifacts.write_metrics(dataclasses.replace(result, metrics={**scores, **timings}), tmp_path)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == scores
+    assert json.loads((tmp_path / "timings.json").read_text()) == timings
+    assert artifacts.read_metrics(tmp_path) == scores | timings
+
+
+def test_a_number_that_json_lacks_is_refused(result: Result, tmp_path: Path) -> None:
+    broken = dataclasses.replace(result, metrics={"test/accuracy": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        artifacts.write_metrics(broken, tmp_path)

@@ -1,0 +1,132 @@
+"""Typed options: what is refused, and how it is said."""
+
+import functools
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from fused_clip.method.fusion import LinearFusion
+from fused_clip.run import conf_dir
+from fused_clip.runner.config import FusionOptions, Options, build, check
+from fused_clip.support.errors import InputError
+
+
+def composed(*overrides: str) -> DictConfig:
+    """Compose as the command line does, with the interpolations that Hydra's runtime fills."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("config", overrides=["study=test", "data_dir=null", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", r"^seed: must be greater than or equal to 0, got -1"),
+        ("seed=1.5", r"^seed: must be a valid integer, got 1\.5"),
+        ("seed=true", r"^seed: must be a valid integer, got True"),
+        ("clusters_per_target=0", r"^clusters_per_target: must be greater than or equal to 1, got 0"),
+        ("vote=majority", r"^vote: must be 'label' or 'prompt', got 'majority'"),
+        ("resume='yes'", r"^resume: must be a valid boolean, got 'yes'"),
+        ("references.draws=0", r"^references\.draws: must be greater than or equal to 1"),
+        ("references.enabled=1", r"^references\.enabled: must be a valid boolean, got 1"),
+        ("figures.points=3", r"^figures\.points: must be greater than or equal to 10, got 3"),
+        ("dataset.n_train=0", r"^dataset\.n_train: must be greater than or equal to 1, got 0"),
+        ("dataset.n_test=many", r"^dataset\.n_test: must be a valid integer, got 'many'"),
+        ("dataset.test_fraction=1", r"^dataset\.test_fraction: must be less than 1"),
+        ("dataset.from_split=train", r"^dataset\.from_split: must be 'test', got 'train'"),
+        ("dataset.on_bad_image=ignore", r"^dataset\.on_bad_image: must be 'error' or 'skip'"),
+        ("dataset.seed=-3", r"^dataset\.seed: must be greater than or equal to 0"),
+        ("dataset.class_names=[true,no]", r"^dataset\.class_names\.0: must be a name; YAML reads it as True"),
+        ("dataset.class_names=[null]", r"^dataset\.class_names\.0: must be a name; YAML reads it as None"),
+        ("dataset.swap=sideways", r"^dataset\.swap: must be 'previous' or 'next'"),
+        ("backbone.precision=fp16", r"^backbone\.precision: must be 'auto', 'float32' or 'bfloat16'"),
+        ("backbone.device=gpu", r"^backbone\.device: String should match pattern"),
+        ("backbone.batch_size=0", r"^backbone\.batch_size: must be greater than or equal to 1"),
+        ("pairing.fraction=1.01", r"^pairing\.fraction: must be less than or equal to 1"),
+        ("fusion.alpha=-0.1", r"^fusion\.alpha: must be greater than or equal to 0"),
+        ("fusion.normalize_inputs=0", r"^fusion\.normalize_inputs: must be a valid boolean"),
+        ("clusterer.n_neighbors=1", r"^clusterer\.n_neighbors: must be greater than or equal to 2"),
+        ("clusterer.linkage=wards", r"^clusterer\.linkage: must be 'ward', 'complete'"),
+        ("study=''", r"^study: String should have at least 1 character"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_rule(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check(composed(override))
+
+
+def test_all_complaints_are_told_at_once() -> None:
+    with pytest.raises(InputError) as caught:
+        check(composed("seed=-1", "vote=none", "dataset.n_train=0"))
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_numbers_become_names() -> None:
+    options = check(composed("dataset=imagefolder", "dataset.class_names=[0,1]", "dataset.groups={7:[0,1]}"))
+    assert options.dataset.class_names == ["0", "1"]
+    assert options.dataset.groups == {"7": ["0", "1"]}
+
+
+def test_what_is_missing_is_named() -> None:
+    cfg = composed()
+    OmegaConf.update(cfg, "dataset.name", "???")
+    with pytest.raises(InputError, match=r"dataset\.name"):
+        check(cfg)
+
+
+def fusion_options(**own: Any) -> FusionOptions:
+    shared = {"alpha": 0.25, "normalize_inputs": False, "normalize_output": False}
+    return FusionOptions.model_validate({**shared, **own})
+
+
+def test_build_passes_the_shared_keys_that_a_target_takes() -> None:
+    assert build(fusion_options(_target_="fused_clip.method.fusion.weighted")) == LinearFusion(0.25, 0.75)
+    assert build(fusion_options(_target_="fused_clip.method.fusion.mean")) == LinearFusion(0.5, 0.5)
+
+
+def test_build_passes_an_options_own_keys() -> None:
+    made = build(
+        fusion_options(_target_="fused_clip.method.fusion.LinearFusion", image_weight=2.0, text_weight=3.0)
+    )
+    assert made == LinearFusion(2, 3)
+
+
+def test_build_instantiates_what_own_keys_hold() -> None:
+    node = {"_target_": "fractions.Fraction", "numerator": 1, "denominator": 2}
+    made = build(
+        fusion_options(_target_="fused_clip.method.fusion.LinearFusion", image_weight=node, text_weight=1)
+    )
+    assert made.image_weight == Fraction(1, 2)
+
+
+def test_build_leaves_a_partial_to_be_called() -> None:
+    made = build(fusion_options(_target_="fused_clip.method.fusion.weighted", _partial_=True))
+    assert isinstance(made, functools.partial)
+    assert made() == LinearFusion(0.25, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (
+            {"_target_": "fused_clip.method.fusion.weighted", "beta": 1},
+            r"fusion\.beta: is not an option .*alpha",
+        ),
+        (
+            {"_target_": "fused_clip.method.fusion.maximum"},
+            r"fusion\._target_: must name something importable",
+        ),
+        ({"_target_": "no_such_package.fuse"}, r"fusion\._target_: must name something importable"),
+    ],
+)
+def test_build_refuses_what_the_target_does_not_know(own: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build(fusion_options(**own))
+
+
+def test_the_default_options_are_right() -> None:
+    options = check(composed())
+    assert isinstance(options, Options)
+    assert options.clusters_per_target == 2

@@ -1,0 +1,55 @@
+from collections.abc import Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, open_dict
+
+from fused_clip.run import conf_dir
+from fused_clip.runner.jobs import axes_of, planned_cells
+
+
+@pytest.fixture
+def hydra_running() -> Iterator[None]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+
+
+def sweep_config(task: list[str], *, experiment: str = "default") -> DictConfig:
+    cfg = compose("config", overrides=[f"experiment={experiment}"], return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.overrides.task = task
+    return cfg
+
+
+@pytest.mark.usefixtures("hydra_running")
+def test_a_plan_is_every_job_in_order() -> None:
+    planned = planned_cells(sweep_config(["prompt=task,none", "+a.b=1", "seed=range(2)"]))
+    assert planned == [
+        {"prompt": prompt, "a.b": "1", "seed": seed} for prompt in ("task", "none") for seed in ("0", "1")
+    ]
+
+
+@pytest.mark.usefixtures("hydra_running")
+def test_a_plan_holds_what_an_experiment_sweeps() -> None:
+    planned = planned_cells(sweep_config(["dataset=digits"], experiment="smoke"))
+    prompts = ("task", "grouped", "swapped", "none", "generic", "hierarchical")
+    assert planned == [{"dataset": "digits", "prompt": prompt} for prompt in prompts]
+
+
+@pytest.mark.usefixtures("hydra_running")
+def test_a_plan_holds_every_grid_of_an_experiment() -> None:
+    planned = planned_cells(sweep_config(["seed=1"], experiment="text_contribution"))
+    assert {"dataset": "mnist", "fusion.alpha": "0.1", "seed": "1"} in planned
+    assert len({frozenset(axes.items()) for axes in planned}) == len(planned)
+
+
+@pytest.mark.usefixtures("hydra_running")
+def test_a_sweeper_that_decides_as_it_goes_has_no_plan() -> None:
+    config = sweep_config(["seed=1,2"])
+    config.hydra.sweeper._target_ = "builtins.dict"
+    assert planned_cells(config) == []
+
+
+def test_axes_are_the_keys_that_overrides_set() -> None:
+    overrides = ["dataset=a", "+x.y=b=c", "++z=1", "~gone"]
+    assert axes_of(overrides) == {"dataset": "a", "x.y": "b=c", "z": "1", "gone": ""}
