@@ -70,7 +70,7 @@ def run(
     stages = stages or Stages()
     method.check(dataset, prompts)
     checks.check_width(dataset, backbone)
-    checks.tell(dataset, prompts, backbone, audited=method.draws > 0)
+    checks.warn(dataset, prompts, backbone, audited=method.draws > 0)
     targets = prompts.targets(dataset.train.labels)
     test_targets = prompts.targets(dataset.test.labels)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import write_whole
+from fused_clip.support.files import write_atomic
 
 if TYPE_CHECKING:
     from experiments.compact_clip.corpus import Corpus
@@ -31,7 +31,7 @@ def write(state: dict[str, Any], corpus: Corpus, settings: Settings) -> None:
     """Keep `state` in `output_dir`, with what it belongs to, after the SHA-256 of both."""
     file = io.BytesIO()
     torch.save(_of_settings(settings) | _of_data(corpus) | state, file)
-    write_whole(_path(settings), hashlib.sha256(file.getbuffer()).digest() + file.getbuffer())
+    write_atomic(_path(settings), hashlib.sha256(file.getbuffer()).digest() + file.getbuffer())
 
 
 def read(settings: Settings) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from torch import nn
 from experiments.compact_clip import checkpoint
 from experiments.compact_clip.captions import KINDS
 from fused_clip.runner.cell import commit
-from fused_clip.support.files import write_whole
+from fused_clip.support.files import write_atomic
 
 if TYPE_CHECKING:
     from experiments.compact_clip.corpus import Corpus
@@ -36,9 +36,9 @@ def export(model: nn.Module, corpus: Corpus, settings: Settings, history: list[d
     facts = run_facts(corpus, settings)
     facts["training_seconds"] = round(sum(epoch["seconds"] for epoch in history), 1)
     facts["learning_curve"] = history
-    facts["weights_sha256"] = write_whole(folder / WEIGHTS, save(half_precision(model)))
+    facts["weights_sha256"] = write_atomic(folder / WEIGHTS, save(half_precision(model)))
     for name, content, indent in ((CONFIG, MODEL, 2), (FACTS, facts, 1)):
-        write_whole(folder / name, (json.dumps(content, indent=indent) + "\n").encode())
+        write_atomic(folder / name, (json.dumps(content, indent=indent) + "\n").encode())
     return folder
 
 

@@ -20,7 +20,7 @@ from experiments.compact_clip.corpus import Corpus
 from experiments.compact_clip.export import run_facts
 from experiments.compact_clip.zero_shot import accuracies, paper_tasks
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import check_writable, write_whole
+from fused_clip.support.files import check_writable, write_atomic
 
 if TYPE_CHECKING:
     from experiments.compact_clip.settings import Settings
@@ -203,4 +203,4 @@ def fit(
 
 
 def _write_json(settings: Settings, name: str, content: object) -> None:
-    write_whole(settings.output_dir / name, json.dumps(content, indent=1).encode())
+    write_atomic(settings.output_dir / name, json.dumps(content, indent=1).encode())

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from fused_clip.report.markdown import table_lines
-from fused_clip.support.files import write_whole
+from fused_clip.support.files import write_atomic
 
 AIMS = {
     "mnist": 0.993,
@@ -51,11 +51,11 @@ def text(figures: dict[str, Any]) -> str:
 def write(figures: dict[str, Any], folder: Path) -> None:
     """Write the record and its tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / RECORD, (json.dumps(figures, indent=1) + "\n").encode())
+    write_atomic(folder / RECORD, (json.dumps(figures, indent=1) + "\n").encode())
     for name, rows in tables(figures).items():
         file = io.StringIO()
         csv.writer(file, lineterminator="\n").writerows(rows)
-        write_whole(folder / name, file.getvalue().encode())
+        write_atomic(folder / name, file.getvalue().encode())
 
 
 def _percent(share: float | None, digits: int) -> str:

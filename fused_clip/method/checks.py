@@ -49,7 +49,7 @@ def check_width(dataset: ImageDataset, backbone: Backbone) -> None:
         raise InputError("backbone", rule, backbone.dim, hint=hint)
 
 
-def tell(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool) -> None:
+def warn(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool) -> None:
     """Name images left out and what can't be known; warn where a small backbone meets what is new to it.
 
     Parameters
@@ -74,7 +74,7 @@ def tell(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited
         log.warning("%s was not trained on %s: use backbone=vit_b_32.", backbone.name, " or on ".join(new))
 
 
-def tell_of_other_images(backbone: Backbone) -> None:
+def warn_of_other_images(backbone: Backbone) -> None:
     """Warn that a small backbone is going to meet images of which nobody says what they are."""
     if backbone.vocabulary is not None:
         sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))

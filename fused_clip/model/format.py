@@ -21,7 +21,7 @@ from fused_clip.method.fusion import LinearFusion
 from fused_clip.model.head import Head
 from fused_clip.support.arrays import Array
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import write_whole
+from fused_clip.support.files import write_atomic
 
 FORMAT: Literal[1] = 1
 FACTS, ARRAYS, SUMS = "model.json", "arrays.safetensors", "SHA256SUMS"
@@ -145,8 +145,8 @@ def write(folder: Path, head: Head, backbone: BackboneFacts | None, training: Tr
     folder.mkdir(parents=True)
     text = json.dumps(facts.model_dump(), indent=2, ensure_ascii=False) + "\n"
     contents = {FACTS: text.encode("utf-8", "surrogatepass"), ARRAYS: save(_arrays(head))}
-    sums = [f"{write_whole(folder / name, content)}  {name}\n" for name, content in contents.items()]
-    write_whole(folder / SUMS, "".join(sums).encode())
+    sums = [f"{write_atomic(folder / name, content)}  {name}\n" for name, content in contents.items()]
+    write_atomic(folder / SUMS, "".join(sums).encode())
 
 
 def read(folder: Path) -> tuple[Head, ModelFacts]:

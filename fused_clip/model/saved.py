@@ -174,7 +174,7 @@ def load_model(
     spec = None if embeddings_only else facts.backbone
     backbone = None if spec is None else _backbone(spec, device, weights)
     if backbone is not None:
-        checks.tell_of_other_images(backbone)
+        checks.warn_of_other_images(backbone)
     return SavedModel(head, backbone, facts, files.checksum(folder))
 
 

@@ -4,13 +4,13 @@ import csv
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.predict.journal import Record
+from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import locked
+from fused_clip.support.files import locked, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,12 +67,10 @@ def write(path: Path, records: Iterable[Record], *, errors: bool) -> None:
     """
     columns = (*COLUMNS, "error") if errors else COLUMNS
     kept = (record for record in records if errors or "error" not in record)
-    draft = path.with_name(f"{path.name}.draft")
     try:
-        _WRITERS[path.suffix](draft, columns, kept)
-        os.replace(draft, path)
+        with replacing(path) as draft:
+            _WRITERS[path.suffix](draft, columns, kept)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         hint = "What is predicted is kept: free space, and run the same command again"
         raise InputError("out", f"{path} can't be written ({error.strerror})", hint=hint) from error
 
@@ -102,7 +100,7 @@ def _write_parquet(path: Path, columns: tuple[str, ...], records: Iterable[Recor
 
     schema = _schema(columns)
     with pq.ParquetWriter(path, schema) as writer:
-        for some in _portions(records):
+        for some in batched(records, _ROWS_A_GROUP):
             arrays = [
                 pa.array([record.get(field.name) for record in some], type=field.type) for field in schema
             ]
@@ -119,12 +117,6 @@ def _schema(columns: tuple[str, ...]) -> "pa.Schema":
         "abstained": pa.bool_(),
     }
     return pa.schema([(column, kinds.get(column, pa.string())) for column in columns])
-
-
-def _portions(records: Iterable[Record]) -> Iterator[list[Record]]:
-    rest = iter(records)
-    while some := list(islice(rest, _ROWS_A_GROUP)):
-        yield some
 
 
 _WRITERS: dict[str, Callable[[Path, tuple[str, ...], Iterable[Record]], None]] = {

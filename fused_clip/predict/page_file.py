@@ -1,7 +1,6 @@
 """Predictions as a page to look at: of all images, only those that the page shows are read once more."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +11,7 @@ from fused_clip.predict import gallery
 from fused_clip.predict.journal import Record
 from fused_clip.predict.sources import Source
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -30,15 +30,9 @@ def drawn(path: Path, source: Source, records: Iterable[Record]) -> Iterator[Non
     InputError
         If it can't be written.
     """
-    draft = path.with_name(f"{path.name}.draft")
-    try:
-        with _writable(path):
-            gallery.write(draft, _items(records), partial(_thumbnails, source))
+    with _writable(path), replacing(path) as draft:
+        gallery.write(draft, _items(records), partial(_thumbnails, source))
         yield
-        with _writable(path):
-            os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _items(records: Iterable[Record]) -> Iterator[gallery.GalleryItem]:

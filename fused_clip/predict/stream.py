@@ -1,10 +1,9 @@
 """Images through a model, batch by batch, into a journal."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from itertools import islice
 from typing import Literal
 
 from fused_clip.backbone.batches import bad_rows, read_ahead
@@ -12,6 +11,7 @@ from fused_clip.model.saved import SavedModel
 from fused_clip.predict.decoding import ReadBatch, read
 from fused_clip.predict.journal import Journal, Record
 from fused_clip.predict.sources import OPTION, Item, Source
+from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def predict_into(
     backbone = model.require_backbone()
     rest, done = _rest(source, journal)
     backbone.load()
-    batches = read_ahead(partial(read, prepare=backbone.prepare), _batches(rest, backbone.batch_size))
+    batches = read_ahead(partial(read, prepare=backbone.prepare), batched(rest, backbone.batch_size))
     with (
         closing(batches),
         logging_redirect_tqdm(),
@@ -76,12 +76,6 @@ def _rest(source: Source, journal: Journal) -> tuple[Iterator[Item], int]:
             rule = f"must be those that {journal.path} began with; {record['path']!r} is not what it was"
             raise InputError(OPTION, rule, hint=hint)
     return items, done
-
-
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some
 
 
 def _records(model: SavedModel, batch: ReadBatch, threshold: float) -> list[Record]:

@@ -11,7 +11,7 @@ from fused_clip.dataset.vectors import Vectors
 from fused_clip.result import Result, SplitResult
 from fused_clip.runner.config import Options
 from fused_clip.support.arrays import Array, IntArray
-from fused_clip.support.files import write_whole
+from fused_clip.support.files import write_atomic
 
 MAX_ROWS = 10_000
 STORE_KEYS = ("train_images", "test_images", "backbone_fingerprint")
@@ -111,7 +111,7 @@ def _sample(name: str, split: SplitResult, seed: int) -> dict[str, Array]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    write_atomic(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def _write_predictions(result: Result, path: Path) -> None:

@@ -21,7 +21,7 @@ from fused_clip.runner import sweep
 from fused_clip.runner.config import FigureOptions, Options, TrackingOptions, build
 from fused_clip.runner.jobs import axes_of
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import room
+from fused_clip.support.files import disk_full_errors
 
 if TYPE_CHECKING:
     from fused_clip.runner.build import Parts
@@ -102,7 +102,7 @@ class Cell:
         Test accuracy, or NaN where it is undefined.
         """
         start = time.perf_counter()
-        with room(self.output_dir):
+        with disk_full_errors(self.output_dir):
             tracker = _checked_tracker(self.options.tracking, self.output_dir)
             if not self.job:
                 tracker.close_abandoned()
@@ -115,7 +115,7 @@ class Cell:
     def _run_unless_finished(self, tracker: "Tracker", key: str, start: float) -> float:
         from fused_clip.runner import reuse
 
-        with reuse.claimed(self.output_dir, key, self.name):
+        with reuse.lock_cell(self.output_dir, key, self.name):
             finished = reuse.find(self.output_dir, key, self._extras(), tracker.has_finished)
             return self._reuse(tracker, finished) if finished else self._run(tracker, start)
 

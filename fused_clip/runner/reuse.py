@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import Options, locate
-from fused_clip.support.files import locked, sha256, write_whole
+from fused_clip.support.files import locked, sha256, write_atomic
 
 # Raised when a change of the code changes results: every cell is missing then.
 METHOD_VERSION = 3
@@ -119,10 +119,10 @@ def keep(output_dir: Path, key: str, directory: Path, run_id: str, extras: Mappi
     note = _Note(directory=directory, run_id=run_id, extras=dict(extras), files=files)
     path = output_dir / "finished" / f"{key}-{_hash([str(directory)])[:16]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, note.model_dump_json(indent=1).encode())
+    write_atomic(path, note.model_dump_json(indent=1).encode())
 
 
-def claimed(output_dir: Path, key: str, name: str) -> AbstractContextManager[bool]:
+def lock_cell(output_dir: Path, key: str, name: str) -> AbstractContextManager[bool]:
     """Keep other processes from running the same cell; they wait, and find it finished."""
     return locked(output_dir / "finished" / ".locks" / f"{key}.lock", what=name)
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from fused_clip.runner.jobs import axes_of, planned_cells
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import check_writable, room, write_whole
+from fused_clip.support.files import check_writable, disk_full_errors, write_atomic
 
 log = logging.getLogger(__name__)
 PARENT_VARIABLE = "FUSED_CLIP_PARENT_RUN"
@@ -48,7 +48,7 @@ def record(
         "run_id": run_id,
         "reused_from": str(reused_from or ""),
     }
-    write_whole(directory / _RECORD, (json.dumps(content, indent=2) + "\n").encode())
+    write_atomic(directory / _RECORD, (json.dumps(content, indent=2) + "\n").encode())
 
 
 class SweepCallback(Callback):
@@ -100,7 +100,7 @@ def _end(*, failed: bool) -> bool:
     rows = _records(directory)
     failed |= any(row["error"] for row in rows)
     try:
-        with room(directory):
+        with disk_full_errors(directory):
             _close("FAILED" if failed else "FINISHED", rows)
     except Exception as error:
         # Hydra would turn it into a warning and end well.

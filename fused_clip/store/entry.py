@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from fused_clip.support.arrays import Array
-from fused_clip.support.files import locked, sha256, touch, writable, write_whole
+from fused_clip.support.files import locked, sha256, touch, writable, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class Entry(StoredEntry):
             self.folder.mkdir(exist_ok=True)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         for name, array in compute(frozenset(good)):
-            good[name] = write_whole(self.path(name), _npy(array))
+            good[name] = write_atomic(self.path(name), _npy(array))
             self._write_manifest(good, created, complete=False)
         self._write_manifest(good, created, complete=True)
         return good
@@ -196,7 +196,7 @@ class Entry(StoredEntry):
             files=dict(sorted(files.items())),
             complete=complete,
         )
-        write_whole(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        write_atomic(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
 
 
 def _npy(array: Array) -> bytes:

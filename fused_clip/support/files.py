@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and locks between processes."""
+"""Atomic writes and inter-process locks."""
 
 from __future__ import annotations
 
@@ -20,27 +20,55 @@ _CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # what network and FUSE file syst
 _PROBE_BYTES = 1 << 16  # room for the files that Hydra writes before a run starts
 
 
-def write_whole(path: Path, content: bytes) -> str:
-    """Put the whole file in place or nothing, so that it outlasts a power cut; give its SHA-256 (hex).
+def write_atomic(path: Path, content: bytes) -> str:
+    """Write a file atomically and durably: after a crash or power cut it is the old or the new one, whole.
+
+    Parameters
+    ----------
+    path : the file; its folder must exist.
+    content : what it holds afterwards.
+
+    Returns
+    -------
+    SHA-256 (hex) of the content.
 
     Raises
     ------
     InputError
         If it can't be written.
     """
-    draft = path.with_name(f"{path.name}.draft")
-    with writable(path.parent):
-        try:
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-            _sync_folder(path.parent)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+    with writable(path.parent), replacing(path) as draft, draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file beside its place, and move it there when the with block ends without an error.
+
+    Parameters
+    ----------
+    path : the file's place, in a folder that exists.
+
+    Yields
+    ------
+    Where to write it; removed if the block fails.
+
+    Raises
+    ------
+    OSError
+        If the file can't be moved.
+    """
+    draft = path.with_name(f"{path.name}.draft")
+    try:
+        yield draft
+        draft.replace(path)
+        _sync_folder(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def sha256(path: Path) -> str | None:
@@ -121,8 +149,8 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def room(folder: Path) -> Iterator[None]:
-    """Say what to do about a disk that gets full, whichever library finds out.
+def disk_full_errors(folder: Path) -> Iterator[None]:
+    """Turn disk-full errors of any library into InputError.
 
     Raises
     ------

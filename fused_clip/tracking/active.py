@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fused_clip.result import Result
+from fused_clip.support.chunks import batched
 from fused_clip.tracking.models import log_model
-from fused_clip.tracking.values import mlflow_key, mlflow_tags, portions
+from fused_clip.tracking.values import mlflow_key, mlflow_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -75,7 +76,7 @@ class MlflowRun:
                 "undefined_metrics": ", ".join(sorted(result.metrics.keys() - finite.keys())),
             }
         )
-        for some in portions(finite.items(), _METRICS_A_CALL):
+        for some in batched(finite.items(), _METRICS_A_CALL):
             metrics = [Metric(mlflow_key(key), value, now, 0) for key, value in some]
             self.client.log_batch(self.run_id, metrics=metrics)
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])

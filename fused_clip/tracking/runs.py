@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from fused_clip.support.chunks import batched
 from fused_clip.tracking.active import MlflowRun
 from fused_clip.tracking.base import Scalar, Status
 from fused_clip.tracking.database import absolute_uri, compare_url, connect, is_server, ui_command
 from fused_clip.tracking.models import check_name, register_model
 from fused_clip.tracking.process import this_process
 from fused_clip.tracking.stale import PROCESS, close_abandoned
-from fused_clip.tracking.values import cut, mlflow_key, mlflow_tags, portions
+from fused_clip.tracking.values import cut, mlflow_key, mlflow_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -156,7 +157,7 @@ class MlflowTracker:
         client, _ = self._store()
         run_id = self._create(name, {**tags, "mlflow.parentRunId": parent_id or ""})
         try:
-            for some in portions(params.items(), _PARAMS_A_CALL):
+            for some in batched(params.items(), _PARAMS_A_CALL):
                 listed = [Param(mlflow_key(key), cut(str(value))) for key, value in some]
                 client.log_batch(run_id, params=listed)
             yield MlflowRun(client, run_id, self.registered_model)
@@ -216,7 +217,7 @@ def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> Non
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:
     """Ids in as many tags as hold them: ``reused_from``, ``reused_from_2`` and so on."""
-    some = enumerate(portions(run_ids, _RUNS_A_TAG), 1)
+    some = enumerate(batched(run_ids, _RUNS_A_TAG), 1)
     return {f"reused_from_{n}" if n > 1 else "reused_from": " ".join(ids) for n, ids in some}
 
 

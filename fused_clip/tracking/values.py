@@ -1,12 +1,8 @@
 """Keys and values in the form and the size that mlflow takes."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping
 from posixpath import normpath
-from typing import TypeVar
-
-T = TypeVar("T")
 
 _LONGEST_VALUE, _LONGEST_KEY = 5_000, 250  # mlflow/utils/validation.py
 
@@ -25,10 +21,3 @@ def mlflow_key(name: str) -> str:
     """`name` in the characters and the form that mlflow takes for keys."""
     plain = normpath(re.sub(r"[^\w./: -]", "_", name)).lstrip("./")
     return plain[:_LONGEST_KEY] or "_"
-
-
-def portions(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """All items in their order, at most `size` at a time."""
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

@@ -166,7 +166,7 @@ def test_a_sweep_whose_disk_gets_full_ends_at_once_and_goes_on_later(
 
 
 def fail(folder: Path, error: Exception, cause: Exception | None) -> None:
-    with files.room(folder):
+    with files.disk_full_errors(folder):
         raise error from cause
 
 

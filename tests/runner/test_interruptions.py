@@ -14,7 +14,7 @@ from tests import killing, racing
 
 SEEDS = ("0", "1")
 KILLS = [
-    ("fused_clip.store.entry.write_whole", 4, "before"),  # while it embeds
+    ("fused_clip.store.entry.write_atomic", 4, "before"),  # while it embeds
     ("fused_clip.runner.artifacts.write", 1, "before"),  # in the middle of a cell
     ("mlflow.MlflowClient.log_artifact", 3, "before"),  # some of its files are logged
     ("fused_clip.runner.reuse.keep", 1, "after"),  # the cell is noted, its run not finished

@@ -417,7 +417,7 @@ def test_folders_that_can_not_be_synced_are_none_the_worse(
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(InputError) if fails else nullcontext():
-        files.write_whole(tmp_path / "file", b"content")
+        files.write_atomic(tmp_path / "file", b"content")
     assert (tmp_path / "file").read_bytes() == b"content"
 
 

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker, NoTracker
 from fused_clip.tracking.database import absolute_uri
-from fused_clip.tracking.values import mlflow_key, portions
+from fused_clip.tracking.values import mlflow_key
 from tests.results import make_result
 
 ODD = "out put=[1] 50% #2 'ü'"  # a directory whose name every layer would like to take for syntax
@@ -425,10 +425,3 @@ def test_any_name_becomes_a_key_that_mlflow_takes(name: str) -> None:
 )
 def test_good_names_stay(key: str) -> None:
     assert mlflow_key(key) == key
-
-
-@given(st.lists(st.integers()), st.integers(min_value=1, max_value=5))
-def test_portions_are_all_items_in_order(items: list[int], size: int) -> None:
-    parts = list(portions(items, size))
-    assert [item for part in parts for item in part] == items
-    assert all(0 < len(part) <= size for part in parts)

@@ -1,0 +1,45 @@
+"""Command lines that take ``--options``: one parser, one way to end.
+
+Commands that Hydra composes (``fused_clip.run``) take ``key=value`` instead.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fused_clip.support.errors import InputError
+from fused_clip.support.versions import version_line
+
+INTERRUPTED = 130  # exit code of a command stopped by Ctrl-C: 128 + SIGINT
+
+
+def make_parser(prog: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Make a parser that has ``--help`` and ``--version``, and accepts no abbreviated options.
+
+    Parameters
+    ----------
+    prog : the command, as users type it.
+    description : what it does, in a sentence.
+    epilog : what follows the options in ``--help``.
+    """
+    parser = argparse.ArgumentParser(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=version_line())
+    return parser
+
+
+@contextmanager
+def one_line_errors(after_interrupt: str) -> Iterator[None]:
+    """End the process with one line on bad input (exit code 1) and on Ctrl-C (exit code 130).
+
+    Parameters
+    ----------
+    after_interrupt : what is kept, and how to go on.
+    """
+    try:
+        yield
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+    except KeyboardInterrupt:
+        print(f"Stopped. {after_interrupt}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
