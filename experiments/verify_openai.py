@@ -12,9 +12,9 @@ from hydra import compose, initialize_config_dir
 
 from fused_clip.method import pairing
 from fused_clip.pipeline import embed_prompts
-from fused_clip.run import conf_dir
 from fused_clip.runner.config import build, check
 from fused_clip.store import Store
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 # LAION-AI/CLIP_benchmark benchmark.csv and mlfoundations/open_clip openclip_results.csv, in per cent.

@@ -18,16 +18,10 @@ from omegaconf import DictConfig
 
 from fused_clip.runner import sweep
 from fused_clip.runner.config import check
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
-
-
-def conf_dir() -> Path:
-    """Find the config groups: inside an installed package, else beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parent / "conf"
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")

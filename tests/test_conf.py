@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.run import conf_dir
 from fused_clip.runner.config import Options, check, locate
+from fused_clip.support.conf import conf_dir
 from tests.runner.test_config import composed
 
 # conf/report belongs to another command: tests/report/test_main.py looks at it.

@@ -43,8 +43,8 @@ print(time.perf_counter() - start)
 
 def make(name: str, prompt: str, settings: EvaluateSettings) -> tuple[ImageDataset, Prompts]:
     """Make what ``dataset=<name> prompt=<prompt>`` stands for."""
-    from fused_clip.run import conf_dir
     from fused_clip.runner.config import build, check
+    from fused_clip.support.conf import conf_dir
 
     parts = [f"dataset={name}", f"prompt={prompt}", "study=compact_clip"]
     if settings.n_test is not None:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fused_clip.report import generic, provenance, writer
 from fused_clip.report.page import Page
-from fused_clip.run import conf_dir
 from fused_clip.runner.config import complaint, locate
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.tracking.records import RunRecord
 from fused_clip.tracking.stored_runs import open_runs

@@ -9,8 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from fused_clip.report import Page, RunRecord, command
-from fused_clip.run import conf_dir
 from fused_clip.runner.config import locate
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from tests.records import make_record, missing_record
 

@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from fused_clip.method.fusion import LinearFusion
-from fused_clip.run import conf_dir
 from fused_clip.runner.config import FusionOptions, Options, build, check
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 

@@ -9,11 +9,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.run import conf_dir
 from fused_clip.runner import reuse
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.config import check
 from fused_clip.runner.forecast import Forecast, forecast
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import NoTracker
 from tests import killing

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from fused_clip.run import conf_dir
+from fused_clip.support.conf import conf_dir
 from hydra_plugins.fused_clip_grids import GridsSweeper
 
 
