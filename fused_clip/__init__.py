@@ -10,15 +10,15 @@ if TYPE_CHECKING:
     from fused_clip.dataset.base import ImageDataset
     from fused_clip.estimator import PromptFusedClassifier
     from fused_clip.method.clusterer import SpectralClustering
+    from fused_clip.model.result import Result
     from fused_clip.model.saved import SavedModel, load_model
-    from fused_clip.result import Result
     from fused_clip.support.errors import InputError
 
 _HOMES = {
     "ImageDataset": "fused_clip.dataset.base",
     "InputError": "fused_clip.support.errors",
     "PromptFusedClassifier": "fused_clip.estimator",
-    "Result": "fused_clip.result",
+    "Result": "fused_clip.model.result",
     "SavedModel": "fused_clip.model.saved",
     "SpectralClustering": "fused_clip.method.clusterer",
     "load_model": "fused_clip.model.saved",

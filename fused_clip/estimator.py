@@ -1,28 +1,41 @@
 """The whole method as one scikit-learn estimator on embeddings: pair, fuse, cluster, vote, classify."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol, Self
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fused_clip.method.classifier import Assignment, ConstrainedCentroid
+from fused_clip.method.classifier import (
+    Assignment,
+    Classifier,
+    ConstrainedCentroid,
+    TargetScores,
+    Training,
+    out_of_fold_scores,
+)
 from fused_clip.method.clusterer import SpectralClustering
-from fused_clip.method.fusion import Fusion, fuse, l2_normalized, mean
-from fused_clip.metrics.scores import majority_vote
-from fused_clip.support.arrays import Array, IntArray, Rows
+from fused_clip.method.fusion import Fusion, mean
+from fused_clip.method.parts import Memory, Method, Vote
+from fused_clip.method.prompt import Prompts
+from fused_clip.metrics.calibration import fit_temperature, softmax
+from fused_clip.metrics.scores import contingency, majority_vote
+from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
 
 _FLOATS = [np.float64, np.float32]
 
 
-class Memory(Protocol):
-    """What `joblib.Memory` offers: a function that remembers its results."""
-
-    def cache(self, func: Callable[[Any, Rows], IntArray]) -> Callable[[Any, Rows], IntArray]:
-        """Return `func`, looked up before it is computed."""
+def _is_calibrated(model: "PromptFusedClassifier") -> bool:
+    return model.temperature_ is not None if hasattr(model, "temperature_") else model.calibrate
 
 
 class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -41,21 +54,22 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         The prompt (row of `text_embeddings`) that stands for each target: an array in the order of the
         sorted targets, or a mapping from target to row, whose keys are the targets, even those that `y`
         lacks. None: prompt i stands for the i-th target.
-    fusion : callable or None
-        ``(images, texts) -> fused``; None is the mean.
+    fusion : Fusion or None
+        Fuses image rows with text rows, and owns their normalisation; None is the mean.
     clusterer : scikit-learn clusterer or None
         Cloned; its `n_clusters` (or `n_components`) is set to ``clusters_per_target * K`` and its
         `random_state` to `random_state` where it has them. None: `SpectralClustering`, on as many
         neighbours as a small set allows.
     clusters_per_target : int
         At least 1.
-    vote : {"label", "prompt"}
-        A cluster gets the most frequent target of its rows, or the target of the prompt most frequent
-        in it. With "prompt", no `y` is needed if `fit` is given `prompt_index`.
-    classifier : estimator or None
-        How new rows are assigned to clusters; None is `ConstrainedCentroid`.
-    normalize_inputs, normalize_output : bool
-        L2-normalise image and text rows before fusing; fused rows after.
+    vote : {"label", "prompt", "hungarian"}
+        How a cluster gets its target: the most frequent target of its rows; the target of the prompt most
+        frequent in it, for which `fit` needs no `y` if it is given `prompt_index`; or the one-to-one matching
+        of clusters to targets with most rows in common (Kuhn 1955), which leaves spare clusters out.
+    classifier : Classifier or None
+        Scores new rows for every target; None is `ConstrainedCentroid`.
+    calibrate : bool
+        Whether `fit` finds the temperature that `predict_proba` needs: only where it is given `y`.
     memory : object with the `joblib.Memory` interface, or None
         Remembers partitions, so that one is not computed twice for the same rows and clusterer.
     random_state : int, RandomState or None
@@ -65,10 +79,14 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
     classes_ : (K,) sorted targets.
     labels_ : (n,) cluster of each training row; -1 is noise, which takes no part in vote or centroids.
     cluster_centers_ : (k, d) mean of the fused rows of each cluster.
-    cluster_targets_ : (k,) majority target of each cluster.
-    missing_targets_ : targets that no cluster carries: they are never predicted.
-    fused_ : (n, d) training rows, fused as paired.
+    cluster_targets_ : (k,) target of each cluster.
+    missing_targets_ : targets that no cluster carries.
+    fused_ : (n, w) training rows, fused as paired.
     prompt_index_ : (n,) prompt that each training row was paired with, or None without text.
+    text_ : (p, d) text rows, and `prompts_`, the (K,) prompt of each target; None without text.
+    fusion_ : the fusion in use.
+    classifier_ : fitted classifier; its targets are positions in `classes_`.
+    temperature_ : of ``softmax(scores / temperature_)``, fitted out of fold; None if not calibrated.
     """
 
     def __init__(
@@ -79,10 +97,9 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         fusion: Fusion | None = None,
         clusterer: Any = None,
         clusters_per_target: int = 2,
-        vote: Literal["label", "prompt"] = "label",
-        classifier: Any = None,
-        normalize_inputs: bool = False,
-        normalize_output: bool = False,
+        vote: Vote = "label",
+        classifier: Classifier | None = None,
+        calibrate: bool = True,
         memory: Memory | None = None,
         random_state: Any = None,
     ) -> None:
@@ -93,10 +110,33 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         self.clusters_per_target = clusters_per_target
         self.vote = vote
         self.classifier = classifier
-        self.normalize_inputs = normalize_inputs
-        self.normalize_output = normalize_output
+        self.calibrate = calibrate
         self.memory = memory
         self.random_state = random_state
+
+    @classmethod
+    def of(cls, method: Method, prompts: Prompts, texts: Rows) -> Self:
+        """Put the parts of a method together, not fitted; targets are positions in ``prompts.target_names``.
+
+        Parameters
+        ----------
+        method : the parts.
+        prompts : which prompt stands for which target.
+        texts : (p, d) rows that are fused; not used without text.
+        """
+        stands_for = prompts.prompt_of_target
+        index = np.zeros(len(prompts.target_names), int) if stands_for is None else stands_for
+        return cls(
+            None if stands_for is None else texts,
+            dict(enumerate(index.tolist())),
+            fusion=method.fusion,
+            clusterer=method.clusterer,
+            clusters_per_target=method.clusters_per_target,
+            vote=method.vote,
+            classifier=method.classifier,
+            memory=method.memory,
+            random_state=method.seed,
+        )
 
     def fit(self, X: ArrayLike, y: ArrayLike | None = None, prompt_index: ArrayLike | None = None) -> Self:
         """Pair, fuse, cluster and vote.
@@ -119,46 +159,99 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             rows, y = validate_data(self, X, y, dtype=_FLOATS)
         targets = self._check_targets(y)
         text, prompts = self._check_text(targets)
+        self.fusion_ = self.fusion or mean()
         self.prompt_index_ = self._check_pairing(prompt_index, targets, prompts, len(rows))
-        self.fused_ = self._fuse(rows, None if text is None else text[self.prompt_index_])
+        self.text_, self.prompts_ = text, prompts
+        self.fused_ = self.fuse(rows, self.prompt_index_)
         self.labels_ = self._cluster(self.fused_)
-        voters, owner = (
-            (targets, None) if self.vote == "label" else (self.prompt_index_, _targets_of_prompts(prompts))
+        self._vote(targets, prompts)
+        training = self._training(rows)
+        self.cluster_centers_ = training.centers
+        self.classifier_: Classifier = clone(self.classifier or ConstrainedCentroid()).fit(
+            self._given(training, targets)
         )
-        self._vote(voters, owner)
-        self.classifier_ = clone(self.classifier or ConstrainedCentroid())
-        self.classifier_.fit(
-            self.fused_,
-            self.labels_,
-            cluster_targets=self._cluster_target_index,
-            text_embeddings=text,
-            prompt_of_target=prompts,
-            fusion=self.fusion,
-            normalize_output=self.normalize_output,
-        )
-        self.cluster_centers_ = self.classifier_.centers_
+        self.temperature_ = None
+        if self.calibrate and targets is not None:
+            scores = out_of_fold_scores(self.classifier_, self._given(training, targets))
+            self.temperature_ = fit_temperature(scores, targets)
         return self
 
-    def assign(self, X: ArrayLike) -> Assignment:
-        """Find each row's winning prompt and cluster; `targets` are positions in `classes_`."""
+    def with_classifier(self, classifier: Classifier, X: ArrayLike, y: IntArray | None = None) -> Self:
+        """Give the same fitted partition with another classifier, not calibrated.
+
+        Parameters
+        ----------
+        classifier : not fitted.
+        X : (n, d) training rows.
+        y : (n,) their targets as positions in `classes_`; needed by a classifier that uses labels.
+        """
         check_is_fitted(self)
-        X = self._check_rows(X, reset=False)
-        if self.normalize_inputs:
-            X = l2_normalized(X)
-        assignment: Assignment = self.classifier_.assign(X)
-        return assignment
+        other = copy(self)
+        other.set_params(classifier=classifier, calibrate=False)
+        training = other._training(self._check_rows(X, reset=False))
+        other.classifier_ = clone(classifier).fit(other._given(training, y))
+        other.temperature_ = None
+        return other
+
+    def target_scores(self, X: ArrayLike) -> TargetScores:
+        """Score each row for every target; `assign`, `predict` and `predict_proba` follow from it.
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        """
+        check_is_fitted(self)
+        return self.classifier_.target_scores(self._check_rows(X, reset=False))
+
+    def assign(self, X: ArrayLike) -> Assignment:
+        """Find each row's target, prompt and cluster; `targets` are positions in `classes_`.
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        """
+        return self.target_scores(X).assign(self.prompts_)
 
     def predict(self, X: ArrayLike) -> Array:
-        """Predict the target of each row: (m,) values of `classes_`."""
-        targets = self.assign(X).targets
-        predicted: Array = self.classes_[targets]
+        """Predict the target of each row: (m,) values of `classes_`.
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        """
+        predicted: Array = self.classes_[self.target_scores(X).values.argmax(axis=1)]
         return predicted
 
+    @available_if(_is_calibrated)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: ArrayLike) -> DoubleArray:
+        """Probability of each target: (m, K), rows sum to 1; there only for a model fitted with `y`.
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        """
+        return softmax(self.target_scores(X).values / float(self.temperature_ or 1))
+
     def transform(self, X: ArrayLike) -> Rows:
-        """Fuse each row with its winning prompt: (m, d)."""
-        prompts = self.assign(X).prompts
-        X = self._check_rows(X, reset=False)
-        return self._fuse(X, None if self._text is None else self._text[prompts])
+        """Fuse each row with its winning prompt: (m, w).
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        """
+        return self.fuse(X, None if self.text_ is None else self.assign(X).prompts)
+
+    def fuse(self, X: ArrayLike, prompts: IntArray | None) -> Rows:
+        """Fuse each row with a prompt: (m, w).
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        prompts : (m,) prompt of each row; None for images alone.
+        """
+        rows = self.fusion_.inputs(self._check_rows(X, reset=False))
+        text = None if self.text_ is None else self.fusion_.inputs(self.text_)
+        return self.fusion_.fuse(rows, None if text is None or prompts is None else text[prompts])
 
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> Rows:
         rows: Rows = validate_data(self, X, reset=reset, dtype=_FLOATS)
@@ -166,14 +259,14 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
 
     def _check_targets(self, y: ArrayLike | None) -> IntArray | None:
         """Learn `classes_`; return positions in them, or None without `y`."""
-        if self.vote not in ("label", "prompt"):
-            raise ValueError(f"vote must be 'label' or 'prompt', got {self.vote!r}")
+        if self.vote not in get_args(Vote):
+            raise ValueError(f"vote must be one of {', '.join(get_args(Vote))}, got {self.vote!r}")
         if self.clusters_per_target < 1:
             raise ValueError(f"clusters_per_target must be at least 1, got {self.clusters_per_target!r}")
         named = isinstance(self.prompt_of_target, Mapping)
         if y is None:
-            if self.vote == "label":
-                raise ValueError("vote='label' requires y to be passed, but the target y is None")
+            if self.vote != "prompt":
+                raise ValueError(f"vote={self.vote!r} requires y to be passed, but the target y is None")
             count = 0 if self.text_embeddings is None else len(np.asarray(self.text_embeddings))
             keys = list(self.prompt_of_target) if named else range(count)  # type: ignore[arg-type]
             self.classes_ = np.array(sorted(keys))
@@ -189,7 +282,6 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
 
     def _check_text(self, targets: IntArray | None) -> tuple[Rows | None, IntArray | None]:
         """Return the text rows and the prompt of each target, in the order of `classes_`."""
-        self._text = None
         if self.text_embeddings is None:
             if self.vote == "prompt":
                 raise ValueError("vote='prompt' needs text_embeddings")
@@ -200,7 +292,6 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             raise ValueError(f"text_embeddings must have shape {shape}, got {text.shape}")
         if not np.isfinite(text).all():
             raise ValueError("text_embeddings contains NaN or infinity")
-        self._text = l2_normalized(text) if self.normalize_inputs else text
         if self.prompt_of_target is None:
             prompts = np.arange(len(text))
         elif isinstance(self.prompt_of_target, Mapping):
@@ -213,12 +304,12 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
                 f"got {len(prompts)}; use a mapping if y lacks some"
             )
         _check_index("prompt_of_target", prompts, len(text))
-        return self._text, prompts
+        return text, prompts
 
     def _check_pairing(
         self, prompt_index: ArrayLike | None, targets: IntArray | None, prompts: IntArray | None, n_rows: int
     ) -> IntArray | None:
-        if prompts is None or self._text is None:
+        if prompts is None:
             if prompt_index is not None:
                 raise ValueError("prompt_index needs text_embeddings")
             return None
@@ -229,17 +320,8 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         index = np.asarray(prompt_index)
         if index.shape != (n_rows,):
             raise ValueError(f"prompt_index must have shape ({n_rows},), got {index.shape}")
-        _check_index("prompt_index", index, len(self._text))
+        _check_index("prompt_index", index, len(np.asarray(self.text_embeddings)))
         return index
-
-    def _fuse(self, X: Rows, text: Rows | None) -> Rows:
-        return fuse(
-            X,
-            text,
-            self.fusion or mean(),
-            normalize_inputs=self.normalize_inputs,
-            normalize_output=self.normalize_output,
-        )
 
     def _cluster(self, fused: Rows) -> IntArray:
         n_clusters = self.clusters_per_target * len(self.classes_)
@@ -259,15 +341,52 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         found, index = np.unique(labels, return_inverse=True)
         return index - int((found < 0).sum())
 
-    def _vote(self, voters: IntArray | None, owner: IntArray | None) -> None:
+    def _vote(self, targets: IntArray | None, prompts: IntArray | None) -> None:
         n_clusters = int(self.labels_.max(initial=-1)) + 1
-        if voters is None or n_clusters == 0:
+        if n_clusters == 0:
             raise ValueError("the clusterer found no cluster: every row is noise")
-        n_choices = len(self.classes_) if owner is None else len(owner)
-        winners = majority_vote(voters, self.labels_, n_choices, n_clusters)
-        self._cluster_target_index = winners if owner is None else owner[winners]
-        self.cluster_targets_ = self.classes_[self._cluster_target_index]
+        if self.vote == "prompt":
+            owner = _targets_of_prompts(prompts)
+            self._owners = owner[
+                majority_vote(np.asarray(self.prompt_index_), self.labels_, len(owner), n_clusters)
+            ]
+        elif self.vote == "label":
+            self._owners = majority_vote(np.asarray(targets), self.labels_, len(self.classes_), n_clusters)
+        else:
+            self._match(targets)
+        self.cluster_targets_ = self.classes_[self._owners]
         self.missing_targets_ = np.setdiff1d(self.classes_, self.cluster_targets_)
+
+    def _match(self, targets: IntArray | None) -> None:
+        """Name clusters one to one; rows of a cluster that gets no name become noise."""
+        counts = contingency(np.asarray(targets), self.labels_, len(self.classes_))
+        owners, clusters = linear_sum_assignment(counts, maximize=True)
+        order = np.argsort(clusters)
+        place = np.full(counts.shape[1] + 1, -1)  # the last is noise, which -1 takes
+        place[clusters[order]] = np.arange(len(order))
+        self.labels_, self._owners = place[self.labels_], owners[order]
+
+    def _training(self, rows: Rows) -> Training:
+        state = self.random_state
+        seed = int(state) if isinstance(state, Integral) else check_random_state(state).randint(2**31)
+        return Training(
+            rows,
+            len(self.classes_),
+            self.fused_,
+            self.labels_,
+            self._owners,
+            self.text_,
+            self.prompts_,
+            fusion=self.fusion_,
+            random_state=seed,
+        )
+
+    def _given(self, training: Training, targets: IntArray | None) -> Training:
+        """What the classifier is given: labels only if it declares that it uses them."""
+        kind = type(self.classifier or ConstrainedCentroid())
+        if kind.uses_labels and targets is None:
+            raise ValueError(f"{kind.__name__} requires y to be passed, but the target y is None")
+        return replace(training, targets=targets) if kind.uses_labels else training
 
 
 def _partition(clusterer: Any, rows: Rows) -> IntArray:

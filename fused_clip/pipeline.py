@@ -2,31 +2,33 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from fused_clip.backbone.precomputed import UnknownTextError
+from fused_clip.audit import Audit, Run, audit
+from fused_clip.backbone.base import Backbone
 from fused_clip.dataset.base import ImageDataset, Images
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method import checks, prompt
-from fused_clip.method.checks import Backbone
+from fused_clip.method.classifier import TargetScores
 from fused_clip.method.fusion import LinearFusion
-from fused_clip.method.labels import UNKNOWN
-from fused_clip.method.method import Method, Stages
+from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts
-from fused_clip.method.references import Audit, Evidence, label_free, references
+from fused_clip.method.reference import Reference
 from fused_clip.method.text import ensemble
 from fused_clip.metrics.scores import classification_scores, clustering_scores, purity
 from fused_clip.model.head import Head
-from fused_clip.result import Result, SplitResult
+from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray
+from fused_clip.support.stages import Stages
 
 log = logging.getLogger(__name__)
 
 
 class Embedder(Protocol):
-    """What the pipeline asks of `fused_clip.store.Store`."""
+    """The part of `fused_clip.store.Store` that the pipeline uses."""
 
     def images(self, backbone: Any, images: Images, rows: IntArray) -> FloatArray:
         """(n, d) embeddings of rows of a parent split."""
@@ -50,6 +52,8 @@ def run(
     embedder: Embedder,
     method: Method,
     *,
+    references: Sequence[Reference] = (),
+    draws: int = 1,
     names: Mapping[str, str] | None = None,
     stages: Stages | None = None,
 ) -> Result:
@@ -57,8 +61,13 @@ def run(
 
     Parameters
     ----------
+    dataset : images of two splits.
     prompts : what a function of `fused_clip.method.prompt` made for the dataset.
-    embedder : as `fused_clip.store.Store`.
+    backbone : embeds images and prompts.
+    embedder : keeps embeddings, as `fused_clip.store.Store` does.
+    method : the parts that follow the embedding.
+    references : evaluated beside the method; see `fused_clip.audit`.
+    draws : repetitions of random references.
     names : names of the parts, for titles and tags: ``prompt``, ``pairing``, ``text``, ...
     stages : collects the seconds of each stage.
 
@@ -67,55 +76,74 @@ def run(
     InputError
         If the parts do not go together; before anything is embedded.
     """
-    stages = stages or Stages()
-    method.check(dataset, prompts)
-    checks.check_width(dataset, backbone)
-    checks.warn(dataset, prompts, backbone, audited=method.draws > 0)
+    stages, names = stages or Stages(), names or {}
+    checks.check(method, dataset, prompts, backbone)
+    notes = checks.warnings(dataset, prompts, backbone, audited=bool(references))
+    for note in notes:
+        log.warning("%s", note)
     targets = prompts.targets(dataset.train.labels)
     test_targets = prompts.targets(dataset.test.labels)
-
     with stages("embed"):
         embedded = embed(dataset, prompts, backbone, embedder)
     with stages("pair"):
         index = method.pair(embedded.train, embedded.prompts, targets, prompts)
+        texts = method.text_rows(embedded.prompts) if prompts.texts else embedded.prompts
     with stages("fit"):
-        model = method.estimator(embedded.prompts, prompts)
-        model.fit(embedded.train, targets if dataset.labelled else None, prompt_index=index)
+        known = targets if method.uses_labels(prompts) else None
+        model = PromptFusedClassifier.of(method, prompts, texts)
+        model.fit(embedded.train, known, prompt_index=index)
     with stages("classify"):
+        scores = model.target_scores(embedded.test)
         train = _training_result(dataset, model, targets)
-        test = _test_result(dataset, model, embedded.test, test_targets)
+        test = _test_result(dataset, model, embedded.test, test_targets, scores)
     with stages("score"):
+        head = Head.of(model, prompts)
         metrics = _scores(train, test, model, prompts)
-    with stages("calibrate"):
-        labels = targets if method.uses_labels(prompts) else None
-        head = Head.of(model, prompts, embedded.train, labels, seed=method.seed)
-        if head is not None and "test/accuracy" in metrics:
-            metrics |= head.scores(embedded.test, test_targets)
-    audit = Audit({}, {})
-    if method.draws:
+        if "test/accuracy" in metrics:
+            metrics |= head.calibration(scores, test_targets)
+    audited = Audit({}, {})
+    if references:
         with stages("references"):
-            evidence = _evidence(dataset, prompts, backbone, embedder, embedded)
-            predicted = test.predicted if "test/accuracy" in metrics else None
-            audit = _audit(dataset, model, evidence, predicted, method)
+            shared = Run(
+                method,
+                model,
+                prompts,
+                partial(prompt.task, dataset),
+                partial(embed_prompts, backbone=backbone, embedder=embedder),
+                embedded.train,
+                embedded.test,
+                dataset.train.labels,
+                dataset.test.labels,
+                test.predicted if "test/accuracy" in metrics else None,
+            )
+            audited = audit(shared, references, draws=draws)
     seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
     return Result(
         dataset=dataset.name,
-        prompt=(names or {}).get("prompt", ""),
+        prompt=names.get("prompt", ""),
         backbone=backbone.name,
         train=train,
         test=test,
-        metrics=metrics | audit.metrics | seconds,
-        tags=_tags(dataset, prompts, names or {}),
+        metrics=metrics | audited.metrics | seconds,
+        tags=_tags(dataset, prompts, names, notes),
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool({dataset.train.origin, dataset.test.origin} & backbone.trained_on),
-        reference_predictions=audit.predictions,
+        reference_predictions=audited.predictions,
         head=head,
         **_learnt(model, prompts),
     )
 
 
 def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder) -> Embedded:
-    """Embed the prompts, which tells at once if one is too long, and both splits; from the store if there."""
+    """Embed the prompts first, which finds a text that is too long at once, then both splits.
+
+    Parameters
+    ----------
+    dataset : images of two splits.
+    prompts : made for the dataset.
+    backbone : embeds both.
+    embedder : keeps embeddings.
+    """
     texts = embed_prompts(prompts, backbone, embedder)
     train, test = (
         embedder.images(backbone, split.images, split.rows) for split in (dataset.train, dataset.test)
@@ -124,56 +152,19 @@ def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder:
 
 
 def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> FloatArray:
-    """(p, d) one row a prompt; the texts of an ensemble are averaged. Without text (0, 0)."""
+    """Embed prompts: (p, d), the texts of an ensemble averaged; (0, 0) without text.
+
+    Parameters
+    ----------
+    prompts : p prompts, each one or several texts.
+    backbone : embeds them.
+    embedder : keeps embeddings.
+    """
     if not prompts.texts:
         return np.empty((0, 0), dtype=np.float32)
     members = embedder.texts(backbone, [text for texts in prompts.texts for text in texts])
     ends = np.cumsum([len(texts) for texts in prompts.texts])
     return np.stack([ensemble(part) for part in np.split(members, ends[:-1])])
-
-
-def _truthful(
-    dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder, embedded: Embedded
-) -> tuple[FloatArray | None, FloatArray | None]:
-    """Text rows that tell the truth: one a target and one a class; None where they have no vectors."""
-    if prompts.distinguishes_classes:
-        return embedded.prompts, embedded.prompts
-    own = embedded.prompts if prompts.distinguishes_targets else None
-    try:
-        of_classes = embed_prompts(prompt.task(dataset), backbone, embedder)
-    except UnknownTextError as error:
-        log.warning("No zero-shot reference of the classes: %s", error)
-        return own, None
-    return (of_classes if own is None else own), of_classes
-
-
-def _evidence(
-    dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder, embedded: Embedded
-) -> Evidence:
-    """What the audit is computed from."""
-    truthful, of_classes = _truthful(dataset, prompts, backbone, embedder, embedded)
-    return Evidence(
-        embedded.train,
-        embedded.test,
-        prompts.targets(dataset.train.labels),
-        prompts.targets(dataset.test.labels),
-        truthful,
-        of_classes,
-        prompts.target_of_class,
-    )
-
-
-def _audit(
-    dataset: ImageDataset,
-    model: PromptFusedClassifier,
-    evidence: Evidence,
-    predicted: IntArray | None,
-    method: Method,
-) -> Audit:
-    """What else explains `predicted`; without labels, what plain zero-shot would say."""
-    if not dataset.labelled:
-        return Audit({}, label_free(model, evidence))
-    return references(model, evidence, predicted, draws=method.draws, seed=method.seed)
 
 
 def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:
@@ -208,15 +199,19 @@ def _training_result(dataset: ImageDataset, model: PromptFusedClassifier, target
 
 
 def _test_result(
-    dataset: ImageDataset, model: PromptFusedClassifier, images: FloatArray, targets: IntArray
+    dataset: ImageDataset,
+    model: PromptFusedClassifier,
+    images: FloatArray,
+    targets: IntArray,
+    scores: TargetScores,
 ) -> SplitResult:
     """Test rows, each fused with the prompt that won."""
-    assignment = model.assign(images)
+    assignment = scores.assign(model.prompts_)
     return SplitResult(
         tuple(dataset.test.ids),
         dataset.test.rows,
         assignment.prompts,
-        np.asarray(model.transform(images), dtype=np.float32),
+        np.asarray(model.fuse(images, assignment.prompts), dtype=np.float32),
         targets,
         assignment.clusters,
         model.classes_[assignment.targets],
@@ -242,7 +237,9 @@ def _scores(
     return scores | classification_scores(test.targets, test.predicted, prompts.target_names)
 
 
-def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> dict[str, str]:
+def _tags(
+    dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str], notes: Sequence[str]
+) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
     tags = {
         "data_source": dataset.source,
@@ -251,7 +248,9 @@ def _tags(dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str]) -> 
         "n_test": str(len(dataset.test)),
     }
     if not dataset.labelled:
-        tags |= {"labels": "none", "not_known_without_labels": UNKNOWN}
+        tags |= {"labels": "none", "not_known_without_labels": checks.UNKNOWN_WITHOUT_LABELS}
     if dataset.skipped:
         tags["skipped_images"] = str(len(dataset.skipped))
+    if notes:
+        tags["warnings"] = "\n".join(notes)
     return {**names, **tags, "pairing": pairing}

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fused_clip.result import Result, SplitResult
+from fused_clip.model.result import Result, SplitResult
 
 
 def make_split(rows: NDArray[np.float32], targets: Any, clusters: Any, predicted: Any) -> SplitResult:

@@ -16,8 +16,8 @@ from fused_clip.dataset.base import ImageDataset
 from fused_clip.method import fusion, pairing, prompt, text
 from fused_clip.method.classifier import ConstrainedCentroid
 from fused_clip.method.prompt import Prompts
+from fused_clip.model.result import Result
 from fused_clip.pipeline import Method
-from fused_clip.result import Result
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

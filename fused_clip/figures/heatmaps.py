@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fused_clip.figures.style import COLUMN, FAINT, INK, MARGIN, PAGE, Heading, cut, facts, width_of
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.support.arrays import DoubleArray, IntArray
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from fused_clip.figures.style import (
     spread,
     wrap,
 )
-from fused_clip.result import Result, SplitResult
+from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.artifacts import stratified
 from fused_clip.support import threads
 from fused_clip.support.arrays import BoolArray, DoubleArray, IntArray

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.support.arrays import DoubleArray
 
 if TYPE_CHECKING:

@@ -1,85 +1,153 @@
-"""What a run can't do or can't know, told before it starts."""
+"""Checks and warnings before a run."""
 
 import logging
 import re
-from typing import Protocol
+from collections.abc import Iterator
 
+from fused_clip.backbone.base import Backbone
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.method.labels import UNKNOWN
+from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts, task
 from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
+
+UNKNOWN_WITHOUT_LABELS = (
+    "accuracy, recall and F1; agreement of clusters and targets (ARI, AMI, NMI, purity); accuracies of the"
+    " references; the contribution of the text"
+)
 _WORD = re.compile(r"[^\W_]+")  # an underscore ends a word, as in CLIP's tokenizers
 
 
-class Backbone(Protocol):
-    """What the pipeline asks of an embedding model; the embedder asks for more."""
+def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
+    """Refuse parts that do not go together, before anything is embedded.
 
-    @property
-    def name(self) -> str:
-        """Short name."""
-
-    @property
-    def dim(self) -> int:
-        """Width of the embeddings."""
-
-    @property
-    def trained_on(self) -> frozenset[str]:
-        """Origins of the labelled images that it was trained on."""
-
-    @property
-    def vocabulary(self) -> frozenset[str] | None:
-        """Words that it was trained on; None where that is not known."""
-
-
-def check_width(dataset: ImageDataset, backbone: Backbone) -> None:
-    """Refuse vectors of the data that are not as wide as the backbone's.
+    Parameters
+    ----------
+    method : the parts.
+    dataset : its images, labelled or not.
+    prompts : made for the dataset.
+    backbone : embeds both.
 
     Raises
     ------
     InputError
-        If they are not.
+        On a pairing, vote or classifier that the prompts do not allow, or that needs labels where there are
+        none; on fewer training images than clusters or neighbours; on vectors of another width.
     """
-    images = dataset.train.images
-    if isinstance(images, Vectors) and images.dim != backbone.dim:
-        rule = f"must make embeddings as wide as the data's vectors ({images.dim}), and {backbone.name} makes"
-        hint = "Name the backbone that made the vectors, or backbone=precomputed"
-        raise InputError("backbone", rule, backbone.dim, hint=hint)
+    if not dataset.labelled:
+        refuse_parts_that_need_labels(
+            method.vote,
+            pairing_uses_labels=method.pairing_uses_labels,
+            classifier_uses_labels=method.classifier.uses_labels,
+        )
+    if len(prompts.texts) > 1 and not method.pairing_uses_labels and not prompts.truthful:
+        rule = "a label-free pairing needs truthful prompts, and those of prompt=swapped are not"
+        raise InputError("pairing", rule)
+    if method.vote == "prompt" and not prompts.distinguishes_targets:
+        raise InputError("vote", "'prompt' needs a strategy with one truthful prompt a target")
+    if method.vote == "prompt" and method.pairing_uses_labels:
+        raise InputError("vote", "'prompt' needs a pairing without labels", hint="Use pairing=zero_shot")
+    if method.classifier.uses_text and not prompts.texts:
+        raise InputError("classifier", "needs prompts, and prompt=none has none")
+    _check_sizes(method, len(dataset.train), len(prompts.target_names))
+    _check_width(dataset, backbone)
 
 
-def warn(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool) -> None:
-    """Name images left out and what can't be known; warn where a small backbone meets what is new to it.
+def refuse_parts_that_need_labels(
+    vote: str, *, pairing_uses_labels: bool, classifier_uses_labels: bool = False
+) -> None:
+    """Refuse parts of the method that need labels, for images that have none.
 
     Parameters
     ----------
-    audited : whether the references, which need prompts of the classes, are computed.
+    vote : how clusters get their targets.
+    pairing_uses_labels : whether the pairing is given labels.
+    classifier_uses_labels : whether the classifier is given labels.
+
+    Raises
+    ------
+    InputError
+        If any of them needs labels.
     """
+    hint = "pairing=zero_shot vote=prompt needs none, with prompts such as prompt=task"
+    if vote != "prompt":
+        raise InputError("vote", f"{vote!r} needs labels, and there are none", hint=hint)
+    if pairing_uses_labels:
+        raise InputError("pairing", "this pairing needs labels, and there are none", hint=hint)
+    if classifier_uses_labels:
+        hint = "classifier=constrained_centroid needs none"
+        raise InputError("classifier", "this classifier needs labels, and there are none", hint=hint)
+
+
+def _check_sizes(method: Method, n_train: int, n_targets: int) -> None:
+    n_clusters = method.clusters_per_target * n_targets
+    if n_train < n_clusters:
+        rule = f"makes {n_clusters} clusters, which need as many training images; there are {n_train}"
+        raise InputError("clusters_per_target", rule, method.clusters_per_target)
+    for name in ("n_neighbors", "min_cluster_size"):
+        wanted = method.clusterer.get_params().get(name)
+        if isinstance(wanted, int) and wanted > n_train:
+            raise InputError(f"clusterer.{name}", f"must be at most the {n_train} training images", wanted)
+
+
+def _check_width(dataset: ImageDataset, backbone: Backbone) -> None:
+    images = dataset.train.images
+    if isinstance(images, Vectors) and images.dim != backbone.dim:
+        rule = f"must have width {images.dim}, the width of the data's vectors"
+        hint = "Name the backbone that made the vectors, or backbone=precomputed"
+        raise InputError("backbone", rule, f"{backbone.dim} ({backbone.name})", hint=hint)
+
+
+def warnings(
+    dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool
+) -> tuple[str, ...]:
+    """Name images left out, what stays unknown, and where a small backbone meets what is new to it.
+
+    Parameters
+    ----------
+    dataset : its images, labelled or not.
+    prompts : made for the dataset.
+    backbone : embeds both.
+    audited : whether references, which need prompts of the classes, are computed.
+
+    Returns
+    -------
+    One sentence a warning.
+    """
+    return tuple(_warnings(dataset, prompts, backbone, audited=audited))
+
+
+def _warnings(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool) -> Iterator[str]:
     if dataset.skipped:
-        log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
+        yield f"{len(dataset.skipped)} unreadable images are left out: {', '.join(dataset.skipped)}."
     if not dataset.labelled:
-        log.warning("Without labels these can't be known: %s.", UNKNOWN)
+        yield f"Without labels these stay unknown: {UNKNOWN_WITHOUT_LABELS}."
     if backbone.vocabulary is None:
         return
-    told = "%s was trained on %d words: its figures are not OpenAI's ViT-B/32's."
-    log.info(told, backbone.name, len(backbone.vocabulary))
     of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
     texts = " ".join(text for members in (*prompts.texts, *of_classes) for text in members)
     unknown = sorted(set(_WORD.findall(texts.lower())) - backbone.vocabulary)
     foreign = _set_of(dataset.train.origin) not in map(_set_of, backbone.trained_on)
     new = [f"the words {', '.join(unknown)}"] if unknown else []
-    new += ["images such as these"] if foreign else []
+    new += ["images of this dataset"] if foreign else []
     if new:
-        log.warning("%s was not trained on %s: use backbone=vit_b_32.", backbone.name, " or on ".join(new))
+        yield f"{backbone.name} was not trained on {' or on '.join(new)}: use backbone=vit_b_32."
 
 
 def warn_of_other_images(backbone: Backbone) -> None:
-    """Warn that a small backbone is going to meet images of which nobody says what they are."""
+    """Warn that a small backbone is going to meet images whose kind is not known.
+
+    Parameters
+    ----------
+    backbone : of a model that predicts.
+    """
     if backbone.vocabulary is not None:
         sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
-        told = "%s was trained on images of %s alone: for others use backbone=vit_b_32."
-        log.warning(told, backbone.name, sets)
+        log.warning(
+            "%s was trained on images of %s alone: for others use backbone=vit_b_32.", backbone.name, sets
+        )
 
 
 def _set_of(origin: str) -> str:

@@ -1,9 +1,6 @@
-"""Fusion of image and text rows.
+"""Fusion of image and text rows: one object that also owns the normalisation before and after."""
 
-A fusion is any callable ``(images (n, d), texts (n, d) or (d,)) -> fused (n, d)``. The linear ones are
-`LinearFusion`, for which classification is one matrix product instead of one a prompt.
-"""
-
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,56 +9,165 @@ import numpy as np
 from fused_clip.support.arrays import Rows
 from fused_clip.support.errors import InputError
 
-Fusion = Callable[[Rows, Rows], Rows]
+
+@dataclass(frozen=True)
+class Fusion(ABC):
+    """``(images (n, d), texts (n, d)) -> fused (n, w)``; a fusion of your own implements `combine`.
+
+    Parameters
+    ----------
+    normalize_inputs : L2-normalise image and text rows before they are combined.
+    normalize_output : L2-normalise the fused rows.
+    """
+
+    normalize_inputs: bool = False
+    normalize_output: bool = False
+
+    @abstractmethod
+    def combine(self, images: Rows, texts: Rows) -> Rows:
+        """Combine rows that `inputs` has prepared.
+
+        Parameters
+        ----------
+        images : (n, d) image rows.
+        texts : (n, d) text rows, or one (d,) row for all images.
+
+        Returns
+        -------
+        (n, w) rows; the width w may differ from d.
+        """
+
+    def inputs(self, rows: Rows) -> Rows:
+        """Prepare image rows or text rows: normalised, or as they are.
+
+        Parameters
+        ----------
+        rows : (n, d) rows.
+        """
+        return l2_normalized(rows) if self.normalize_inputs else rows
+
+    def fuse(self, images: Rows, texts: Rows | None) -> Rows:
+        """Fuse rows that `inputs` has prepared.
+
+        Parameters
+        ----------
+        images : (n, d) image rows.
+        texts : (n, d) text rows, one (d,) row for all images, or None for images alone.
+
+        Returns
+        -------
+        (n, w) rows; (n, d) for images alone.
+        """
+        fused = images if texts is None else self.combine(images, texts)
+        return l2_normalized(fused) if self.normalize_output else fused
+
+    def __call__(self, images: Rows, texts: Rows | None) -> Rows:
+        """Prepare and fuse: `inputs` of both, then `fuse`.
+
+        Parameters
+        ----------
+        images : (n, d) image rows.
+        texts : (n, d) text rows, one (d,) row for all images, or None for images alone.
+        """
+        return self.fuse(self.inputs(images), None if texts is None else self.inputs(texts))
 
 
 @dataclass(frozen=True)
-class LinearFusion:
-    """``image_weight * x + text_weight * t``."""
+class LinearFusion(Fusion):
+    """``image_weight * x + text_weight * t``: classification needs one matrix product for all prompts.
 
-    image_weight: float
-    text_weight: float
+    Parameters
+    ----------
+    image_weight, text_weight : factors of the two rows.
+    """
 
-    def __call__(self, images: Rows, texts: Rows) -> Rows:
-        """Fuse (n, d) image rows with (n, d) text rows, or with one (d,) text row."""
+    image_weight: float = 0.5
+    text_weight: float = 0.5
+
+    def combine(self, images: Rows, texts: Rows) -> Rows:
+        """Weighted sum, in the type of the images."""
         return np.asarray(self.image_weight * images + self.text_weight * texts, dtype=images.dtype)
 
 
-def mean() -> LinearFusion:
-    """``(x + t) / 2``, the paper's fusion."""
-    return LinearFusion(0.5, 0.5)
+@dataclass(frozen=True)
+class Concatenation(Fusion):
+    """``[sqrt(alpha) x, sqrt(1 - alpha) t]``, of width 2 d: a squared distance is the weighted sum of both.
 
-
-def weighted(alpha: float) -> LinearFusion:
-    """``alpha x + (1 - alpha) t``.
+    Parameters
+    ----------
+    alpha : share of the image, in [0, 1].
 
     Raises
     ------
     InputError
         If `alpha` is outside [0, 1].
     """
-    if not 0 <= alpha <= 1:
-        raise InputError("fusion.alpha", "must be between 0 and 1", alpha)
-    return LinearFusion(alpha, 1 - alpha)
+
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+
+    def combine(self, images: Rows, texts: Rows) -> Rows:
+        """Put both rows side by side, in the type of the images."""
+        parts = [self.alpha**0.5 * images, (1 - self.alpha) ** 0.5 * np.broadcast_to(texts, images.shape)]
+        return np.asarray(np.concatenate(parts, axis=1), dtype=images.dtype)
 
 
-def fuse(
-    images: Rows, texts: Rows | None, fusion: Fusion, *, normalize_inputs: bool, normalize_output: bool
-) -> Rows:
-    """Fuse (n, d) image rows with (n, d) text rows, or leave them as they are without text.
+@dataclass(frozen=True)
+class FunctionFusion(Fusion):
+    """A plain function as a fusion; a model that has one can't be saved as data.
 
     Parameters
     ----------
-    texts : normalised already if `normalize_inputs`.
-    normalize_inputs, normalize_output : L2-normalise image rows before, fused rows after.
+    function : ``(images (n, d), texts (n, d) or (d,)) -> fused (n, w)``.
     """
-    if normalize_inputs:
-        images = l2_normalized(images)
-    fused = images if texts is None else fusion(images, texts)
-    return l2_normalized(fused) if normalize_output else fused
+
+    function: Callable[[Rows, Rows], Rows] = np.add
+
+    def combine(self, images: Rows, texts: Rows) -> Rows:
+        """Call the function."""
+        return self.function(images, texts)
+
+
+def mean(normalize_inputs: bool = False, normalize_output: bool = False) -> LinearFusion:
+    """``(x + t) / 2``, the paper's fusion.
+
+    Parameters
+    ----------
+    normalize_inputs, normalize_output : as in `Fusion`.
+    """
+    return LinearFusion(normalize_inputs, normalize_output)
+
+
+def weighted(alpha: float, normalize_inputs: bool = False, normalize_output: bool = False) -> LinearFusion:
+    """``alpha x + (1 - alpha) t``.
+
+    Parameters
+    ----------
+    alpha : share of the image, in [0, 1].
+    normalize_inputs, normalize_output : as in `Fusion`.
+
+    Raises
+    ------
+    InputError
+        If `alpha` is outside [0, 1].
+    """
+    _check_alpha(alpha)
+    return LinearFusion(normalize_inputs, normalize_output, alpha, 1 - alpha)
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0 <= alpha <= 1:
+        raise InputError("fusion.alpha", "must be between 0 and 1", alpha)
 
 
 def l2_normalized(rows: Rows) -> Rows:
-    """Scale each row to unit length; zero rows stay zero."""
+    """Scale each row to unit length; zero rows stay zero.
+
+    Parameters
+    ----------
+    rows : (..., d) rows.
+    """
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.where(norms == 0, 1, norms), dtype=rows.dtype)

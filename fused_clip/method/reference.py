@@ -1,13 +1,46 @@
-"""References: the run's own method with a part replaced, one YAML each in ``conf/reference``."""
+"""References: the run's own method with parts replaced, one YAML each in ``conf/reference``."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fused_clip.support.conf import conf_dir
+from fused_clip.support.errors import InputError
 
-PREFIX = "reference/"  # of metrics, and of columns of what a reference predicts
+PREFIX = "reference/"  # of metrics, and of columns of predictions
+UsesLabels = Literal["no", "yes", "as the run", "for the vote", "for the names"]
+
+
+class ReferenceOptions(BaseModel):
+    """Content of a reference's YAML.
+
+    Parameters
+    ----------
+    title : heading of a column or a chart.
+    explanation : one line.
+    uses_labels : whether the reference sees training labels, and what for.
+    when : runs that have it: ``always``; ``grouped``, where targets are groups of classes; ``text``, where
+        prompts are fused; ``no labels``, where prompts name the clusters.
+    random : whether it is repeated ``references.draws`` times.
+    replace : option that takes the place of the run's, by group (``prompt``, ``text``, ``pairing``,
+        ``fusion``, ``clusterer``, ``classifier``), or value of ``vote`` or ``clusters_per_target``.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    title: str = Field(min_length=1)
+    explanation: str = Field(min_length=1)
+    uses_labels: UsesLabels
+    when: Literal["always", "grouped", "text", "no labels"] = "always"
+    random: bool = False
+    replace: dict[
+        Literal[
+            "prompt", "text", "pairing", "fusion", "clusterer", "classifier", "vote", "clusters_per_target"
+        ],
+        str | int,
+    ]
 
 
 @dataclass(frozen=True)
@@ -44,16 +77,54 @@ class ReferenceFacts:
         return cls(name, *(str(node[key]) for key in ("title", "explanation", "uses_labels")))
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A reference that can be evaluated.
+
+    Parameters
+    ----------
+    facts : how it is named and explained.
+    options : content of its YAML.
+    parts : what it replaces, made: fields of `Method` by name, and ``prompts``, a `Prompts`.
+    """
+
+    facts: ReferenceFacts
+    options: ReferenceOptions
+    parts: Mapping[str, Any] = field(default_factory=dict)
+
+
 def known_references(folders: Iterable[Path] = ()) -> dict[str, ReferenceFacts]:
-    """Read the facts of every reference, by name, those of the package first.
+    """Read the facts of every reference, by name.
 
     Parameters
     ----------
     folders : config folders of the user's, with ``reference/*.yaml`` below them.
     """
+    return {name: ReferenceFacts.of(name, node) for name, node in read_references(folders).items()}
+
+
+def read_references(folders: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
+    """Read the YAML of every reference, by name; a user's folder goes before the package's.
+
+    Parameters
+    ----------
+    folders : config folders of the user's, with ``reference/*.yaml`` below them.
+
+    Raises
+    ------
+    InputError
+        If a YAML can't be read or is no reference.
+    """
     import yaml
 
-    files = [path for folder in (conf_dir(), *folders) for path in sorted(folder.glob("reference/*.yaml"))]
-    return {
-        path.stem: ReferenceFacts.of(path.stem, yaml.safe_load(path.read_text("utf-8"))) for path in files
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for path in (
+        path for folder in (conf_dir(), *folders) for path in sorted(folder.glob("reference/*.yaml"))
+    ):
+        try:
+            found[path.stem] = yaml.safe_load(path.read_text("utf-8"))
+            ReferenceOptions.model_validate(found[path.stem])
+        except (OSError, yaml.YAMLError, ValidationError) as error:
+            rule = f"{path} must be a reference ({str(error).splitlines()[0]})"
+            raise InputError(f"reference.{path.stem}", rule) from error
+    return found

@@ -99,7 +99,7 @@ def slug(text: str) -> str:
 
 def purity(targets: IntArray, clusters: IntArray) -> float:
     """Share of rows that have the majority target of their cluster, in (0, 1]; needs at least one row."""
-    return float(_contingency(targets, clusters).max(axis=0).sum() / len(targets))
+    return float(contingency(targets, clusters).max(axis=0).sum() / len(targets))
 
 
 def hungarian_accuracy(targets: IntArray, clusters: IntArray) -> float:
@@ -110,7 +110,7 @@ def hungarian_accuracy(targets: IntArray, clusters: IntArray) -> float:
     """
     from scipy.optimize import linear_sum_assignment
 
-    counts = _contingency(targets, clusters)
+    counts = contingency(targets, clusters)
     return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(targets))
 
 
@@ -150,11 +150,19 @@ def _silhouette_scores(fused: Rows, clusters: IntArray) -> dict[str, float]:
     return scores
 
 
-def _contingency(targets: IntArray, clusters: IntArray) -> IntArray:
-    """(targets, clusters) counts of the values that occur."""
-    from sklearn.metrics.cluster import contingency_matrix
+def contingency(targets: IntArray, clusters: IntArray, n_targets: int = 0) -> IntArray:
+    """Count the rows of each target in each cluster: (K, k).
 
-    counts: IntArray = contingency_matrix(targets, clusters)
+    Parameters
+    ----------
+    targets : (n,) target of each row, in [0, K).
+    clusters : (n,) cluster of each row, in [0, k); rows of cluster -1 are left out.
+    n_targets : K, if it may be more than the targets that occur.
+    """
+    kept = clusters >= 0
+    n_targets = max(n_targets, int(targets.max(initial=-1)) + 1)
+    counts = np.zeros((n_targets, int(clusters.max(initial=-1)) + 1), dtype=np.int64)
+    np.add.at(counts, (targets[kept], clusters[kept]), 1)
     return counts
 
 

@@ -8,159 +8,91 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from fused_clip.method.classifier import ConstrainedCentroid
-from fused_clip.method.fusion import LinearFusion
+from fused_clip.method.classifier import Classifier, ConstrainedCentroid
+from fused_clip.method.fusion import Fusion, LinearFusion
+from fused_clip.model.facts import FORMAT, BackboneFacts, ModelFacts, PartFacts, TrainingFacts
 from fused_clip.model.head import Head
 from fused_clip.support.arrays import Array
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
+from fused_clip.support.versions import versions
 
-FORMAT: Literal[1] = 1
 FACTS, ARRAYS, SUMS = "model.json", "arrays.safetensors", "SHA256SUMS"
 _LIBRARIES = ("open_clip_torch", "torch", "torchvision", "numpy", "scikit-learn")
 _LINE = re.compile(r"([0-9a-f]{64})  ([a-z0-9._]+)")
-
-Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class UnsavableError(InputError):
     """A model with a part that can't be written as data."""
 
 
-class _Facts(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class BackboneFacts(_Facts):
-    """How the images were embedded: enough to embed others, and to tell another model by.
-
-    Parameters
-    ----------
-    model, pretrained, preprocessing, precision, batch_size : as in `OpenClipBackbone`.
-    architecture : SHA-256 of open_clip's architecture.
-    weights : SHA-256 of the weights file.
-    pixels : the preprocessing, in full.
-    """
-
-    model: str
-    pretrained: str | None
-    preprocessing: Literal["model", "paper"]
-    precision: Literal["auto", "float32", "bfloat16"]
-    batch_size: Annotated[int, Field(ge=1, le=65_536)]
-    architecture: Hash
-    weights: Hash
-    pixels: str
-
-
-class TrainingFacts(_Facts):
-    """What the model was made from.
-
-    Parameters
-    ----------
-    dataset : its name.
-    fingerprint : of images, rows, labels and class names.
-    rows : number of training images.
-    uses_labels : whether any part saw training labels.
-    """
-
-    dataset: str
-    fingerprint: str
-    rows: int
-    uses_labels: bool
-
-
-class FusionFacts(_Facts):
-    """Weights of a linear fusion."""
-
-    image_weight: float
-    text_weight: float
-
-
-class ModelFacts(_Facts):
-    """Contents of ``model.json``.
-
-    Parameters
-    ----------
-    temperature : None for an uncalibrated model.
-    backbone : None where the images came embedded, or the backbone is no `OpenClipBackbone`; such a model
-        takes embeddings alone.
-    versions : of the libraries that it was made with, for people.
-    """
-
-    format: Literal[1]
-    target_names: Annotated[list[str], Field(min_length=1)]
-    prompts: list[list[str]]
-    classifier: Literal["constrained_centroid"]
-    fusion: FusionFacts
-    normalize_inputs: bool
-    normalize_output: bool
-    temperature: Annotated[float, Field(gt=0)] | None
-    backbone: BackboneFacts | None
-    training: TrainingFacts
-    versions: dict[str, str]
-
-
 def write(folder: Path, head: Head, backbone: BackboneFacts | None, training: TrainingFacts) -> None:
-    """Write a model; the checksums come last, and without them it is none.
+    """Write a model; the checksums come last, and a folder without them is no model.
 
     Parameters
     ----------
     folder : replaced if it is there.
+    head : what follows the backbone.
+    backbone : how images are embedded; None for a model of embeddings.
+    training : what the model was made from.
 
     Raises
     ------
     UnsavableError
-        If the head's fusion is code instead of a `LinearFusion`.
+        If the fusion or classifier has parts that are code.
     InputError
         If the folder can't be written.
     """
     from safetensors.numpy import save
 
-    fusion = head.classifier.fusion_
-    if type(fusion) is not LinearFusion:
-        name = getattr(fusion, "__qualname__", type(fusion).__qualname__)
-        raise UnsavableError("fusion", f"{name} is code, and a model holds data: a LinearFusion can be saved")
     facts = ModelFacts(
         format=FORMAT,
         target_names=list(head.target_names),
         prompts=[list(texts) for texts in head.prompts],
-        classifier="constrained_centroid",
-        fusion=FusionFacts(image_weight=fusion.image_weight, text_weight=fusion.text_weight),
-        normalize_inputs=head.normalize_inputs,
-        normalize_output=head.classifier.normalize_output_,
+        dim=head.dim,
+        classifier=_part("classifier", head.classifier, head.classifier.get_params()),
+        fusion=_part("fusion", head.fusion, vars(head.fusion)),
         temperature=head.temperature,
         backbone=backbone,
         training=training,
-        versions={name: version(name) for name in ("fused_clip", *_LIBRARIES)},
+        versions=versions(("fused_clip", *_LIBRARIES)),
     )
+    arrays = {name: np.ascontiguousarray(array) for name, array in head.classifier.arrays().items()}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     text = json.dumps(facts.model_dump(), indent=2, ensure_ascii=False) + "\n"
-    contents = {FACTS: text.encode("utf-8", "surrogatepass"), ARRAYS: save(_arrays(head))}
+    contents = {FACTS: text.encode("utf-8", "surrogatepass"), ARRAYS: save(arrays)}
     sums = [f"{write_atomic(folder / name, content)}  {name}\n" for name, content in contents.items()]
     write_atomic(folder / SUMS, "".join(sums).encode())
 
 
-def read(folder: Path) -> tuple[Head, ModelFacts]:
+def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts]:
     """Read a model that `write` left.
+
+    Parameters
+    ----------
+    folder : the model's.
+    trusted : classes of your own that the model may use as classifier or fusion. Only the package's own
+        and these are used: a model can't choose code to run.
 
     Raises
     ------
     InputError
-        If it is missing, cut short, damaged, of a newer format, or inconsistent.
+        If it is missing, cut short, damaged, of a newer format, inconsistent, or uses another class.
     """
     contents = _intact(folder)
     facts = _facts(contents[FACTS], folder)
+    known = {_name_of(kind): kind for kind in (*_own_classes(), *trusted)}
+    classifier, fusion = (_make(option, facts, known, folder) for option in ("classifier", "fusion"))
     try:
-        return _head(facts, _load(contents[ARRAYS])), facts
+        return _head(facts, classifier, fusion, _load(contents[ARRAYS])), facts
     except ValueError as error:
         raise _damaged(folder, f"its arrays do not fit together ({error})") from error
 
@@ -181,15 +113,38 @@ def checksum(folder: Path) -> str:
     return hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
 
 
-def _arrays(head: Head) -> dict[str, Array]:
-    classifier = head.classifier
-    arrays = {
-        "cluster_centers": classifier.centers_,
-        "cluster_targets": classifier.cluster_targets_,
-        "text_embeddings": classifier.text_embeddings_,
-        "prompt_of_target": classifier.prompt_of_target_,
-    }
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items() if array is not None}
+def _name_of(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _own_classes() -> Iterator[type]:
+    """Classifiers and fusions of this package."""
+    from fused_clip.method import classifier, fusion
+
+    for module, base in ((classifier, classifier.Classifier), (fusion, fusion.Fusion)):
+        yield from (
+            kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, base)
+        )
+
+
+def _part(option: str, part: object, params: Mapping[str, Any]) -> PartFacts:
+    name = _name_of(type(part))
+    try:
+        return PartFacts(name=name, params=dict(params))
+    except ValidationError as error:
+        rule = f"{name} is code or has parameters that are, and a model is data"
+        raise UnsavableError(option, rule) from error
+
+
+def _make(option: str, facts: ModelFacts, known: Mapping[str, type], folder: Path) -> Any:
+    part: PartFacts = getattr(facts, option)
+    if part.name not in known:
+        rule = f"needs the {option} {part.name}, which is not part of fused_clip"
+        raise InputError("model", rule, str(folder), hint="Pass its class: load_model(..., trusted=[...])")
+    try:
+        return known[part.name](**part.params)
+    except (TypeError, ValueError) as error:
+        raise _damaged(folder, f"{FACTS}: {option}: {error}") from error
 
 
 def _intact(folder: Path) -> dict[str, bytes]:
@@ -215,16 +170,30 @@ def _facts(content: bytes, folder: Path) -> ModelFacts:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise _damaged(folder, f"{FACTS} can't be read") from error
     if isinstance(found, int) and found > FORMAT:
-        rule = f"is of format {found}, and this fused_clip reads format {FORMAT}"
-        raise InputError(
-            "model", rule, str(folder), hint="Install the fused_clip that made it, or a newer one"
-        )
+        rule = f"is of format {found}, and this fused_clip reads up to format {FORMAT}"
+        hint = "Install the fused_clip that made it, or a newer one"
+        raise InputError("model", rule, str(folder), hint=hint)
     try:
-        return ModelFacts.model_validate(plain)
+        return ModelFacts.model_validate(_upgraded(plain) if found == 1 else plain)
     except ValidationError as error:
         detail = error.errors()[0]
         where = ".".join(str(part) for part in detail["loc"])
         raise _damaged(folder, f"{FACTS}: {where}: {detail['msg']}") from error
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder, f"{FACTS} lacks {error}") from error
+
+
+def _upgraded(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts of format 1, which knew one classifier and linear fusions, as format 2."""
+    flags = {name: plain[name] for name in ("normalize_inputs", "normalize_output")}
+    kept = {name: value for name, value in plain.items() if name not in flags}
+    return {
+        **kept,
+        "format": FORMAT,
+        "dim": None,
+        "classifier": {"name": _name_of(ConstrainedCentroid), "params": {}},
+        "fusion": {"name": _name_of(LinearFusion), "params": {**plain["fusion"], **flags}},
+    }
 
 
 def _load(content: bytes) -> dict[str, Array]:
@@ -238,46 +207,21 @@ def _load(content: bytes) -> dict[str, Array]:
     return arrays
 
 
-def _head(facts: ModelFacts, arrays: Mapping[str, Array]) -> Head:
+def _head(facts: ModelFacts, classifier: Classifier, fusion: Fusion, arrays: Mapping[str, Array]) -> Head:
     """Put a head together; raises ValueError on arrays that do not fit."""
-    n_targets, n_prompts = len(facts.target_names), len(facts.prompts)
+    n_targets = len(facts.target_names)
     if len(set(facts.target_names)) != n_targets:
         raise ValueError("targets share a name")
-    centers = _take(arrays, "cluster_centers", "f", 2)
-    k, dim = centers.shape
-    owners = _index(_take(arrays, "cluster_targets", "i", 1), k, n_targets)
-    texts = of_target = None
-    if n_prompts:
-        texts = _take(arrays, "text_embeddings", "f", 2)
-        if texts.shape != (n_prompts, dim):
-            raise ValueError(f"text_embeddings has shape {texts.shape}, not {(n_prompts, dim)}")
-        of_target = _index(_take(arrays, "prompt_of_target", "i", 1), n_targets, n_prompts)
-    classifier = ConstrainedCentroid().set_centers(
-        centers,
-        cluster_targets=owners,
-        text_embeddings=texts,
-        prompt_of_target=of_target,
-        fusion=LinearFusion(facts.fusion.image_weight, facts.fusion.text_weight),
-        normalize_output=facts.normalize_output,
-    )
+    texts = arrays.get("text_embeddings")
+    if texts is not None and len(texts) != len(facts.prompts):
+        raise ValueError(f"text_embeddings has {len(texts)} rows for {len(facts.prompts)} prompts")
+    classifier.restore(arrays, n_targets, fusion)
+    dim = arrays["cluster_centers"].shape[1] if facts.dim is None else facts.dim
+    scores = classifier.target_scores(np.zeros((1, dim), np.float32)).values
+    if scores.shape != (1, n_targets):
+        raise ValueError(f"scores have shape {scores.shape}, not {(1, n_targets)}")
     prompts = tuple(map(tuple, facts.prompts))
-    return Head(tuple(facts.target_names), prompts, classifier, facts.normalize_inputs, facts.temperature)
-
-
-def _take(arrays: Mapping[str, Array], name: str, kind: str, ndim: int) -> Array:
-    array = arrays.get(name)
-    if array is None or array.dtype.kind != kind or array.ndim != ndim or 0 in array.shape:
-        found = "missing" if array is None else f"{array.dtype} of shape {array.shape}"
-        raise ValueError(f"{name} is {found}")
-    if kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{name} is not finite")
-    return array
-
-
-def _index(array: Array, length: int, count: int) -> Array:
-    if array.shape != (length,) or array.min() < 0 or array.max() >= count:
-        raise ValueError(f"an index must hold {length} numbers below {count}")
-    return array
+    return Head(tuple(facts.target_names), prompts, dim, fusion, classifier, facts.temperature)
 
 
 def _damaged(folder: Path, what: str) -> InputError:

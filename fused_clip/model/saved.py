@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +17,11 @@ from fused_clip.dataset.vectors import Vectors
 from fused_clip.method import checks
 from fused_clip.model import format as files
 from fused_clip.model.constraint import Constraint
+from fused_clip.model.facts import BackboneFacts, ModelFacts, TrainingFacts
 from fused_clip.model.head import Head
 from fused_clip.model.pixels import ImageLike, pixels
 from fused_clip.model.predictions import Predictions
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.support.arrays import DoubleArray, FloatArray
 from fused_clip.support.errors import InputError
 
@@ -41,7 +42,7 @@ class SavedModel:
 
     head: Head
     backbone: OpenClipBackbone | None
-    facts: files.ModelFacts
+    facts: ModelFacts
     checksum: str
 
     @property
@@ -152,6 +153,7 @@ def load_model(
     device: str = "auto",
     embeddings_only: bool = False,
     weights: str | Path | None = None,
+    trusted: Iterable[type] = (),
 ) -> SavedModel:
     """Load a model that a run left; data alone, so that a model from elsewhere can run no code.
 
@@ -162,6 +164,7 @@ def load_model(
     embeddings_only : leave the backbone out; for embeddings that are there already.
     weights : where the backbone's weights are now, if they were moved: the file, or the folder of a
         ``local-dir:`` model.
+    trusted : classes of your own that the model may use as classifier or fusion; no other code is run.
 
     Raises
     ------
@@ -170,7 +173,7 @@ def load_model(
         that the model was made with.
     """
     folder = find(Path(path))
-    head, facts = files.read(folder)
+    head, facts = files.read(folder, trusted)
     spec = None if embeddings_only else facts.backbone
     backbone = None if spec is None else _backbone(spec, device, weights)
     if backbone is not None:
@@ -196,7 +199,7 @@ def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if result.head is None:
         return
-    training = files.TrainingFacts(
+    training = TrainingFacts(
         dataset=result.dataset,
         fingerprint=result.tags["data_fingerprint"],
         rows=len(result.train),
@@ -227,11 +230,11 @@ def find(path: Path) -> Path:
     raise InputError("model", f"must hold {files.FACTS}, or model/{files.FACTS}", str(path), hint=hint)
 
 
-def backbone_facts(backbone: Any) -> files.BackboneFacts | None:
+def backbone_facts(backbone: Any) -> BackboneFacts | None:
     """What a model keeps of its backbone; None for one that a file of data can't bring back."""
     if type(backbone) is not OpenClipBackbone:
         return None
-    return files.BackboneFacts(
+    return BackboneFacts(
         model=_anywhere(backbone.model),
         pretrained=_absolute(backbone.pretrained),
         preprocessing=backbone.preprocessing,
@@ -254,7 +257,7 @@ def _absolute(pretrained: str | None) -> str | None:
     return str(Path(pretrained).expanduser().absolute())
 
 
-def _backbone(spec: files.BackboneFacts, device: str, weights: str | Path | None) -> OpenClipBackbone:
+def _backbone(spec: BackboneFacts, device: str, weights: str | Path | None) -> OpenClipBackbone:
     model, pretrained = spec.model, spec.pretrained
     if weights is not None and Path(weights).is_dir():
         model = f"local-dir:{weights}"

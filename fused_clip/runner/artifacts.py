@@ -8,10 +8,12 @@ import numpy as np
 
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.result import Result, SplitResult
+from fused_clip.model.result import Result, SplitResult
+from fused_clip.runner.build import reference_options
 from fused_clip.runner.config import Options
 from fused_clip.support.arrays import Array, IntArray
 from fused_clip.support.files import write_atomic
+from fused_clip.support.versions import code_version
 
 MAX_ROWS = 10_000
 STORE_KEYS = ("train_images", "test_images", "backbone_fingerprint")
@@ -36,10 +38,23 @@ def kept_embeddings(options: Options, dataset: ImageDataset, *, job: bool) -> Li
 
 
 def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, str]:
-    """What a run leaves besides what every run leaves."""
-    figures = {"figures": f"{options.figures.points} points"} if options.figures.enabled else {}
-    fused = kept_embeddings(options, dataset, job=job) == "fused"
-    return {**figures, **({"embeddings": "fused"} if fused else {})}
+    """What a run leaves besides what every run leaves: a finished run that lacks some of it is run again.
+
+    It follows from the code that draws and writes, and from the YAML of each reference.
+
+    Parameters
+    ----------
+    options : of the run.
+    dataset : its images.
+    job : whether it is a job of a sweep.
+    """
+    found = {"files": code_version(("runner/artifacts",))}
+    if options.figures.enabled:
+        found["figures"] = f"{options.figures.points} points, {code_version(('figures',))}"
+    if kept_embeddings(options, dataset, job=job) == "fused":
+        found["embeddings"] = "fused"
+    references = reference_options(options).items()
+    return found | {f"{REFERENCE}{name}": own.model_dump_json() for name, own in references}
 
 
 def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fused", "keys"]) -> None:

@@ -1,16 +1,25 @@
-"""The data and the model of a run, made from its options."""
+"""Options -> parts: dataset, backbone, method and references of a run."""
 
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from fused_clip.runner.config import Options, build
+from fused_clip.method.reference import Reference, ReferenceFacts, ReferenceOptions, read_references
+from fused_clip.runner.config import FusionOptions, Options, build
+from fused_clip.support.conf import conf_dir
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from fused_clip.backbone import OpenClipBackbone, Precomputed
     from fused_clip.dataset.base import ImageDataset
+    from fused_clip.method.fusion import Fusion
+    from fused_clip.method.parts import Memory, Method
 
     Parts = tuple[ImageDataset, OpenClipBackbone | Precomputed]
 
+log = logging.getLogger(__name__)
 _KEPT = 8  # datasets in memory
 _known: "dict[str, Parts | Exception]" = {}
 
@@ -45,3 +54,142 @@ def _outcome(options: Options) -> "Parts | Exception":
     except Exception as error:
         return error
     return dataset, backbone
+
+
+def make_method(options: Options, memory: "Memory | None" = None) -> "Method":
+    """Make the parts that follow the embedding.
+
+    Parameters
+    ----------
+    options : of the run.
+    memory : remembers partitions and references.
+
+    Raises
+    ------
+    InputError
+        If a part can't be made.
+    """
+    from fused_clip.method.parts import Method
+
+    return Method(
+        pairing=build(options.pairing),
+        pairing_uses_labels=options.pairing.uses_labels,
+        text=build(options.text),
+        fusion=make_fusion(options.fusion),
+        clusterer=build(options.clusterer),
+        classifier=build(options.classifier),
+        clusters_per_target=options.clusters_per_target,
+        vote=options.vote,
+        seed=options.seed,
+        memory=memory,
+    )
+
+
+def make_fusion(options: FusionOptions) -> "Fusion":
+    """Make a fusion; a plain function is wrapped, with the normalisation that the options ask for.
+
+    Parameters
+    ----------
+    options : of the group.
+
+    Raises
+    ------
+    InputError
+        If the fusion can't be made.
+    """
+    from fused_clip.method.fusion import FunctionFusion, Fusion
+
+    made: Fusion | Callable[..., Any] = build(options)
+    if isinstance(made, Fusion):
+        return made
+    return FunctionFusion(options.normalize_inputs, options.normalize_output, made)
+
+
+def reference_options(options: Options) -> dict[str, ReferenceOptions]:
+    """References of a run by name: those chosen by ``reference=[...]``, else all of the config folders.
+
+    Parameters
+    ----------
+    options : of the run.
+
+    Raises
+    ------
+    InputError
+        If the YAML of a reference is not one.
+    """
+    if not options.references.enabled:
+        return {}
+    if options.reference is not None:
+        return options.reference
+    found = read_references(_user_folders())
+    return {name: ReferenceOptions.model_validate(node) for name, node in found.items()}
+
+
+def make_references(options: Options, dataset: "ImageDataset") -> list[Reference]:
+    """Make the references of a run; one with a part that the dataset does not allow is left out.
+
+    Parameters
+    ----------
+    options : of the run.
+    dataset : its images, for the prompts of references.
+
+    Raises
+    ------
+    InputError
+        If a reference names an option that is not there, or a part can't be made.
+    """
+    made = []
+    for name, own in reference_options(options).items():
+        facts = ReferenceFacts(name, own.title, own.explanation, own.uses_labels)
+        try:
+            made.append(Reference(facts, own, dict(_replaced(name, own, options, dataset))))
+        except InputError as error:
+            if not error.option.startswith(("dataset.", "prompt")):
+                raise
+            log.info("No reference %s: %s", name, error)
+    return made
+
+
+def _replaced(
+    name: str, own: ReferenceOptions, options: Options, dataset: "ImageDataset"
+) -> Iterator[tuple[str, Any]]:
+    for group, value in own.replace.items():
+        if group in ("vote", "clusters_per_target"):
+            yield group, value
+            continue
+        chosen = _option(name, group, str(value), options)
+        if group == "prompt":
+            yield "prompts", build(chosen, dataset=dataset)
+        elif group == "fusion":
+            yield group, make_fusion(chosen)
+        else:
+            yield group, build(chosen)
+            if group == "pairing":
+                yield "pairing_uses_labels", chosen.uses_labels
+
+
+def _option(reference: str, group: str, value: str, options: Options) -> Any:
+    """Options of a group with the shared keys of the run and the keys of another of its YAMLs."""
+    from omegaconf import OmegaConf
+
+    files = [folder / group / f"{value}.yaml" for folder in (*_user_folders(), conf_dir())]
+    there = [file for file in files if file.is_file()]
+    if not there:
+        known = {file.stem for folder in {file.parent for file in files} for file in folder.glob("*.yaml")}
+        rule = f"must be an option of the group {group}"
+        raise InputError(f"reference.{reference}.replace.{group}", rule, value, choices=sorted(known))
+    shared = getattr(options, group)
+    keys = shared.model_dump(by_alias=True, include=set(type(shared).model_fields) - {"target", "partial"})
+    own: Any = OmegaConf.to_container(OmegaConf.load(there[0]))
+    return type(shared).model_validate({**keys, **own})
+
+
+def _user_folders() -> Sequence[Path]:
+    """Config folders of the user's, named by ``--config-dir``."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return ()
+    sources = HydraConfig.get().runtime.config_sources
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
+    return [folder for folder in folders if folder != conf_dir()]

@@ -16,7 +16,7 @@ from hydra.conf import HydraConf
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.runner import sweep
 from fused_clip.runner.config import FigureOptions, Options, TrackingOptions, build
 from fused_clip.runner.jobs import axes_of
@@ -192,37 +192,35 @@ class Cell:
 
     def _result(self) -> Result:
         from fused_clip import pipeline
-        from fused_clip.method.method import Method, Stages
+        from fused_clip.runner.build import make_method, make_references
         from fused_clip.store import Store
-        from fused_clip.store.partitions import PartitionMemory
+        from fused_clip.store.partitions import StoreMemory
+        from fused_clip.support.stages import Stages
 
         options, stages = self.options, Stages()
         with stages("load"):
             dataset, backbone = self._parts
             prompts = build(options.prompt, dataset=dataset)
         store = Store(self.output_dir / "store")
-        method = Method(
-            pairing=build(options.pairing),
-            pairing_uses_labels=options.pairing.uses_labels,
-            text=build(options.text),
-            fusion=build(options.fusion),
-            clusterer=build(options.clusterer),
-            classifier=build(options.classifier),
-            clusters_per_target=options.clusters_per_target,
-            vote=options.vote,
-            normalize_inputs=options.fusion.normalize_inputs,
-            normalize_output=options.fusion.normalize_output,
-            draws=options.references.draws if options.references.enabled else 0,
-            seed=options.seed,
-            memory=PartitionMemory(store),
-        )
+        method = make_method(options, StoreMemory(store))
+        references = make_references(options, dataset)
         names = {
             **self.choices,
             "train_images": dataset.train.images.fingerprint,
             "test_images": dataset.test.images.fingerprint,
             "backbone_fingerprint": backbone.fingerprint,
         }
-        result = pipeline.run(dataset, prompts, backbone, store, method, names=names, stages=stages)
+        result = pipeline.run(
+            dataset,
+            prompts,
+            backbone,
+            store,
+            method,
+            references=references,
+            draws=options.references.draws,
+            names=names,
+            stages=stages,
+        )
         if store.embedded_images:
             rate = {"images_per_second": store.embedded_images / store.embedded_seconds}
             result = dataclasses.replace(result, metrics={**result.metrics, **rate})

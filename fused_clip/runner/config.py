@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from fused_clip.method.labels import refuse_parts_that_need_labels
+from fused_clip.method.reference import ReferenceOptions as OneReference
 from fused_clip.support.errors import InputError
 
 
@@ -132,8 +132,8 @@ class TrackingOptions(_Group):
     registered_model: Annotated[str, Field(min_length=1)] | None
 
 
-class ReferenceOptions(_Options):
-    """Which references are computed beside the method."""
+class ReferencesOptions(_Options):
+    """Whether references are evaluated beside the method, and how often the random ones."""
 
     enabled: bool
     draws: Count
@@ -160,9 +160,10 @@ class Options(_Options):
     data_dir: str | None
     output_dir: Annotated[str, Field(min_length=1)]
     clusters_per_target: Count
-    vote: Literal["label", "prompt"]
+    vote: Literal["label", "prompt", "hungarian"]
     resume: bool | None
-    references: ReferenceOptions
+    references: ReferencesOptions
+    reference: dict[str, OneReference] | None = None
     figures: FigureOptions
     output: OutputOptions
     dataset: DatasetOptions
@@ -195,8 +196,6 @@ def check(cfg: DictConfig) -> Options:
         first = complaints[0]
         first.args = ("\n".join(map(str, complaints)),)
         raise first from error
-    if options.dataset.labels == "none":
-        refuse_parts_that_need_labels(options.vote, pairing_uses_labels=options.pairing.uses_labels)
     return options
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fused_clip.method.labels import UNKNOWN
-from fused_clip.result import Result
+from fused_clip.method.checks import UNKNOWN_WITHOUT_LABELS as UNKNOWN
+from fused_clip.model.result import Result
 from fused_clip.runner.forecast import Forecast, megabytes
 
 _SWEEP_COLUMNS = {

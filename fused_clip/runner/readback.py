@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fused_clip.method.fusion import fuse, l2_normalized
-from fused_clip.result import Result, SplitResult
+from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.artifacts import FACTS, REFERENCE, SPLITS, read_metrics
-from fused_clip.runner.config import FusionOptions, build
+from fused_clip.runner.build import make_fusion
+from fused_clip.runner.config import FusionOptions
 from fused_clip.store import Store
 from fused_clip.support.arrays import Array, FloatArray
 
@@ -99,14 +99,6 @@ def _fused(name: str, directory: Path, arrays: Arrays, store: Store) -> FloatArr
     options = FusionOptions.model_validate(node)
     keys = json.loads(str(arrays["store_keys"]))
     images = store.stored(keys[f"{name}_images"], keys["backbone_fingerprint"], arrays[f"{name}_store_rows"])
-    texts = arrays["text_embeddings"]
-    if options.normalize_inputs:
-        texts = l2_normalized(texts)
-    fused = fuse(
-        images,
-        texts[arrays[f"{name}_prompts"]] if len(texts) else None,
-        build(options),
-        normalize_inputs=options.normalize_inputs,
-        normalize_output=options.normalize_output,
-    )
-    return np.asarray(fused, dtype=np.float32)
+    fusion, texts, prompts = make_fusion(options), arrays["text_embeddings"], arrays[f"{name}_prompts"]
+    rows = fusion.inputs(texts)[prompts] if len(texts) else None
+    return np.asarray(fusion.fuse(fusion.inputs(images), rows), dtype=np.float32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +17,12 @@ from fused_clip.dataset.base import ImageDataset
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import Options, locate
 from fused_clip.support.files import locked, sha256, write_atomic
+from fused_clip.support.versions import code_version, versions
 
-# Raised when a change of the code changes results: every cell is missing then.
-METHOD_VERSION = 3
-PLACES_AND_EXTRAS = {"data_dir", "output_dir", "study", "tracking", "resume", "figures", "output"}
+_CODE = ("audit", "estimator", "pipeline", "method", "metrics", "model")  # modules that compute results
+PLACES_AND_EXTRAS = {
+    "data_dir", "output_dir", "study", "tracking", "resume", "figures", "output", "reference"
+}  # fmt: skip
 _LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy")
 _NOT_RESULTS = ("fused_clip.log", "record.json")
 
@@ -76,8 +77,8 @@ def cell_key(options: Options, dataset: ImageDataset, backbone_fingerprint: str)
         "rows": _hash([*dataset.train.ids, *dataset.test.ids]),
         "skipped": _hash(dataset.skipped),
         "backbone": backbone_fingerprint,
-        "method": METHOD_VERSION,
-        "libraries": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        "method": code_version(_CODE),
+        "libraries": versions(_LIBRARIES),
         "code": {target: _source_hash(target) for target in _foreign_targets(chosen)},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,22 +1,23 @@
-"""Partitions that are computed once: the same rows and clusterer give the stored clusters."""
+"""Results that are computed once: the same arrays, estimator and code give the stored result."""
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
-from fused_clip.runner.reuse import METHOD_VERSION
-from fused_clip.support.arrays import Array, IntArray, Rows
+from fused_clip.support.arrays import Array
+from fused_clip.support.versions import code_version, versions
 
-_DECIDING = ("fused_clip", "scikit-learn", "scipy", "faiss-cpu", "numpy")
-_KNOWN = ("fused_clip", "sklearn")  # packages whose code these versions tell
+_DECIDING = ("scikit-learn", "scipy", "faiss-cpu", "numpy")
+_CODE = ("method", "metrics", "support")  # packages whose code decides a result
+_KNOWN = ("fused_clip", "sklearn")  # packages whose code these versions identify
 
 
 class Cache(Protocol):
-    """What `fused_clip.store.Store` offers for derived arrays."""
+    """The part of `fused_clip.store.Store` that keeps derived arrays."""
 
     def cached(
         self, kind: str, key: Mapping[str, str], compute: Callable[[], Mapping[str, Array]]
@@ -24,48 +25,60 @@ class Cache(Protocol):
         """Return the arrays stored under a key, computing them first if they are not there."""
 
 
-class PartitionMemory:
-    """`joblib.Memory`'s interface on the embedding store, for functions ``(clusterer, rows) -> labels``.
+class StoreMemory:
+    """`joblib.Memory`'s interface on the embedding store, for functions ``(estimator, ...) -> array``.
 
-    The key holds the rows' bytes, the clusterer's class and parameters, and the versions of the method's
-    code and of the libraries that decide the outcome. A clusterer without a fixed seed, with parameters that
-    JSON does not hold, or of other code than this package's and scikit-learn's is never looked up.
+    The key is made of the arrays' bytes, the estimator's class and parameters, plain values, the code of
+    the method and the versions of the libraries that decide the outcome. An estimator without a fixed seed,
+    with parameters that JSON can't hold, or of other code than this package's and scikit-learn's is never
+    looked up.
+
+    Parameters
+    ----------
+    store : keeps the arrays.
     """
 
     def __init__(self, store: Cache) -> None:
         self.store = store
 
-    def cache(self, func: Callable[[Any, Rows], IntArray]) -> Callable[[Any, Rows], IntArray]:
-        """Return `func`, looked up in the store before it is computed."""
+    def cache(self, func: Callable[..., Array]) -> Callable[..., Array]:
+        """Return `func`, looked up in the store before it is computed.
 
-        def cached(clusterer: Any, rows: Rows) -> IntArray:
-            params = _told(clusterer)
-            if params is None:
-                return func(clusterer, rows)
+        Parameters
+        ----------
+        func : of estimators, arrays and plain values, given by position; its name is the kind of the entry.
+        """
+
+        def cached(*arguments: Any) -> Array:
+            described = [_description(argument) for argument in arguments]
+            if None in described:
+                return func(*arguments)
             key = {
-                "clusterer": f"{type(clusterer).__module__}.{type(clusterer).__qualname__}",
-                "params": params,
-                "rows": hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest(),
-                "shape": f"{rows.shape} {rows.dtype}",
-                "method": str(METHOD_VERSION),
-                "versions": json.dumps({name: importlib.metadata.version(name) for name in _DECIDING}),
+                "arguments": json.dumps(described),
+                "code": code_version(_CODE),
+                "versions": json.dumps(versions(_DECIDING)),
             }
-            arrays = self.store.cached(
-                "partition", key, lambda: {"labels": np.asarray(func(clusterer, rows))}
-            )
-            return arrays["labels"]
+            kind = func.__name__.strip("_")
+            return self.store.cached(kind, key, lambda: {"result": np.asarray(func(*arguments))})["result"]
 
         return cached
 
 
-def _told(clusterer: Any) -> str | None:
-    """Parameters as JSON; None if these, the class and the versions don't determine the clusters."""
-    params = clusterer.get_params()
-    if type(clusterer).__module__.partition(".")[0] not in _KNOWN:
+def _description(argument: Any) -> str | None:
+    """What identifies an argument; None if nothing does."""
+    if isinstance(argument, np.ndarray):
+        digest = hashlib.sha256(np.ascontiguousarray(argument).data).hexdigest()
+        return f"{digest} {argument.shape} {argument.dtype}"
+    if not isinstance(argument, BaseEstimator):
+        return json.dumps(argument)
+    params = argument.get_params()
+    if type(argument).__module__.partition(".")[0] not in _KNOWN:
         return None
     if "random_state" in params and not isinstance(params["random_state"], int):
         return None
     try:
-        return json.dumps(params, sort_keys=True)
+        return (
+            f"{type(argument).__module__}.{type(argument).__qualname__} {json.dumps(params, sort_keys=True)}"
+        )
     except TypeError:  # an array, a function, another estimator
         return None

@@ -1,7 +1,10 @@
 """Versions of this package and of the libraries that compute."""
 
+import hashlib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 PACKAGE = "fused_clip"
 
@@ -14,3 +17,20 @@ def version_line() -> str:
 def versions(distributions: Iterable[str]) -> dict[str, str]:
     """Version of each distribution by its name on PyPI."""
     return {name: version(name) for name in distributions}
+
+
+@cache
+def code_version(modules: tuple[str, ...]) -> str:
+    """SHA-256 (hex) of the source of some modules and packages of this package, without their tests.
+
+    Parameters
+    ----------
+    modules : names below ``fused_clip``, such as ``("method", "estimator")``.
+    """
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for module in modules:
+        place = root / module
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.support.chunks import batched
 from fused_clip.tracking.models import log_model
 from fused_clip.tracking.values import mlflow_key, mlflow_tags

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Scalar = str | float | bool | None

@@ -11,7 +11,7 @@ from fused_clip.backbone import Precomputed
 from fused_clip.dataset import ImageDataset, embeddings
 from fused_clip.dataset.base import Captions
 from fused_clip.method import prompt
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.store import Store
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs

@@ -13,7 +13,7 @@ from matplotlib.text import Text
 from fused_clip import figures, pipeline
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.method import pairing, prompt
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.runner import artifacts, console, readback
 from fused_clip.runner.config import check
 from fused_clip.support.errors import InputError

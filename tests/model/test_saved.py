@@ -18,7 +18,7 @@ from fused_clip.dataset import reading
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.model import saved
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.models import NAMES, pictures, save_model

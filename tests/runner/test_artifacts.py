@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.result import Result
+from fused_clip.model.result import Result
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import check
 from tests.conftest import Blobs

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.method import fusion
 from fused_clip.method.prompt import none, task
+from fused_clip.model.result import Result
 from fused_clip.pipeline import run
-from fused_clip.result import Result
 from fused_clip.runner import artifacts, readback
 from fused_clip.store import Store
 from fused_clip.support.errors import InputError

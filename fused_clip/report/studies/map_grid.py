@@ -12,9 +12,9 @@ import numpy as np
 from fused_clip.figures import DPI
 from fused_clip.figures.projection import project
 from fused_clip.figures.style import INK, MARGIN, PAGE, Heading, cut, house_style, mark
+from fused_clip.model.result import Result, SplitResult
 from fused_clip.report.page import Block, Figure, Prose
 from fused_clip.report.studies.settings import dataset_name, values
-from fused_clip.result import Result, SplitResult
 from fused_clip.runner.artifacts import stratified
 from fused_clip.runner.readback import read
 from fused_clip.support.arrays import DoubleArray, IntArray

@@ -1,0 +1,220 @@
+"""The audit: the run's own method with parts replaced, on the same embeddings and test rows."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.metrics import accuracy_score, adjusted_rand_score
+
+from fused_clip.backbone.precomputed import UnknownTextError
+from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.method.classifier import Classifier, Training
+from fused_clip.method.fusion import LinearFusion
+from fused_clip.method.parts import Method
+from fused_clip.method.prompt import Prompts
+from fused_clip.method.reference import PREFIX, Reference
+from fused_clip.metrics.scores import purity
+from fused_clip.support.arrays import FloatArray, IntArray, Rows
+
+log = logging.getLogger(__name__)
+ROTATED = "rotated_text"  # the control that `text_contribution` is measured against
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run and its references have in common.
+
+    Parameters
+    ----------
+    method : its parts.
+    model : fitted by it, on positions 0..K-1 as targets.
+    prompts : its prompts; their targets are the run's.
+    task : a truthful prompt for each class.
+    embed : gives the (p, d) embeddings of prompts.
+    train, test : (n, d) and (m, d) image embeddings.
+    train_labels, test_labels : (n,) and (m,) class of each row; -1 where it is not known.
+    predicted : (m,) its test predictions; None where they are undefined.
+    """
+
+    method: Method
+    model: PromptFusedClassifier
+    prompts: Prompts
+    task: Callable[[], Prompts]
+    embed: Callable[[Prompts], FloatArray]
+    train: FloatArray
+    test: FloatArray
+    train_labels: IntArray
+    test_labels: IntArray
+    predicted: IntArray | None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the classes of all rows are known."""
+        return bool((self.train_labels >= 0).all() and (self.test_labels >= 0).all())
+
+
+class Audit(NamedTuple):
+    """What the references gave.
+
+    Parameters
+    ----------
+    metrics : ``reference/<name>_accuracy``, each in [0, 1]; ``reference/<name>_ari`` and ``_purity`` of
+        those with a partition of their own; for a run with text ``text_contribution``, its test accuracy
+        minus ``reference/rotated_text_accuracy``.
+    predictions : (m,) target of each test row by reference; of several draws, the first's.
+    """
+
+    metrics: dict[str, float]
+    predictions: dict[str, IntArray]
+
+
+class Outcome(NamedTuple):
+    """What one draw of a reference gave.
+
+    Parameters
+    ----------
+    predicted : (m,) target of each test row.
+    clusters : (n,) its own partition of the training rows; None where it has none.
+    """
+
+    predicted: IntArray
+    clusters: IntArray | None
+
+
+def audit(run: Run, references: Sequence[Reference], *, draws: int) -> Audit:
+    """Evaluate every reference that applies to a run.
+
+    Parameters
+    ----------
+    run : what was fitted, and on what.
+    references : each replaces parts of the run's method.
+    draws : repetitions of those that are random, at least 1; draw i takes the seed ``seed + 1 + i``.
+    """
+    metrics: dict[str, float] = {}
+    predictions: dict[str, IntArray] = {}
+    for reference in references:
+        name = reference.facts.name
+        try:
+            outcomes = list(_outcomes(run, reference, draws)) if _applies(run, reference) else []
+        except UnknownTextError as error:
+            log.warning("No reference %s: %s", name, error)
+            continue
+        if outcomes:
+            defined = name != ROTATED or run.predicted is not None
+            predictions |= {name: outcomes[0].predicted} if defined else {}
+            metrics |= _scores(run, name, outcomes, defined=defined) if run.labelled else {}
+    return Audit(metrics, predictions)
+
+
+def _scores(run: Run, name: str, outcomes: Sequence[Outcome], *, defined: bool) -> dict[str, float]:
+    """Accuracy, and agreement of the partition with the targets; means over the draws."""
+    scores: dict[str, float] = {}
+    if defined:
+        truth = run.prompts.targets(run.test_labels)
+        accuracy = float(np.mean([accuracy_score(truth, one.predicted) for one in outcomes]))
+        scores[f"{PREFIX}{name}_accuracy"] = accuracy
+        if name == ROTATED:
+            scores["text_contribution"] = float(accuracy_score(truth, run.predicted)) - accuracy
+    parted = [one.clusters for one in outcomes if one.clusters is not None and (one.clusters >= 0).any()]
+    if len(parted) == len(outcomes):
+        targets = run.prompts.targets(run.train_labels)
+        kept = [(targets[part >= 0], part[part >= 0]) for part in parted]
+        scores[f"{PREFIX}{name}_ari"] = float(np.mean([adjusted_rand_score(*one) for one in kept]))
+        scores[f"{PREFIX}{name}_purity"] = float(np.mean([purity(*one) for one in kept]))
+    return scores
+
+
+def _applies(run: Run, reference: Reference) -> bool:
+    options, prompts = reference.options, run.prompts
+    conditions = {
+        "always": True,
+        "grouped": len(prompts.target_names) != len(prompts.target_of_class),
+        "text": bool(prompts.texts),
+        "no labels": run.method.vote == "prompt",
+    }
+    as_run = options.uses_labels == "as the run" and not run.method.uses_labels(prompts)
+    label_free = options.uses_labels == "no" or as_run
+    return conditions[options.when] and (run.labelled or (label_free and not options.random))
+
+
+def _outcomes(run: Run, reference: Reference, draws: int) -> Iterator[Outcome]:
+    """Evaluate a reference, once or for every draw; not at all where a part lacks the text it needs."""
+    parts = {name: part for name, part in reference.parts.items() if name != "prompts"}
+    method = replace(run.method, **parts)
+    prompts: Prompts = reference.parts.get("prompts", run.prompts)
+    if method.classifier.uses_text:
+        if not prompts.texts and "prompts" in reference.parts:
+            return
+        prompts = prompts if prompts.distinguishes_targets else run.task()
+    if not method.classifier.uses_clusters:
+        yield _without_clusters(run, method, prompts)
+    elif reference.parts.keys() == {"classifier"}:
+        targets = run.prompts.targets(run.train_labels) if run.labelled else None
+        changed = run.model.with_classifier(method.classifier, run.train, targets)
+        yield Outcome(changed.predict(run.test), None)
+    elif reference.options.random and _is_its_own_control(run):
+        yield Outcome(run.model.predict(run.test), run.model.labels_)
+    else:
+        for draw in range(draws if reference.options.random else 1):
+            yield _fitted_anew(run, method, prompts, reference, method.seed + 1 + draw)
+
+
+def _is_its_own_control(run: Run) -> bool:
+    """Whether replacing the text by a control changes nothing.
+
+    One prompt for all shifts every fused row alike, whatever the prompt, if the fusion is linear.
+    """
+    fusion = run.method.fusion
+    return len(run.prompts.texts) == 1 and isinstance(fusion, LinearFusion) and not fusion.normalize_output
+
+
+def _without_clusters(run: Run, method: Method, prompts: Prompts) -> Outcome:
+    """Predict by a classifier of images and prompts; the partition of zero-shot is what it predicts."""
+    classifier, count = method.classifier, len(prompts.target_names)
+    if classifier.uses_labels:
+        compute = _classified if method.memory is None else method.memory.cache(_classified)
+        targets = run.prompts.targets(run.train_labels)
+        count = len(run.prompts.target_names)
+        return Outcome(compute(classifier, run.train, targets, run.test, count, method.seed), None)
+    training = Training(run.train, count, texts=run.embed(prompts), prompt_of_target=prompts.prompt_of_target)
+    fitted = clone(classifier).fit(training)
+    test, train = (fitted.target_scores(rows).values.argmax(axis=1) for rows in (run.test, run.train))
+    return Outcome(_mapped(run, prompts, test), _mapped(run, prompts, train))
+
+
+def _classified(
+    classifier: Classifier, train: Rows, targets: IntArray, test: Rows, n_targets: int, seed: int
+) -> IntArray:
+    training = Training(train, n_targets, targets=targets, random_state=seed)
+    predicted: IntArray = clone(classifier).fit(training).target_scores(test).values.argmax(axis=1)
+    return predicted
+
+
+def _fitted_anew(run: Run, method: Method, prompts: Prompts, reference: Reference, seed: int) -> Outcome:
+    """Fit the changed method, paired as the run was unless the pairing or the prompts change too."""
+    if not prompts.texts:
+        prompts = replace(run.prompts, texts=(), prompt_of_target=None)
+    targets = prompts.targets(run.train_labels)
+    texts = _texts(run, prompts) if prompts.texts else np.empty((0, 0), np.float32)
+    index = run.model.prompt_index_ if prompts is run.prompts else None
+    if index is None or "pairing" in reference.parts:
+        index = method.pair(run.train, texts, targets, prompts)
+    text_rows = method.text_rows(texts, seed) if "text" in reference.parts else texts
+    model = PromptFusedClassifier.of(method, prompts, text_rows).set_params(calibrate=False)
+    model.fit(run.train, targets if method.uses_labels(prompts) else None, prompt_index=index)
+    return Outcome(_mapped(run, prompts, model.predict(run.test)), model.labels_)
+
+
+def _texts(run: Run, prompts: Prompts) -> FloatArray:
+    """Text rows of prompts: of the run's own, those that it fused."""
+    own = prompts is run.prompts and run.model.text_embeddings is not None
+    return np.asarray(run.model.text_embeddings) if own else run.embed(prompts)
+
+
+def _mapped(run: Run, prompts: Prompts, targets: IntArray) -> IntArray:
+    """Targets of the run; where the prompts' are classes and the run's are groups, the class's group."""
+    same = len(prompts.target_names) == len(run.prompts.target_names)
+    return targets if same else run.prompts.target_of_class[targets]

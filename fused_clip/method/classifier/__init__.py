@@ -1,0 +1,23 @@
+"""Classifiers: embeddings of new images -> a score for every target.
+
+One that is chosen by ``conf/classifier/<name>.yaml`` derives from `Classifier`, which is the contract.
+"""
+
+from fused_clip.method.classifier.centroids import ConstrainedCentroid, NearestClassMean, NearestClusterMean
+from fused_clip.method.classifier.contract import Assignment, Classifier, TargetScores, Training
+from fused_clip.method.classifier.folds import out_of_fold_scores
+from fused_clip.method.classifier.linear_probe import LinearProbe
+from fused_clip.method.classifier.zero_shot import ZeroShot
+
+__all__ = [
+    "Assignment",
+    "Classifier",
+    "ConstrainedCentroid",
+    "LinearProbe",
+    "NearestClassMean",
+    "NearestClusterMean",
+    "TargetScores",
+    "Training",
+    "ZeroShot",
+    "out_of_fold_scores",
+]

@@ -1,0 +1,44 @@
+"""Scores of training rows as if they were new, for calibration."""
+
+import numpy as np
+from sklearn.base import clone
+
+from fused_clip.method.classifier.contract import Classifier, Training
+from fused_clip.support.arrays import DoubleArray, IntArray
+
+_FOLDS = 5
+
+
+def out_of_fold_scores(classifier: Classifier, training: Training) -> DoubleArray:
+    """Score each training row by a classifier fitted on the rows of the other folds; the partition stays.
+
+    Rows fall into 5 folds, in each cluster alike. A held-out row is scored as a new image: no label of it
+    is used.
+
+    Parameters
+    ----------
+    classifier : cloned for each fold.
+    training : as the classifier is given it, with clusters; its `random_state` draws the folds.
+
+    Returns
+    -------
+    (n, K); -inf where the other folds can't predict a target.
+    """
+    clusters = np.asarray(training.clusters)
+    folds = _folds(clusters, training.random_state)
+    scores = np.full((len(clusters), training.n_targets), -np.inf)
+    for fold in range(_FOLDS):
+        held_out = folds == fold
+        if held_out.any() and (clusters[~held_out] >= 0).any():
+            fitted: Classifier = clone(classifier).fit(training.subset(~held_out))
+            scores[held_out] = fitted.target_scores(training.images[held_out]).values
+    return scores
+
+
+def _folds(clusters: IntArray, seed: int) -> IntArray:
+    """(n,) fold of each row; every cluster is spread over the folds as evenly as possible."""
+    shuffled = np.random.default_rng(seed).permutation(len(clusters))
+    order = shuffled[np.argsort(clusters[shuffled], kind="stable")]
+    folds = np.empty(len(clusters), dtype=np.int64)
+    folds[order] = np.arange(len(clusters)) % _FOLDS
+    return folds

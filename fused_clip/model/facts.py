@@ -1,0 +1,88 @@
+"""Contents of ``model.json``: names and numbers of a model on disk."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT: Literal[2] = 2
+
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BackboneFacts(_Facts):
+    """How the images were embedded: enough to embed others, and to tell another model by.
+
+    Parameters
+    ----------
+    model, pretrained, preprocessing, precision, batch_size : as in `OpenClipBackbone`.
+    architecture : SHA-256 of open_clip's architecture.
+    weights : SHA-256 of the weights file.
+    pixels : the preprocessing, in full.
+    """
+
+    model: str
+    pretrained: str | None
+    preprocessing: Literal["model", "paper"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+    architecture: Hash
+    weights: Hash
+    pixels: str
+
+
+class TrainingFacts(_Facts):
+    """What the model was made from.
+
+    Parameters
+    ----------
+    dataset : its name.
+    fingerprint : of images, rows, labels and class names.
+    rows : number of training images.
+    uses_labels : whether any part saw training labels.
+    """
+
+    dataset: str
+    fingerprint: str
+    rows: int
+    uses_labels: bool
+
+
+class PartFacts(_Facts):
+    """A fusion or classifier as data.
+
+    Parameters
+    ----------
+    name : class, as ``module:qualified name``.
+    params : what it was made with.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")]
+    params: dict[str, str | int | float | bool | None]
+
+
+class ModelFacts(_Facts):
+    """Contents of ``model.json``.
+
+    Parameters
+    ----------
+    temperature : None for an uncalibrated model.
+    dim : width of the image embeddings; None where format 1 did not state it.
+    backbone : None where the images came embedded, or the backbone is no `OpenClipBackbone`; such a model
+        takes embeddings alone.
+    versions : of the libraries that it was made with, for people.
+    """
+
+    format: Literal[2]
+    target_names: Annotated[list[str], Field(min_length=1)]
+    prompts: list[list[str]]
+    dim: Annotated[int, Field(ge=1)] | None
+    classifier: PartFacts
+    fusion: PartFacts
+    temperature: Annotated[float, Field(gt=0)] | None
+    backbone: BackboneFacts | None
+    training: TrainingFacts
+    versions: dict[str, str]
