@@ -162,12 +162,15 @@ def _header(encoded: bytes) -> Image.Image:
 
 def _reduced(image: Image.Image) -> Image.Image:
     """Have a large JPEG decoded at reduced scale; PIL ignores the request for other formats."""
-    scale = 1
-    while image.width * image.height > _WHOLE_PIXELS * scale**2 and scale < 8:
-        scale *= 2
+    scale = reduction(image.width * image.height)
     if scale > 1:
         image.draft("RGB", (image.width // scale, image.height // scale))
     return image
+
+
+def reduction(pixels: int) -> int:
+    """By how much the sides of a JPEG of so many pixels are divided: 1, 2, 4 or 8."""
+    return next((scale for scale in (1, 2, 4) if pixels <= _WHOLE_PIXELS * scale**2), 8)
 
 
 @contextmanager

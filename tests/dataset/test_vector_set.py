@@ -213,5 +213,5 @@ def test_an_odd_second_file_is_refused(tmp_path):
         InputError, match=r"dataset\.test_path: must hold rows of the split 'test', got \['train'\]"
     ):
         embeddings(path=good, test_path=only_train)
-    with pytest.raises(InputError, match=r"dataset\.split_column: must be null beside"):
+    with pytest.raises(InputError, match=r"dataset\.split_column: must be null when dataset"):
         embeddings(path=good, test_path=good, split_column="split")
