@@ -6,7 +6,6 @@ Nothing heavy is imported until the arguments are known to be right.
 import argparse
 import logging
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -29,7 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
     args = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    warnings.filterwarnings("ignore", "Image size")  # PIL's; such an image is named as too large
     try:
         _run(args)
     except InputError as error:

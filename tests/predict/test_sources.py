@@ -72,7 +72,7 @@ def test_a_glob_takes_what_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert names(find_source("a.JPG")) == ["a.JPG"]
 
 
-@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t")])
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("csv", ";"), ("tsv", "\t")])
 def test_a_table_lists_paths_from_its_folder(suffix: str, mark: str, folder: Path) -> None:
     table = folder / f"list.{suffix}"
     table.write_text(
@@ -153,9 +153,9 @@ def test_a_name_that_is_no_text_can_be_stored(tmp_path: Path) -> None:
         ("nowhere", "must be an existing folder, file, glob"),
         ("*.nothing", "must hold an image"),
         ("empty", "must hold an image"),
-        ("list.csv", r"column: must be a column of the table of images, got 'path'; choose from: file"),
-        ("broken.csv", r"images: .*broken.csv can't be read"),
-        ("broken.parquet", r"images: .*broken.parquet can't be read"),
+        ("list.csv", r"column: must be a column .* with commas .* got 'path'; choose from: file"),
+        ("broken.csv", r"images: must be a readable table .*'broken.csv'"),
+        ("broken.parquet", r"images: must be a readable Parquet file .*'broken.parquet'"),
         ("numbers.parquet", r"column: must be a column .* got 'path'"),
     ],
 )
