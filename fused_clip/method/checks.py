@@ -75,11 +75,17 @@ def warn(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited
 
 
 def warn_of_other_images(backbone: Backbone) -> None:
-    """Warn that a small backbone is going to meet images of which nobody says what they are."""
-    if backbone.vocabulary is not None:
-        sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
-        told = "%s was trained on images of %s alone: for others use backbone=vit_b_32."
-        log.warning(told, backbone.name, sets)
+    """Log `other_images`, if it says anything."""
+    if message := other_images(backbone):
+        log.warning(message)
+
+
+def other_images(backbone: Backbone) -> str:
+    """Name the only datasets that a small backbone was trained on; empty for other backbones."""
+    if backbone.vocabulary is None:
+        return ""
+    sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
+    return f"{backbone.name} was trained on images of {sets} alone: for others use backbone=vit_b_32."
 
 
 def _set_of(origin: str) -> str:

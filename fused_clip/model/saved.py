@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,13 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset.base import Images
-from fused_clip.dataset.reading import prepare_each
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method import checks
 from fused_clip.model import format as files
 from fused_clip.model.constraint import Constraint
 from fused_clip.model.head import Head
-from fused_clip.model.pixels import ImageLike, pixels
+from fused_clip.model.pixels import ImageLike, embed_pixels, is_one
 from fused_clip.model.predictions import Predictions
 from fused_clip.result import Result
 from fused_clip.support.arrays import DoubleArray, FloatArray
@@ -85,42 +84,52 @@ class SavedModel:
         )
         return replace(self, head=replace(self.head, constraint=constraint))
 
-    def embed(self, images: Sequence[ImageLike]) -> FloatArray:
-        """Embed m images: (m, d).
+    def embed(self, images: ImageLike | Iterable[ImageLike]) -> FloatArray:
+        """Embed m images: (m, d); one image: (d,).
 
         Parameters
         ----------
-        images : paths, contents of image files, PIL images, or (height, width, 3) uint8 RGB arrays.
+        images : one image or several: paths, contents of image files, PIL images, or (height, width, 3) uint8
+            RGB arrays.
 
         Raises
         ------
         InputError
             If an image can't be read, or the model takes embeddings alone.
         """
-        backbone = self.require_backbone()
-        size = backbone.batch_size
-        batches = (images[start : start + size] for start in range(0, len(images), size))
-        prepared = (prepare_each(map(pixels, batch), backbone.prepare) for batch in batches)
-        rows = [backbone.encode_prepared(batch) for batch in prepared]
-        return np.concatenate(rows) if rows else np.empty((0, backbone.dim), np.float32)
+        rows = embed_pixels(images, self.require_backbone())
+        return rows[0] if is_one(images) else rows
 
-    def predict(self, images: Sequence[ImageLike]) -> NDArray[np.object_]:
-        """Predict the answer for each image: (m,) names. Raises as `embed`."""
-        return self.predict_embeddings(self.embed(images)).targets
+    def predict(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.object_] | str:
+        """Predict the answer for each image: (m,) names; for one image its name alone.
 
-    def predict_proba(self, images: Sequence[ImageLike]) -> DoubleArray:
-        """Probability of each answer for each image: (m, G), columns as in `names`. Raises as `embed`.
+        Parameters
+        ----------
+        images : as in `embed`. Raises as it does.
+        """
+        answers = self._predictions(images).targets
+        return str(answers[0]) if is_one(images) else answers
+
+    def predict_proba(self, images: ImageLike | Iterable[ImageLike]) -> DoubleArray:
+        """Probability of each answer for each image: (m, G), columns as in `names`; for one image (G,).
+
+        Parameters
+        ----------
+        images : as in `embed`.
 
         Raises
         ------
         InputError
-            If the model is uncalibrated.
+            If the model is uncalibrated; otherwise as `embed`.
         """
-        probabilities = self.predict_embeddings(self.embed(images)).probabilities
+        probabilities = self._predictions(images).probabilities
         if probabilities is None:
             rule = "the model is uncalibrated: made without labels, it knows distances and no probabilities"
             raise InputError("model", rule, hint="predict_embeddings(embed(images)) gives margins")
-        return probabilities
+        return probabilities[0] if is_one(images) else probabilities
+
+    def _predictions(self, images: ImageLike | Iterable[ImageLike]) -> Predictions:
+        return self.head.predict(embed_pixels(images, self.require_backbone()))
 
     def predict_embeddings(self, X: ArrayLike) -> Predictions:
         """Predict from (m, d) embeddings, as `embed` gives them: answers, clusters, margins, probabilities.

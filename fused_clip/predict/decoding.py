@@ -1,9 +1,12 @@
-"""Items -> model input: read, decoded and made small a few at a time, so that large images do not pile up."""
+"""Items -> model input, decoded and scaled a few at a time, so that few large images are in memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from fused_clip.dataset.decode import UnreadableImageError
 from fused_clip.dataset.reading import Content, decode_each, prepare_each
@@ -34,13 +37,21 @@ class ReadBatch:
     pixels: "list[torch.Tensor]"
 
 
-def read(items: Sequence[Item], prepare: Prepare) -> ReadBatch:
-    """Read items; what is wrong with one does not stop the others."""
+def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int | None = None) -> ReadBatch:
+    """Read items; an error in one does not stop the others.
+
+    Parameters
+    ----------
+    items : images that are not read yet.
+    prepare : makes the model's input of pixels.
+    max_pixels : an image with more is not read; None for the limit of `decode`.
+    """
     batch = ReadBatch([item.path for item in items], [item.state() for item in items], [], [])
     good: list[int] = []
 
     def decoded() -> Iterator[ImageArray]:
-        for place, image in enumerate(decode_each(map(_content, items))):
+        contents = (_content(item, max_pixels) for item in items)
+        for place, image in enumerate(decode_each(contents)):
             batch.errors.append("")
             if isinstance(image, UnreadableImageError):
                 batch.errors[place] = str(image)
@@ -57,11 +68,23 @@ def read(items: Sequence[Item], prepare: Prepare) -> ReadBatch:
     return batch
 
 
-def _content(item: Item) -> Content:
+def _content(item: Item, max_pixels: int | None) -> Content:
     try:
-        return item.read()
+        return _within(item.read(), max_pixels)
     except OSError as error:
         return UnreadableImageError(error.strerror or str(error))
+
+
+def _within(encoded: bytes, max_pixels: int | None) -> Content:
+    """Check the number of pixels in a header."""
+    try:
+        with Image.open(BytesIO(encoded)) as image:
+            pixels = image.width * image.height
+    except Exception:  # PIL's readers raise anything on damaged bytes; decoding gives the reason
+        return encoded
+    if max_pixels is None or pixels <= max_pixels:
+        return encoded
+    return UnreadableImageError(f"{pixels} pixels are more than --max-pixels {max_pixels}")
 
 
 def _tried(prepare: Prepare, images: Sequence[ImageArray]) -> "list[torch.Tensor | str]":
