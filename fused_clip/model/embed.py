@@ -1,10 +1,10 @@
 """Embeddings for notebooks: images and texts through a backbone of the config groups."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.backbone.batches import embed_texts as embed_with
-from fused_clip.model.pixels import ImageLike, embed_pixels, is_one
+from fused_clip.model.pixels import ImageLikes, embed_pixels, is_one
 from fused_clip.support.arrays import FloatArray
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from fused_clip.backbone.batches import Backbone
 
 
-def embed_images(
-    images: ImageLike | Iterable[ImageLike], backbone: "str | Backbone" = "compact"
-) -> FloatArray:
+def embed_images(images: ImageLikes, backbone: "str | Backbone" = "compact") -> FloatArray:
     """Embed n images with CLIP: (n, d) float32; one image: (d,). The rows are not normalised.
 
     Parameters

@@ -18,18 +18,19 @@ from fused_clip.support.errors import InputError
 if TYPE_CHECKING:
     from fused_clip.backbone.batches import Backbone
 
-ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | Array"
-"""A path, the contents of an image file, a PIL image, or a (height, width, 3) uint8 RGB array."""
+# A path, the contents of an image file, a PIL image, or a (height, width, 3) uint8 RGB array
+ImageLike: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | Array
+ImageLikes: TypeAlias = ImageLike | Iterable[ImageLike]
 
 
-def is_one(images: "ImageLike | Iterable[ImageLike]") -> bool:
+def is_one(images: ImageLikes) -> bool:
     """Whether this is one image, and no sequence of images; an array of 2 or 3 dimensions is one."""
     if isinstance(images, np.ndarray):
         return images.ndim in (2, 3)
     return isinstance(images, (str, os.PathLike, bytes, Image.Image))
 
 
-def embed_pixels(images: "ImageLike | Iterable[ImageLike]", backbone: "Backbone") -> FloatArray:
+def embed_pixels(images: ImageLikes, backbone: "Backbone") -> FloatArray:
     """Embed m images, some at a time: (m, d); one image is a row.
 
     Parameters

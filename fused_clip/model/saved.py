@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +17,7 @@ from fused_clip.method import checks
 from fused_clip.model import format as files
 from fused_clip.model.constraint import Constraint
 from fused_clip.model.head import Head
-from fused_clip.model.pixels import ImageLike, embed_pixels, is_one
+from fused_clip.model.pixels import ImageLikes, embed_pixels, is_one
 from fused_clip.model.predictions import Predictions
 from fused_clip.result import Result
 from fused_clip.support.arrays import DoubleArray, FloatArray
@@ -84,7 +84,7 @@ class SavedModel:
         )
         return replace(self, head=replace(self.head, constraint=constraint))
 
-    def embed(self, images: ImageLike | Iterable[ImageLike]) -> FloatArray:
+    def embed(self, images: ImageLikes) -> FloatArray:
         """Embed m images: (m, d); one image: (d,).
 
         Parameters
@@ -100,7 +100,7 @@ class SavedModel:
         rows = embed_pixels(images, self.require_backbone())
         return rows[0] if is_one(images) else rows
 
-    def predict(self, images: ImageLike | Iterable[ImageLike]) -> NDArray[np.object_] | str:
+    def predict(self, images: ImageLikes) -> NDArray[np.object_] | str:
         """Predict the answer for each image: (m,) names; for one image its name alone.
 
         Parameters
@@ -110,7 +110,7 @@ class SavedModel:
         answers = self._predictions(images).targets
         return str(answers[0]) if is_one(images) else answers
 
-    def predict_proba(self, images: ImageLike | Iterable[ImageLike]) -> DoubleArray:
+    def predict_proba(self, images: ImageLikes) -> DoubleArray:
         """Probability of each answer for each image: (m, G), columns as in `names`; for one image (G,).
 
         Parameters
@@ -128,7 +128,7 @@ class SavedModel:
             raise InputError("model", rule, hint="predict_embeddings(embed(images)) gives margins")
         return probabilities[0] if is_one(images) else probabilities
 
-    def _predictions(self, images: ImageLike | Iterable[ImageLike]) -> Predictions:
+    def _predictions(self, images: ImageLikes) -> Predictions:
         return self.head.predict(embed_pixels(images, self.require_backbone()))
 
     def predict_embeddings(self, X: ArrayLike) -> Predictions:

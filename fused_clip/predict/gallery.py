@@ -62,7 +62,7 @@ class About:
             f"{'with' if training.uses_labels else 'without'} labels",
             "Backbone": backbone.name,
             "Targets": ", ".join(model.names[:_TARGETS]) + more,
-            "Probabilities": "calibrated on the training images"
+            "Probabilities": "calibrated"
             if model.calibrated
             else "none: the model is uncalibrated, and margins are shown instead",
         }

@@ -154,7 +154,7 @@ class SeveralSources:
                         continue
                     seen.add(file)
                 # Tables of different folders may list the same names.
-                yield item if table is None else item._replace(path=os.path.join(table.parent, item.path))
+                yield item if table is None else item._replace(path=str(table.parent / item.path))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print each entry with its size and the time of its last use")
     commands.add_parser("verify", help="check every file; exit code 1 if one is damaged or can't be read")
-    prune = commands.add_parser("prune", help="remove entries that were not used for some time, or are damaged")
+    prune = commands.add_parser(
+        "prune", help="remove entries that were not used for some time, or are damaged"
+    )
     prune.add_argument("--unused-for", type=_days, default=30.0, metavar="DAYS", help="(%(default)g); 0: all")
     prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
     return parser
