@@ -8,7 +8,8 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from fused_clip.dataset.base import Captions, ImageDataset, Split
+from fused_clip.dataset.base import ImageDataset, Split
+from fused_clip.dataset.options import Captions
 
 IntArray = NDArray[np.int64]
 

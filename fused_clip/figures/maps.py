@@ -28,9 +28,9 @@ from fused_clip.figures.style import (
     wrap,
 )
 from fused_clip.result import Result, SplitResult
-from fused_clip.runner.artifacts import stratified
 from fused_clip.support import threads
 from fused_clip.support.arrays import BoolArray, DoubleArray, IntArray
+from fused_clip.support.sampling import stratified_sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,7 @@ def draw_maps(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
     """Draw the maps alone, and all on one page as ``tsne``; one t-SNE a split, both at once."""
 
     def place(split: SplitResult) -> _Placed:
-        rows = stratified(split.targets, points, seed)
+        rows = stratified_sample(split.targets, points, seed)
         return _Placed(rows, project(split.fused[rows], seed))
 
     with ThreadPoolExecutor(threads.count()) as pool:

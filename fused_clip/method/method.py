@@ -1,8 +1,7 @@
 """How embeddings become a classifier, and which combinations of parts make no sense."""
 
-import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from fused_clip.method.labels import refuse_parts_that_need_labels
 from fused_clip.method.prompt import Prompts
 from fused_clip.support.arrays import FloatArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.signatures import accepted
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Method:
         }
         if self.pairing_uses_labels:
             available["targets"] = targets
-        return self.pairing(**accepted_by(self.pairing, available))
+        return self.pairing(**accepted(self.pairing, available))
 
     def estimator(self, texts: FloatArray, prompts: Prompts) -> PromptFusedClassifier:
         """Put the parts together, not fitted; targets are positions in ``prompts.target_names``."""
@@ -78,7 +78,7 @@ class Method:
         if stands_for is None:
             stands_for = np.zeros(count, dtype=np.int64)
         else:
-            rows = self.text(**accepted_by(self.text, {"texts": texts, "random_state": self.seed}))
+            rows = self.text(**accepted(self.text, {"texts": texts, "random_state": self.seed}))
         return PromptFusedClassifier(
             text_embeddings=rows,
             prompt_of_target=dict(enumerate(stands_for.tolist())),
@@ -124,11 +124,6 @@ class Method:
                 raise InputError(
                     f"clusterer.{name}", f"must be at most the {n_train} training images", wanted
                 )
-
-
-def accepted_by(function: Callable[..., Any], available: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the available arguments that a function's signature names."""
-    return {name: available[name] for name in inspect.signature(function).parameters if name in available}
 
 
 @dataclass

@@ -7,6 +7,7 @@ import numpy as np
 
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.sampling import stratified_sample
 
 EXACT_ROWS = 100_000  # with more rows, the mean is estimated from a sample
 SAMPLED_ROWS = 5_000
@@ -59,7 +60,7 @@ def silhouette(
         value = float(silhouette_samples(X, labels).mean())
         return Silhouette(value, (value, value), len(X))
     _, clusters, sizes = _clusters(labels)
-    sample = _stratified(clusters, sizes, sampled_rows, seed)
+    sample = stratified_sample(clusters, sampled_rows, seed, least=2)
     values = silhouette_samples(X, labels, sample)
     counts = np.bincount(clusters[sample])
     means = np.bincount(clusters[sample], values) / counts
@@ -180,12 +181,3 @@ def _distances(block: Rows, others: Rows) -> Rows:
     squared += np.einsum("ij,ij->i", others, others)
     np.maximum(squared, 0, out=squared)
     return np.sqrt(squared, out=squared)
-
-
-def _stratified(clusters: IntArray, sizes: IntArray, count: int, seed: int) -> IntArray:
-    """Draw rows from each cluster in proportion to its size, but at least two where it has them."""
-    shuffled = np.random.default_rng(seed).permutation(len(clusters))
-    order = shuffled[np.argsort(clusters[shuffled], kind="stable")]
-    rank = np.arange(len(clusters)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    wanted = np.maximum(np.round(count * sizes / len(clusters)), np.minimum(sizes, 2))
-    return np.sort(order[rank < np.repeat(wanted, sizes)])

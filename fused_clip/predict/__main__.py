@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.predict import answers
 from fused_clip.predict.constraints import check_threshold, parse_prior, parse_targets, read_target_map
 from fused_clip.predict.journal import Journal, Record
@@ -60,7 +61,13 @@ def _parser() -> argparse.ArgumentParser:
         help="leave an unreadable image out and log it (skip, the default), give it a row with the reason in "
         "the column error (report), or stop (error)",
     )
-    add("--max-pixels", type=_count, metavar="N", help="an image with more pixels counts as unreadable")
+    add(
+        "--max-pixels",
+        type=_count,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="an image with more pixels counts as unreadable (%(default)s)",
+    )
     add("--gallery", type=Path, metavar="PAGE.html", help="also write a page of thumbnails")
     add("--overwrite", action="store_true", help="replace FILE, PAGE and the partial work of other commands")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:<index> or mps")
@@ -174,7 +181,7 @@ def _page(
         return nullcontext()
     from fused_clip.predict import gallery
 
-    return gallery.drawn(args.gallery, source, journal, gallery.About.of(model, args.model))
+    return gallery.drawn(args.gallery, source, journal, gallery.About.of(model, args.model), args.max_pixels)
 
 
 def _count_records(records: Iterable[Record]) -> Counter[str]:

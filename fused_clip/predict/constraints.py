@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from fused_clip.runner.config import Name
 from fused_clip.support.errors import InputError
+from fused_clip.support.option_types import Name
 
 Groups = dict[str, list[str]]
 

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from fused_clip.dataset.decode import UnreadableImageError
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.dataset.reading import Content, decode_each, prepare_each
 from fused_clip.predict.sources import Item, State
 from fused_clip.support.arrays import ImageArray
@@ -37,21 +35,21 @@ class ReadBatch:
     pixels: "list[torch.Tensor]"
 
 
-def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int | None = None) -> ReadBatch:
+def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXELS) -> ReadBatch:
     """Read items; an error in one does not stop the others.
 
     Parameters
     ----------
     items : images that are not read yet.
     prepare : makes the model's input of pixels.
-    max_pixels : an image with more is not read; None for the limit of `decode`.
+    max_pixels : an image with more is unreadable.
     """
     batch = ReadBatch([item.path for item in items], [item.state() for item in items], [], [])
     good: list[int] = []
 
     def decoded() -> Iterator[ImageArray]:
-        contents = (_content(item, max_pixels) for item in items)
-        for place, image in enumerate(decode_each(contents)):
+        contents = map(_content, items)
+        for place, image in enumerate(decode_each(contents, max_pixels=max_pixels)):
             batch.errors.append("")
             if isinstance(image, UnreadableImageError):
                 batch.errors[place] = str(image)
@@ -68,23 +66,11 @@ def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int | None = No
     return batch
 
 
-def _content(item: Item, max_pixels: int | None) -> Content:
+def _content(item: Item) -> Content:
     try:
-        return _within(item.read(), max_pixels)
+        return item.read()
     except OSError as error:
         return UnreadableImageError(error.strerror or str(error))
-
-
-def _within(encoded: bytes, max_pixels: int | None) -> Content:
-    """Check the number of pixels in a header."""
-    try:
-        with Image.open(BytesIO(encoded)) as image:
-            pixels = image.width * image.height
-    except Exception:  # PIL's readers raise anything on damaged bytes; decoding gives the reason
-        return encoded
-    if max_pixels is None or pixels <= max_pixels:
-        return encoded
-    return UnreadableImageError(f"{pixels} pixels are more than --max-pixels {max_pixels}")
 
 
 def _tried(prepare: Prepare, images: Sequence[ImageArray]) -> "list[torch.Tensor | str]":

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from fused_clip.dataset import decode
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.predict.journal import Record
 from fused_clip.support import web
 from fused_clip.support.errors import InputError
@@ -108,7 +109,7 @@ class GalleryItem:
         name, probability = self.record.get("runner_up"), self.record.get("probability_2")
         if name is None:
             return ""
-        return f"2nd: {name}" if probability is None else f"2nd: {probability:.0%} {name}"
+        return f"2nd {name}" if probability is None else f"2nd {probability:.0%} {name}"
 
 
 @dataclass
@@ -137,7 +138,9 @@ class _Section:
 
 
 @contextmanager
-def drawn(path: Path, source: ImageSource, records: Iterable[Record], about: About) -> Iterator[None]:
+def drawn(
+    path: Path, source: ImageSource, records: Iterable[Record], about: About, max_pixels: int
+) -> Iterator[None]:
     """Draw the page, and put it in its place when the with block ends without an error.
 
     Parameters
@@ -147,6 +150,7 @@ def drawn(path: Path, source: ImageSource, records: Iterable[Record], about: Abo
         is gone is left out.
     records : as in the journal.
     about : describes the model.
+    max_pixels : an image with more is unreadable.
 
     Raises
     ------
@@ -155,7 +159,7 @@ def drawn(path: Path, source: ImageSource, records: Iterable[Record], about: Abo
     """
     try:
         with replacing(path) as draft:
-            write(draft, records, partial(_thumbnails, source), about)
+            write(draft, records, partial(_thumbnails, source, max_pixels), about)
             yield
     except OSError as error:
         raise InputError("gallery", f"{path} can't be written ({error.strerror})") from error
@@ -213,8 +217,13 @@ def write(
     )
 
 
-def thumbnail(encoded: bytes) -> bytes:
+def thumbnail(encoded: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
     """Scale an image file down to a thumbnail, as WebP.
+
+    Parameters
+    ----------
+    encoded : contents of an image file.
+    max_pixels : an image with more is unreadable.
 
     Raises
     ------
@@ -222,7 +231,7 @@ def thumbnail(encoded: bytes) -> bytes:
         As `fused_clip.dataset.decode.decode`.
     """
     file = io.BytesIO()
-    decode.thumbnail(encoded, _PIXELS).save(file, "WEBP", quality=85)
+    decode.thumbnail(encoded, _PIXELS, max_pixels).save(file, "WEBP", quality=85)
     return file.getvalue()
 
 
@@ -232,12 +241,12 @@ def _named(clusters: dict[int, _Section]) -> Iterator[tuple[str, _Section]]:
         yield f"Cluster {index}: {names}", section
 
 
-def _thumbnails(source: ImageSource, paths: Set[str]) -> dict[str, bytes]:
+def _thumbnails(source: ImageSource, max_pixels: int, paths: Set[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for item in source:
         if item.path in paths and item.path not in found:
             try:
-                found[item.path] = thumbnail(item.read())
+                found[item.path] = thumbnail(item.read(), max_pixels)
             except (decode.UnreadableImageError, OSError) as error:
                 log.warning("%s is not in the gallery: %s", item.path, error)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fused_clip.dataset.folder import image_files, is_image
 from fused_clip.dataset.names import printable
+from fused_clip.dataset.parquet import ParquetTable
+from fused_clip.dataset.text_table import check_columns, text_rows
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
-    import pyarrow.parquet as pq
+    import pyarrow as pa
 
 OPTION = "images"
-_ROWS_A_READ, _BYTES_A_READ = 64, 1_048_576  # of a table with encoded images
 
 State = list[int] | None
 
@@ -171,15 +171,7 @@ class TextTableSource:
         return (_listed_item(self.table, name) for name in self._names())
 
     def _names(self) -> Iterator[str]:
-        with self.table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t" if self.table.suffix == ".tsv" else ",")
-            try:
-                if self.column not in (rows.fieldnames or ()):
-                    raise _no_column(self.column, rows.fieldnames or ())
-                for row in rows:
-                    yield row[self.column] or ""
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise _unreadable(self.table, error) from error
+        return (name for (name,) in text_rows(OPTION, self.table, {"column": self.column}))
 
 
 @dataclass(frozen=True)
@@ -195,44 +187,25 @@ class ParquetSource:
         return self.rows
 
     def __iter__(self) -> Iterator[Item]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        row = 0
-        try:
-            # By default pyarrow reads ahead what is asked for, which is the whole column, and keeps it.
-            with pq.ParquetFile(self.table, pre_buffer=False, buffer_size=_BYTES_A_READ) as file:
-                for batch in file.iter_batches(_ROWS_A_READ, columns=[self.column]):
-                    for cell in batch.column(0).to_pylist():
-                        yield self.item(self.table, row, cell)
-                        row += 1
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(self.table, error) from error
+        cells = ParquetTable(OPTION, self.table).cells(self.column)
+        return (self.item(self.table, row, cell) for row, cell in enumerate(cells))
 
 
 def _parquet_source(table: Path, column: str | None) -> ParquetSource:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(table) as file:
-            makers = _makers(file)
-            rows = file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(table, error) from error
+    parquet = ParquetTable(OPTION, table)
+    makers = _makers(parquet.schema)
     images = [name for name, maker in makers.items() if maker is not _path_cell]
     chosen = column or ("path" if "path" in makers else next(iter(images), "path"))
-    if chosen not in makers:
-        raise _no_column(chosen, makers)
-    return ParquetSource(table, chosen, rows, makers[chosen])
+    check_columns({"column": chosen}, makers, "the table that can hold images")
+    return ParquetSource(table, chosen, sum(parquet.group_sizes), makers[chosen])
 
 
-def _makers(file: pq.ParquetFile) -> dict[str, Callable[[Path, int, Any], Item]]:
+def _makers(schema: pa.Schema) -> dict[str, Callable[[Path, int, Any], Item]]:
     """How items are made of the cells of each column that can hold images."""
     import pyarrow.types as kinds
 
     found: dict[str, Callable[[Path, int, Any], Item]] = {}
-    for field in file.schema_arrow:
+    for field in schema:
         if kinds.is_string(field.type) or kinds.is_large_string(field.type):
             found[field.name] = _path_cell
         elif kinds.is_binary(field.type) or kinds.is_large_binary(field.type):
@@ -287,11 +260,3 @@ _TABLES: dict[str, Callable[[Path, str | None], ImageSource]] = {
     ".tsv": lambda place, column: TextTableSource(place, column or "path"),
     ".parquet": _parquet_source,
 }
-
-
-def _no_column(column: str, columns: Any) -> InputError:
-    return InputError("column", "must be a column of the table of images", column, choices=list(columns))
-
-
-def _unreadable(table: Path, error: Exception) -> InputError:
-    return InputError(OPTION, f"{table} can't be read ({error})")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Literal
 
 from fused_clip.backbone.batches import bad_rows, read_ahead
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.model.saved import SavedModel
 from fused_clip.predict.decoding import ReadBatch, read
 from fused_clip.predict.journal import Journal, Record
@@ -30,14 +31,14 @@ class Wanted:
     top_k : number of answers to give with their probabilities, at least 1.
     probabilities : whether to give the probability of each answer.
     on_bad_image : whether an image that can't be read is recorded with the reason and logged, or an error.
-    max_pixels : an image with more can't be read; None for the limit of `fused_clip.dataset.decode.decode`.
+    max_pixels : an image with more is unreadable.
     """
 
     threshold: float = 0.0
     top_k: int = 1
     probabilities: bool = False
     on_bad_image: OnBadImage = "skip"
-    max_pixels: int | None = None
+    max_pixels: int = MAX_PIXELS
 
 
 def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted) -> None:

@@ -39,7 +39,11 @@ def make_parts(options: Options) -> "Parts":
 
 def _outcome(options: Options) -> "Parts | Exception":
     try:
-        dataset: ImageDataset = build(options.dataset, data_dir=options.data_dir)
+        from fused_clip.dataset.recipe import Recipe
+
+        shared = options.dataset.model_dump(include=set(Recipe.model_fields))
+        recipe = Recipe.model_validate(shared)
+        dataset: ImageDataset = build(options.dataset, recipe=recipe, data_dir=options.data_dir)
         backbone: OpenClipBackbone | Precomputed = build(options.backbone, dataset=dataset)
         backbone.check()
     except Exception as error:

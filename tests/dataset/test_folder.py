@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fused_clip.dataset import imagefolder
 from fused_clip.support.errors import InputError
+from tests.loading import imagefolder
 
 
 def fill(root: Path, counts: dict[str, int], kind: str = "png") -> Path:

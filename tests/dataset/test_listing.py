@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fused_clip.dataset import csv
 from fused_clip.dataset.columns import as_texts
 from fused_clip.support.errors import InputError
+from tests.loading import csv
 
 
 def paint(folder: Path, names: list[str]) -> None:

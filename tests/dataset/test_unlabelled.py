@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fused_clip.dataset import ImageDataset, Vectors, csv, digits, embeddings, imagefolder
+from fused_clip.dataset import ImageDataset, Vectors
 from fused_clip.support.errors import InputError
+from tests.loading import csv, digits, embeddings, imagefolder
 
 NONE: dict[str, Any] = {"labels": "none", "classes": ["cat", "dog"]}
 ROWS = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fused_clip.dataset import Vectors, embeddings
+from fused_clip.dataset import Vectors
 from fused_clip.support.errors import InputError
+from tests.loading import embeddings
 
 LABELS = ["cat", "dog", "cat", "dog", "10", "2", "10", "2"]
 ROWS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)

@@ -164,7 +164,7 @@ def test_each_picture_has_its_runner_up(tmp_path: Path) -> None:
     write(tmp_path / "page.html", items, grey)
     page = (tmp_path / "page.html").read_text()
     seconds = re.findall(r'class="second" title="(.*?)">\1<', page)
-    assert sorted(seconds) == ["2nd: 31% dog"] * 2 + ["2nd: dog"] * 2
+    assert sorted(seconds) == ["2nd 31% dog"] * 2 + ["2nd dog"] * 2
 
 
 def test_unreadable_images_are_listed_with_the_reason(tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from fused_clip.figures.style import INK, MARGIN, PAGE, Heading, cut, house_styl
 from fused_clip.report.page import Block, Figure, Prose
 from fused_clip.report.studies.settings import dataset_name, values
 from fused_clip.result import Result, SplitResult
-from fused_clip.runner.artifacts import stratified
 from fused_clip.runner.readback import read
 from fused_clip.support.arrays import DoubleArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.sampling import stratified_sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +93,7 @@ def _read_back(record: RunRecord) -> Result | None:
 
 def _place(result: Result, split: Part) -> _Rows:
     part: SplitResult = getattr(result, split)
-    kept = stratified(part.targets, POINTS, seed=0)
+    kept = stratified_sample(part.targets, POINTS, seed=0)
     return _Rows(project(part.fused[kept], seed=0), part.targets[kept], result.target_names)
 
 
