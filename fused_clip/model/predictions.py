@@ -1,4 +1,4 @@
-"""What a model answers."""
+"""Answers of a model for many images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

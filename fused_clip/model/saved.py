@@ -1,4 +1,4 @@
-"""A saved model in use: images -> answers, by the backbone that it was made with and no other."""
+"""A saved model in use: images -> answers, with the backbone that it was trained with."""
 
 import logging
 import shutil
@@ -34,7 +34,7 @@ class SavedModel:
     ----------
     head : what follows the backbone.
     backbone : None for a model that takes embeddings alone.
-    facts : what the model's folder says of it.
+    facts : contents of ``model.json``.
     checksum : SHA-256 (hex) of the folder's contents.
     """
 
@@ -50,7 +50,7 @@ class SavedModel:
 
     @property
     def calibrated(self) -> bool:
-        """Whether it knows probabilities; a model made without labels knows none."""
+        """Whether it gives probabilities; a model made without labels gives none."""
         return self.head.temperature is not None
 
     def constrain(
@@ -60,9 +60,9 @@ class SavedModel:
         prior: Mapping[str, float] | None = None,
         target_map: Mapping[str, Sequence[str]] | None = None,
     ) -> Self:
-        """Give the model that knows what is possible here; nothing is trained anew.
+        """Return the model with targets, a prior or groups; nothing is trained anew.
 
-        What is given takes the place of what an earlier call gave; the rest stays.
+        An argument replaces that of an earlier call; the others stay.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class SavedModel:
         """
         probabilities = self._predictions(images).probabilities
         if probabilities is None:
-            rule = "the model is uncalibrated: made without labels, it knows distances and no probabilities"
+            rule = "the model is uncalibrated: made without labels, it gives distances and no probabilities"
             raise InputError("model", rule, hint="predict_embeddings(embed(images)) gives margins")
         return probabilities[0] if is_one(images) else probabilities
 
@@ -132,7 +132,11 @@ class SavedModel:
         return self.head.predict(embed_pixels(images, self.require_backbone()))
 
     def predict_embeddings(self, X: ArrayLike) -> Predictions:
-        """Predict from (m, d) embeddings, as `embed` gives them: answers, clusters, margins, probabilities.
+        """Predict from embeddings: answers, clusters, margins, probabilities.
+
+        Parameters
+        ----------
+        X : (m, d) floats, as `embed` gives them for several images.
 
         Raises
         ------
@@ -194,8 +198,10 @@ def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
 
     Parameters
     ----------
-    images : that the run was trained on. Of vectors it is not known how they were made: a model of them takes
-        embeddings alone.
+    result : of the run.
+    images : that the run was trained on. A model of vectors, whose origin is unknown, takes embeddings alone.
+    backbone : of the run.
+    folder : of the model; its parent exists.
 
     Raises
     ------
@@ -221,6 +227,10 @@ def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
 def find(path: Path) -> Path:
     """Find the model's folder: the path itself, or ``model`` below it.
 
+    Parameters
+    ----------
+    path : directory of a run or of a model.
+
     Raises
     ------
     InputError
@@ -233,11 +243,11 @@ def find(path: Path) -> Path:
     if not path.exists():
         raise InputError("model", "must be an existing run or model directory", str(path))
     hint = "A run says in its log why it left none"
-    raise InputError("model", f"must hold {files.FACTS}, or model/{files.FACTS}", str(path), hint=hint)
+    raise InputError("model", f"must contain {files.FACTS}, or model/{files.FACTS}", str(path), hint=hint)
 
 
 def backbone_facts(backbone: Any) -> files.BackboneFacts | None:
-    """What a model keeps of its backbone; None for one that a file of data can't bring back."""
+    """Describe a backbone for ``model.json``; None for one that can't be rebuilt from data."""
     if type(backbone) is not OpenClipBackbone:
         return None
     return files.BackboneFacts(

@@ -154,7 +154,7 @@ def _job(
 
 
 def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource") -> None:
-    """Turn the journal into the page and the table, and print what is in it."""
+    """Turn the journal into the page and the table, and print the counts."""
     from fused_clip.model.predictions import further_columns
 
     counts = _count_records(journal)

@@ -79,7 +79,7 @@ def write(path: Path, records: Iterable[Record], columns: Sequence[str] = COLUMN
         with replacing(path) as draft:
             (_write_lines if path.suffix == ".jsonl" else _write_table)(draft, path.suffix, columns, kept)
     except OSError as error:
-        hint = "What is predicted is kept: free space, and run the same command again"
+        hint = "The predictions so far are kept: free space, and run the same command again"
         raise InputError("out", f"{path} can't be written ({error.strerror or error})", hint=hint) from error
 
 

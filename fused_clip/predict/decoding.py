@@ -25,7 +25,7 @@ class ReadBatch:
     ----------
     paths : n names.
     states : of their files, before they were read.
-    errors : what is wrong with each item; empty for those that could be read.
+    errors : why each item can't be read; empty for those that can.
     pixels : model input of each of those, in their order.
     """
 
@@ -74,7 +74,7 @@ def _content(item: Item) -> Content:
 
 
 def _tried(prepare: Prepare, images: Sequence[ImageArray]) -> "list[torch.Tensor | str]":
-    """Model input of each image, made of all at once or, if that fails, of one by one; or what is wrong."""
+    """Model input of each image, made of all at once or, if that fails, one by one; or why there is none."""
     import torch
 
     try:

@@ -196,12 +196,12 @@ def _parquet_source(table: Path, column: str | None) -> ParquetSource:
     makers = _makers(parquet.schema)
     images = [name for name, maker in makers.items() if maker is not _path_cell]
     chosen = column or ("path" if "path" in makers else next(iter(images), "path"))
-    check_columns({"column": chosen}, makers, "the table that can hold images")
+    check_columns({"column": chosen}, makers, "the table that can have images")
     return ParquetSource(table, chosen, sum(parquet.group_sizes), makers[chosen])
 
 
 def _makers(schema: pa.Schema) -> dict[str, Callable[[Path, int, Any], Item]]:
-    """How items are made of the cells of each column that can hold images."""
+    """How items are made of the cells of each column that can have images."""
     import pyarrow.types as kinds
 
     found: dict[str, Callable[[Path, int, Any], Item]] = {}

@@ -194,7 +194,7 @@ def test_what_is_no_image_is_refused(image: object, run_directory: Path) -> None
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must be an existing run or model directory"):
         load_model(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"must hold model\.json"):
+    with pytest.raises(InputError, match=r"must contain model\.json"):
         load_model(tmp_path)
 
 

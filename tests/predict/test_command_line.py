@@ -172,7 +172,7 @@ def test_places_are_part_of_the_job(
     out = ("--out", tmp_path / "out.csv")
     stop(model, *some, *out)
     for other in ((*some[1:], *out), (*some, *out, "--top-k", "2"), (*some, *out, "--max-pixels", "9")):
-        assert "out: holds what another model, other images" in refused(capsys, model, *other)
+        assert "out: has partial predictions of another model, other images" in refused(capsys, model, *other)
 
 
 def test_the_limit_of_pixels_is_an_option(
@@ -288,7 +288,7 @@ def test_bad_input_is_a_line(
     (tmp_path / "bad" / "a.png").write_bytes(b"")
     for arguments, expected in [
         ((tmp_path / "nowhere", photos, *out), "model: must be an existing run or model directory"),
-        ((tmp_path, photos, *out), "model: must hold model.json"),
+        ((tmp_path, photos, *out), "model: must contain model.json"),
         ((model, tmp_path / "nowhere", *out), "images: must be an existing folder"),
         ((model, tmp_path / "none", *out), "images: must contain an image"),
         ((model, tmp_path / "bad", *out), "images: none of the 1 images can be read"),
@@ -425,7 +425,7 @@ def test_a_table_that_changed_is_another_job(
     arguments = ("list.csv", "--out", tmp_path / "out.csv")
     stop(model, *arguments)
     (folder / "list.csv").write_text("path\na/01.png\na/02.png\na/deep/00.png\n")
-    assert "out: holds what another model, other images" in refused(capsys, model, *arguments)
+    assert "out: has partial predictions of another model, other images" in refused(capsys, model, *arguments)
     predict(model, *arguments, "--overwrite")
     assert [row["path"] for row in rows(tmp_path / "out.csv")] == ["a/01.png", "a/02.png", "a/deep/00.png"]
 
@@ -442,7 +442,9 @@ def test_a_path_means_the_same_from_any_directory(
     monkeypatch.chdir(tmp_path / "one")
     stop(model, "images", "--out", tmp_path / "out.csv")
     monkeypatch.chdir(tmp_path / "two")
-    assert "out: holds what another" in refused(capsys, model, "images", "--out", tmp_path / "out.csv")
+    assert "out: has partial predictions of another" in refused(
+        capsys, model, "images", "--out", tmp_path / "out.csv"
+    )
 
 
 def test_two_commands_can_not_have_one_file(
