@@ -137,17 +137,27 @@ def _warnings(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, au
 
 
 def warn_of_other_images(backbone: Backbone) -> None:
-    """Warn that a small backbone is going to meet images whose kind is not known.
+    """Log `other_images`, if there is anything to warn of.
 
     Parameters
     ----------
     backbone : of a model that predicts.
     """
-    if backbone.vocabulary is not None:
-        sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
-        log.warning(
-            "%s was trained on images of %s alone: for others use backbone=vit_b_32.", backbone.name, sets
-        )
+    if message := other_images(backbone):
+        log.warning(message)
+
+
+def other_images(backbone: Backbone) -> str:
+    """Name the only datasets that a small backbone was trained on; empty for other backbones.
+
+    Parameters
+    ----------
+    backbone : of a model that predicts.
+    """
+    if backbone.vocabulary is None:
+        return ""
+    sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
+    return f"{backbone.name} was trained on images of {sets} alone: for others use backbone=vit_b_32."
 
 
 def _set_of(origin: str) -> str:

@@ -229,7 +229,8 @@ def _signature() -> "ModelSignature":
     }
     optional = {"probability", "runner_up"}
     return ModelSignature(
-        inputs=Schema([ColSpec("binary", "image")]),
+        # Without a name: MLflow lets a named column be no list of paths, but decodes base64 of both.
+        inputs=Schema([ColSpec("binary")]),
         outputs=Schema([ColSpec(kind, name, name not in optional) for name, kind in answers.items()]),
         params=ParamSchema(
             [
