@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from fused_clip.report.page import Cell, Table
+from fused_clip.report.page import TableCell, Table
 from fused_clip.report.studies.measurements import BLIND, Evidence
 from fused_clip.report.studies.pairs import Comparison
 from fused_clip.report.studies.published import load
@@ -175,7 +175,8 @@ def consistently_best(evidence: Evidence) -> Claim:
 def claims_table(claims: Sequence[Claim], caption: str) -> Table:
     """One row a claim."""
     rows = [
-        [Cell(one.name), Cell(one.holds, None, one.run_ids, one.flag), Cell(one.evidence)] for one in claims
+        [TableCell(one.name), TableCell(one.holds, None, one.run_ids, one.flag), TableCell(one.evidence)]
+        for one in claims
     ]
     return Table(caption, ["claim", "verdict", "evidence"], rows, "claims")
 

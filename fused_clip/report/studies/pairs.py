@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fused_clip.report.page import Cell, Table
+from fused_clip.report.page import TableCell, Table
 from fused_clip.report.studies.significance import ALPHA, Interval, combined, holm, mcnemar, paired_interval
 from fused_clip.report.summary import flag_of, number
 
@@ -178,16 +178,16 @@ def difference_table(comparisons: Sequence[Comparison], caption: str, name: str)
     ]  # fmt: skip
     rows = [
         [
-            Cell(one.dataset),
-            Cell(one.first),
-            Cell(one.second),
-            Cell(signed(one.interval.mean), finite(one.interval.mean), one.run_ids, one.flag),
-            Cell(bounds(one), finite(one.interval.low)),
-            Cell("< .001" if one.corrected < 0.001 else number(one.corrected, 3), finite(one.corrected)),
-            Cell("yes" if one.real else "no" if one.rows else "-"),
-            Cell(str(one.seeds), one.seeds),
-            Cell(str(one.rows), one.rows),
-            Cell(str(one.differing), one.differing),
+            TableCell(one.dataset),
+            TableCell(one.first),
+            TableCell(one.second),
+            TableCell(signed(one.interval.mean), finite(one.interval.mean), one.run_ids, one.flag),
+            TableCell(bounds(one), finite(one.interval.low)),
+            TableCell("< .001" if one.corrected < 0.001 else number(one.corrected, 3), finite(one.corrected)),
+            TableCell("yes" if one.real else "no" if one.rows else "-"),
+            TableCell(str(one.seeds), one.seeds),
+            TableCell(str(one.rows), one.rows),
+            TableCell(str(one.differing), one.differing),
         ]
         for one in comparisons
     ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from fused_clip.report.page import Block, Cell, Page, Prose, Section, Table
+from fused_clip.report.page import Block, TableCell, Page, Prose, Section, Table
 from fused_clip.report.studies.claims import check, claims_table
 from fused_clip.report.studies.map_grid import strategy_maps
 from fused_clip.report.studies.measurements import Evidence
@@ -61,8 +61,8 @@ def accuracy_table(cells: Cells, told: str) -> Table:
     columns = ["dataset", "prompt", "published", "measured", "verdict", *REFERENCES.values()]
     rows = [
         [
-            Cell(dataset_name(dataset)),
-            Cell(prompt),
+            TableCell(dataset_name(dataset)),
+            TableCell(prompt),
             *judged(dataset, prompt, "test/accuracy", records),
             *(summarize(records, f"reference/{name}_accuracy") for name in REFERENCES),
         ]
@@ -77,8 +77,8 @@ def structure_table(cells: Cells, told: str) -> Table:
     columns = ["dataset", "prompt", *judgements, "purity", "missing targets"]
     rows = [
         [
-            Cell(dataset_name(dataset)),
-            Cell(prompt),
+            TableCell(dataset_name(dataset)),
+            TableCell(prompt),
             *(cell for metric in STRUCTURE for cell in judged(dataset, prompt, metric, records)),
             summarize(records, "train/purity"),
             missing_targets(records),
@@ -88,7 +88,7 @@ def structure_table(cells: Cells, told: str) -> Table:
     return Table(f"Clusters of the fused training rows. {told}", columns, rows, "structure")
 
 
-def judged(dataset: str, prompt: str, metric: str, records: Sequence[RunRecord]) -> list[Cell]:
+def judged(dataset: str, prompt: str, metric: str, records: Sequence[RunRecord]) -> list[TableCell]:
     """The published number, flagged where it is corrected; the measured one; the verdict."""
     paper = load()
     published = paper.numbers.get((dataset, prompt, metric))
@@ -96,15 +96,15 @@ def judged(dataset: str, prompt: str, metric: str, records: Sequence[RunRecord])
     known = [record for record in records if record.finished and metric in record.metrics]
     comparable = bool(known) and all(paper.comparable(record) for record in known)
     word = verdict(published, [record.metrics[metric] for record in known], comparable=comparable)
-    told = Cell("-") if published is None else Cell(number(published), published, flag=flag)
-    return [told, summarize(records, metric), Cell(word or "-")]
+    told = TableCell("-") if published is None else TableCell(number(published), published, flag=flag)
+    return [told, summarize(records, metric), TableCell(word or "-")]
 
 
-def missing_targets(records: Sequence[RunRecord]) -> Cell:
+def missing_targets(records: Sequence[RunRecord]) -> TableCell:
     """In how many of the finished runs a target has no cluster."""
     known = [record for record in records if record.finished and "missing_targets" in record.metrics]
     lacking = [record.run_id for record in known if record.metrics["missing_targets"]]
-    return Cell(f"in {len(lacking)} of {len(known)}" if known else "-", len(lacking), lacking)
+    return TableCell(f"in {len(lacking)} of {len(known)}" if known else "-", len(lacking), lacking)
 
 
 def _corrections(cells: Cells) -> list[Block]:

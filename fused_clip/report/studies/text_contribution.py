@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from fused_clip.report.page import Block, Cell, Figure, Page, Prose, Section, Table
+from fused_clip.report.page import Block, TableCell, Figure, Page, Prose, Section, Table
 from fused_clip.report.studies import paper_table1
 from fused_clip.report.studies.comparisons import LABEL_FREE, audited, comparisons, runs_at, without_labels
 from fused_clip.report.studies.curves import METHOD, Panel, draw_curves
@@ -67,7 +67,7 @@ def factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Fa
     metrics = [*MEASURES, "train/prompt_purity", "text_contribution", *accuracies]
     names = [*MEASURES.values(), "purity by prompt", "text contribution", *REFERENCES.values()]
     rows = [
-        [Cell(dataset_name(dataset)), Cell(level), *(summarize(some, metric) for metric in metrics)]
+        [TableCell(dataset_name(dataset)), TableCell(level), *(summarize(some, metric) for metric in metrics)]
         for (dataset, level), some in runs.items()
     ]
     return Table(f"{factor.title}. {told}", ["dataset", factor.axis, *names], rows, factor.name)
@@ -93,8 +93,8 @@ def label_free_table(records: Sequence[RunRecord], told: str) -> Table:
     """The method paired and named without labels, beside references that use none either."""
     rows = [
         [
-            Cell(dataset_name(dataset)),
-            Cell(prompt),
+            TableCell(dataset_name(dataset)),
+            TableCell(prompt),
             summarize(runs, "test/accuracy"),
             *(summarize(runs, f"reference/{name}_accuracy") for name in LABEL_FREE),
             summarize(runs, "train/ari"),
