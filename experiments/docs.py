@@ -2,8 +2,8 @@
 
 Between a line ``<!-- report:FILE -->`` and the next ``<!-- /report -->`` stands the table of FILE, whose
 path is relative to the document: a table of `fused_clip.report` (``.json``), one of plain values (``.csv``),
-or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` only lists those that differ,
-and which links and images name files that are not there.
+or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` lists those that differ,
+and the links and images that name no file.
 """
 
 import argparse

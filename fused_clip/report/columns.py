@@ -19,7 +19,8 @@ def references_of(records: Sequence[RunRecord]) -> list[ReferenceFacts]:
     ----------
     records : runs of one table or page.
     """
-    own = {
+    known = dict(known_references())
+    known |= {
         name: ReferenceFacts.of(name, node)
         for record in records
         for name, node in (record.config.get("reference") or {}).items()
@@ -30,8 +31,8 @@ def references_of(records: Sequence[RunRecord]) -> list[ReferenceFacts]:
         for metric in record.metrics
         if metric.startswith(PREFIX) and metric.endswith("_accuracy")
     )
-    # A reference of another version of the package has numbers, but no facts any more.
-    known = {**{name: _unknown(name) for name in names}, **known_references(), **own}
+    # Runs of another version may have a reference that has no facts any more.
+    known |= {name: _unknown(name) for name in names if name not in known}
     return [facts for name, facts in known.items() if name in names]
 
 
@@ -56,12 +57,12 @@ def columns_table(facts: Iterable[Facts]) -> Table:
     rows = [
         [
             TableCell(one.title),
-            TableCell(one.explanation),
             TableCell(one.uses_labels if isinstance(one, ReferenceFacts) else "-"),
+            TableCell(one.explanation),
         ]
         for one in facts
     ]
-    return Table("The columns.", ["column", "explanation", "uses labels"], rows)
+    return Table("The columns.", ["column", "uses labels", "explanation"], rows)
 
 
 def _unknown(name: str) -> ReferenceFacts:

@@ -38,7 +38,7 @@ def build(records: Sequence[RunRecord]) -> Page:
         *(one for one in metrics if one.name != _ACCURACY),
     ]
     table = _results(groups, shown, facts, setting)
-    results = [_labels(records), *_chart(groups, setting), table, columns_table(facts)]
+    results: list[Block] = [_labels(records), *_chart(groups, setting), table, columns_table(facts)]
     sections = [Section("Results", results)]
     pictures = _maps(groups)
     if pictures:
@@ -61,9 +61,7 @@ def _results(groups: Groups, shown: Sequence[str], facts: Sequence[Facts], setti
         rows.append([*named, runs, *(_unflagged(some, one) for one in facts)])
     several = any(len(some) > 1 for some in groups.values())
     spread = "; mean ± standard deviation over seeds" if several else ""
-    caption = (
-        f"Accuracies and F1 on test images, scores of the partition on training images{spread}. {setting}."
-    )
+    caption = f"{setting}. Accuracies and F1 on test rows, scores of clusters on train rows{spread}."
     return Table(caption, [*shown, "runs", *(one.title for one in facts)], rows, "results")
 
 
@@ -89,10 +87,9 @@ def _chart(groups: Groups, setting: str) -> list[Figure]:
     if not rows:
         return []
     shown = most_accurate(rows)
-    some_of = (
-        f" The {len(shown)} cells of highest accuracy, of {len(rows)}." if len(shown) < len(rows) else ""
-    )
-    return [Figure(f"Test accuracy of each cell, with its references.{some_of}", draw_cells(shown, setting))]
+    cut = f" The {len(shown)} cells of highest accuracy, of {len(rows)}." if len(shown) < len(rows) else ""
+    caption = f"Test accuracy of each cell, with its references. {setting}.{cut}"
+    return [Figure(caption, draw_cells(shown, setting))]
 
 
 def _labels(records: Sequence[RunRecord]) -> Prose:

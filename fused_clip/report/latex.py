@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from fused_clip.report.page import Block, TableCell, Details, Figure, Page, Prose, Section, Table
+from fused_clip.report.page import Block, Details, Figure, Page, Prose, Section, Table, TableCell
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from fused_clip.report.page import Block, TableCell, Details, Prose, RunTable, Section
+from fused_clip.report.page import Block, Details, Prose, RunTable, Section, TableCell
 from fused_clip.report.summary import mixed_data, varying
 from fused_clip.tracking.records import RunRecord
 

@@ -4,7 +4,9 @@ import csv
 import dataclasses
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fused_clip.report.html import write_html
 from fused_clip.report.latex import latex
@@ -13,7 +15,7 @@ from fused_clip.report.page import Figure, Page, Table, TableCell
 
 
 def write(page: Page, directory: Path) -> list[Path]:
-    """Write ``report.html``, ``.md`` and ``.tex``, ``figures/*.png``, and ``tables/<name>.json`` and ``.csv``.
+    """Write ``report.html``, ``.md``, ``.tex``, ``figures/*.png``, ``tables/<name>.json`` and ``.csv``.
 
     Parameters
     ----------
@@ -64,22 +66,20 @@ def read_table(path: Path) -> Table:
     path : of the JSON file.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows = [
-        [
-            TableCell(**{name: tuple(v) if isinstance(v, list) else v for name, v in cell.items()})
-            for cell in row
-        ]
-        for row in content["rows"]
-    ]
+    rows = [[_cell(**cell) for cell in row] for row in content["rows"]]
     return Table(content["caption"], content["columns"], rows, path.stem)
+
+
+def _cell(run_ids: list[str], values: Sequence[float] = (), **fields: Any) -> TableCell:
+    return TableCell(run_ids=tuple(run_ids), values=tuple(values), **fields)
 
 
 def csv_text(table: Table) -> str:
     """Return a table as CSV, for a program to read.
 
-    A column of numbers has their exact values, empty where there is none. After a column whose numbers are
-    means come ``<column>_sd`` (n - 1) and ``<column>_values``, one value a run, separated by spaces; after one
-    with flags comes ``<column>_note``. A heading that comes again gets a number.
+    Numbers are unrounded, and empty where there is none. Means are followed by ``<column>_sd`` (n - 1) and
+    ``<column>_values`` (one value a run, separated by spaces), flags by ``<column>_note``. A heading that
+    comes again gets a number.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from fused_clip.report import TableCell, Table
+from fused_clip.report import Table, TableCell
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -18,6 +18,11 @@ def test_a_row_of_another_length_is_refused() -> None:
 
 def test_a_column_with_a_value_is_one_of_numbers() -> None:
     table = Table(
-        "", ["a", "b", "c"], [[TableCell("x"), TableCell("-"), TableCell("1")], [TableCell("y"), TableCell("2", 2), TableCell("-")]]
+        "",
+        ["a", "b", "c"],
+        [
+            [TableCell("x"), TableCell("-"), TableCell("1")],
+            [TableCell("y"), TableCell("2", 2), TableCell("-")],
+        ],
     )
     assert table.numeric == {1}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fused_clip.report import TableCell, Details, Figure, Page, Prose, Section, Table
+from fused_clip.report import Details, Figure, Page, Prose, Section, Table, TableCell
 from fused_clip.report.latex import escape as latex_escape
 from fused_clip.report.markdown import escape as markdown_escape
 from fused_clip.report.writer import read_table, write, write_table
@@ -18,7 +18,10 @@ ODD = f"{SCRIPT} a|b_c $x$ 50% \\input{{x}} [l](u) &amp;"
 
 
 def make_page(text: str = "plain") -> Page:
-    rows = [[TableCell("task"), TableCell(".9000 ± .1000", 0.9, ["r1", "r2"])], [TableCell(text), TableCell("-", flag="missing")]]
+    rows = [
+        [TableCell("task"), TableCell(".9000 ± .1000", 0.9, ["r1", "r2"])],
+        [TableCell(text), TableCell("-", flag="missing")],
+    ]
     table = Table(f"Caption {text}", [text, "accuracy"], rows, "results")
     blocks = [Prose(text), table, Figure(text, png()), Details("config", f"name: {text}\n```\n")]
     return Page(text, [Section(text, blocks)], [text])

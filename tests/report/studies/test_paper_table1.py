@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.report.page import TableCell, Figure, Page, Prose, Table
+from fused_clip.report.page import Figure, Page, Prose, Table, TableCell
 from fused_clip.report.studies.paper_table1 import page
 from fused_clip.tracking.records import RunRecord
 from tests.study_records import study_record
