@@ -67,19 +67,19 @@ def draw_cells(rows: Sequence[ChartRow], setting: str) -> bytes:
             one = mark(number)
             axes.plot(values, places, one.marker, color=one.colour, ms=4, mew=0, alpha=0.85, label=title)
         deviations = [statistics.stdev(row.accuracies) if len(row.accuracies) > 1 else 0.0 for row in rows]
+        # A ring: references often coincide with the method, and have to be seen inside it.
         axes.errorbar(
-            [row.mean for row in rows], range(len(rows)), xerr=deviations, fmt="o", color=INK, ms=5,
-            elinewidth=1, capsize=2, label="method", zorder=3,
+            [row.mean for row in rows], range(len(rows)), xerr=deviations, fmt="o", color=INK, ms=8,
+            mfc="none", elinewidth=1, capsize=2, label="method", zorder=3,
         )  # fmt: skip
         axes.set_yticks(range(len(rows)), [cut(row.label, 60) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(labelsize=7, colors=INK)
         axes.grid(lw=0.3, color=FAINT, alpha=0.4)
         axes.set_axisbelow(True)
-        lines = wrap(tuple(setting.split("; ")), 6.5, PAGE - 2 * MARGIN)
-        axes.set_xlabel(
-            "\n".join(["test accuracy; bars: one standard deviation over seeds", *lines]), size=6.5
-        )
+        facts = ("bars: one standard deviation over seeds", *setting.split("; "))
+        lines = wrap(facts, 6.5, PAGE - 2 * MARGIN)
+        axes.set_xlabel("\n".join(["test accuracy", *lines]), size=6.5)
         figure.legend(loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
         return png_of(figure)
 

@@ -38,7 +38,7 @@ def build(records: Sequence[RunRecord]) -> Page:
         *(one for one in metrics if one.name != _ACCURACY),
     ]
     table = _results(groups, shown, facts, setting)
-    results: list[Block] = [_labels(records), *_chart(groups, setting), table, columns_table(facts)]
+    results: list[Block] = [_labels(records), *_chart(groups, shown, setting), table, columns_table(facts)]
     sections = [Section("Results", results)]
     pictures = _maps(groups)
     if pictures:
@@ -61,7 +61,7 @@ def _results(groups: Groups, shown: Sequence[str], facts: Sequence[Facts], setti
         rows.append([*named, runs, *(_unflagged(some, one) for one in facts)])
     several = any(len(some) > 1 for some in groups.values())
     spread = "; mean ± standard deviation over seeds" if several else ""
-    caption = f"{setting}. Accuracies and F1 on test rows, scores of clusters on train rows{spread}."
+    caption = f"Data: {setting}. Accuracies and F1 on test rows, scores of clusters on train rows{spread}."
     return Table(caption, [*shown, "runs", *(one.title for one in facts)], rows, "results")
 
 
@@ -75,7 +75,7 @@ def _unflagged(records: Sequence[RunRecord], facts: Facts) -> TableCell:
     return TableCell(cell.text, cell.value, cell.run_ids, values=cell.values)
 
 
-def _chart(groups: Groups, setting: str) -> list[Figure]:
+def _chart(groups: Groups, shown: Sequence[str], setting: str) -> list[Figure]:
     rows = []
     for values, some in groups.items():
         known = [record for record in some if record.finished]
@@ -86,10 +86,10 @@ def _chart(groups: Groups, setting: str) -> list[Figure]:
             rows.append(ChartRow(" · ".join(values), accuracies, kept))
     if not rows:
         return []
-    shown = most_accurate(rows)
-    cut = f" The {len(shown)} cells of highest accuracy, of {len(rows)}." if len(shown) < len(rows) else ""
-    caption = f"Test accuracy of each cell, with its references. {setting}.{cut}"
-    return [Figure(caption, draw_cells(shown, setting))]
+    drawn = most_accurate(rows)
+    cut = f" The {len(drawn)} cells of highest accuracy, of {len(rows)}." if len(drawn) < len(rows) else ""
+    caption = f"Test accuracy of each cell ({' · '.join(shown)}), with its references.{cut}"
+    return [Figure(caption, draw_cells(drawn, setting))]
 
 
 def _labels(records: Sequence[RunRecord]) -> Prose:

@@ -31,9 +31,9 @@ WRITTEN = """# Study
 
 A caption.
 
-| prompt | accuracy |
-| --- | ---: |
-| task | .84 ± .01 *(corrected)* |
+| prompt |                accuracy |
+| ------ | ----------------------: |
+| task   | .84 ± .01 *(corrected)* |
 
 <!-- /report -->
 
@@ -41,10 +41,10 @@ between
 
 <!-- report:results/speed.csv -->
 
-| n | method |
-| ---: | --- |
-| 10 | a\\|b |
-| 200 | c |
+|   n | method |
+| --: | ------ |
+|  10 | a\\|b   |
+| 200 | c      |
 
 <!-- /report -->
 <!-- report:results/part.md -->

@@ -43,7 +43,7 @@ def _sections(records: Sequence[RunRecord]) -> list[Section]:
             "Differences on the same test rows",
             [
                 Prose(DIFFERENCES),
-                difference_table(compared, f"Accuracies compared. {setting}", "differences"),
+                difference_table(compared, setting),
             ],
         ),
         Section("Maps", strategy_maps(chosen(records), setting)),

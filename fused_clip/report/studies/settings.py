@@ -136,9 +136,7 @@ def apart(
         for name, some in settings.items()
         for section in build(some)
     ]
-    return sections, [
-        f"The runs are of {len(settings)} settings, in tables of their own: {'; '.join(settings)}."
-    ]
+    return sections, [f"The runs are of {len(settings)} settings, in separate tables: {'; '.join(settings)}."]
 
 
 def _renamed(block: Block, setting: str) -> Block:

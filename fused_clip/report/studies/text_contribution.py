@@ -37,7 +37,7 @@ def _sections(records: Sequence[RunRecord]) -> list[Section]:
             "Which differences are significant",
             [
                 Prose(DIFFERENCES),
-                difference_table(compared, f"Accuracies compared. {setting}", "differences"),
+                difference_table(compared, setting),
             ],
         ),
         *(Section(factor.title, _factor_blocks(records, factor, setting)) for factor in FACTORS),
