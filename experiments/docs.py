@@ -2,8 +2,8 @@
 
 Between a line ``<!-- report:FILE -->`` and the next ``<!-- /report -->`` stands the table of FILE, whose
 path is relative to the document: a table of `fused_clip.report` (``.json``), one of plain values (``.csv``),
-or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` only tells which differ,
-and which links and images name files that are not there.
+or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` lists those that differ,
+and the links and images that name no file.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from fused_clip.report.markdown import cell_text, escape, table_lines
+from fused_clip.report.markdown import escape, table_lines, table_text
 from fused_clip.report.writer import read_table
 from fused_clip.support.errors import InputError
 
@@ -65,9 +65,7 @@ def _table(document: Path, name: str) -> str:
     if not path.is_file():
         raise InputError(str(document), "names a result file that is not there", name)
     if path.suffix == ".json":
-        table = read_table(path)
-        rows = [[cell_text(cell) for cell in row] for row in table.rows]
-        return f"{escape(table.caption)}\n\n{table_lines(table.columns, rows, table.numeric)}"
+        return table_text(read_table(path))
     if path.suffix == ".csv":
         return _plain_table(path)
     if path.suffix == ".md":

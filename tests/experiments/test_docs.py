@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from experiments import docs
-from fused_clip.report import Cell, Table
+from fused_clip.report import Table, TableCell
 from fused_clip.report.writer import write_table
 from fused_clip.support.errors import InputError
 
@@ -12,7 +12,7 @@ from fused_clip.support.errors import InputError
 def repository(tmp_path: Path) -> Path:
     """A document in a study's folder, beside its results, and one at the root."""
     study = tmp_path / "experiments" / "study"
-    rows = [[Cell("task"), Cell(".84 ± .01", 0.84, ("r1",), "corrected")]]
+    rows = [[TableCell("task"), TableCell(".84 ± .01", 0.84, ("r1",), "corrected")]]
     write_table(Table("A caption.", ["prompt", "accuracy"], rows), study / "results" / "t.json")
     (study / "results" / "speed.csv").write_text("n,method\n10,a|b\n200,c\n")
     (study / "results" / "part.md").write_text("\n| a |\n|---|\n\n")
@@ -31,9 +31,9 @@ WRITTEN = """# Study
 
 A caption.
 
-| prompt | accuracy |
-| --- | ---: |
-| task | .84 ± .01 *(corrected)* |
+| prompt |                accuracy |
+| ------ | ----------------------: |
+| task   | .84 ± .01 *(corrected)* |
 
 <!-- /report -->
 
@@ -41,10 +41,10 @@ between
 
 <!-- report:results/speed.csv -->
 
-| n | method |
-| ---: | --- |
-| 10 | a\\|b |
-| 200 | c |
+|   n | method |
+| --: | ------ |
+|  10 | a\\|b   |
+| 200 | c      |
 
 <!-- /report -->
 <!-- report:results/part.md -->
