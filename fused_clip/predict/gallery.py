@@ -173,7 +173,7 @@ def write(
     *,
     per_section: int = PER_SECTION,
 ) -> None:
-    """Write the page: a section a target, least certain first, then one a cluster, most certain first.
+    """Write the page: a section a target, least certain first, then one a cluster, if any, most certain first.
 
     Records are read one by one; only those that the page shows are kept, and asked for their thumbnails.
 
@@ -197,7 +197,8 @@ def write(
             continue
         item = GalleryItem(record)
         targets.setdefault(record["target"], _Section(per_section)).add(item.rank, number, item)
-        clusters.setdefault(record["cluster"], _Section(per_section)).add(-item.rank, number, item)
+        if record["cluster"] >= 0:  # some classifiers have no clusters
+            clusters.setdefault(record["cluster"], _Section(per_section)).add(-item.rank, number, item)
     sections = [*targets.values(), *clusters.values()]
     path.parent.mkdir(parents=True, exist_ok=True)
     web.render(

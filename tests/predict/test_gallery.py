@@ -188,3 +188,10 @@ def test_the_model_is_named_and_warned_of(tmp_path: Path) -> None:
     assert "<dt>Model</dt><dd>outputs/run</dd>" in page
     assert f"<dd>cat, {SCRIPT}</dd>" in page
     assert '<p class="problems">compact was trained on other images</p>' in page
+
+
+def test_a_classifier_without_clusters_has_no_sections_of_them(tmp_path: Path) -> None:
+    write(tmp_path / "page.html", [item(1, cluster=-1)], grey)
+    page = (tmp_path / "page.html").read_text()
+    assert sections(page) == {"cat": ["1.png"]}
+    assert "luster" not in page.partition("</style>")[2]
