@@ -99,9 +99,7 @@ def _model(folder: Path, backbone: OpenClipBackbone) -> SavedModel:
     classifier = PromptFusedClassifier(
         backbone.encode_texts(NAMES), clusterer=KMeans(n_init=2), random_state=inputs.SEED
     ).fit(rows, targets)
-    head = Head.of(classifier, prompts, rows, targets, seed=inputs.SEED)
-    if head is None:
-        raise RuntimeError("a classifier of the package leaves a head")
+    head = Head.of(classifier, prompts)
     training = files.TrainingFacts(
         dataset="photographs", fingerprint="0" * 64, rows=TRAINED_ON, uses_labels=True
     )

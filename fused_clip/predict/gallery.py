@@ -173,7 +173,7 @@ def write(
     *,
     per_section: int = PER_SECTION,
 ) -> None:
-    """Write the page: a section a target, least certain first, then one a cluster, if any, most certain first.
+    """Write the page: a section a target, least certain first, then one a cluster, most certain first.
 
     Records are read one by one; only those that the page shows are kept, and asked for their thumbnails.
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset import reading
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
+from fused_clip.method.fusion import LinearFusion
 from fused_clip.model import saved
 from fused_clip.model.result import Result
 from fused_clip.support.errors import InputError
@@ -225,11 +227,12 @@ def test_a_run_saves_its_model(toy: ImageDataset, blobs: Blobs, tmp_path: Path) 
 def test_a_run_with_code_in_its_model_says_why_it_saves_none(
     toy: ImageDataset, blobs: Blobs, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def own(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        return images + texts
+    @dataclasses.dataclass(frozen=True)
+    class Own(LinearFusion):
+        last: Callable[[np.ndarray], np.ndarray] = np.tanh
 
     with caplog.at_level(logging.WARNING):
-        saved.save(run(toy, blobs, fusion=own), toy.train.images, object(), tmp_path / "model")
+        saved.save(run(toy, blobs, fusion=Own()), toy.train.images, object(), tmp_path / "model")
     assert "No model is saved: fusion: " in caplog.text
     assert "is code" in caplog.text
     assert not (tmp_path / "model").exists()
