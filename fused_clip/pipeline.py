@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 class Embedder(Protocol):
     """What the pipeline asks of `fused_clip.store.Store`."""
 
-    def images(self, backbone: Any, images: Images, rows: IntArray) -> FloatArray:
-        """(n, d) embeddings of rows of a parent split."""
+    def images(self, backbone: Any, images: Images, rows: IntArray, *, title: str = "") -> FloatArray:
+        """(n, d) embeddings of rows of a parent split; `title` stands before the progress bar."""
 
     def texts(self, backbone: Any, texts: Sequence[str]) -> FloatArray:
         """(p, d) embeddings."""
@@ -52,6 +52,7 @@ def run(
     *,
     names: Mapping[str, str] | None = None,
     stages: Stages | None = None,
+    warn: bool = True,
 ) -> Result:
     """Run the method on a dataset and audit it.
 
@@ -61,6 +62,7 @@ def run(
     embedder : as `fused_clip.store.Store`.
     names : names of the parts, for titles and tags: ``prompt``, ``pairing``, ``text``, ...
     stages : collects the seconds of each stage.
+    warn : whether to log the notes of `fused_clip.method.checks`.
 
     Raises
     ------
@@ -70,7 +72,8 @@ def run(
     stages = stages or Stages()
     method.check(dataset, prompts)
     checks.check_width(dataset, backbone)
-    checks.warn(dataset, prompts, backbone, audited=method.draws > 0)
+    if warn:
+        checks.warn(dataset, prompts, backbone, audited=method.draws > 0)
     targets = prompts.targets(dataset.train.labels)
     test_targets = prompts.targets(dataset.test.labels)
 
@@ -118,7 +121,8 @@ def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder:
     """Embed the prompts, which tells at once if one is too long, and both splits; from the store if there."""
     texts = embed_prompts(prompts, backbone, embedder)
     train, test = (
-        embedder.images(backbone, split.images, split.rows) for split in (dataset.train, dataset.test)
+        embedder.images(backbone, split.images, split.rows, title=f"{backbone.name}, {name} images")
+        for name, split in (("train", dataset.train), ("test", dataset.test))
     )
     return Embedded(train, test, texts)
 

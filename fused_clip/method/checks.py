@@ -49,21 +49,33 @@ def check_width(dataset: ImageDataset, backbone: Backbone) -> None:
         raise InputError("backbone", rule, backbone.dim, hint=hint)
 
 
-def warn(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool) -> None:
-    """Name images left out and what can't be known; warn where a small backbone meets what is new to it.
+def notes(
+    dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool
+) -> tuple[tuple[int, str], ...]:
+    """Name images left out, what stays unknown, and what is new to a small backbone.
 
     Parameters
     ----------
+    dataset : of the run.
+    prompts : of the run.
+    backbone : of the run.
     audited : whether the references, which need prompts of the classes, are computed.
+
+    Returns
+    -------
+    Level, as of `logging`, and text of each.
     """
+    found = []
     if dataset.skipped:
-        log.warning("%d unreadable images are left out: %s", len(dataset.skipped), ", ".join(dataset.skipped))
+        text = f"{len(dataset.skipped)} unreadable images are left out: {', '.join(dataset.skipped)}"
+        found.append((logging.WARNING, text))
     if not dataset.labelled:
-        log.warning("Without labels these can't be known: %s.", UNKNOWN)
+        found.append((logging.WARNING, f"Without labels these can't be known: {UNKNOWN}."))
     if backbone.vocabulary is None:
-        return
-    told = "%s was trained on %d words: its figures are not OpenAI's ViT-B/32's."
-    log.info(told, backbone.name, len(backbone.vocabulary))
+        return tuple(found)
+    words = len(backbone.vocabulary)
+    text = f"{backbone.name} was trained on {words} words: its figures are not OpenAI's ViT-B/32's."
+    found.append((logging.INFO, text))
     of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
     texts = " ".join(text for members in (*prompts.texts, *of_classes) for text in members)
     unknown = sorted(set(_WORD.findall(texts.lower())) - backbone.vocabulary)
@@ -71,7 +83,20 @@ def warn(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited
     new = [f"the words {', '.join(unknown)}"] if unknown else []
     new += ["images such as these"] if foreign else []
     if new:
-        log.warning("%s was not trained on %s: use backbone=vit_b_32.", backbone.name, " or on ".join(new))
+        text = f"{backbone.name} was not trained on {' or on '.join(new)}: use backbone=vit_b_32."
+        found.append((logging.WARNING, text))
+    return tuple(found)
+
+
+def warn(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool) -> None:
+    """Log the notes on a run.
+
+    Parameters
+    ----------
+    dataset, prompts, backbone, audited : as for `notes`.
+    """
+    for level, text in notes(dataset, prompts, backbone, audited=audited):
+        log.log(level, "%s", text)
 
 
 def warn_of_other_images(backbone: Backbone) -> None:
