@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from fused_clip.method.reference import known_references
 from fused_clip.report.markdown import cell_text, escape, table_lines
 from fused_clip.report.writer import read_table
 from fused_clip.support.errors import InputError
@@ -80,6 +79,8 @@ def broken_links(document: Path) -> list[str]:
 
 
 def _references() -> str:
+    from fused_clip.method.reference import known_references
+
     rows = [
         [f"`{facts.name}`", escape(facts.title), escape(facts.explanation), escape(facts.uses_labels)]
         for facts in known_references().values()
