@@ -4,7 +4,8 @@ A marker is a line ``<!-- NAME -->`` or ``<!-- NAME:FILE -->``; its table ends a
 
 - ``report:FILE``: the table of FILE, whose path is relative to the document: a table of `fused_clip.report`
   (``.json``), one of plain values (``.csv``), or Markdown (``.md``);
-- ``references``: the references of ``conf/reference``.
+- ``references``: the references of ``conf/reference``;
+- ``options``: every option of a run.
 
 ``python -m experiments.docs`` writes the tables; ``--check`` lists those that differ, and broken links.
 """
@@ -23,7 +24,7 @@ from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md")
-_START = re.compile(r"^<!-- (?P<name>report|references)(?::(?P<file>.+?))? -->$", re.MULTILINE)
+_START = re.compile(r"^<!-- (?P<name>report|references|options)(?::(?P<file>.+?))? -->$", re.MULTILINE)
 _CODE = re.compile(r"^(```+).*?^\1$|(`+)[^`].*?\2", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^()\s#]+)(?:#[^()\s]*)?(?: \"[^\"]*\")?\)")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:")
@@ -60,8 +61,7 @@ def updated(document: Path) -> str:
         following = _START.search(text, marker.end())
         if end < 0 or (following and following.start() < end):
             raise InputError(str(document), f"needs a line {closing} after", marker.group())
-        table = _references() if marker["name"] == "references" else _table(document, marker["file"] or "")
-        made += text[place : marker.end()] + f"\n\n{table}\n"
+        made += text[place : marker.end()] + f"\n\n{_generated(document, marker['name'], marker['file'])}\n"
         place = end
     return made + text[place:]
 
@@ -78,6 +78,16 @@ def broken_links(document: Path) -> list[str]:
     return [name for name in named if not (_ADDRESS.match(name) or (document.parent / name).exists())]
 
 
+def _generated(document: Path, name: str, file: str | None) -> str:
+    if name == "references":
+        return _references()
+    if name == "options":
+        from experiments.option_tables import option_tables
+
+        return option_tables()
+    return _table(document, file or "")
+
+
 def _references() -> str:
     from fused_clip.method.reference import known_references
 
@@ -91,7 +101,7 @@ def _references() -> str:
 def _table(document: Path, name: str) -> str:
     path = document.parent / name
     if not path.is_file():
-        raise InputError(str(document), "names a missing result file", name)
+        raise InputError(str(document), "names a result file that is not there", name)
     if path.suffix == ".json":
         return table_text(read_table(path))
     if path.suffix == ".csv":

@@ -84,7 +84,7 @@ def test_a_table_that_was_edited_by_hand_is_told(repository: Path) -> None:
     [
         (
             "<!-- report:none.json -->\n<!-- /report -->\n",
-            "names a missing result file, got 'none.json'",
+            "names a result file that is not there, got 'none.json'",
         ),
         ("<!-- report:README.md -->\n", "needs a line <!-- /report --> after"),
         (
