@@ -1,4 +1,4 @@
-"""A saved model in use: predicting stored images, beside embedding them alone; and logging it in MLflow."""
+"""A saved model in use: predicting stored images, compared with embedding alone; and logging it in MLflow."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from experiments import docs
+from fused_clip.method.reference import known_references
 from fused_clip.report import Table, TableCell
 from fused_clip.report.writer import write_table
 from fused_clip.support.errors import InputError
@@ -104,6 +105,16 @@ def test_a_marker_that_can_not_be_followed_is_told(
     assert docs.main([], tmp_path) == 1
     assert message in capsys.readouterr().err
     assert (tmp_path / "README.md").read_text() == text
+
+
+def test_the_table_of_references_comes_from_their_yaml_files(tmp_path: Path) -> None:
+    document = tmp_path / "metrics.md"
+    document.write_text("<!-- references -->\n<!-- /references -->\nend\n")
+    text = docs.updated(document)
+    assert text.startswith("<!-- references -->\n\n| reference | title | explanation | uses labels |\n")
+    assert text.endswith("|\n\n<!-- /references -->\nend\n")
+    for facts in known_references().values():
+        assert f"| `{facts.name}` | {facts.title} | {facts.explanation} |" in text
 
 
 LINKED = """[the study](experiments/study/README.md#commands) ![curve](experiments/study/gone.png "A curve")
