@@ -2,8 +2,9 @@
 
 Between a line ``<!-- report:FILE -->`` and the next ``<!-- /report -->`` stands the table of FILE, whose
 path is relative to the document: a table of `fused_clip.report` (``.json``), one of plain values (``.csv``),
-or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` only tells which differ,
-and which links and images name files that are not there.
+or Markdown (``.md``). Between ``<!-- options -->`` and ``<!-- /options -->`` stand all options of a run.
+``python -m experiments.docs`` writes them anew; ``--check`` only lists those that differ, and links and
+images that name missing files.
 """
 
 import argparse
@@ -14,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from experiments.option_tables import option_tables
 from fused_clip.report.markdown import cell_text, escape, table_lines
 from fused_clip.report.writer import read_table
 from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md")
-_START = re.compile(r"^<!-- report:(?P<file>.+?) -->$", re.MULTILINE)
-_END = "<!-- /report -->"
+_START = re.compile(r"^<!-- (?P<kind>report:(?P<file>.+?)|options) -->$", re.MULTILINE)
 _CODE = re.compile(r"^(```+).*?^\1$|(`+)[^`].*?\2", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^()\s#]+)(?:#[^()\s]*)?(?: \"[^\"]*\")?\)")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:")
@@ -44,11 +45,13 @@ def updated(document: Path) -> str:
     text = document.read_text(encoding="utf-8")
     made, place = "", 0
     while marker := _START.search(text, place):
-        end = text.find(f"\n{_END}", marker.end())
+        closing = f"<!-- /{marker['kind'].partition(':')[0]} -->"
+        end = text.find(f"\n{closing}", marker.end())
         following = _START.search(text, marker.end())
         if end < 0 or (following and following.start() < end):
-            raise InputError(str(document), f"needs a line {_END} after", marker.group())
-        made += text[place : marker.end()] + f"\n\n{_table(document, marker['file'])}\n"
+            raise InputError(str(document), f"needs a line {closing} after", marker.group())
+        table = _table(document, marker["file"]) if marker["file"] else option_tables()
+        made += text[place : marker.end()] + f"\n\n{table}\n"
         place = end
     return made + text[place:]
 

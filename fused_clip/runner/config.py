@@ -35,7 +35,7 @@ class DatasetOptions(SharedOptions, _Group):
 class BackboneOptions(_Group):
     """Shared keys of ``backbone``."""
 
-    model: str = Field(description="open_clip model name, or local-dir:<folder>")
+    model: str = Field(description="open_clip model name, or `local-dir:<folder>`")
     pretrained: str | None = Field(default=None, description="open_clip tag, or a local .safetensors file")
     preprocessing: Literal["model", "paper"] = Field(
         default="model", description="model: the model's own; paper: squash to the input size, bilinear"
@@ -153,7 +153,7 @@ class Options(StrictOptions):
     )
     data_dir: str | None = Field(
         default="${oc.env:FUSED_CLIP_DATA,null}",
-        description="mirror of the hub sets: <data_dir>/<name>/<split>-*.parquet",
+        description="mirror of the hub sets: `<data_dir>/<name>/<split>-*.parquet`",
     )
     output_dir: Text = Field(default="outputs", description="runs, embedding store and tracking database")
     clusters_per_target: Count = Field(default=2, description="clusters for each target")
