@@ -139,12 +139,9 @@ def test_the_documents_say_what_their_result_files_say_and_link_to_what_is_there
 def test_all_options_are_listed_with_type_default_and_description(tmp_path: Path) -> None:
     (tmp_path / "options.md").write_text("# Options\n\n<!-- options -->\n<!-- /options -->\n")
     lines = docs.updated(tmp_path / "options.md").splitlines()
-    rows = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in lines[4:-2]
-        if line
-    }
-    assert rows["`dataset.seed`"] == ["whole number ≥ 0, < 4294967296", "`0`", "draws subsets and splits"]
+    cells = [[cell.strip() for cell in line.split(" | ")] for line in lines if line.startswith("| `")]
+    rows = {first.removeprefix("| "): rest for first, *rest in cells}
+    assert rows["`dataset.seed`"] == ["whole number ≥ 0, < 4294967296", "`0`", "draws subsets and splits |"]
     assert rows["`dataset.from_split`"][:2] == ["`test` or `null`", "`null`"]
     assert rows["`dataset.name`"][:2] == ["text", "set by the choice"]
     assert rows["`dataset.captions.task`"][:2] == ["text", "`This is a {}`"]

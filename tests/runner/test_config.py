@@ -42,7 +42,7 @@ def composed(*overrides: str) -> DictConfig:
         ("dataset.class_names=[true,no]", r"^dataset\.class_names\.0: must be a name; YAML reads it as True"),
         ("dataset.class_names=[null]", r"^dataset\.class_names\.0: must be a name; YAML reads it as None"),
         ("dataset.max_pixels=0", r"^dataset\.max_pixels: must be greater than or equal to 1, got 0"),
-        ("dataset.groups={pet: []}", r"^dataset\.groups\.pet: List should have at least 1 item"),
+        ("+dataset.groups={pet: []}", r"^dataset\.groups\.pet: List should have at least 1 item"),
         ("dataset.swap=sideways", r"^dataset\.swap: must be 'previous' or 'next'"),
         ("backbone.precision=fp16", r"^backbone\.precision: must be 'auto', 'float32' or 'bfloat16'"),
         ("backbone.device=gpu", r"^backbone\.device: String should match pattern"),
