@@ -278,7 +278,7 @@ def locate(group: str, target: str) -> Any:
 
 
 def _nested(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Instantiate the parts that an option's own keys may hold in turn."""
+    """Instantiate the parts that an option's own keys contain in turn."""
     from hydra.utils import instantiate
 
     made: dict[str, Any] = instantiate(OmegaConf.create(dict(own)), _convert_="all")
