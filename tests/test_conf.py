@@ -14,7 +14,7 @@ OPTIONS = sorted(path for path in conf_dir().glob("*/*.yaml") if path.parent.nam
 PARTS = [path for path in OPTIONS if path.parent.name != "experiment"]
 # What the program itself passes to an option of each group.
 RUNTIME = {
-    "dataset": {"data_dir"},
+    "dataset": {"data_dir", "recipe"},
     "backbone": {"dataset"},
     "prompt": {"dataset"},
     "text": {"texts", "random_state"},

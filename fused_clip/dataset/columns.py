@@ -62,7 +62,7 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
 
 
 def as_texts(option: str, values: Sequence[object]) -> list[str]:
-    """Give the names that a column holds: text as it is, whole numbers by their digits.
+    """Return the names in a column: text as it is, whole numbers by their digits.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def as_texts(option: str, values: Sequence[object]) -> list[str]:
         raise InputError(option, f"{len(blank)} of {len(values)} rows have no value (rows {rows}, from 0)")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise InputError(option, "must hold text or whole numbers", value)
+            raise InputError(option, "must contain text or whole numbers", value)
     return [str(value) for value in values]
 
 

@@ -180,7 +180,7 @@ def _reasons() -> Iterator[None]:
         yield
     except UnreadableImageError:
         raise
-    except UnidentifiedImageError as error:  # its own words hold an address in memory
+    except UnidentifiedImageError as error:  # its own words name an address in memory
         raise UnreadableImageError("it is no image of a kind that can be read") from error
     except Exception as error:  # PIL's readers raise anything on damaged bytes
         raise UnreadableImageError(f"{type(error).__name__}: {error}") from error
@@ -209,7 +209,7 @@ def _to_rgb(image: Image.Image) -> ImageArray:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF data say; PIL's own function fails where it can't write them back."""
-    image.load()  # turns a TIFF, whose orientation is then not told any more
+    image.load()  # turns a TIFF, which then no longer gives its orientation
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # PIL's readers raise anything on damaged bytes; the pixels may be whole

@@ -97,10 +97,12 @@ def _check_columns(schema: "pa.Schema", image: str, label: str) -> None:
     kind = schema.field(image).type
     cells = kind.field("bytes").type if kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
     if not (kinds.is_binary(cells) or kinds.is_large_binary(cells)):
-        raise InputError("dataset.image_column", "must hold encoded images", f"{image} of type {kind}")
+        raise InputError("dataset.image_column", "must contain encoded images", f"{image} of type {kind}")
     kind = schema.field(label).type
     if not (kinds.is_integer(kind) or kinds.is_string(kind) or kinds.is_large_string(kind)):
-        raise InputError("dataset.label_column", "must hold integers or strings", f"{label} of type {kind}")
+        raise InputError(
+            "dataset.label_column", "must contain integers or strings", f"{label} of type {kind}"
+        )
 
 
 def _binaries(cells: "pa.Array") -> "pa.Array":

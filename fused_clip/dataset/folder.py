@@ -58,7 +58,7 @@ def _unlabelled(recipe: Recipe, folder: Path) -> list[list[File]]:
         for part in recipe.used(parts)
     ]
     if not all(found):
-        raise InputError("dataset.root", "must hold an image", str(folder))
+        raise InputError("dataset.root", "must contain an image", str(folder))
     return found
 
 
@@ -78,7 +78,7 @@ def _parts(folder: Path) -> tuple[Path, ...]:
         return train, test
     for one, other in ((train, test), (test, train)):
         if one.is_dir() and _subfolders(one):
-            rule = f"has a folder {one.name}/ of classes and needs {other.name}/ beside it"
+            rule = f"has a folder {one.name}/ of classes and needs {other.name}/ next to it"
             raise InputError("dataset.root", rule, str(folder), hint="Or name the folder of classes itself")
     return (folder,)
 
@@ -86,7 +86,7 @@ def _parts(folder: Path) -> tuple[Path, ...]:
 def _class_names(parts: Sequence[Path], folder: Path) -> list[str]:
     names = {class_name(sub.name) for part in parts for sub in _subfolders(part)}
     if len(names) < 2:
-        rule = f"must hold a folder of images for each of two classes or more, holds {sorted(names)}"
+        rule = f"must contain a folder of images for each of two classes or more, has {sorted(names)}"
         raise InputError("dataset.root", rule, str(folder))
     return natural_order(names)
 

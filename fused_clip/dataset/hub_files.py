@@ -35,8 +35,8 @@ def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> HubFiles:
     for split, found in files.items():
         if not found:
             held = sorted({file.parent.name for file in root.glob("*/*.parquet")})
-            rule = f"the mirror must hold {folder}/{split}-*.parquet, all parts of it"
-            hint = f"It holds: {', '.join(held) or 'nothing'}. data_dir=null uses the hub"
+            rule = f"the mirror must contain {folder}/{split}-*.parquet, all parts of it"
+            hint = f"It has: {', '.join(held) or 'nothing'}. data_dir=null uses the hub"
             raise InputError("data_dir", rule, str(data_dir), hint=hint)
     return HubFiles(files, f"mirror {root / folder}")
 
@@ -51,7 +51,7 @@ def _parquet(folder: Path, split: str) -> list[Path]:
 def hugging_face(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> HubFiles:
     """Find the files in Hugging Face's caches, else fetch them from the hub.
 
-    What is in a cache is used without asking the hub; there, the revision ``main`` is what was fetched last.
+    A cache is used without asking the hub; there, the revision ``main`` is the one fetched last.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def _commit(path: str, revision: str) -> str:
             "dataset.path",
             f"the hub can't be reached ({type(error).__name__}: {error}), and it is in no cache",
             path,
-            hint="To work offline set data_dir or FUSED_CLIP_DATA to a folder that holds "
+            hint="To work offline set data_dir or FUSED_CLIP_DATA to a folder with "
             f"{path.split('/')[-1]}/<split>-*.parquet, or bring a filled cache (HF_HOME)",
         ) from error
     return str(commit)

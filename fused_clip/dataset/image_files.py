@@ -73,7 +73,7 @@ def _labelled_files(
 
 
 def _look(path: Path, max_pixels: int) -> bytes | UnreadableImageError:
-    """SHA-256 of a file that is an image, or what is wrong with it."""
+    """SHA-256 of a file that is an image, or the error."""
     try:
         encoded = path.read_bytes()
         check(encoded, max_pixels)

@@ -30,7 +30,7 @@ def csv(
 
     Parameters
     ----------
-    recipe : the shared options. `path` is the table; `image_column` holds the paths of the files, which also
+    recipe : the shared options. `path` is the table; `image_column` has the paths of the files, which also
         name the rows, below the names of their splits if two tables have a name in common; relative paths
         start in `root`, or in the folder of the table.
     test_path : the table of the test split, if it is another one.
@@ -60,7 +60,7 @@ def csv(
         _refuse_missing([file for part in used for file in part])
     names = natural_order(file.label for part in used for file in part if file.label is not None)
     if recipe.labels == "given" and len(names) < 2:
-        raise InputError("dataset.label_column", "must hold two classes or more", names)
+        raise InputError("dataset.label_column", "must contain two classes or more", names)
     return dataset_of_files(recipe, used, names, f"table {recipe.path}")
 
 

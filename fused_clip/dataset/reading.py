@@ -27,7 +27,7 @@ def decode_each(
 
     Yields
     ------
-    (height, width, 3) RGB, or what is wrong.
+    (height, width, 3) RGB, or the error.
     """
     for group in _groups(contents):
         work = partial(_decode, max_pixels=max_pixels)
@@ -39,7 +39,7 @@ def decode_each(
 def prepare_many(
     images: Iterable[ImageArray], prepare: Callable[[Sequence[ImageArray]], Prepared]
 ) -> tuple[list[Prepared], list[ImageArray]]:
-    """Give images to `prepare` each time that they hold many pixels.
+    """Give images to `prepare` each time that they have many pixels.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def _is_large(content: Content) -> bool:
 
 
 def _pixels(content: Content) -> int:
-    """Number of pixels in the header of a large image; 0 for others, and what is no image."""
+    """Number of pixels in the header of a large image; 0 for small files and unreadable ones."""
     return count_pixels(content) if isinstance(content, bytes) and _is_large(content) else 0
 
 

@@ -127,7 +127,7 @@ def _rows_of(split: Split, chosen: IntArray) -> Split:
 
 
 def _check_presence(train: Split, test: Split, names: Sequence[str]) -> None:
-    """Refuse a class without images, and splits that share none; tell of classes that one split lacks."""
+    """Refuse a class without images, and splits that share none; warn of classes that one split lacks."""
     trained, tested = ({names[label] for label in np.unique(split.labels)} for split in (train, test))
     absent = [name for name in names if name not in trained | tested]
     if absent:
@@ -136,7 +136,7 @@ def _check_presence(train: Split, test: Split, names: Sequence[str]) -> None:
         rule = f"train and test must have a class in common; train has {sorted(trained)}, test"
         raise InputError("dataset", rule, sorted(tested))
     if untrained := [name for name in names if name not in trained]:
-        told = "Classes without a training image, never predicted where labels name the clusters: %s"
-        log.warning(told, ", ".join(untrained))
+        warning = "Classes without a training image, never predicted where labels name the clusters: %s"
+        log.warning(warning, ", ".join(untrained))
     if untested := [name for name in names if name not in tested]:
         log.warning("Classes without a test image: %s", ", ".join(untested))

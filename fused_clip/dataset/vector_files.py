@@ -45,7 +45,7 @@ class Layout:
     columns : option -> array of an ``.npz`` file or column of a Parquet file, for `VECTORS` and `LABELS` and,
         where the file has them, `IDS` and `SPLITS`.
     train, test, text : names of the splits; the rows of `text` are the vectors of texts, their labels the
-        texts. In an ``.npz`` file, arrays ``<split>_<array>`` hold the rows of a split.
+        texts. In an ``.npz`` file, arrays ``<split>_<array>`` have the rows of a split.
     labelled : whether rows that are no texts have labels.
     """
 
@@ -125,7 +125,7 @@ def _column(table: Table, key: str) -> list[object]:
     values, n_rows = table[key], _n_rows(table)
     if values.shape != (n_rows,):
         raise InputError(
-            key, f"must hold one value for each of the {n_rows} vectors, has shape {values.shape}"
+            key, f"must contain one value for each of the {n_rows} vectors, has shape {values.shape}"
         )
     listed: list[object] = values.tolist()
     return listed
@@ -187,7 +187,7 @@ def _matrix(column: "pa.ChunkedArray") -> Array:
     if not any(
         is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     ):
-        raise InputError(VECTORS, "must hold a list of numbers in each row", str(kind))
+        raise InputError(VECTORS, "must contain a list of numbers in each row", str(kind))
     if column.null_count:
         raise InputError(VECTORS, f"{column.null_count} of {len(column)} rows have no vector")
     widths = sorted(pc.unique(pc.list_value_length(column)).to_pylist())

@@ -83,7 +83,7 @@ def _pair(
     ):
         rows = found.get("", found.get(split))
         if rows is None:
-            rule = f"must hold rows of the split {split!r}"
+            rule = f"must contain rows of the split {split!r}"
             raise InputError(option, rule, sorted(found))
         parts[split] = rows
     names = [set(part.names) for part in parts.values()]
@@ -98,7 +98,7 @@ def _in_order(parts: dict[str, LabelledVectors], layout: Layout) -> list[Labelle
     if set(parts) == {""}:
         return [parts[""]]
     if set(parts) != {layout.train, layout.test}:
-        rule = f"must hold rows of the splits {layout.train!r} and {layout.test!r}, or of no split"
+        rule = f"must contain rows of the splits {layout.train!r} and {layout.test!r}, or of no split"
         raise InputError("dataset.path", rule, sorted(parts))
     return [parts[layout.train], parts[layout.test]]
 
@@ -113,7 +113,7 @@ def _assembled(
     used = recipe.used(parts)
     names = natural_order(label for part in used for label in part.labels if label is not None)
     if recipe.labels == "given" and len(names) < 2:
-        raise InputError(LABELS, "must hold two classes or more", names)
+        raise InputError(LABELS, "must contain two classes or more", names)
     label_of_name = {name: label for label, name in enumerate(names)}
     labelled = [
         Labelled(

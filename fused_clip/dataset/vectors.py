@@ -43,7 +43,7 @@ class Vectors:
 
     def read(self, rows: IntArray) -> NoReturn:
         """Refuse: there are no pixels."""
-        raise InputError("dataset", "holds vectors, not images that can be read")
+        raise InputError("dataset", "has vectors, not images that can be read")
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows as given."""
@@ -61,7 +61,7 @@ def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> Float
     """
     if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
         received = f"{values.dtype} of shape {values.shape}"
-        raise InputError(option, "must hold a matrix of numbers, one row an image", received)
+        raise InputError(option, "must contain a matrix of numbers, one row an image", received)
     with np.errstate(over="ignore"):
         vectors = np.ascontiguousarray(values, dtype=np.float32)
     bad = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)))

@@ -35,7 +35,7 @@ class DatasetOptions(SharedOptions, _Group):
 class BackboneOptions(_Group):
     """Shared keys of ``backbone``."""
 
-    model: str = Field(description="open_clip model name, or local-dir:<folder>")
+    model: str = Field(description="open_clip model name, or `local-dir:<folder>`")
     pretrained: str | None = Field(default=None, description="open_clip tag, or a local .safetensors file")
     preprocessing: Literal["model", "paper"] = Field(
         default="model", description="model: the model's own; paper: squash to the input size, bilinear"
@@ -157,7 +157,7 @@ class Options(StrictOptions):
     )
     data_dir: str | None = Field(
         default="${oc.env:FUSED_CLIP_DATA,null}",
-        description="mirror of the hub sets: <data_dir>/<name>/<split>-*.parquet",
+        description="mirror of the hub sets: `<data_dir>/<name>/<split>-*.parquet`",
     )
     output_dir: Text = Field(default="outputs", description="runs, embedding store and tracking database")
     clusters_per_target: Count = Field(default=2, description="clusters for each target")
@@ -282,7 +282,7 @@ def locate(group: str, target: str) -> Any:
 
 
 def _nested(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Instantiate the parts that an option's own keys may hold in turn."""
+    """Instantiate the parts that an option's own keys contain in turn."""
     from hydra.utils import instantiate
 
     made: dict[str, Any] = instantiate(OmegaConf.create(dict(own)), _convert_="all")

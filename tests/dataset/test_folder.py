@@ -194,11 +194,11 @@ def test_a_root_that_cannot_be_is_refused(tmp_path):
     assert "dataset.root: must be an existing folder" in message(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     assert "dataset.root: must be an existing folder" in message(tmp_path / "file")
-    assert "two classes or more, holds []" in message(fill(tmp_path / "empty", {"": 2}))
-    assert "two classes or more, holds ['cat']" in message(fill(tmp_path / "one", {"cat": 2}))
+    assert "two classes or more, has []" in message(fill(tmp_path / "empty", {"": 2}))
+    assert "two classes or more, has ['cat']" in message(fill(tmp_path / "one", {"cat": 2}))
     assert "every class needs an image" in message(fill(tmp_path / "bare", {"cat": 4, "dog": 4, "emu": 0}))
-    assert "needs test/ beside it" in message(fill(tmp_path / "half", {"train/cat": 2, "train/dog": 2}))
-    assert "needs train/ beside it" in message(fill(tmp_path / "rest", {"test/cat": 2, "val/dog": 2}))
+    assert "needs test/ next to it" in message(fill(tmp_path / "half", {"train/cat": 2, "train/dog": 2}))
+    assert "needs train/ next to it" in message(fill(tmp_path / "rest", {"test/cat": 2, "val/dog": 2}))
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -71,17 +71,17 @@ def test_a_mirror_that_is_missing_or_lacks_the_set_says_what_is_expected(tmp_pat
     with pytest.raises(InputError, match=r"^data_dir: must be an existing directory, got .*FUSED_CLIP_DATA"):
         mirror(str(tmp_path / "nowhere"), "pets", SPLITS)
     with pytest.raises(
-        InputError, match=r"^data_dir: the mirror must hold cifar10/train-\*\.parquet.*holds: pets"
+        InputError, match=r"^data_dir: the mirror must contain cifar10/train-\*\.parquet.*has: pets"
     ):
         mirror(str(data), "cifar10", SPLITS)
-    with pytest.raises(InputError, match=r"must hold pets/validation-\*\.parquet"):
+    with pytest.raises(InputError, match=r"must contain pets/validation-\*\.parquet"):
         mirror(str(data), "pets", ("train", "validation"))
 
 
 def test_a_mirror_with_a_part_missing_is_refused(mirror: Path):
     whole = mirror / "pets" / "train-00000-of-00001.parquet"
     whole.rename(whole.with_name("train-00000-of-00002.parquet"))
-    with pytest.raises(InputError, match=r"must hold pets/train-\*\.parquet, all parts of it"):
+    with pytest.raises(InputError, match=r"must contain pets/train-\*\.parquet, all parts of it"):
         hub_files.mirror(str(mirror), "pets", SPLITS)
 
 

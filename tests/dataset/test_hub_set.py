@@ -75,7 +75,7 @@ def test_a_named_mirror_is_never_passed_over_for_the_hub(pets, monkeypatch):
         "fused_clip.dataset.hub_set.hugging_face",
         lambda *_: pytest.fail("the hub was asked for a mirror's set"),
     )
-    with pytest.raises(InputError, match=r"^data_dir: the mirror must hold mnist/train"):
+    with pytest.raises(InputError, match=r"^data_dir: the mirror must contain mnist/train"):
         pets(path="ylecun/mnist")
 
 

@@ -175,7 +175,7 @@ def test_paths_that_do_not_exist_are_named_and_counted(folder):
         (
             ["0.png,a", "1.png,a"],
             "path,label",
-            r"dataset\.label_column: must hold two classes or more, got \['a'\]",
+            r"dataset\.label_column: must contain two classes or more, got \['a'\]",
         ),
         ([], "path,label", r"dataset\.path: must have a row"),
         (["0.png,a", "1.png", "2.png,b"], "path,label", r"2 values in every line, .* not so in line 3"),
@@ -216,7 +216,7 @@ def test_a_file_that_is_no_table_is_refused(folder):
 def test_what_is_no_name_is_refused():
     assert as_texts("x", ["a", 0, "00"]) == ["a", "0", "00"]
     for value in (1.0, True, b"cat"):
-        with pytest.raises(InputError, match="x: must hold text or whole numbers"):
+        with pytest.raises(InputError, match="x: must contain text or whole numbers"):
             as_texts("x", ["a", value])
 
 

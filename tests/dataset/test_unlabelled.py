@@ -123,5 +123,5 @@ def test_names_that_cannot_be_are_refused(options, message):
 
 def test_a_folder_without_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"dataset\.root: must hold an image"):
+    with pytest.raises(InputError, match=r"dataset\.root: must contain an image"):
         imagefolder(root=str(tmp_path), **NONE)

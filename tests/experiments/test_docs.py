@@ -145,3 +145,24 @@ def test_links_and_images_that_lead_nowhere_are_told(
 
 def test_the_documents_say_what_their_result_files_say_and_link_to_what_is_there() -> None:
     assert docs.main(["--check"]) == 0
+
+
+def test_all_options_are_listed_with_type_default_and_description(tmp_path: Path) -> None:
+    (tmp_path / "options.md").write_text("# Options\n\n<!-- options -->\n<!-- /options -->\n")
+    lines = docs.updated(tmp_path / "options.md").splitlines()
+    cells = [[cell.strip() for cell in line.split(" | ")] for line in lines if line.startswith("| `")]
+    rows = {first.removeprefix("| "): rest for first, *rest in cells}
+    assert rows["`dataset.seed`"] == ["whole number ≥ 0, < 4294967296", "`0`", "draws subsets and splits |"]
+    assert rows["`dataset.from_split`"][:2] == ["`test` or `null`", "`null`"]
+    assert rows["`dataset.name`"][:2] == ["text", "set by the choice"]
+    assert rows["`dataset.captions.task`"][:2] == ["text", "`This is a {}`"]
+    assert rows["`prompt.texts`"][0] == "mapping of text to text or list of text or `null`"
+    assert rows["`dataset=csv`"][1].startswith("`test_path`, `split_column`")
+    assert "`vote`" in rows
+    assert "`_target_`" not in rows
+
+
+def test_the_options_marker_needs_its_end(tmp_path: Path) -> None:
+    (tmp_path / "options.md").write_text("<!-- options -->\n")
+    with pytest.raises(InputError, match="needs a line <!-- /options --> after"):
+        docs.updated(tmp_path / "options.md")

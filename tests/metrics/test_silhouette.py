@@ -120,6 +120,7 @@ def test_a_sample_has_two_rows_of_every_cluster_that_has_them():
     rows, labels = overlapping([500, 3, 1, 2])
     estimate = silhouette(rows, labels, exact_rows=0, sampled_rows=20)
     assert estimate.rows == 20
+    assert silhouette(rows, labels, exact_rows=0, sampled_rows=3).rows == 2 + 2 + 1 + 2
     assert silhouette(rows, labels, exact_rows=0, sampled_rows=506).interval == pytest.approx(
         [peers.silhouette_score(rows, labels)] * 2
     )

@@ -5,11 +5,12 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from fused_clip.method.fusion import LinearFusion
-from fused_clip.runner.config import FusionOptions, Options, build, check
+from fused_clip.runner.config import FusionOptions, Options, build, check, defaults
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
@@ -40,6 +41,8 @@ def composed(*overrides: str) -> DictConfig:
         ("dataset.seed=-3", r"^dataset\.seed: must be greater than or equal to 0"),
         ("dataset.class_names=[true,no]", r"^dataset\.class_names\.0: must be a name; YAML reads it as True"),
         ("dataset.class_names=[null]", r"^dataset\.class_names\.0: must be a name; YAML reads it as None"),
+        ("dataset.max_pixels=0", r"^dataset\.max_pixels: must be greater than or equal to 1, got 0"),
+        ("+dataset.groups={pet: []}", r"^dataset\.groups\.pet: List should have at least 1 item"),
         ("dataset.swap=sideways", r"^dataset\.swap: must be 'previous' or 'next'"),
         ("backbone.precision=fp16", r"^backbone\.precision: must be 'auto', 'float32' or 'bfloat16'"),
         ("backbone.device=gpu", r"^backbone\.device: String should match pattern"),
@@ -130,3 +133,40 @@ def test_the_default_options_are_right() -> None:
     options = check(composed())
     assert isinstance(options, Options)
     assert options.clusters_per_target == 2
+
+
+def declared(model: Any, prefix: str = "") -> dict[str, Any]:
+    """Every option with its declaration; groups are gone through."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            found |= declared(field.annotation, f"{prefix}{name}.")
+        elif name not in ("target", "partial"):
+            found[prefix + name] = field
+    return found
+
+
+def flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in node.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def test_an_option_is_declared_once() -> None:
+    own = yaml.safe_load((conf_dir() / "config.yaml").read_text())
+    twice = set(flat({key: node for key, node in own.items() if key not in ("defaults", "hydra")}))
+    with_default = {name: field for name, field in declared(Options).items() if not field.is_required()}
+    assert not twice & set(with_default)
+    assert [name for name, field in with_default.items() if not field.description] == []
+
+
+def test_defaults_reach_the_config_and_choices_override_them() -> None:
+    given = flat(defaults())
+    assert given["dataset.name"] == given["dataset._target_"] == "???"
+    assert given["dataset.captions.task"] == "This is a {}"
+    assert not any(name.endswith("_partial_") for name in given)
+    cfg = composed("dataset=imagefolder")
+    assert cfg.dataset.captions.task == "This is {a} {}"
+    assert (cfg.dataset.n_train, cfg.dataset.max_pixels, cfg.backbone.batch_size) == (None, 200_000_000, 64)
+    assert composed("dataset.n_train=7", "dataset.max_pixels=9").dataset.max_pixels == 9

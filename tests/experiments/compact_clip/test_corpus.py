@@ -89,7 +89,7 @@ def test_a_set_is_read_as_the_hub_has_it(tmp_path: Path) -> None:
 
 def test_a_missing_set_is_told_before_work_starts(tmp_path: Path) -> None:
     mirror = write_mirror(tmp_path, make_splits()[:2])
-    with pytest.raises(InputError, match=r"data_dir: the mirror must hold cifar100/train-\*.parquet"):
+    with pytest.raises(InputError, match=r"data_dir: the mirror must contain cifar100/train-\*.parquet"):
         data.find(mirror)
 
 
