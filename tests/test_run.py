@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fused_clip import load_model
-from fused_clip.report.command import main as report
+from fused_clip.report.report_command import main as report
 from fused_clip.runner import artifacts
 
 HEAVY = ("torch", "open_clip", "datasets", "sklearn", "mlflow", "matplotlib", "faiss", "pandas", "pyarrow")

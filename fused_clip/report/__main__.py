@@ -2,6 +2,6 @@
 
 import sys
 
-from fused_clip.report.command import main
+from fused_clip.report.report_command import main
 
 sys.exit(main())

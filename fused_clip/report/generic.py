@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fused_clip.metrics.catalogue import MetricFacts
 from fused_clip.report.chart import ChartRow, draw_cells, most_accurate
-from fused_clip.report.columns import Facts, columns_table, metrics_of, references_of
+from fused_clip.report.explained_columns import Facts, columns_table, metrics_of, references_of
 from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
 from fused_clip.report.summary import data_and_backbone, flag_of, group_by, summarize, varying
 from fused_clip.tracking.records import RunRecord

@@ -10,7 +10,7 @@ import pytest
 from fused_clip.predict.gallery import About, thumbnail
 from fused_clip.predict.gallery import write as write_gallery
 from fused_clip.report import writer
-from fused_clip.report.command import page_of
+from fused_clip.report.report_command import page_of
 from tests.records import SCRIPT, Folder, make_record, missing_record, png
 
 if TYPE_CHECKING:

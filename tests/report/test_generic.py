@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fused_clip.report import Details, Figure, Page, Prose, RunRecord, Table, generic
-from fused_clip.report.command import page_of
 from fused_clip.report.provenance import duration, problems, runs_section
+from fused_clip.report.report_command import page_of
 from tests.records import Folder, make_record, missing_record, png
 
 

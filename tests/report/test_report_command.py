@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from fused_clip.report import Page, RunRecord, command
+from fused_clip.report import Page, RunRecord
+from fused_clip.report import report_command as command
 from fused_clip.runner.config import locate
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError

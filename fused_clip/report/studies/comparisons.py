@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
-from fused_clip.report.columns import references_of
+from fused_clip.report.explained_columns import references_of
 from fused_clip.report.studies.pairs import Answers, Arm, Comparison, corrected
 from fused_clip.report.studies.settings import chosen, dataset_name, values
 from fused_clip.tracking.records import RunRecord

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from fused_clip.metrics.catalogue import METRICS
 from fused_clip.metrics.numbers import number
-from fused_clip.report.columns import columns_table, references_of
+from fused_clip.report.explained_columns import columns_table, references_of
 from fused_clip.report.page import Block, Page, Prose, Section, Table, TableCell
 from fused_clip.report.studies.claims import check, claims_table
 from fused_clip.report.studies.map_grid import strategy_maps

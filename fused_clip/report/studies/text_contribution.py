@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from fused_clip.method.reference import PREFIX
 from fused_clip.metrics.catalogue import METRICS
-from fused_clip.report.columns import columns_table, references_of
+from fused_clip.report.explained_columns import columns_table, references_of
 from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
 from fused_clip.report.studies.comparisons import audited, comparisons, label_free, runs_at, without_labels
 from fused_clip.report.studies.curves import METHOD, Panel, draw_curves

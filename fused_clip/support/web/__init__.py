@@ -1,7 +1,7 @@
 """Self-contained HTML pages: everything escaped, nothing fetched, no script but our own.
 
 A page carries a content security policy that names its own style and script by their hashes and allows
-pictures from ``data:`` addresses alone: no name in a dataset is ever run by a browser.
+pictures from ``data:`` addresses alone: a browser runs nothing that a name in a dataset contains.
 """
 
 import base64
@@ -39,7 +39,13 @@ def render(template: str, path: Path, *, styles: tuple[str, ...], script: str = 
 
 
 def data_uri(image: bytes, kind: str = "png") -> str:
-    """Encode a picture as a ``data:`` address."""
+    """Return an address that contains a picture itself.
+
+    Parameters
+    ----------
+    image : bytes of the picture's file.
+    kind : its type.
+    """
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 

@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from fused_clip.report import command
+from fused_clip.report import report_command as command
 from fused_clip.report.studies.factors import FACTORS
 from fused_clip.report.studies.verdicts import Holds
 
@@ -56,7 +56,7 @@ def test_the_papers_table_on_a_few_digits(tmp_path: Path) -> None:
     report = reported("paper_table1", tmp_path, "prompt=task,none")
     assert shapes(report) == {
         "claims": (8, 3),
-        "accuracy": (2, 12),
+        "accuracy": (2, 11),
         "structure": (2, 13),
         "differences": (2, 10),
     }
@@ -79,7 +79,7 @@ def test_the_papers_table_on_a_few_digits(tmp_path: Path) -> None:
 def test_the_audit_on_a_few_digits(tmp_path: Path) -> None:
     report = reported("text_contribution", tmp_path, f"hydra.sweeper.grids={GRIDS}")
     factors = {factor.name: (len(factor.levels), 13) for factor in FACTORS}
-    assert shapes(report) == {**factors, "label_free": (1, 9), "differences": (12, 10)}
+    assert shapes(report) == {**factors, "label_free": (1, 8), "differences": (12, 10)}
     rotated = texts(report, "text", "accuracy")
     assert "±" in rotated[0]
     assert "±" in rotated[2]

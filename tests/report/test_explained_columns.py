@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fused_clip.method.reference import known_references
-from fused_clip.report.columns import columns_table, metrics_of, references_of
+from fused_clip.report.explained_columns import columns_table, metrics_of, references_of
 from fused_clip.tracking.records import RunRecord
 from tests.records import Folder, make_record
 
