@@ -41,7 +41,7 @@ NUMBERED = 20  # above this many targets, shape and colour alone ask too much: n
 MOST_NUMBERS = 100  # more than these would cover the map
 MOST_ENTRIES = 150  # a longer legend would be longer than the page
 KEY = "legend: target (its clusters)"
-FITTED, ADDED = "train rows make the map", "test rows are added to it"
+FITTED = "map fitted on the train rows"
 MOST_MARKS = 3  # shades of one target's clusters that its legend entry shows
 
 
@@ -136,7 +136,7 @@ def _test_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
     rows = placed.rows
     targets, predicted = result.test.targets[rows], result.test.predicted[rows]
     counted = f"{len(rows):,} of {len(result.test):,} test rows"
-    added = (ADDED, *_how_fused(result))
+    added = (FITTED, _added(result))
     undecided = _grey(predicted, "undecided")
     title = "Test rows by prediction"
     if not result.test.labelled:
@@ -171,9 +171,10 @@ def _target_map(
     )
 
 
-def _how_fused(result: Result) -> tuple[str, ...]:
-    """What the caption says of the text in test rows, whose true prompt is not used."""
-    return ("each fused with its predicted prompt",) if (result.test.prompts >= 0).any() else ()
+def _added(result: Result) -> str:
+    """What the caption says of test rows, whose true prompt no method knows."""
+    fused = ", each fused with its predicted prompt" if (result.test.prompts >= 0).any() else ""
+    return f"test rows added{fused}"
 
 
 def _grey(categories: IntArray, word: str) -> tuple[str, ...]:
@@ -240,7 +241,7 @@ def _page_figure(result: Result, panels: Sequence[_Map]) -> Figure:
     """Two panels a row."""
     from matplotlib.figure import Figure
 
-    heading = Heading("t-SNE of the fused rows", (*facts(result), FITTED, ADDED, *_how_fused(result), KEY))
+    heading = Heading("t-SNE of the fused rows", (*facts(result), FITTED, _added(result), KEY))
     legend = _legend(_cluster_entries(result), PAGE)
     label, gap = 0.36, 0.12
     across = (PAGE - 2 * MARGIN - gap) / 2

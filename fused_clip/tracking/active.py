@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from fused_clip.model.result import Result
 from fused_clip.support.chunks import batched
 from fused_clip.tracking.models import log_model
-from fused_clip.tracking.values import mlflow_key, mlflow_tags
+from fused_clip.tracking.notes import run_note
+from fused_clip.tracking.values import chart_name, image_name, mlflow_key, mlflow_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,7 +47,7 @@ class MlflowRun:
         ----------
         directory : the run's directory; those of `FILES` that are there become artifacts.
         pictures : figures as written, kept as they are below ``figures``; PNG files also go to the image
-            grid, scaled down, each under its name.
+            grid, scaled down, each in the section of its split.
         """
         self._log_numbers_and_facts(result)
         self._log_dataset(result)
@@ -72,12 +73,13 @@ class MlflowRun:
                 "backbone_saw_labels": str(result.backbone_saw_labels).lower(),
                 "missing_targets": ", ".join(result.missing_targets),
                 "prompts": " | ".join(result.texts),
+                "mlflow.note.content": run_note(result.metrics),
                 # SQL keeps infinity as 1.8e308 and NaN as 0: better not there than wrong.
                 "undefined_metrics": ", ".join(sorted(result.metrics.keys() - finite.keys())),
             }
         )
         for some in batched(finite.items(), _METRICS_A_CALL):
-            metrics = [Metric(mlflow_key(key), value, now, 0) for key, value in some]
+            metrics = [Metric(mlflow_key(chart_name(key)), value, now, 0) for key, value in some]
             self.client.log_batch(self.run_id, metrics=metrics)
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
@@ -105,4 +107,4 @@ class MlflowRun:
         with Image.open(picture) as image:
             small = image.convert("RGB")
         small.thumbnail((GRID_PIXELS, GRID_PIXELS))
-        self.client.log_image(self.run_id, small, key=picture.stem, step=0)
+        self.client.log_image(self.run_id, small, key=image_name(picture.stem), step=0)

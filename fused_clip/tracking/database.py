@@ -7,9 +7,13 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPException
 from pathlib import Path
+from ssl import SSLError
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.parse import quote, urlparse
+from urllib.request import urlopen
 
 from filelock import FileLock
 
@@ -22,8 +26,7 @@ if TYPE_CHECKING:
 _SQLITE = "sqlite:///"
 _HINT = "tracking.uri=null keeps runs in a local database; tracking=none does without"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI takes it for a chat application
-# mlflow retries a server that does not answer for minutes. The first call is to tell in seconds.
-_FIRST_CALL = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+_PATIENCE = 5  # seconds that a server may take to answer at all
 
 
 def absolute_uri(uri: str | None, output_dir: Path) -> str:
@@ -108,8 +111,7 @@ def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient"
         If the store does not answer or can't be used, or if the experiment has been deleted.
     """
     if not uri.startswith(_SQLITE):
-        with _environment(_FIRST_CALL):
-            return _open(uri, output_dir, experiment)
+        return _open(uri, output_dir, experiment)
     database = Path(uri.removeprefix(_SQLITE).partition("?")[0])
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +146,7 @@ def connect_to_read(uri: str, experiment: str) -> tuple["MlflowClient", str]:
     if uri.startswith(_SQLITE) and not database.is_file():
         hint = "Run something first, or say where it was run: output_dir=... or tracking.uri=..."
         raise InputError("tracking.uri", "there is no tracking database", str(database), hint=hint)
-    with _environment(_FIRST_CALL), complaints(uri):
+    with complaints(uri):
         client = _client(uri)
         known = {found.name: str(found.experiment_id) for found in client.search_experiments()}
     if experiment not in known:
@@ -161,8 +163,7 @@ def complaints(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError("tracking.uri", f"the store can't be used ({reason})", uri, hint=_HINT) from error
+        raise _unusable(uri, error) from error
 
 
 def _open(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", str]:
@@ -171,7 +172,27 @@ def _open(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", 
         return client, _experiment_id(client, experiment, None if is_server(uri) else output_dir)
 
 
+def _check_answers(uri: str) -> None:
+    """See that a server answers, whatever it says: mlflow would try again for minutes."""
+    try:
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=_PATIENCE):  # noqa: S310 - is_server: http alone
+            pass
+    except HTTPError:
+        return
+    except (OSError, HTTPException) as error:
+        # A certificate that is not trusted here is an answer too: mlflow has settings for it.
+        if not isinstance(getattr(error, "reason", None), SSLError):
+            raise _unusable(uri, error) from error
+
+
+def _unusable(uri: str, error: Exception) -> InputError:
+    reason = (str(error) or repr(error)).splitlines()[0]
+    return InputError("tracking.uri", f"the store can't be used ({reason})", uri, hint=_HINT)
+
+
 def _client(uri: str) -> "MlflowClient":
+    if is_server(uri):
+        _check_answers(uri)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
@@ -197,16 +218,3 @@ def _experiment_id(client: "MlflowClient", name: str, output_dir: Path | None) -
         hint = "Restore it in MLflow, or choose another name"
         raise InputError("tracking.experiment", "has been deleted from the store", name, hint=hint)
     return str(found.experiment_id)
-
-
-@contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value

@@ -165,7 +165,7 @@ def _location(uri: str, store: str) -> str:
 
 
 def _registered(client: "MlflowClient", uri: str) -> str:
-    """Where the artifacts of ``models:/<id>``, ``models:/<name>/<version>`` or ``models:/<name>@<alias>`` are."""
+    """Where the artifacts of ``models:/<id>`` are, or of ``<name>/<version>`` or ``<name>@<alias>``."""
     from mlflow.exceptions import MlflowException
 
     name, _, version = uri.partition(":/")[2].strip("/").partition("/")

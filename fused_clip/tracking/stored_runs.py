@@ -17,7 +17,7 @@ from fused_clip.support.errors import InputError
 from fused_clip.tracking.database import absolute_uri, all_runs, complaints, connect_to_read
 from fused_clip.tracking.records import RunRecord, RunStatus
 from fused_clip.tracking.runs import PLAN, TABLE
-from fused_clip.tracking.values import cut, mlflow_key
+from fused_clip.tracking.values import cut, metric_name, mlflow_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -143,7 +143,7 @@ class StoredRuns:
             status=cast(RunStatus, info.status if ended else "RUNNING"),
             axes=dict(axes),
             params=dict(data.params),
-            metrics=dict(data.metrics),
+            metrics={metric_name(chart): value for chart, value in data.metrics.items()},
             tags=dict(data.tags),
             seconds=(info.end_time - info.start_time) / 1000 if ended else float("nan"),
             error=data.tags.get("error", "").partition("\n")[0],

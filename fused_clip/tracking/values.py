@@ -1,10 +1,60 @@
-"""Keys and values in the form and the size that mlflow takes."""
+"""Keys and values in the form and the size that mlflow takes, under names that its charts sort well."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from posixpath import normpath
 
 _LONGEST_VALUE, _LONGEST_KEY = 5_000, 250  # mlflow/utils/validation.py
+# MLflow (3.17) sorts the sections of its charts by name and offers no other order; a section is what stands
+# before the last slash. So: test and its references, train and its, recalls (a chart a target), timings.
+_SECTIONS = (
+    ("text_contribution", "test vs/text_contribution"),
+    *((name, f"train/{name}") for name in ("missing_targets", "n_clusters", "n_noise")),
+    ("images_per_second", "wall seconds/images_per_second"),
+    ("reference/", "test vs/"),
+    ("test/recall/", "truth recall/"),
+    ("seconds/", "wall seconds/"),
+)
+_TRAIN_REFERENCE = re.compile(r"reference/(?=.*_(ari|purity)$)")
+
+
+def chart_name(metric: str) -> str:
+    """Name in MLflow of a metric of `Result.metrics`.
+
+    Parameters
+    ----------
+    metric : such as ``seconds/total``, which is ``wall seconds/total`` in MLflow.
+    """
+    return _renamed(_TRAIN_REFERENCE.sub("train vs/", metric), _SECTIONS)
+
+
+def metric_name(chart: str) -> str:
+    """Name in `Result.metrics` of a metric in MLflow: the opposite of `chart_name`.
+
+    Parameters
+    ----------
+    chart : as MLflow has it.
+    """
+    return _renamed(chart, [*((section, name) for name, section in _SECTIONS), ("train vs/", "reference/")])
+
+
+def _renamed(name: str, prefixes: Iterable[tuple[str, str]]) -> str:
+    """`name` with the first of the prefixes that it has replaced by its partner."""
+    return next((new + name.removeprefix(old) for old, new in prefixes if name.startswith(old)), name)
+
+
+def image_name(figure: str) -> str:
+    """Key of a figure in MLflow's image grid, in the section of its split, below the metrics.
+
+    Parameters
+    ----------
+    figure : such as ``tsne_train_cluster``, which is ``train/tsne_cluster`` in MLflow.
+    """
+    if figure.startswith("tsne_train_"):
+        return "train/tsne_" + figure.removeprefix("tsne_train_")
+    if figure == "composition":
+        return "train/composition"
+    return "test/" + figure.replace("tsne_test_", "tsne_")
 
 
 def mlflow_tags(tags: Mapping[str, str]) -> dict[str, str]:

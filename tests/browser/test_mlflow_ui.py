@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 PROMPTS = {"task": "teal", "none": "orange"}
+METRICS = {
+    **{f"test/{score}": 0.9 for score in ("accuracy", "balanced_accuracy", "brier", "ece", "macro_f1")},
+    **{f"test/recall/{number}-class": 0.9 for number in range(20)},
+    **{f"reference/{name}_accuracy": 0.8 for name in ("image_only", "linear_probe", "zero_shot")},
+    "train/ari": 0.3,
+    "n_clusters": 6.0,
+    "seconds/total": 12.0,
+}
 SECONDS = 120  # a page may take on a loaded machine; a quiet one takes 10
 
 
@@ -40,7 +48,7 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
         picture.write_bytes(png(colour, (400, 300)))
         tags = {"study": "s", "sweep_id": "ab12"}
         with tracker.run(f"toy-{prompt}", {"prompt": prompt}, tags, parent_id=parent) as active:
-            active.log(make_result(prompt=prompt), picture.parent, [picture])
+            active.log(make_result(prompt=prompt, metrics=METRICS), picture.parent, [picture])
     tracker.end_sweep(parent, [], "FINISHED")
     return tracker
 
@@ -112,8 +120,22 @@ def page_text(browser: Chrome) -> str:
     return text
 
 
+def one_line(browser: Chrome) -> str:
+    return " ".join(page_text(browser).split())
+
+
+def test_charts_begin_with_test_and_end_with_seconds(browser: Chrome, address: str) -> None:
+    browser.set_window_size(1400, 900)
+    browser.get(address)
+    text = wait_for(lambda: "wall seconds (1)" in one_line(browser) and one_line(browser))
+    titles = ["test (6)", "test vs (3)", "train (2)", "truth recall (20)", "wall seconds (1)"]
+    places = [text.find(title) for title in titles]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
 def test_the_maps_of_each_prompt_are_side_by_side(browser: Chrome, address: str) -> None:
-    browser.set_window_size(1800, 2400)  # panels below the window are not drawn
+    browser.set_window_size(1800, 1600)  # panels below the window are not drawn
     browser.get(address)
     script = """
       const shown = [...document.images].filter((i) => i.src.includes("get-artifact") && i.naturalWidth > 0);

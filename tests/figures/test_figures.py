@@ -85,13 +85,11 @@ def test_maps_show_the_rows_asked_for_and_say_how_many(drawn: dict[str, Figure])
     assert rows_in(drawn["tsne"]) == 2 * 40 + 2 * 30
 
 
-def test_test_rows_are_added_to_the_map_that_train_rows_make(drawn: dict[str, Figure]) -> None:
-    for name in ("tsne", "tsne_test_target", "tsne_test_prediction"):
-        caption = written(drawn[name]).replace("\n", " · ")
-        assert "test rows are added to it" in caption
-        assert "each fused with its predicted prompt" in caption
-    for name in ("tsne", "tsne_train_target", "tsne_train_cluster"):
-        assert "train rows make the map" in written(drawn[name])
+def test_captions_say_which_rows_are_fitted_and_which_added(drawn: dict[str, Figure]) -> None:
+    for name in (key for key in KEYS if key.startswith("tsne")):
+        assert "map fitted on the train rows" in written(drawn[name])
+        added = "test rows added, each fused with its predicted prompt" in written(drawn[name])
+        assert added == ("train" not in name)
 
 
 def test_test_rows_without_text_are_fused_with_none() -> None:

@@ -225,7 +225,9 @@ print(time.process_time() - start)
         text=True,
         check=True,
     )
-    assert float(done.stdout.split()[-1]) < 0.3, "also where a process logs one alone"
+    assert float(done.stdout.split()[-1]) < 3, (
+        "mlflow goes once through the files of all packages; with inferred requirements it takes longer"
+    )
     assert not list(tmp_path.iterdir()), "nothing falls into the working directory"
 
 

@@ -28,7 +28,9 @@ def run_cell(
     with tracker.run("-".join(cell.values()), cell, tags, parent_id=parent) as active:
         accuracy = 0.5 + int(cell["seed"]) / 10
         active.log(
-            make_result(metrics={"test/accuracy": accuracy}), folder, [folder / "figures" / "tsne.png"]
+            make_result(metrics={"test/accuracy": accuracy, "seconds/total": 2.0}),
+            folder,
+            [folder / "figures" / "tsne.png"],
         )
     return str(active.run_id)  # type: ignore[attr-defined]
 
@@ -188,6 +190,7 @@ def test_a_single_run_is_a_study_of_one_cell(runs: StoredRuns) -> None:
 
 def test_a_record_gives_what_its_run_left(runs: StoredRuns) -> None:
     record = runs.sweep("a1")[0]
+    assert record.metrics == {"test/accuracy": 0.5, "seconds/total": 2.0}
     assert record.commit == "abc"
     assert record.data_fingerprint == "0123456789abcdef" * 4
     assert 0 <= record.seconds < 60

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker, NoTracker
 from fused_clip.tracking.database import absolute_uri
-from fused_clip.tracking.values import mlflow_key
+from fused_clip.tracking.values import chart_name, image_name, metric_name, mlflow_key
 from tests.results import make_result
 
 ODD = "out put=[1] 50% #2 'ü'"  # a directory whose name every layer would like to take for syntax
@@ -77,7 +77,11 @@ def test_a_run_keeps_its_axes_numbers_and_facts(
         active.log(result, run_directory, [])
     run = find(client, "toy-task-kmeans-s3")
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == {"test/accuracy": 0.875, "test/recall/3-a_b": 0.5, "seconds/embed": 12.0}
+    assert run.data.metrics == {
+        "test/accuracy": 0.875,
+        "truth recall/3-a_b": 0.5,
+        "wall seconds/embed": 12.0,
+    }
     assert {key: run.data.params[key] for key in ("dataset", "seed", "dataset.n_train")} == {
         "dataset": "toy",
         "seed": "3",
@@ -106,12 +110,56 @@ def test_numbers_that_are_not_numbers_are_named_and_not_logged(
     assert run.data.tags["undefined_metrics"] == "a, b, c"
 
 
+METRICS = [
+    *("test/accuracy", "test/brier", "test/recall/3-truck", "text_contribution"),
+    *("reference/zero_shot_accuracy", "reference/image_only_ari", "reference/image_only_purity"),
+    *("train/ari", "n_clusters", "n_noise", "missing_targets", "seconds/total", "images_per_second"),
+    "user's own",
+]
+
+
+def test_charts_show_test_first_and_seconds_last() -> None:
+    sections = sorted({chart_name(metric).rpartition("/")[0] for metric in METRICS} - {""})
+    assert sections == ["test", "test vs", "train", "train vs", "truth recall", "wall seconds"]
+    assert {image_name(name).rpartition("/")[0] for name in ("tsne", "confusion")} == {"test"}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_metrics_come_back_under_their_own_names(metric: str) -> None:
+    assert metric_name(mlflow_key(chart_name(metric))) == mlflow_key(metric)
+
+
+def test_metrics_of_earlier_stores_keep_their_names() -> None:
+    assert [metric_name(metric) for metric in METRICS] == METRICS
+
+
+def test_figures_have_different_names_in_the_image_grid() -> None:
+    splits = {"train": ("target", "cluster"), "test": ("target", "prediction")}
+    maps = [f"tsne_{split}_{colour}" for split, colours in splits.items() for colour in colours]
+    names = [image_name(figure) for figure in ("tsne", "confusion", "composition", *maps)]
+    assert len(set(names)) == 7
+    assert "train/tsne_cluster" in names
+
+
+def test_the_description_of_a_run_explains_its_numbers(
+    tracker: MlflowTracker, client: Any, tmp_path: Path
+) -> None:
+    metrics = {"test/accuracy": 0.875, "reference/zero_shot_accuracy": 0.5, "test/ece": math.nan}
+    with tracker.run("described", {}, {}) as active:
+        active.log(make_result(metrics=metrics), tmp_path, [])
+    lines = find(client, "described").data.tags["mlflow.note.content"].splitlines()
+    assert lines[2:] == [
+        "| accuracy | .8750 | the method, on test images |  |",
+        "| reference: zero-shot | .5000 | nearest truthful prompt by cosine similarity | no |",
+    ]
+
+
 def test_more_metrics_than_a_call_takes(tracker: MlflowTracker, client: Any, tmp_path: Path) -> None:
     metrics = {f"test/recall/{index}-x": index / 1200 for index in range(1200)}
     with tracker.run("many", {f"p{index}": index for index in range(120)}, {}) as active:
         active.log(make_result(metrics=metrics), tmp_path, [])
     run = find(client, "many")
-    assert run.data.metrics == metrics
+    assert {metric_name(chart): value for chart, value in run.data.metrics.items()} == metrics
     assert len(run.data.params) == 120
 
 
@@ -145,7 +193,9 @@ def test_the_image_grid_has_the_same_keys_in_every_run(
         for name in files:
             with Image.open(client.download_artifacts(run.info.run_id, name)) as image:
                 assert max(image.size) <= 1000
-    assert keys == [["confusion", "confusion", "tsne", "tsne"]] * 2  # each in full and as a thumbnail
+    assert (
+        keys == [["test~confusion", "test~confusion", "test~tsne", "test~tsne"]] * 2
+    )  # each in full and as a thumbnail
 
 
 def test_the_dataset_is_an_input_with_its_fingerprint(
