@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fused_clip.method.clusterer import SpectralClustering
     from fused_clip.model.saved import SavedModel, load_model
     from fused_clip.result import Result
+    from fused_clip.runner.notebook import sweep
     from fused_clip.support.errors import InputError
 
 _HOMES = {
@@ -22,6 +23,7 @@ _HOMES = {
     "SavedModel": "fused_clip.model.saved",
     "SpectralClustering": "fused_clip.method.clusterer",
     "load_model": "fused_clip.model.saved",
+    "sweep": "fused_clip.runner.notebook",
 }
 
 __all__ = [
@@ -31,11 +33,17 @@ __all__ = [
     "Result",
     "SavedModel",
     "SpectralClustering",
+    "__version__",
     "load_model",
+    "sweep",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

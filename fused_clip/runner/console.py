@@ -172,13 +172,14 @@ def _print_blocks(
     numbers: Sequence[Sequence[str]],
 ) -> None:
     """Print a table in as many blocks of columns as the width needs; the axes stand in each."""
+    unbounded = console.options.update(width=10_000)
     start = 0
     while start < max(len(metrics), 1):
         end = start + 1
         table = _block(axes, cells, metrics[start:end], [row[start:end] for row in numbers])
         while end < len(metrics):
             wider = _block(axes, cells, metrics[start : end + 1], [row[start : end + 1] for row in numbers])
-            if console.measure(wider).minimum > console.width:
+            if console.measure(wider, options=unbounded).maximum > console.width:
                 break
             table, end = wider, end + 1
         console.print(table)
@@ -193,7 +194,7 @@ def _block(
 ) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for axis in axes:
-        table.add_column(escape(axis), overflow="fold")
+        table.add_column(escape(axis), overflow="fold", min_width=4)
     for facts in metrics:
         table.add_column(escape(facts.title.replace(" ", "\n")), justify="right", no_wrap=True)
     for some, row in zip(cells, numbers, strict=True):
