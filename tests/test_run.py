@@ -183,6 +183,7 @@ def test_a_sweep_survives_a_failing_job_and_says_so(tmp_path: Path) -> None:
     done = fused_clip("-m", *FAST, "seed=0,1", "clusters_per_target=2,900", cwd=tmp_path)
     assert done.returncode == 1
     assert "4 jobs" in done.stdout
+    assert done.stdout.count("compact was trained on") == 1, "notes are logged once a sweep"
     assert done.stdout.count("FAILED") >= 2
     assert "clusters_per_target: makes 9000 clusters" in done.stdout
     assert len(run_directories(tmp_path)) == 2
