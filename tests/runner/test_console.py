@@ -1,6 +1,7 @@
 """What stands in the terminal, at 80 columns."""
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_a_sweep_fits_80_columns_without_cutting(capsys: pytest.CaptureFixture[s
     assert "…" not in printed
     assert "mnist · backbone=compact · 4,000 train and 1,000 test rows · 12 jobs" in printed
     assert "linear" in printed, "a reference that is computed is shown"
-    assert " mine " in printed, "and so is one of the user's own"
+    assert re.search(r"\bmine\b", printed), "and so is one of the user's own"
 
 
 def test_seeds_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:

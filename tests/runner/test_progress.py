@@ -1,12 +1,8 @@
-import logging
 import time
 from pathlib import Path
 
-import pytest
-
-from fused_clip.runner import progress
 from fused_clip.runner.outcomes import read_records, record, run_recorded
-from fused_clip.runner.progress import NamedStages, Progress
+from fused_clip.runner.progress import Progress
 
 
 def finish(sweep: Path, number: int, **known: object) -> Path:
@@ -39,18 +35,3 @@ def test_a_failure_is_recorded(tmp_path: Path) -> None:
     assert accuracy != accuracy
     assert [job["error"] for job in read_records(tmp_path)] == ["division by zero", "the job was cut off"]
     assert len(read_records(tmp_path, lost=False)) == 1
-
-
-def test_a_stage_names_itself_when_it_takes_long(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    caplog.set_level(logging.INFO)
-    stages = NamedStages("mnist-task")
-    with stages("pair"):
-        pass
-    assert not caplog.messages
-    monkeypatch.setattr(progress, "_PATIENCE", 0.01)
-    with stages("fit"):
-        time.sleep(0.3)
-    assert caplog.messages == ["mnist-task: clustering"]
-    assert stages.seconds["fit"] >= 0.3
