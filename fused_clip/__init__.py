@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fused_clip.model.embed import embed_images, embed_texts
     from fused_clip.model.result import Result
     from fused_clip.model.saved import SavedModel, load_model
+    from fused_clip.runner.notebook import sweep
     from fused_clip.support.errors import InputError
 
 _HOMES = {
@@ -25,6 +26,7 @@ _HOMES = {
     "embed_images": "fused_clip.model.embed",
     "embed_texts": "fused_clip.model.embed",
     "load_model": "fused_clip.model.saved",
+    "sweep": "fused_clip.runner.notebook",
 }
 
 __all__ = [
@@ -34,13 +36,19 @@ __all__ = [
     "Result",
     "SavedModel",
     "SpectralClustering",
+    "__version__",
     "embed_images",
     "embed_texts",
     "load_model",
+    "sweep",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -22,7 +22,7 @@ from fused_clip.metrics.scores import classification_scores, clustering_scores, 
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray
-from fused_clip.support.stages import Stages
+from fused_clip.support.timing import Stages
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from threading import RLock
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -85,6 +86,7 @@ def embed_images(
     def read(batch: IntArray) -> tuple[list[Any], list[ImageArray]]:
         return prepare_many(images.read(batch), backbone.prepare)
 
+    tqdm.set_lock(RLock())  # its own lock leaves a semaphore behind in a process that is killed
     with (
         closing(read_ahead(read, (batch for block in batches for batch in block))) as ahead,
         tqdm(total=total, initial=done, desc=title or backbone.name, unit="image", disable=None) as bar,

@@ -19,7 +19,7 @@ from fused_clip.model.result import Result
 from fused_clip.runner.config import FigureOptions, Options
 from fused_clip.runner.jobs import axes_of
 from fused_clip.runner.outcomes import record
-from fused_clip.runner.progress import NamedStages
+from fused_clip.runner.stages import NamedStages
 from fused_clip.support.files import disk_full_errors
 
 if TYPE_CHECKING:

@@ -37,8 +37,9 @@ def facts_of(metrics: Collection[str]) -> list[MetricFacts]:
     """
     known = {facts.accuracy: _of_reference(facts) for facts in known_references().values()}
     for name in metrics:
-        if name.startswith(PREFIX) and name.endswith("_accuracy") and name not in known:
-            known[name] = MetricFacts(name, name.removeprefix(PREFIX), "", column=True)  # the user's own
+        title = name.removeprefix(PREFIX).removesuffix("_accuracy")
+        if name == f"{PREFIX}{title}_accuracy" and name not in known:
+            known[name] = MetricFacts(name, title, "", column=True)  # the user's own
     first = {name: METRICS[name] for name in _FIRST}
     return [facts for name, facts in {**first, **known, **METRICS}.items() if name in metrics]
 
@@ -62,14 +63,14 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     rows = f"{len(result.train):,} train and {len(result.test):,} test rows"
     title = f"{result.dataset} · prompt={result.prompt} · backbone={result.backbone} · {rows}"
     console.print(escape(title), highlight=False)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("explanation")
     for facts in facts_of(result.metrics):
         if facts.name != "seconds/total":
             table.add_row(facts.title, number(result.metrics[facts.name], facts.digits), facts.explanation)
-    console.print(table)
+    console.print(table, "")
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
     if not result.test.labelled:
@@ -172,16 +173,17 @@ def _print_blocks(
     numbers: Sequence[Sequence[str]],
 ) -> None:
     """Print a table in as many blocks of columns as the width needs; the axes stand in each."""
+    unbounded = console.options.update(width=10_000)
     start = 0
     while start < max(len(metrics), 1):
         end = start + 1
         table = _block(axes, cells, metrics[start:end], [row[start:end] for row in numbers])
         while end < len(metrics):
             wider = _block(axes, cells, metrics[start : end + 1], [row[start : end + 1] for row in numbers])
-            if console.measure(wider).minimum > console.width:
+            if console.measure(wider, options=unbounded).maximum > console.width:
                 break
             table, end = wider, end + 1
-        console.print(table)
+        console.print(table, "")
         start = end
 
 
@@ -191,9 +193,9 @@ def _block(
     metrics: Sequence[MetricFacts],
     numbers: Sequence[Sequence[str]],
 ) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for axis in axes:
-        table.add_column(escape(axis), overflow="fold")
+        table.add_column(escape(axis), overflow="fold", min_width=4)
     for facts in metrics:
         table.add_column(escape(facts.title.replace(" ", "\n")), justify="right", no_wrap=True)
     for some, row in zip(cells, numbers, strict=True):

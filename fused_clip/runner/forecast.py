@@ -10,6 +10,7 @@ from omegaconf import DictConfig, open_dict
 
 from fused_clip.runner.build import prepare
 from fused_clip.runner.config import Options, check
+from fused_clip.runner.words import complaint_of
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
     Raises
     ------
     InputError
-        If no cell can run: each reason once, a line a reason.
+        If Hydra can't compose a cell's config, or no cell can run: each reason once, a line a reason.
     """
     store: dict[str, int] = {}
     finished = need = 0
@@ -140,14 +141,23 @@ def job_configs(config: DictConfig, jobs: Iterable[list[str]]) -> Iterator[DictC
     ----------
     config : of the sweep, with its ``hydra`` node; Hydra must be running.
     jobs : overrides of each.
+
+    Raises
+    ------
+    InputError
+        If Hydra can't compose the config of a job.
     """
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
 
     loader = GlobalHydra.instance().config_loader()
     try:
         for job in jobs:
-            cfg = loader.load_sweep_config(config, job)
+            try:
+                cfg = loader.load_sweep_config(config, job)
+            except HydraException as error:  # the launcher would meet it, and end the sweep
+                raise complaint_of(error) from error
             HydraConfig.instance().set_config(cfg)
             with open_dict(cfg):
                 del cfg["hydra"]

@@ -1,60 +1,13 @@
-"""What a sweep and a cell say of how far they are."""
+"""What a sweep says of how far it is."""
 
-import logging
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fused_clip.metrics.numbers import number
 from fused_clip.runner.outcomes import read_records
-from fused_clip.support.stages import Stages
-
-log = logging.getLogger(__name__)
-_PATIENCE = 5.0  # seconds after which a stage names itself: quick cells stay quiet
-_STAGES = {
-    "load": "loading the data",
-    "embed": "embedding",
-    "pair": "pairing images with prompts",
-    "fit": "clustering",
-    "classify": "classifying test images",
-    "score": "scoring",
-    "references": "computing references",
-    "figures": "drawing figures",
-}
-
-
-class NamedStages(Stages):
-    """Stages of a cell that log their name when they take more than five seconds.
-
-    Parameters
-    ----------
-    cell : name of the cell.
-    """
-
-    def __init__(self, cell: str) -> None:
-        super().__init__()
-        self.cell = cell
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time a stage, and name it if it takes long.
-
-        Parameters
-        ----------
-        stage : short name, as in the metric ``seconds/<stage>``.
-        """
-        timer = threading.Timer(_PATIENCE, log.info, ["%s: %s", self.cell, _STAGES.get(stage, stage)])
-        timer.daemon = True
-        timer.start()
-        try:
-            with super().__call__(stage):
-                yield
-        finally:
-            timer.cancel()
 
 
 @dataclass(frozen=True)

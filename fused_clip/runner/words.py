@@ -36,6 +36,18 @@ def check_words(words: Iterable[str]) -> None:
             raise InputError(key, rule, value, hint=hint)
 
 
+def complaint_of(error: Exception) -> InputError:
+    """Say in a line what Hydra found wrong with overrides.
+
+    Parameters
+    ----------
+    error : of Hydra's.
+    """
+    first, *others = str(error).strip().splitlines()
+    choices = [line.strip() for line in others if line.startswith("\t") and "provider=" not in line]
+    return InputError("overrides", first, choices=choices or None)
+
+
 def _is_read(word: str) -> bool:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException

@@ -159,5 +159,7 @@ def test_progress_is_shown_on_a_terminal_only(
     list(embed_images(FakeBackbone(), ArrayRows("toy", 20), blocks_of(10), done=10))
     shown = capsys.readouterr().err
     assert "fake: 100%" in shown
+    list(embed_images(FakeBackbone(), ArrayRows("toy", 20), blocks_of(10), title="fake, test images"))
+    assert "fake, test images: 100%" in capsys.readouterr().err
     assert "20/20" in shown
     assert "image/s" in shown

@@ -130,7 +130,7 @@ def test_a_sweeper_that_decides_as_it_goes_has_no_forecast(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        (["prompt=grouped", "seed=0,1"], "groups"),
+        (["prompt=grouped", "dataset.groups=null", "seed=0,1"], "groups"),
         (["vote=prompt", "seed=0,1"], "^vote: 'prompt' needs a pairing without labels"),
         (["clusters_per_target=999", "seed=0,1"], "^clusters_per_target: makes 9990 clusters"),
     ],

@@ -1,0 +1,66 @@
+"""What stands in the terminal, at 80 columns."""
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fused_clip.method.reference import known_references
+from fused_clip.metrics.catalogue import METRICS
+from fused_clip.runner import console
+
+METRIC_NAMES = [
+    *METRICS,
+    *(facts.accuracy for facts in known_references().values()),
+    "reference/mine_accuracy",
+    "seconds/fit",
+]
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_wide_console", lambda: Console(width=80))
+
+
+def rows() -> list[dict[str, Any]]:
+    axes = itertools.product(["fused_clip.fusion.weighted", "mean"], ["0.5", "1"], range(3))
+    return [
+        {
+            "axes": {"fusion": fusion, "fusion.alpha": alpha, "seed": str(seed), "study": "s"},
+            "metrics": dict.fromkeys(METRIC_NAMES, (seed + 1) / 7) | {"missing_targets": float(seed % 2)},
+            "setting": {"dataset": "mnist", "backbone": "compact", "rows": "4,000 train and 1,000 test rows"},
+            "error": "vote: no" if fusion == "mean" and seed == 2 else "",
+            "directory": "/d",
+            "run_id": "",
+            "reused_from": "",
+        }
+        for fusion, alpha, seed in axes
+    ]
+
+
+def test_a_sweep_fits_80_columns_without_cutting(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_sweep(rows(), Path("/d"), "", "")
+    printed = capsys.readouterr().out
+    tables = [line for line in printed.splitlines() if not line.startswith("FAILED")]
+    assert max(map(len, tables)) <= 80
+    assert "…" not in printed
+    assert "mnist · backbone=compact · 4,000 train and 1,000 test rows · 12 jobs" in printed
+    assert "linear" in printed, "a reference that is computed is shown"
+    assert re.search(r"\bmine\b", printed), "and so is one of the user's own"
+
+
+def test_seeds_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_sweep(rows(), Path("/d"), "", "")
+    printed = capsys.readouterr().out
+    _, means = printed.split("mean ± standard deviation over seed")
+    assert means.count(".2857 ± .1429") >= 2, "three seeds"
+    assert means.count(".2143 ± .1010") >= 2, "two, where one failed"
+    assert ".3 ± .6" in means, "counts too"
+
+
+def test_without_repetitions_there_are_no_means(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_sweep(rows()[::3], Path("/d"), "", "")
+    assert "±" not in capsys.readouterr().out

@@ -1,0 +1,69 @@
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+import fused_clip
+from fused_clip import InputError
+
+WORDS = [
+    "references.enabled=false",
+    "figures.enabled=false",
+    "tracking=none",
+    "dataset=digits",
+    "dataset.n_train=200",
+    "dataset.n_test=50",
+    "clusterer=kmeans",
+    "backbone._target_=tests.fakes.PixelBackbone",
+]
+
+
+def test_a_sweep_gives_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "my outputs"
+    words = [*WORDS, "clusters_per_target=2,90", "prompt=task,none"]
+    table = fused_clip.sweep(*words, output_dir=out)
+    assert table["prompt"].tolist() == ["task", "none"] * 2
+    assert table["error"].str.startswith("clusters_per_target: makes 900").tolist() == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert table["test/accuracy"].notna().tolist() == [True, True, False, False]
+    assert (Path(table["directory"][0]) / "metrics.json").is_file()
+    assert "cell 4 of 4: clusters_per_target=90 prompt=none, failed" in capsys.readouterr().out
+    again = fused_clip.sweep(*words, output_dir=out)
+    assert again["directory"][:2].tolist() == table["directory"][:2].tolist(), "finished cells are reused"
+    assert HydraConfig.instance().cfg is None
+    assert not GlobalHydra.instance().is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["prompt=task,nope"], r"overrides: .*'prompt/nope'; choose from: custom, "),
+        (["promt=task"], "overrides: .*promt"),
+        (["seed=-1,-2"], "seed: must be greater than or equal to 0, got -1"),
+    ],
+)
+def test_what_can_not_run_is_refused(words: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        fused_clip.sweep(*WORDS, *words, output_dir=tmp_path)
+
+
+def test_the_config_folder_brings_options_and_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "prompt").mkdir(parents=True)
+    (tmp_path / "mine" / "prompt" / "scan.yaml").write_text("_target_: notebook_prompts.scans\n")
+    (tmp_path / "mine" / "notebook_prompts.py").write_text(
+        "from fused_clip.method.prompt import custom\n\n\n"
+        "def scans(dataset):\n    return custom(dataset, templates=['a scan of the digit {}'])\n"
+    )
+    table = fused_clip.sweep(*WORDS, "prompt=scan", output_dir=tmp_path / "out", config_dir="mine")
+    assert table["error"].tolist() == [""]

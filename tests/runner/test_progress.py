@@ -1,0 +1,37 @@
+import time
+from pathlib import Path
+
+from fused_clip.runner.outcomes import read_records, record, run_recorded
+from fused_clip.runner.progress import Progress
+
+
+def finish(sweep: Path, number: int, **known: object) -> Path:
+    directory = sweep / str(number)
+    directory.mkdir()
+    record(directory, [f"seed={number}", "study=s"], **known)  # type: ignore[arg-type]
+    return directory
+
+
+def test_a_line_says_how_far_a_sweep_is(tmp_path: Path) -> None:
+    sweep = Progress(tmp_path, time.time() - 290, cells=8, finished=1, axes=("seed",))
+    reused = finish(tmp_path, 0, metrics={"test/accuracy": 1.0}, reused_from=Path("/old"))
+    assert sweep.line(reused) == "cell 1 of 8: seed=0, accuracy 1.0000 (finished already)"
+    ran = finish(tmp_path, 1, metrics={"test/accuracy": 0.984})
+    assert sweep.line(ran) == "cell 2 of 8: seed=1, accuracy .9840; about 29 min left"
+    failed = finish(tmp_path, 2, error="vote: no")
+    assert sweep.line(failed) == "cell 3 of 8: seed=2, failed; about 12 min left"
+    assert sweep.line(tmp_path / "3") == "a cell of 8 left no record; about 12 min left"
+
+
+def test_a_sweep_that_plans_nothing_counts(tmp_path: Path) -> None:
+    done = finish(tmp_path, 0)
+    assert Progress(tmp_path, time.time()).line(done) == "cell 1: seed=0 study=s, done"
+
+
+def test_a_failure_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    accuracy = run_recorded(lambda: 1 / 0, tmp_path / "0", ["seed=0"])
+    assert accuracy != accuracy
+    assert [job["error"] for job in read_records(tmp_path)] == ["division by zero", "the job was cut off"]
+    assert len(read_records(tmp_path, lost=False)) == 1
