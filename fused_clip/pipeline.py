@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.dataset.base import ImageDataset, Images
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method import checks, prompt
-from fused_clip.method.checks import Backbone
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.method.labels import UNKNOWN
 from fused_clip.method.method import Method, Stages
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 class Embedder(Protocol):
     """What the pipeline asks of `fused_clip.store.Store`."""
 
-    def images(self, backbone: Any, images: Images, rows: IntArray) -> FloatArray:
+    def images(self, backbone: Backbone, images: Images, rows: IntArray) -> FloatArray:
         """(n, d) embeddings of rows of a parent split."""
 
-    def texts(self, backbone: Any, texts: Sequence[str]) -> FloatArray:
+    def texts(self, backbone: Backbone, texts: Sequence[str]) -> FloatArray:
         """(p, d) embeddings."""
 
 

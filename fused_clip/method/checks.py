@@ -2,8 +2,8 @@
 
 import logging
 import re
-from typing import Protocol
 
+from fused_clip.backbone.base import Backbone
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method.labels import UNKNOWN
@@ -12,26 +12,6 @@ from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
 _WORD = re.compile(r"[^\W_]+")  # an underscore ends a word, as in CLIP's tokenizers
-
-
-class Backbone(Protocol):
-    """What the pipeline asks of an embedding model; the embedder asks for more."""
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-
-    @property
-    def dim(self) -> int:
-        """Width of the embeddings."""
-
-    @property
-    def trained_on(self) -> frozenset[str]:
-        """Origins of the labelled images that it was trained on."""
-
-    @property
-    def vocabulary(self) -> frozenset[str] | None:
-        """Words that it was trained on; None where that is not known."""
 
 
 def check_width(dataset: ImageDataset, backbone: Backbone) -> None:

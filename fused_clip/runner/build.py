@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from fused_clip.runner.config import Options, build
 
 if TYPE_CHECKING:
-    from fused_clip.backbone import OpenClipBackbone, Precomputed
+    from fused_clip.backbone import Backbone
     from fused_clip.dataset.base import ImageDataset
 
-    Parts = tuple[ImageDataset, OpenClipBackbone | Precomputed]
+    Parts = tuple[ImageDataset, Backbone]
 
 _KEPT = 8  # datasets in memory
 _known: "dict[str, Parts | Exception]" = {}
@@ -40,7 +40,7 @@ def make_parts(options: Options) -> "Parts":
 def _outcome(options: Options) -> "Parts | Exception":
     try:
         dataset: ImageDataset = build(options.dataset, data_dir=options.data_dir)
-        backbone: OpenClipBackbone | Precomputed = build(options.backbone, dataset=dataset)
+        backbone: Backbone = build(options.backbone, dataset=dataset)
         backbone.check()
     except Exception as error:
         return error
