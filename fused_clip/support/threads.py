@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threadpoolctl import threadpool_limits
 
 # 20,000 rows of 256. Measured by experiments/benchmarks/threads.py on 2 busy cores: up to here k-means,
-# spectral clustering, L-BFGS and distances take 2.5 to 40 times as long with all threads as with one, because
+# spectral clustering, L-BFGS and distances take 2.5 to 44 times as long with all threads as with one, because
 # threads that meet at every step wait for one that another process holds up. A quiet machine of c cores loses
 # at most a factor of c on work of seconds.
 SMALL = 20_000 * 256
