@@ -22,6 +22,7 @@ from fused_clip.metrics.scores import classification_scores, clustering_scores, 
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray
+from fused_clip.support.threads import limited_for
 from fused_clip.support.timing import Stages
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,10 @@ log = logging.getLogger(__name__)
 class Embedder(Protocol):
     """The part of `fused_clip.store.Store` that the pipeline uses."""
 
-    def images(self, backbone: Any, images: Images, rows: IntArray, *, title: str = "") -> FloatArray:
+    def images(self, backbone: Backbone, images: Images, rows: IntArray, *, title: str = "") -> FloatArray:
         """(n, d) embeddings of rows of a parent split; `title` stands before the progress bar."""
 
-    def texts(self, backbone: Any, texts: Sequence[str]) -> FloatArray:
+    def texts(self, backbone: Backbone, texts: Sequence[str]) -> FloatArray:
         """(p, d) embeddings."""
 
 
@@ -83,42 +84,35 @@ def run(
     notes = checks.notes(dataset, prompts, backbone, audited=bool(references))
     for level, note in notes if warn else ():
         log.log(level, "%s", note)
-    targets = prompts.targets(dataset.train.labels)
-    test_targets = prompts.targets(dataset.test.labels)
     with stages("embed"):
         embedded = embed(dataset, prompts, backbone, embedder)
-    with stages("pair"):
-        index = method.pair(embedded.train, embedded.prompts, targets, prompts)
-        texts = method.text_rows(embedded.prompts) if prompts.texts else embedded.prompts
-    with stages("fit"):
-        known = targets if method.uses_labels(prompts) else None
-        model = PromptFusedClassifier.of(method, prompts, texts)
-        model.fit(embedded.train, known, prompt_index=index)
-    with stages("classify"):
-        scores = model.target_scores(embedded.test)
-        train = _training_result(dataset, model, targets)
-        test = _test_result(dataset, model, embedded.test, test_targets, scores)
-    with stages("score"):
+    with limited_for(max(embedded.train.size, embedded.test.size)):
+        model = _fitted(dataset, prompts, embedded, method, stages)
         head = Head.of(model, prompts)
-        metrics = _scores(train, test, model, prompts)
-        if "test/accuracy" in metrics:
-            metrics |= head.calibration(scores, test_targets)
-    audited = Audit({}, {})
-    if references:
-        with stages("references"):
-            shared = Run(
-                method,
-                model,
-                prompts,
-                partial(prompt.task, dataset),
-                partial(embed_prompts, backbone=backbone, embedder=embedder),
-                embedded.train,
-                embedded.test,
-                dataset.train.labels,
-                dataset.test.labels,
-                test.predicted if "test/accuracy" in metrics else None,
-            )
-            audited = audit(shared, references, draws=draws)
+        with stages("classify"):
+            scores = model.target_scores(embedded.test)
+            train = _training_result(dataset, prompts, model)
+            test = _test_result(dataset, prompts, model, embedded.test, scores)
+        with stages("score"):
+            metrics = _scores(train, test, model, prompts)
+            if "test/accuracy" in metrics:
+                metrics |= head.calibration(scores, test.targets)
+        audited = Audit({}, {})
+        if references:
+            with stages("references"):
+                evidence = Run(
+                    method,
+                    model,
+                    prompts,
+                    partial(prompt.task, dataset),
+                    partial(embed_prompts, backbone=backbone, embedder=embedder),
+                    embedded.train,
+                    embedded.test,
+                    dataset.train.labels,
+                    dataset.test.labels,
+                    test.predicted if "test/accuracy" in metrics else None,
+                )
+                audited = audit(evidence, references, draws=draws)
     seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
     return Result(
         dataset=dataset.name,
@@ -170,6 +164,20 @@ def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> F
     return np.stack([ensemble(part) for part in np.split(members, ends[:-1])])
 
 
+def _fitted(
+    dataset: ImageDataset, prompts: Prompts, embedded: Embedded, method: Method, stages: Stages
+) -> PromptFusedClassifier:
+    """Pair, fuse, cluster, vote and fit the classifier; labels only where the method uses them."""
+    targets = prompts.targets(dataset.train.labels)
+    with stages("pair"):
+        index = method.pair(embedded.train, embedded.prompts, targets, prompts)
+        texts = method.text_rows(embedded.prompts) if prompts.texts else embedded.prompts
+    with stages("fit"):
+        model = PromptFusedClassifier.of(method, prompts, texts)
+        known = targets if method.uses_labels(prompts) else None
+        return model.fit(embedded.train, known, prompt_index=index)
+
+
 def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:
     """Parts of a result that are the model's and the prompts' own."""
     texts = model.text_embeddings
@@ -183,8 +191,9 @@ def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:
     }
 
 
-def _training_result(dataset: ImageDataset, model: PromptFusedClassifier, targets: IntArray) -> SplitResult:
+def _training_result(dataset: ImageDataset, prompts: Prompts, model: PromptFusedClassifier) -> SplitResult:
     """Training rows as clustered; what is predicted for a row is its cluster's target."""
+    targets = prompts.targets(dataset.train.labels)
     noise = model.labels_ < 0
     centers = model.cluster_centers_[model.labels_]
     distances = np.linalg.norm(model.fused_ - centers, axis=1)
@@ -203,9 +212,9 @@ def _training_result(dataset: ImageDataset, model: PromptFusedClassifier, target
 
 def _test_result(
     dataset: ImageDataset,
+    prompts: Prompts,
     model: PromptFusedClassifier,
     images: FloatArray,
-    targets: IntArray,
     scores: TargetScores,
 ) -> SplitResult:
     """Test rows, each fused with the prompt that won."""
@@ -215,7 +224,7 @@ def _test_result(
         dataset.test.rows,
         assignment.prompts,
         np.asarray(model.fuse(images, assignment.prompts), dtype=np.float32),
-        targets,
+        prompts.targets(dataset.test.labels),
         assignment.clusters,
         model.classes_[assignment.targets],
         assignment.distances,

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from experiments.compact_clip.settings import Settings
 
 #: Decides the weights, with the settings and the data.
-CODE = ("captions.py", "corpus.py", "data.py", "fit.py", "model.json", "recipe.py", "settings.py")
+CODE = (
+    "architecture.py",
+    "captions.py",
+    "corpus.py",
+    "data.py",
+    "fit.py",
+    "model.json",
+    "recipe.py",
+    "settings.py",
+)
 HERE = Path(__file__).parent
 _DIGEST = hashlib.sha256().digest_size
 

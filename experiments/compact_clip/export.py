@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from experiments.compact_clip import checkpoint
+from experiments.compact_clip.architecture import MODEL
 from experiments.compact_clip.captions import KINDS
 from fused_clip.runner.cell import commit
 from fused_clip.support.files import write_atomic
@@ -28,8 +29,6 @@ LIBRARIES = ("torch", "open_clip_torch", "timm", "numpy", "datasets")
 def export(model: nn.Module, corpus: Corpus, settings: Settings, history: list[dict[str, Any]]) -> Path:
     """Write weights (half precision), configuration and `training.json`; return their folder."""
     from safetensors.torch import save
-
-    from experiments.compact_clip.fit import MODEL
 
     folder = settings.export_folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ import json
 import logging
 import random
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments.compact_clip import checkpoint, recipe
+from experiments.compact_clip.architecture import MODEL, build_model, make_tokenizer
 from experiments.compact_clip.corpus import Corpus
 from experiments.compact_clip.export import run_facts
 from experiments.compact_clip.zero_shot import accuracies, paper_tasks
@@ -26,23 +26,7 @@ if TYPE_CHECKING:
     from experiments.compact_clip.settings import Settings
 
 log = logging.getLogger(__name__)
-MODEL = json.loads(Path(__file__).with_name("model.json").read_text())
 _KEPT = ("model", "average", "optimizer", "schedule")
-
-
-def build_model(seed: int) -> nn.Module:
-    """Return the untrained open_clip model of `model.json`."""
-    import open_clip
-
-    torch.manual_seed(seed)
-    return open_clip.model.CLIP(**copy.deepcopy(MODEL["model_cfg"])).to(memory_format=torch.channels_last)
-
-
-def make_tokenizer() -> Any:
-    """Return open_clip's tokenizer at the context length of the model."""
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer(context_length=MODEL["model_cfg"]["text_cfg"]["context_length"])
 
 
 class Trainer:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from experiments.compact_clip import recipe
+from experiments.compact_clip.architecture import MODEL
 from experiments.compact_clip.captions import KINDS_OF_CLASS
 from experiments.compact_clip.data import Split
 
@@ -41,8 +42,6 @@ def paper_tasks(split: Split) -> list[Task]:
 @torch.inference_mode()
 def embed_images(model: nn.Module, images: np.ndarray, size: int, batch: int = 250) -> Tensor:
     """Return (n, d) float32 unit rows of uint8 `images`, shown at `size` pixels."""
-    from experiments.compact_clip.fit import MODEL
-
     pixels, rows = MODEL["preprocess_cfg"], []
     for start in range(0, len(images), batch):
         unit = recipe.resize(recipe.to_unit(images[start : start + batch]), size)

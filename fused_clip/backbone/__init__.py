@@ -1,6 +1,7 @@
 """Image and text towers of CLIP models."""
 
+from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.clip import OpenClipBackbone
 from fused_clip.backbone.precomputed import Precomputed
 
-__all__ = ["OpenClipBackbone", "Precomputed"]
+__all__ = ["Backbone", "OpenClipBackbone", "Precomputed"]

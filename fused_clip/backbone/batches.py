@@ -7,10 +7,11 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from threading import RLock
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from fused_clip.backbone.base import Backbone
 from fused_clip.dataset.base import Images
 from fused_clip.dataset.reading import prepare_many
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
@@ -20,38 +21,6 @@ Batch = TypeVar("Batch")
 Contents = TypeVar("Contents")
 
 _READ_AHEAD = 2  # batches
-
-
-class Backbone(Protocol):
-    """What turns images and texts into embeddings of one width."""
-
-    @property
-    def name(self) -> str:
-        """Short name for titles."""
-
-    @property
-    def dim(self) -> int:
-        """Width of the embeddings."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all that changes an embedding's bytes."""
-
-    @property
-    def batch_size(self) -> int:
-        """Images in one pass."""
-
-    def load(self) -> None:
-        """Get ready, so that the first encoding takes no longer than the others."""
-
-    def prepare(self, images: Sequence[ImageArray]) -> Any:
-        """Turn (height, width, 3) uint8 images into model input, which is small whatever their sizes."""
-
-    def encode_prepared(self, prepared: Sequence[Any]) -> FloatArray:
-        """Embed all n images that `prepare` was given, some at a time: (n, dim)."""
-
-    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
-        """Embed p texts: (p, dim)."""
 
 
 def embed_images(

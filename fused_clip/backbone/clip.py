@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fused_clip.backbone.device import Precision, choose_device, choose_precision, kernels
-from fused_clip.backbone.model_source import Source, find_source
+from fused_clip.backbone.model_source import ModelSource, find_source
 from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.backbone.weights import OPTION
 from fused_clip.support.arrays import FloatArray, ImageArray
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
 
 
 _TEXT_BATCH = 16
-_COMPUTATION = 3  # raised when a change of the code changes the bytes of embeddings
+_COMPUTATION = 4  # raised when a change of the code changes the bytes of embeddings
 _LIBRARIES = ("open_clip_torch", "pillow", "timm", "torch", "torchvision")
 
 
 class OpenClipBackbone:
     """The image and text towers of an open_clip model.
 
-    Nothing is loaded before the first encoding, and `fingerprint`, `dim` and `check` do not import
-    torch where device and precision can be told without it.
+    Nothing is loaded before the first encoding. `fingerprint`, `dim` and `check` import open_clip, and with
+    it torch, for its own architectures alone: models that ship, folders and models of the hub name their
+    configuration.
 
     Every pass through a tower has the same shape, filled up with copies of a row, so that an embedding
     does not depend on how many others are embedded with it.
@@ -240,7 +241,7 @@ class OpenClipBackbone:
         return tokens
 
     @cached_property
-    def _source(self) -> Source:
+    def _source(self) -> ModelSource:
         return find_source(self.model, self.pretrained)
 
     @property
@@ -290,10 +291,4 @@ class OpenClipBackbone:
         except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
             rule = f"weights must be those of {source.label} ({' '.join(str(error).split())[:300]})"
             raise InputError(OPTION, rule, str(weights)) from error
-        model = model.eval().to(memory_format=torch.channels_last)
-        if self._device == "cpu" and self._precision == "bfloat16":
-            from fused_clip.backbone.packed import can_pack, pack
-
-            if can_pack():
-                pack(model.visual)
-        return model
+        return model.eval().to(memory_format=torch.channels_last)

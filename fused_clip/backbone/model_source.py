@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from fused_clip.backbone import open_clip_tables as tables
 from fused_clip.backbone.weights import OPTION, HubWeights, LocalWeights, Weights
 from fused_clip.support.errors import InputError
 
@@ -19,7 +18,7 @@ _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """A model that can be made.
 
     Parameters
@@ -73,7 +72,7 @@ class Source:
         return self.config["vision_cfg"].get("image_size", 224)
 
 
-def find_source(model: str, pretrained: str | None) -> Source:
+def find_source(model: str, pretrained: str | None) -> ModelSource:
     """Find what the two options name.
 
     Parameters
@@ -98,7 +97,7 @@ def find_source(model: str, pretrained: str | None) -> Source:
     return _from_open_clip(model, pretrained)
 
 
-def _from_folder(folder: Path, label: str, weights: Weights, pretrained: str | None) -> Source:
+def _from_folder(folder: Path, label: str, weights: Weights, pretrained: str | None) -> ModelSource:
     config = _read_json(folder / _CONFIG, required=True)
     if pretrained is not None:
         label, weights = f"{label}/{Path(pretrained).stem}", LocalWeights(Path(pretrained).expanduser())
@@ -108,7 +107,7 @@ def _from_folder(folder: Path, label: str, weights: Weights, pretrained: str | N
     except (KeyError, TypeError, AttributeError) as error:
         rule = "the model's open_clip_config.json must hold model_cfg with embed_dim, vision_cfg and text_cfg"
         raise InputError("backbone.model", rule, str(folder)) from error
-    return Source(
+    return ModelSource(
         label=label,
         open_clip_name=f"local-dir:{folder}",
         config=architecture,
@@ -118,27 +117,30 @@ def _from_folder(folder: Path, label: str, weights: Weights, pretrained: str | N
     )
 
 
-def _from_open_clip(model: str, pretrained: str | None) -> Source:
-    if model not in (known := tables.model_names()):
+def _from_open_clip(model: str, pretrained: str | None) -> ModelSource:
+    import open_clip  # takes seconds, and no other kind of model needs it here
+
+    if model not in (known := open_clip.list_models()):
         shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{_CONFIG}"))
         rule = "must be an open_clip model, local-dir:<folder>, hf-hub:<owner>/<name> or one that is shipped"
         choices = [*shipped, *get_close_matches(model, known, n=5)]
         hint = "open_clip.list_models() names all of open_clip's"
         raise InputError("backbone.model", rule, model, choices=choices, hint=hint)
-    config, tags = tables.model_config(model), tables.pretrained_tags(model)
+    config, tags = open_clip.get_model_config(model), open_clip.list_pretrained_tags_by_model(model)
     if pretrained is None:
         rule = f"must name the weights of {model}: a tag, or a local .safetensors file"
         raise InputError(OPTION, rule, pretrained, choices=tags)
     tag = pretrained.lower().replace("-", "_")
     if tag in tags:
-        _check_activation(model, tag, config, tags[tag])
-        return Source(f"{model}/{tag}", model, config, tags[tag], _tag_weights(tags[tag]))
+        tag_config = open_clip.get_pretrained_cfg(model, tag)
+        _check_activation(model, tag, config, tag_config)
+        return ModelSource(f"{model}/{tag}", model, config, tag_config, _tag_weights(tag_config))
     path = Path(pretrained).expanduser()
     if not path.suffix and not path.exists():
         raise InputError(
             OPTION, f"must be a tag of {model} or a local .safetensors file", pretrained, choices=tags
         )
-    return Source(f"{model}/{path.stem}", model, config, {}, LocalWeights(path))
+    return ModelSource(f"{model}/{path.stem}", model, config, {}, LocalWeights(path))
 
 
 def _check_activation(model: str, tag: str, config: Mapping[str, Any], tag_config: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -63,11 +63,22 @@ class Precomputed:
     def load(self) -> None:
         """There is nothing to load."""
 
-    def prepare(self, images: Sequence[ImageArray]) -> NoReturn:
-        """Refuse: the model is not here."""
+    def encode_images(self, images: Sequence[ImageArray]) -> NoReturn:
+        """Refuse, as there is no model.
+
+        Raises
+        ------
+        InputError
+        """
         raise InputError("backbone", "'precomputed' can't embed images: name the model that made the vectors")
 
-    encode_prepared = prepare
+    def prepare(self, images: Sequence[ImageArray]) -> NoReturn:
+        """Refuse, as `encode_images` does."""
+        self.encode_images(images)
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> NoReturn:
+        """Refuse, as `encode_images` does."""
+        self.encode_images(prepared)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Look up p texts: (p, dim).

@@ -137,8 +137,8 @@ def _clusters(labels: IntArray) -> tuple[IntArray, IntArray]:
 
 def _points(X: Rows, clusters: IntArray) -> tuple[_Points, IntArray]:
     """Return the points, and the point of each row."""
-    rows: Rows = np.ascontiguousarray(X, dtype=np.float64 if X.dtype == np.float64 else np.float32)
-    rows = rows + 0.0  # no -0.0, whose bytes differ
+    rows: Rows = np.array(X, dtype=np.float64 if X.dtype == np.float64 else np.float32, order="C")
+    rows += 0  # makes -0.0 the same bytes as 0.0
     known: dict[bytes, int] = {}
     ids = np.array([known.setdefault(row.tobytes(), len(known)) for row in rows])
     _, first, point_of_row, counts = np.unique(

@@ -10,7 +10,7 @@ from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
-    from fused_clip.backbone.batches import Backbone
+    from fused_clip.backbone.base import Backbone
 
 
 def embed_images(images: ImageLikes, backbone: "str | Backbone" = "compact") -> FloatArray:

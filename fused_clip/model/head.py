@@ -11,6 +11,7 @@ from fused_clip.method.classifier import Classifier, TargetScores
 from fused_clip.method.fusion import Fusion
 from fused_clip.method.prompt import Prompts
 from fused_clip.metrics.calibration import brier_score, expected_calibration_error, softmax
+from fused_clip.metrics.scores import rounded
 from fused_clip.model.constraint import NOTHING_KNOWN, Constraint, Scope, resolve
 from fused_clip.model.predictions import Predictions
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
@@ -120,10 +121,12 @@ class Head:
         if self.temperature is None or not len(targets):
             return {}
         probabilities = softmax(found.values / self.temperature)
-        return {
-            "test/ece": expected_calibration_error(probabilities, targets),
-            "test/brier": brier_score(probabilities, targets),
-        }
+        return rounded(
+            {
+                "test/ece": expected_calibration_error(probabilities, targets),
+                "test/brier": brier_score(probabilities, targets),
+            }
+        )
 
     def _checked(self, X: ArrayLike) -> Rows:
         rows = np.asarray(X)

@@ -16,7 +16,7 @@ from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
-    from fused_clip.backbone.batches import Backbone
+    from fused_clip.backbone.base import Backbone
 
 # A path, the contents of an image file, a PIL image, or a (height, width, 3) uint8 RGB array
 ImageLike: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | Array

@@ -24,14 +24,14 @@ from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
-    from fused_clip.backbone import OpenClipBackbone, Precomputed
+    from fused_clip.backbone import Backbone
     from fused_clip.dataset.base import ImageDataset
     from fused_clip.method.fusion import Fusion
     from fused_clip.method.parts import Memory, Method
     from fused_clip.method.prompt import Prompts
     from fused_clip.tracking import Tracker
 
-    Parts = tuple[ImageDataset, OpenClipBackbone | Precomputed]
+    Parts = tuple[ImageDataset, Backbone]
 
 log = logging.getLogger(__name__)
 _KEPT = 8  # datasets in memory
@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
     """Parts of a run that go together, and what `fused_clip.method.checks` has to say of them."""
 
     dataset: "ImageDataset"
-    backbone: "OpenClipBackbone | Precomputed"
+    backbone: "Backbone"
     prompts: "Prompts"
     method: "Method"
     references: Sequence[Reference]
@@ -129,9 +129,7 @@ def _made(key: str) -> "Parts | Exception":
         shared = dataset_options.model_dump(include=set(Recipe.model_fields))
         recipe = Recipe.model_validate(shared)
         dataset: ImageDataset = build(dataset_options, recipe=recipe, data_dir=groups["data_dir"])
-        backbone: OpenClipBackbone | Precomputed = build(
-            BackboneOptions.model_validate(groups["backbone"]), dataset=dataset
-        )
+        backbone: Backbone = build(BackboneOptions.model_validate(groups["backbone"]), dataset=dataset)
         backbone.check()
     except Exception as error:
         return error

@@ -204,7 +204,7 @@ class Cell:
         return finished.metrics.get("test/accuracy", float("nan"))
 
     def _result(self) -> Result:
-        from fused_clip import pipeline
+        from fused_clip.pipeline import run
 
         dataset, backbone, prompts, method, references, _ = self._prepared
         store = self._store
@@ -214,7 +214,7 @@ class Cell:
             "test_images": dataset.test.images.fingerprint,
             "backbone_fingerprint": backbone.fingerprint,
         }
-        result = pipeline.run(
+        result = run(
             dataset,
             prompts,
             backbone,
@@ -232,12 +232,12 @@ class Cell:
         return result
 
     def _draw(self, result: Result) -> tuple[Result, list[Path]]:
-        from fused_clip import figures
+        from fused_clip.figures import draw, save
 
         options: FigureOptions = self.options.figures
         with self._stages("figures"):
-            drawn = figures.draw(result, points=options.points, seed=self.options.seed)
-            pictures = figures.save(drawn, self.directory / "figures")
+            drawn = draw(result, points=options.points, seed=self.options.seed)
+            pictures = save(drawn, self.directory / "figures")
         metrics = {**result.metrics, "seconds/figures": self._stages.seconds["figures"]}
         return dataclasses.replace(result, metrics=metrics), pictures
 

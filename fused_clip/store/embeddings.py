@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fused_clip.backbone.batches import Backbone, embed_images, embed_texts
+from fused_clip.backbone.base import Backbone
+from fused_clip.backbone.batches import embed_images, embed_texts
 from fused_clip.dataset.base import Images
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.store.entry import Entry, Facts, StoredEntry

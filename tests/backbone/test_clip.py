@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fused_clip.backbone import OpenClipBackbone, clip, device, model_source, open_clip_tables
+from fused_clip.backbone import OpenClipBackbone, clip, device, model_source
 from fused_clip.support.errors import InputError
 from tests.tiny_clip import save_tiny_clip
 
@@ -278,17 +278,13 @@ def test_a_packaged_model_is_found_by_its_folder(
 # open_clip's own models
 
 
-def test_the_tables_are_open_clips() -> None:
-    import open_clip
-
-    assert open_clip_tables.model_names() == sorted(open_clip.list_models())
-    for model in open_clip.list_models():
-        tags = {
-            tag: open_clip.get_pretrained_cfg(model, tag)
-            for tag in open_clip.list_pretrained_tags_by_model(model)
-        }
-        assert open_clip_tables.pretrained_tags(model) == tags
-        assert open_clip_tables.model_config(model) == open_clip.get_model_config(model)
+def test_a_run_with_a_model_of_its_own_does_not_import_open_clip() -> None:
+    code = (
+        "import sys; from fused_clip.backbone import OpenClipBackbone as B\n"
+        "b = B('compact', device='cpu'); b.check(); b.fingerprint\n"
+        "assert not {'torch', 'open_clip', 'timm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.fixture
@@ -303,8 +299,9 @@ def listed(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         path.write_text(json.dumps(config | extra))
         open_clip.add_model_config(path)
     openai, laion = {"hf_hub": "o/n/", "quick_gelu": True}, {"hf_hub": "o/n/w.bin", "std": [1, 1, 1]}
-    monkeypatch.setattr(open_clip_tables, "_folder", lambda: tmp_path)
-    monkeypatch.setattr(open_clip_tables, "pretrained_tags", lambda _: {"openai": openai, "laion": laion})
+    tags = {"openai": openai, "laion": laion}
+    monkeypatch.setattr(open_clip, "list_pretrained_tags_by_model", lambda _: list(tags))
+    monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda _, tag: tags[tag])
     return "Tiny"
 
 

@@ -1,3 +1,4 @@
+import json
 import re
 from itertools import permutations
 
@@ -7,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as peers
+from threadpoolctl import threadpool_limits
 
 from fused_clip.metrics.scores import (
     classification_scores,
@@ -14,6 +16,7 @@ from fused_clip.metrics.scores import (
     hungarian_accuracy,
     majority_vote,
     purity,
+    rounded,
     slug,
 )
 from fused_clip.metrics.silhouette import Silhouette
@@ -156,3 +159,21 @@ def test_any_name_gives_a_valid_key_of_its_own(names):
 )
 def test_slug(name, expected):
     assert slug(name) == expected
+
+
+def test_scores_are_the_same_bytes_by_one_thread_and_by_two():
+    random = np.random.default_rng(0)
+    rows, targets = random.standard_normal((2500, 64), dtype=np.float32), random.integers(0, 5, 2500)
+    clusters = random.integers(0, 8, 2500)
+    found = []
+    for count in (1, 2):
+        with threadpool_limits(count):
+            found.append(clustering_scores(rows, targets, clusters, 5))
+    assert json.dumps(found[0]) == json.dumps(found[1])
+
+
+def test_scores_are_rounded_to_what_another_number_of_threads_leaves():
+    assert rounded({"a": 0.047391173522, "b": 0.047391176984}) == {"a": 0.0473912, "b": 0.0473912}
+    odd = rounded({"nan": float("nan"), "inf": float("inf"), "large": 1234567.0, "zero": 0.0})
+    assert np.isnan(odd.pop("nan"))
+    assert odd == {"inf": float("inf"), "large": 1234570.0, "zero": 0.0}

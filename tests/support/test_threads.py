@@ -1,9 +1,13 @@
 """The cores, divided between the processes of a sweep."""
 
 import os
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 from joblib import cpu_count
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from fused_clip.support import threads
 
@@ -38,7 +42,6 @@ def thread_counts() -> list[int]:
     import faiss
     import scipy.linalg  # noqa: F401
     import torch
-    from threadpoolctl import threadpool_info
 
     pools = [pool["num_threads"] for pool in threadpool_info()]
     return [threads.count(), torch.get_num_threads(), faiss.omp_get_max_threads(), *pools]
@@ -54,3 +57,37 @@ def test_the_processes_of_a_sweep_divide_the_cores(monkeypatch: pytest.MonkeyPat
     (counts,) = Parallel(n_jobs=max(2, workers))([delayed(thread_counts)()])
     assert len(counts) > 3
     assert set(counts) == {1}
+
+
+def blas_threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize(("entries", "limited"), [(threads.SMALL, True), (threads.SMALL + 1, False)])
+def test_small_work_runs_in_one_thread_and_large_in_all(entries: int, limited: bool) -> None:
+    np.ones((2, 2)) @ np.ones((2, 2))
+    with threadpool_limits(2):
+        with threads.limited_for(entries):
+            assert blas_threads() == ({1} if limited else {2})
+        assert blas_threads() == {2}
+
+
+def test_threads_come_back_after_an_error() -> None:
+    with threadpool_limits(2):
+        with pytest.raises(ZeroDivisionError), threads.limited_for(1):
+            _ = 1 / 0
+        assert blas_threads() == {2}
+
+
+@pytest.mark.slow
+def test_neighbours_of_few_rows_are_searched_in_one_thread() -> None:
+    """faiss is loaded by the search itself, after any limit that was set before."""
+    code = (
+        "import faiss, numpy as np; from fused_clip.method.clusterer import neighbors\n"
+        "own, seen = faiss.knn, []\n"
+        "def knn(*given): seen.append(faiss.omp_get_max_threads()); return own(*given)\n"
+        "faiss.knn = knn; faiss.omp_set_num_threads(2)\n"
+        "neighbors.nearest_neighbors(np.random.default_rng(0).random((99, 5)), 3)\n"
+        "assert set(seen) == {1} and faiss.omp_get_max_threads() == 2, seen"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from fused_clip.method.clusterer.openmp import load_faiss
+from fused_clip.support import threads
 from fused_clip.support.arrays import BoolArray, FloatArray, IntArray, Rows
 
 _UNIT_ROUNDOFF = 2.0**-24  # of float32
@@ -113,7 +114,9 @@ def _search(
     doi:10.1137/18M1226312), relative to the squared sum of the two norms; and the norm of a row is at most
     the query's own plus its distance.
     """
-    squared, candidates = load_faiss().knn(queries, rows, width)
+    faiss = load_faiss()
+    with threads.limited_for(rows.size):  # entered once faiss is loaded, so that it counts for faiss too
+        squared, candidates = faiss.knn(queries, rows, width)
     nearest, last = squared[:, n_neighbors - 1].astype(np.float64), squared[:, -1].astype(np.float64)
     norms = np.sqrt(np.einsum("ij,ij->i", queries, queries, dtype=np.float64))
     reach = (2 * norms + np.sqrt(np.maximum(last, 0))) ** 2

@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.compact_clip import checkpoint, train
+from experiments.compact_clip.architecture import MODEL
 from experiments.compact_clip.corpus import Corpus, make_corpus
 from experiments.compact_clip.export import export
 from experiments.compact_clip.fit import fit
@@ -28,13 +29,11 @@ CONF = Path(__file__).parents[3] / "experiments/compact_clip/conf"
 @pytest.fixture
 def tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small towers in place of the real ones."""
-    from experiments.compact_clip import fit
-
-    tiny = copy.deepcopy(fit.MODEL)
-    tiny["model_cfg"]["embed_dim"] = 16
-    tiny["model_cfg"]["vision_cfg"]["timm_model_name"] = "test_resnet"
-    tiny["model_cfg"]["text_cfg"] |= {"width": 8, "heads": 2, "layers": 1}
-    monkeypatch.setattr(fit, "MODEL", tiny)
+    tiny = copy.deepcopy(MODEL["model_cfg"])
+    tiny["embed_dim"] = 16
+    tiny["vision_cfg"]["timm_model_name"] = "test_resnet"
+    tiny["text_cfg"] |= {"width": 8, "heads": 2, "layers": 1}
+    monkeypatch.setitem(MODEL, "model_cfg", tiny)
 
 
 @pytest.fixture
