@@ -42,11 +42,13 @@ def save_model(folder: Path, *, calibrated: bool = True, batch_size: int = 8) ->
     rows = backbone.encode_images(images)
     prompts = Prompts(tuple((name,) for name in NAMES), NAMES, np.arange(3), np.arange(3))
     model = PromptFusedClassifier(
-        backbone.encode_texts(NAMES), dict(enumerate(range(3))), clusterer=KMeans(n_init=2), random_state=0
+        backbone.encode_texts(NAMES),
+        dict(enumerate(range(3))),
+        clusterer=KMeans(n_init=2),
+        calibrate=calibrated,
+        random_state=0,
     )
-    model.fit(rows, targets)
-    head = Head.of(model, prompts, rows, targets if calibrated else None, seed=0)
-    assert head is not None
+    head = Head.of(model.fit(rows, targets), prompts)
     training = files.TrainingFacts(dataset="colours", fingerprint="f" * 64, rows=60, uses_labels=calibrated)
     files.write(folder / "model", head, backbone_facts(backbone), training)
     return folder

@@ -2,12 +2,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, ClusterMixin, clone
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
-
-from fused_clip import PromptFusedClassifier
-from fused_clip.method import text
 from fused_clip.method.references import (
     Evidence,
     hungarian,
@@ -16,6 +10,12 @@ from fused_clip.method.references import (
     nearest_cluster_mean,
     references,
 )
+from sklearn.base import BaseEstimator, ClusterMixin, clone
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from fused_clip import PromptFusedClassifier
+from fused_clip.method import text
 from tests.conftest import Blobs, make_blobs
 
 
