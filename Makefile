@@ -2,21 +2,28 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs smoke verify-openai clean
+.PHONY: help demo test quick check docs smoke verify-openai clean
 
-demo: $(VENV)/installed  ## set up, then run the main job on embedded real digits
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
+
+demo: $(VENV)/installed  ## set up, then run the main job on real digits that ship with the package
 	$(BIN)/python -m fused_clip.run
 
 test: $(VENV)/installed  ## set up, then run every test
 	$(BIN)/python -m pytest
 
-check: $(VENV)/installed  ## lint, types, and tables and links in documents
+quick: $(VENV)/installed  ## set up, then run the tests without the slow ones
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+check: $(VENV)/installed  ## lint, types, tables and links of documents, plain words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m experiments.docs --check
+	$(BIN)/python -m experiments.words
 
-docs: $(VENV)/installed  ## write the tables in documents from the result files
+docs: $(VENV)/installed  ## write the generated tables of the documents
 	$(BIN)/python -m experiments.docs
 
 smoke: $(VENV)/installed  ## a sweep over every prompt strategy

@@ -1,9 +1,12 @@
-"""Tables of documents, written from the result files that the repository keeps; links that lead somewhere.
+"""Write the tables of the documents, and check their links.
 
-Between a line ``<!-- report:FILE -->`` and the next ``<!-- /report -->`` stands the table of FILE, whose
-path is relative to the document: a table of `fused_clip.report` (``.json``), one of plain values (``.csv``),
-or Markdown (``.md``). ``python -m experiments.docs`` writes them anew; ``--check`` only tells which differ,
-and which links and images name files that are not there.
+A marker is a line ``<!-- NAME -->`` or ``<!-- NAME:FILE -->``; its table ends at ``<!-- /NAME -->``.
+
+- ``report:FILE``: the table of FILE, whose path is relative to the document: a table of `fused_clip.report`
+  (``.json``), one of plain values (``.csv``), or Markdown (``.md``);
+- ``references``: the references of ``conf/reference``.
+
+``python -m experiments.docs`` writes the tables; ``--check`` lists those that differ, and broken links.
 """
 
 import argparse
@@ -14,60 +17,83 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from fused_clip.report.markdown import cell_text, escape, table_lines
+from fused_clip.report.markdown import escape, table_lines, table_text
 from fused_clip.report.writer import read_table
 from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md")
-_START = re.compile(r"^<!-- report:(?P<file>.+?) -->$", re.MULTILINE)
-_END = "<!-- /report -->"
+_START = re.compile(r"^<!-- (?P<name>report|references)(?::(?P<file>.+?))? -->$", re.MULTILINE)
 _CODE = re.compile(r"^(```+).*?^\1$|(`+)[^`].*?\2", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^()\s#]+)(?:#[^()\s]*)?(?: \"[^\"]*\")?\)")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:")
 
 
 def documents(root: Path = ROOT) -> Iterator[Path]:
-    """Every document of the repository, in order."""
+    """Yield every document of the repository.
+
+    Parameters
+    ----------
+    root : folder of the repository.
+    """
     for pattern in DOCUMENTS:
         yield from sorted(root.glob(pattern))
 
 
 def updated(document: Path) -> str:
-    """Text of a document with its tables as their files say.
+    """Return the text of a document with fresh tables.
+
+    Parameters
+    ----------
+    document : a Markdown file.
 
     Raises
     ------
     InputError
-        If a file is not there, or is of no known kind, or a marker has no end.
+        If a result file is missing or of an unknown kind, or a marker has no end.
     """
     text = document.read_text(encoding="utf-8")
     made, place = "", 0
     while marker := _START.search(text, place):
-        end = text.find(f"\n{_END}", marker.end())
+        closing = f"<!-- /{marker['name']} -->"
+        end = text.find(f"\n{closing}", marker.end())
         following = _START.search(text, marker.end())
         if end < 0 or (following and following.start() < end):
-            raise InputError(str(document), f"needs a line {_END} after", marker.group())
-        made += text[place : marker.end()] + f"\n\n{_table(document, marker['file'])}\n"
+            raise InputError(str(document), f"needs a line {closing} after", marker.group())
+        table = _references() if marker["name"] == "references" else _table(document, marker["file"] or "")
+        made += text[place : marker.end()] + f"\n\n{table}\n"
         place = end
     return made + text[place:]
 
 
 def broken_links(document: Path) -> list[str]:
-    """Files that links and images of a document name, and that are not there; code is not looked at."""
+    """List the missing files that links and images of a document name; code is not searched.
+
+    Parameters
+    ----------
+    document : a Markdown file.
+    """
     text = _CODE.sub("", document.read_text(encoding="utf-8"))
     named = (unquote(link["target"]) for link in _LINK.finditer(text))
     return [name for name in named if not (_ADDRESS.match(name) or (document.parent / name).exists())]
 
 
+def _references() -> str:
+    from fused_clip.method.reference import known_references
+
+    rows = [
+        [f"`{facts.name}`", escape(facts.title), escape(facts.explanation), escape(facts.uses_labels)]
+        for facts in known_references().values()
+    ]
+    return table_lines(["reference", "title", "explanation", "uses labels"], rows, set())
+
+
 def _table(document: Path, name: str) -> str:
     path = document.parent / name
     if not path.is_file():
-        raise InputError(str(document), "names a result file that is not there", name)
+        raise InputError(str(document), "names a missing result file", name)
     if path.suffix == ".json":
-        table = read_table(path)
-        rows = [[cell_text(cell) for cell in row] for row in table.rows]
-        return f"{escape(table.caption)}\n\n{table_lines(table.columns, rows, table.numeric)}"
+        return table_text(read_table(path))
     if path.suffix == ".csv":
         return _plain_table(path)
     if path.suffix == ".md":
@@ -91,7 +117,13 @@ def _is_number(text: str) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Run the command line; give the exit code: 1 if a table can't be made or ``--check`` finds something."""
+    """Run the command line; return the exit code: 1 if a table fails or ``--check`` finds a difference.
+
+    Parameters
+    ----------
+    arguments : words of the command line; None takes those of the process.
+    root : folder of the repository.
+    """
     parser = argparse.ArgumentParser(prog="python -m experiments.docs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if one is wrong")
     check = parser.parse_args(arguments).check

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fused_clip.dataset.base import ImageDataset
     from fused_clip.estimator import PromptFusedClassifier
     from fused_clip.method.clusterer import SpectralClustering
+    from fused_clip.model.embed import embed_images, embed_texts
     from fused_clip.model.result import Result
     from fused_clip.model.saved import SavedModel, load_model
     from fused_clip.support.errors import InputError
@@ -21,6 +22,8 @@ _HOMES = {
     "Result": "fused_clip.model.result",
     "SavedModel": "fused_clip.model.saved",
     "SpectralClustering": "fused_clip.method.clusterer",
+    "embed_images": "fused_clip.model.embed",
+    "embed_texts": "fused_clip.model.embed",
     "load_model": "fused_clip.model.saved",
 }
 
@@ -31,6 +34,8 @@ __all__ = [
     "Result",
     "SavedModel",
     "SpectralClustering",
+    "embed_images",
+    "embed_texts",
     "load_model",
 ]
 

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 class Embedder(Protocol):
     """The part of `fused_clip.store.Store` that the pipeline uses."""
 
-    def images(self, backbone: Any, images: Images, rows: IntArray) -> FloatArray:
-        """(n, d) embeddings of rows of a parent split."""
+    def images(self, backbone: Any, images: Images, rows: IntArray, *, title: str = "") -> FloatArray:
+        """(n, d) embeddings of rows of a parent split; `title` stands before the progress bar."""
 
     def texts(self, backbone: Any, texts: Sequence[str]) -> FloatArray:
         """(p, d) embeddings."""
@@ -56,6 +56,7 @@ def run(
     draws: int = 1,
     names: Mapping[str, str] | None = None,
     stages: Stages | None = None,
+    warn: bool = True,
 ) -> Result:
     """Run the method on a dataset and audit it.
 
@@ -70,6 +71,7 @@ def run(
     draws : repetitions of random references.
     names : names of the parts, for titles and tags: ``prompt``, ``pairing``, ``text``, ...
     stages : collects the seconds of each stage.
+    warn : whether to log the notes of `fused_clip.method.checks`.
 
     Raises
     ------
@@ -78,9 +80,9 @@ def run(
     """
     stages, names = stages or Stages(), names or {}
     checks.check(method, dataset, prompts, backbone)
-    notes = checks.warnings(dataset, prompts, backbone, audited=bool(references))
-    for note in notes:
-        log.warning("%s", note)
+    notes = checks.notes(dataset, prompts, backbone, audited=bool(references))
+    for level, note in notes if warn else ():
+        log.log(level, "%s", note)
     targets = prompts.targets(dataset.train.labels)
     test_targets = prompts.targets(dataset.test.labels)
     with stages("embed"):
@@ -146,7 +148,8 @@ def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder:
     """
     texts = embed_prompts(prompts, backbone, embedder)
     train, test = (
-        embedder.images(backbone, split.images, split.rows) for split in (dataset.train, dataset.test)
+        embedder.images(backbone, split.images, split.rows, title=f"{backbone.name}, {name} images")
+        for name, split in (("train", dataset.train), ("test", dataset.test))
     )
     return Embedded(train, test, texts)
 
@@ -238,7 +241,7 @@ def _scores(
 
 
 def _tags(
-    dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str], notes: Sequence[str]
+    dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str], notes: Sequence[tuple[int, str]]
 ) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
     tags = {
@@ -251,6 +254,6 @@ def _tags(
         tags |= {"labels": "none", "not_known_without_labels": checks.UNKNOWN_WITHOUT_LABELS}
     if dataset.skipped:
         tags["skipped_images"] = str(len(dataset.skipped))
-    if notes:
-        tags["warnings"] = "\n".join(notes)
+    if warnings := [note for level, note in notes if level >= logging.WARNING]:
+        tags["warnings"] = "\n".join(warnings)
     return {**names, **tags, "pairing": pairing}

@@ -3,9 +3,9 @@
 Nothing heavy is imported until the options are known to be right.
 """
 
-import logging
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -16,12 +16,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from fused_clip.runner import sweep
 from fused_clip.runner.config import check
+from fused_clip.runner.outcomes import run_recorded
+from fused_clip.runner.words import check_words
+from fused_clip.support.command import INTERRUPTED
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
+from fused_clip.support.versions import version_line
 
-log = logging.getLogger(__name__)
+_STOPPED = (
+    "Stopped. Finished cells and embeddings are kept in output_dir; the same command goes on from there."
+)
+
+
+class Terminated(BaseException):
+    """SIGTERM, which ends a run as Ctrl-C does."""
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
@@ -35,34 +44,12 @@ def task(cfg: DictConfig) -> float:
     """
     hydra_cfg = HydraConfig.get()
     if hydra_cfg.mode == RunMode.MULTIRUN:
-        return _job(cfg, hydra_cfg)
+        directory, overrides = Path(hydra_cfg.runtime.output_dir), list(hydra_cfg.overrides.task)
+        return run_recorded(partial(_run, cfg, hydra_cfg), directory, overrides)
     try:
         return _run(cfg, hydra_cfg)
     except InputError as error:
         sys.exit(f"Error: {error}")
-
-
-def _job(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
-    """Run a job of a sweep: whatever happens is recorded, and the other jobs go on while there is room."""
-    try:
-        accuracy = _run(cfg, hydra_cfg)
-    except Exception as error:
-        if isinstance(error, InputError):
-            log.error("%s", error)
-        else:
-            log.exception("The job failed")
-        _record_failure(hydra_cfg, str(error) or repr(error))
-        accuracy = float("nan")
-    sweep.end_if_full()
-    return accuracy
-
-
-def _record_failure(hydra_cfg: HydraConf, error: str) -> None:
-    """Leave a record; where there is no room for one, the sweep takes the job for cut off."""
-    try:
-        sweep.record(Path(hydra_cfg.runtime.output_dir), list(hydra_cfg.overrides.task), error=error)
-    except InputError as unwritten:
-        log.error("%s", unwritten)
 
 
 def _run(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
@@ -72,17 +59,24 @@ def _run(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
     return Cell.from_hydra(options, cfg, hydra_cfg).run()
 
 
-def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + signum)
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
 
 
 def main() -> None:
     """Entry point of the console script."""
-    signal.signal(signal.SIGTERM, _terminated)
+    if "--version" in sys.argv[1:]:  # Hydra's own would print Hydra's
+        print(version_line())
+        return
+    signal.signal(signal.SIGTERM, _terminate)
     try:
+        check_words(sys.argv[1:])
         task()
-    finally:
-        sweep.abandon()
+    except InputError as error:
+        sys.exit(f"Error: {error}")
+    except (KeyboardInterrupt, Terminated) as stop:
+        print(_STOPPED, file=sys.stderr)
+        sys.exit(INTERRUPTED if isinstance(stop, KeyboardInterrupt) else 128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

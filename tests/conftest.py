@@ -9,7 +9,8 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
-from fused_clip.dataset.base import Captions, ImageDataset, Split
+from fused_clip.dataset.base import ImageDataset, Split
+from fused_clip.dataset.options import Captions
 
 IntArray = NDArray[np.int64]
 

@@ -38,7 +38,9 @@ class BlobEmbedder:
     blobs: Blobs
     asked: list[str] = dataclasses.field(default_factory=list)
 
-    def images(self, backbone: object, images: Any, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def images(
+        self, backbone: object, images: Any, rows: NDArray[np.int64], **_: object
+    ) -> NDArray[np.float32]:
         self.asked.append(images.name)
         return (self.blobs.train if images.name == "train" else self.blobs.test)[rows]
 

@@ -145,7 +145,7 @@ def test_a_sweep_survives_a_failing_job_and_says_so(tmp_path: Path) -> None:
     assert parent.info.status == "FAILED"
     assert {run.data.params["clusters_per_target"] for run in children} == {"2", "900"}
 
-    assert report(["study=default", f"output_dir={tmp_path / 'outputs'}"]) == 1
+    assert report(["--study", "default", "--output-dir", str(tmp_path / "outputs")]) == 1
     page = (tmp_path / "outputs" / "reports" / "default" / "report.md").read_text()
     assert "2 of 4 cells failed" in page
     assert "makes 9000 clusters" in page

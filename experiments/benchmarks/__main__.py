@@ -1,4 +1,4 @@
-"""Measure what is missing, then write the table and the figure: `python -m experiments.benchmarks`."""
+"""Run the missing measurements, then write the table and the figure: `python -m experiments.benchmarks`."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def embed(count: int, timer: Timer, backbone: OpenClipBackbone) -> dict[str, flo
 def near_the_bound(count: int, timer: Timer) -> dict[str, float]:
     """Embed with ViT-B/32; the bound is what its products alone would take, were they all as fast as can be.
 
-    The rate of products is the best before and after, in the same process. What is reached of the bound is
+    The rate of products is the best before and after, in the same process. The share of the bound is
     given by elapsed time and, as other processes shake that, by CPU seconds.
     """
     backbone = inputs.vit_b_32()

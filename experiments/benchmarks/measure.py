@@ -24,7 +24,7 @@ _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of what getrusage coun
 
 
 class Timer:
-    """Times what runs inside ``with timer():``; what is prepared before or checked after does not count.
+    """Times the body of ``with timer():``; preparation before it and checks after it do not count.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Benchmark:
 
     Parameters
     ----------
-    task : what is done; a table and a panel of the figure each.
+    task : name of the work; a table and a panel of the figure each.
     method : who does it.
     run : called with the number of rows or images and a timer; returns facts about the outcome.
     sizes : numbers of rows or images it is measured at.
@@ -154,7 +154,7 @@ class Results:
             stored = json.loads(path.read_text())
             self.runs = [Run(**run) for run in stored["runs"]]
             if self.runs and stored["environment"] != self.environment:
-                rule = "holds runs of another machine or other versions, which don't compare with this one's"
+                rule = "contains runs of another machine or other versions, not comparable with this one's"
                 raise InputError("results", rule, str(path), hint="Name another file, or delete it.")
 
     def of(self, benchmark: Benchmark, size: int) -> list[Run]:

@@ -1,4 +1,4 @@
-"""Neighbours in a graph, approximately: ours beside faiss's two indexes that are made for it.
+"""Neighbours in a graph, approximately: ours and faiss's two indexes that are made for it.
 
 Each finds 10 neighbours of every row, itself included; index and search count. Facts: share of the exact
 neighbours found, of 1,000 rows.

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.benchmarks import inputs
 from experiments.benchmarks.measure import Benchmark, Timer
 from fused_clip import PromptFusedClassifier
-from fused_clip.dataset import mnist_5k
+from fused_clip.dataset import Recipe, mnist_5k
 from fused_clip.method.prompt import task
 
 PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
@@ -17,7 +17,7 @@ PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 
 def compact(count: int, timer: Timer) -> dict[str, float]:
     """The default run: digits, compact backbone, both precisions; prediction differences in percent."""
-    dataset = mnist_5k()
+    dataset = mnist_5k(Recipe(name="mnist_5k"))
     prompts = task(dataset)
     targets = [prompts.target_of_class[split.labels] for split in (dataset.train, dataset.test)]
     rows, predicted = {}, {}
@@ -40,7 +40,7 @@ def compact(count: int, timer: Timer) -> dict[str, float]:
 
 def vit_b_32(count: int, timer: Timer) -> dict[str, float]:
     """ViT-B/32 of a fixed seed, on digits."""
-    images = list(mnist_5k().train.images.read(np.arange(count)))
+    images = list(mnist_5k(Recipe(name="mnist_5k")).train.images.read(np.arange(count)))
     rows = {}
     for precision in PRECISIONS:
         backbone = inputs.vit_b_32(precision)

@@ -1,4 +1,4 @@
-"""A saved model in use: predicting stored images, beside embedding them alone; and logging it in MLflow."""
+"""A saved model in use: predicting stored images, compared with embedding alone; and logging it in MLflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fused_clip.model.head import Head
 from fused_clip.model.saved import SavedModel, backbone_facts, load_model
 from fused_clip.predict.journal import Journal
 from fused_clip.predict.sources import find_source
-from fused_clip.predict.stream import predict_into
+from fused_clip.predict.stream import Wanted, predict_into
 
 NAMES = ("temple", "flower")  # the two photographs
 TRAINED_ON = 200
@@ -42,7 +42,7 @@ def predict(count: int, timer: Timer) -> dict[str, float]:
         journal = Journal(folder / "partial", {"format": 2}, fresh=False)
         before = _embedding(model, images)
         with timer():
-            predict_into(journal, model, source, threshold=0.5, on_bad_image="error")
+            predict_into(journal, model, source, Wanted(threshold=0.5, on_bad_image="error"))
         plain = np.mean([before, _embedding(model, images)], axis=0)
         if sum(1 for _ in journal) != count:
             raise RuntimeError("an image was not predicted")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEADER = "| {task} | n | runs | seconds: median (range) | CPU | peak GB | new | times as fast as | outcome |"
-LARGEST_FITTED = 300_000  # what is larger is measured once, to see that it works
+LARGEST_FITTED = 300_000  # larger inputs are measured once, to see that they work
 LEAST_GB = 0.02  # less new memory than this says nothing about growth
 
 
@@ -38,7 +38,7 @@ class Curve(NamedTuple):
 
 
 def write(results: Results, benchmarks: Sequence[Benchmark]) -> list[Path]:
-    """Write a table (Markdown) and a figure (PNG) beside the results; return the files."""
+    """Write a table (Markdown) and a figure (PNG) next to the results; return the files."""
     table, picture = results.path.with_suffix(".md"), results.path.with_suffix(".png")
     table.write_text("\n".join(_lines(results, benchmarks)) + "\n")
     draw(curves(results, benchmarks), picture)

@@ -10,6 +10,7 @@ from experiments.benchmarks import (
     scores,
     spectral,
     sweeping,
+    threads,
 )
 from experiments.benchmarks.measure import Benchmark
 
@@ -23,4 +24,5 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *scores.BENCHMARKS,
     *maps.BENCHMARKS,
     *sweeping.BENCHMARKS,
+    *threads.BENCHMARKS,
 )

@@ -129,7 +129,7 @@ def _fill(rng: random.Random, templates: tuple[str, ...], name: str, group: str 
 
 
 def _noun_caption(rng: random.Random, name: str, groups: tuple[str, ...]) -> str:
-    """Caption of a noun; each family of templates has the same say, however many it holds."""
+    """Caption of a noun; each family of templates has the same say, however many it has."""
     families = [_PAPER, _PAPER, _OPENAI, _PLAIN] + ([_PAPER_HIERARCHICAL] if groups else [])
     group = _spaced(rng, rng.choice(groups)) if groups else ""
     return _fill(rng, rng.choice(families), _spaced(rng, name), group)
@@ -154,7 +154,7 @@ def _number_forms(name: str) -> tuple[str, ...]:
 class Concepts:
     """What a caption can mean: classes of the three sets, then parity, superclasses and kinds.
 
-    `superclass_of` holds, for each CIFAR-100 class, an index into `superclasses`.
+    `superclass_of` has, for each CIFAR-100 class, an index into `superclasses`.
     """
 
     cifar10: tuple[str, ...]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from experiments.compact_clip.corpus import Corpus
     from experiments.compact_clip.settings import Settings
 
-#: What decides the weights beside the settings and the data.
+#: Decides the weights, with the settings and the data.
 CODE = ("captions.py", "corpus.py", "data.py", "fit.py", "model.json", "recipe.py", "settings.py")
 HERE = Path(__file__).parent
 _DIGEST = hashlib.sha256().digest_size

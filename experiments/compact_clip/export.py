@@ -54,7 +54,7 @@ def half_precision(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def run_facts(corpus: Corpus, settings: Settings) -> dict[str, Any]:
-    """Return what is known before training: data, words, seed, recipe, code, versions."""
+    """Return the facts known before training: data, words, seed, recipe, code, versions."""
     concepts = corpus.concepts
     return {
         "trained_on": [f"{split.name}/train" for split in corpus.train],

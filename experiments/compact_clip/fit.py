@@ -46,7 +46,7 @@ def make_tokenizer() -> Any:
 
 
 class Trainer:
-    """Model, average, optimiser and schedule of one run, with everything that a checkpoint holds."""
+    """Model, average, optimiser and schedule of one run, with everything that a checkpoint contains."""
 
     def __init__(self, corpus: Corpus, settings: Settings) -> None:
         self.corpus, self.settings = corpus, settings
@@ -174,7 +174,7 @@ def fit(
     Raises
     ------
     InputError
-        If `output_dir` holds another run or can't be written, or an epoch has less than one batch.
+        If `output_dir` contains another run or can't be written, or an epoch has less than one batch.
     """
     trainer = Trainer(corpus, settings)
     check_writable(settings.output_dir)

@@ -13,12 +13,12 @@ from fused_clip.support.errors import InputError
 
 
 def draw(model: str, target: Path) -> None:
-    """Draw held-out zero-shot accuracy by epoch, as `training.json` tells it, as a PNG.
+    """Draw held-out zero-shot accuracy by epoch, from `training.json`, as a PNG.
 
     Raises
     ------
     InputError
-        If there is no such model, or it does not tell.
+        If there is no such model, or no record of its accuracy.
     """
     from matplotlib.figure import Figure
 

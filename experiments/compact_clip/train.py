@@ -22,7 +22,7 @@ def run(settings: Settings) -> Path:
     Raises
     ------
     InputError
-        If settings and data don't fit, or `output_dir` holds another run, whose files then stay as they are.
+        If settings and data don't fit, or `output_dir` contains another run, whose files then stay.
     """
     from experiments.compact_clip import checkpoint
     from experiments.compact_clip.corpus import load_corpus

@@ -32,7 +32,7 @@ IntArray = NDArray[np.int64]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure all; write ``results.json``, and the table that the README shows beside it."""
+    """Measure all; write ``results.json``, and the table of the README."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=HERE / "results.json", help="(%(default)s)")
     options = parser.parse_args(arguments)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def sweep(out: Path, *overrides: str) -> dict[str, Any]:
-    """Run eight cells on two datasets; tell what each took, from its own record."""
+    """Run eight cells on two datasets; return the seconds of each, from its own record."""
     before = _children()
     start = time.perf_counter()
     command = [sys.executable, "-m", "fused_clip.run", "-m", *SWEEP, *overrides, f"output_dir={out}"]

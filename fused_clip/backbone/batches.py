@@ -54,7 +54,7 @@ class Backbone(Protocol):
 
 
 def embed_images(
-    backbone: Backbone, images: Images, blocks: Sequence[IntArray], *, done: int = 0
+    backbone: Backbone, images: Images, blocks: Sequence[IntArray], *, done: int = 0, title: str = ""
 ) -> Iterator[FloatArray]:
     """Embed blocks of rows one after the other; memory grows neither with their number nor with their size.
 
@@ -65,6 +65,7 @@ def embed_images(
     ----------
     blocks : rows of `images`; all but the last should be whole batches.
     done : images that were embedded earlier, for the bar.
+    title : stands before the bar; by default the backbone's name.
 
     Yields
     ------
@@ -86,7 +87,7 @@ def embed_images(
 
     with (
         closing(read_ahead(read, (batch for block in batches for batch in block))) as ahead,
-        tqdm(total=total, initial=done, desc=backbone.name, unit="image", disable=None) as bar,
+        tqdm(total=total, initial=done, desc=title or backbone.name, unit="image", disable=None) as bar,
     ):
         for block in batches:
             rows = [np.empty((0, backbone.dim), np.float32)]

@@ -66,7 +66,7 @@ class Preprocessing:
         )
 
     def as_in_paper(self) -> Preprocessing:
-        """Squash to the input size, bilinear, without a crop (METHOD section 5)."""
+        """Squash to the input size, bilinear, without a crop, as the paper's code does."""
         return replace(self, interpolation="bilinear", resize_mode="squash")
 
     def __call__(

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from fused_clip.dataset.options import Captions
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 
 
@@ -59,27 +60,16 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Captions:
-    """Caption templates: ``{}`` is the name, ``{a}`` its article (a/an), ``{group}`` the class's group.
-
-    `generic` has no ``{}``: it is one prompt for all.
-    """
-
-    task: str = "This is a {}"
-    grouped: str = "This is a {}"
-    hierarchical: str = "This is a {} {group}"
-    generic: str = "This is a thing."
-
-
-@dataclass(frozen=True)
 class ImageDataset:
     """Images of two splits with the names, groups and captions that prompts are made from.
 
     Parameters
     ----------
     name : short name, as in ``dataset=<name>``.
+    train, test : the two splits.
     class_names : C distinct display names, in class order (the swapped strategy depends on it).
     groups : group name of each class that has one; empty where there are none.
+    captions : templates of prompts.
     swap : whose prompt a class takes under the swapped strategy: its previous or next class's.
     source : where the images came from, with version or commit.
     skipped : names of images that were left out because they can't be read.
@@ -91,7 +81,7 @@ class ImageDataset:
     test: Split
     class_names: tuple[str, ...]
     groups: Mapping[str, str] = field(default_factory=dict)
-    captions: Captions = Captions()
+    captions: Captions = field(default_factory=Captions)
     swap: Literal["previous", "next"] = "previous"
     source: str = ""
     skipped: tuple[str, ...] = ()

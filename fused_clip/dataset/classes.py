@@ -58,7 +58,7 @@ def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) 
     option = "dataset.display_names"
     numbers = tuple(map(str, range(n_integers(parts))))
     known = known_names(parts) or numbers
-    other = {as_name(option, old): as_name(option, new) for old, new in display_names.items()}
+    other = {class_name(old): class_name(new) for old, new in display_names.items()}
     for name in other:
         if name not in known:
             raise InputError(option, "must rename classes of the data", name, choices=known)
@@ -85,7 +85,7 @@ def resolve(
     if class_names is None:
         names = known or tuple(map(str, range(n_integers(parents))))
     else:
-        names = tuple(as_name(option, name) for name in class_names)
+        names = tuple(map(class_name, class_names))
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(option, "must be distinct", repeated)
@@ -122,11 +122,9 @@ def group_of_class(
     """
     found: dict[str, str] = {}
     for name_of_group, members in groups.items():
-        group = as_name("dataset.groups", name_of_group)
+        group = class_name(name_of_group)
         option = f"dataset.groups.{group}"
-        if isinstance(members, str) or not members:
-            raise InputError(option, "must be a list of class names", members)
-        for name in (as_name(option, member) for member in members):
+        for name in map(class_name, members):
             if name not in known:
                 raise InputError(option, "must list classes of the data", name, choices=known)
             if name in found:

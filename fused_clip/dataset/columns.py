@@ -1,6 +1,5 @@
 """A user's table, csv or Parquet: its columns, names as text, and the rows of each split."""
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from fused_clip.dataset.names import shortened
+from fused_clip.dataset.parquet import ParquetTable
+from fused_clip.dataset.text_table import check_columns, text_rows
 from fused_clip.support.arrays import IntArray
 from fused_clip.support.errors import InputError
 
@@ -30,19 +31,17 @@ def existing_file(option: str, path: str | None) -> Path:
 
 
 def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> dict[str, list[Any]]:
-    """Read columns of a table: Parquet by its suffix, tab-separated if ``.tsv``, else comma-separated.
-
-    In text files every value is text, the first line names the columns, and spaces after a separator do not
-    count unless quoted.
+    """Read columns of a table: Parquet by its suffix, else text as `text_rows` reads it.
 
     Parameters
     ----------
     option : which names the file.
+    file : the table.
     wanted : option -> column that it names; None for a column that is not wanted.
 
     Returns
     -------
-    Option -> values of its column, one a row; None where Parquet has a null.
+    Option -> values of its column, one a row: text, or what Parquet has, None being a null.
 
     Raises
     ------
@@ -50,24 +49,16 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
         If the file can't be read, is without rows or without a column.
     """
     columns = {key: column for key, column in wanted.items() if column is not None}
-    read = _read_parquet if file.suffix.lower() == ".parquet" else _read_text
-    table = read(option, file, columns)
-    if not all(table.values()):
+    if file.suffix.lower() == ".parquet":
+        parquet = ParquetTable(option, file)
+        check_columns(columns, parquet.schema.names)
+        whole = parquet.read(list(columns.values()))
+        values = [whole.column(column).to_pylist() for column in columns.values()]
+    else:
+        values = [list(column) for column in zip(*text_rows(option, file, columns), strict=True)]
+    if not values or not values[0]:
         raise InputError(option, "must have a row", str(file))
-    return table
-
-
-def check_columns(wanted: Mapping[str, str], there: Iterable[str]) -> None:
-    """Refuse columns that a table does not have.
-
-    Raises
-    ------
-    InputError
-    """
-    known = list(there)
-    for option, column in wanted.items():
-        if column not in known:
-            raise InputError(option, "must be a column of the data", column, choices=known)
+    return dict(zip(columns, values, strict=True))
 
 
 def as_texts(option: str, values: Sequence[object]) -> list[str]:
@@ -115,35 +106,3 @@ def refuse_repeated(option: str, what: str, values: Iterable[str]) -> None:
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise InputError(option, f"each {what} may stand once; {len(repeated)} do not: {shortened(repeated)}")
-
-
-def _read_text(option: str, file: Path, columns: Mapping[str, str]) -> dict[str, list[Any]]:
-    separator = "\t" if file.suffix.lower() == ".tsv" else ","
-    try:
-        # Spreadsheets start UTF-8 files with a byte-order mark.
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(option, f"must be a readable table in UTF-8 ({error})", str(file)) from error
-    (_, header), *body = rows or [(0, [])]
-    check_columns(columns, header)
-    for line, row in body:
-        if len(row) != len(header):
-            rule = (
-                f"must have the {len(header)} values of its first line in every line; not so in line {line}"
-            )
-            raise InputError(option, rule, separator.join(row), hint="Put values that hold commas in quotes")
-    return {key: [row[header.index(column)] for _, row in body] for key, column in columns.items()}
-
-
-def _read_parquet(option: str, file: Path, columns: Mapping[str, str]) -> dict[str, list[Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        check_columns(columns, pq.read_schema(file).names)
-        table = pq.read_table(file, columns=list(set(columns.values())))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(option, f"must be a readable Parquet file ({error})", str(file)) from error
-    return {key: table.column(column).to_pylist() for key, column in columns.items()}

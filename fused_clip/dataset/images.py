@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fused_clip.dataset.decode import UnreadableImageError
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.dataset.reading import Content, decode_each
 from fused_clip.support.arrays import ImageArray, IntArray
 from fused_clip.support.errors import InputError
@@ -58,12 +59,21 @@ class EncodedImages:
     chunks : each gives a chunk of the column as an arrow array of large binaries without nulls.
     sizes : number of rows of each chunk.
     origin : prefix of the rows' names.
+    max_pixels : images of more pixels are unreadable.
 
     The two chunks used last stay in memory, so reading rows in ascending order reads each chunk once.
     """
 
-    def __init__(self, chunks: Sequence[Callable[[], "pa.Array"]], sizes: Sequence[int], origin: str) -> None:
+    def __init__(
+        self,
+        chunks: Sequence[Callable[[], "pa.Array"]],
+        sizes: Sequence[int],
+        origin: str,
+        *,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.origin = origin
+        self.max_pixels = max_pixels
         self._ends = np.cumsum(np.asarray(sizes, dtype=np.int64))
         self._chunk: Callable[[int], Any] = lru_cache(maxsize=2)(lambda index: chunks[index]())
 
@@ -101,7 +111,7 @@ class EncodedImages:
             values = chunk.take(pa.array(rows[places] - start)).to_pylist()
             for place, value in zip(places, values, strict=True):
                 encoded[place] = value
-        return _named(self.ids(rows), encoded)
+        return _named(self.ids(rows), encoded, self.max_pixels)
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows ``<origin>/<row>``."""
@@ -117,11 +127,13 @@ class FileImages:
     paths : one file a row.
     names : name of each row, unique.
     digests : SHA-256 of each file's contents.
+    max_pixels : images of more pixels are unreadable.
     """
 
     paths: tuple[Path, ...]
     names: tuple[str, ...]
     digests: tuple[bytes, ...]
+    max_pixels: int = MAX_PIXELS
 
     @cached_property
     def fingerprint(self) -> str:
@@ -139,7 +151,7 @@ class FileImages:
         InputError
             If a file is gone, or not what its digest says, or no image; it is named.
         """
-        return _named(self.ids(rows), map(self._content, rows))
+        return _named(self.ids(rows), map(self._content, rows), self.max_pixels)
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows as given."""
@@ -155,9 +167,9 @@ class FileImages:
         return encoded
 
 
-def _named(names: Sequence[str], contents: Iterable[Content]) -> Iterator[ImageArray]:
+def _named(names: Sequence[str], contents: Iterable[Content], max_pixels: int) -> Iterator[ImageArray]:
     """Decode contents, and name the first that can't be."""
-    for name, image in zip(names, decode_each(contents), strict=True):
+    for name, image in zip(names, decode_each(contents, max_pixels), strict=True):
         if isinstance(image, UnreadableImageError):
             raise InputError("dataset", f"image {name} can't be read ({image})") from image
         yield image

@@ -4,50 +4,38 @@ import os
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Unpack
 
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.columns import as_texts, existing_file, read_columns, refuse_repeated, rows_of_splits
-from fused_clip.dataset.image_files import File, OnBadImage, dataset_of_files
+from fused_clip.dataset.image_files import File, dataset_of_files
 from fused_clip.dataset.names import class_name, natural_order, printable, shortened
-from fused_clip.dataset.recipe import Recipe, RecipeOptions
+from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 
 
 def csv(
+    recipe: Recipe,
     *,
-    name: str = "csv",
-    path: str | None = None,
     test_path: str | None = None,
-    root: str | None = None,
-    image_column: str = "path",
-    label_column: str = "label",
     split_column: str | None = None,
     train_split: str = "train",
     test_split: str = "test",
-    on_bad_image: OnBadImage = "error",
-    **options: Unpack[RecipeOptions],
 ) -> ImageDataset:
-    """Images whose files and labels a table lists: csv, ``.tsv`` or ``.parquet``.
+    """Images whose files and labels a table lists: text as `text_rows` reads it, or ``.parquet``.
 
-    The test split is a table of its own, or what a column says, or a stratified `test_fraction`. Labels are
-    text: 0 and "0" are the same class, "0" and "00" are not. Classes stand in natural order ("2" before
-    "10") and are matched between the splits by name. With ``labels="none"`` there need be no labels. Images
-    are read as those of `imagefolder`.
+    The test split is a table of its own, or given by a column, or a stratified `test_fraction`. Labels are
+    text: 0 and "0" are the same class, "0" and "00" are not. Classes are in natural order ("2" before "10")
+    and matched between the splits by name. With ``labels="none"`` there need be no labels. Images are read as
+    those of `imagefolder`.
 
     Parameters
     ----------
-    path, test_path : the table, and that of the test split if it is another one.
-    root : folder where relative paths start; None for the folder that the table is in.
-    image_column : column of the files' paths, which also name the rows: below the names of their splits, if
-        two tables have a name in common.
-    label_column : column of the labels.
-    split_column : column that says which split a row is of; None where there is none.
-    train_split, test_split : what it says; rows of other splits are left out.
-    on_bad_image : whether an image that is missing or can't be read is an error, or left out and listed in
-        `ImageDataset.skipped`.
-
-    The others are as in `Recipe`.
+    recipe : the shared options. `path` is the table; `image_column` holds the paths of the files, which also
+        name the rows, below the names of their splits if two tables have a name in common; relative paths
+        start in `root`, or in the folder of the table.
+    test_path : the table of the test split, if it is another one.
+    split_column : column of the rows' splits; None where there is none.
+    train_split, test_split : values of that column; rows of other splits are left out.
 
     Raises
     ------
@@ -55,26 +43,25 @@ def csv(
         If a table can't be read, is without a column, without a label, lists an image twice or has one class;
         if an image is missing or can't be read; if names or sizes don't fit the data.
     """
-    recipe = Recipe(name, **options)
     if test_path is not None and split_column is not None:
-        raise InputError("dataset.split_column", "must be null beside dataset.test_path", split_column)
+        raise InputError("dataset.split_column", "must be null when dataset.test_path is set", split_column)
     wanted = {
-        "dataset.image_column": image_column,
-        "dataset.label_column": None if recipe.labels == "none" else label_column,
+        "dataset.image_column": recipe.image_column,
+        "dataset.label_column": None if recipe.labels == "none" else recipe.label_column,
         "dataset.split_column": split_column,
     }
     splits = (train_split, test_split)
     parts: list[list[File]] = []
-    for option, table in (("dataset.path", path), ("dataset.test_path", test_path)):
+    for option, table in (("dataset.path", recipe.path), ("dataset.test_path", test_path)):
         if option == "dataset.path" or table is not None:
-            parts += _listed(option, existing_file(option, table), root, wanted, splits)
+            parts += _listed(option, existing_file(option, table), recipe.root, wanted, splits)
     used = recipe.used(_told_apart(parts, splits))
-    if on_bad_image == "error":
+    if recipe.on_bad_image == "error":
         _refuse_missing([file for part in used for file in part])
     names = natural_order(file.label for part in used for file in part if file.label is not None)
     if recipe.labels == "given" and len(names) < 2:
         raise InputError("dataset.label_column", "must hold two classes or more", names)
-    return dataset_of_files(recipe, used, names, on_bad_image, f"table {path}")
+    return dataset_of_files(recipe, used, names, f"table {recipe.path}")
 
 
 def _listed(

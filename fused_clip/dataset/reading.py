@@ -1,12 +1,11 @@
 """Images -> pixels -> model input, a few at a time, so that large images do not pile up."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import BytesIO
+from functools import partial
 from typing import TypeVar
 
-from PIL import Image
-
-from fused_clip.dataset.decode import UnreadableImageError, decode, map_threads
+from fused_clip.dataset.decode import UnreadableImageError, count_pixels, decode, map_threads
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.support.arrays import ImageArray
 
 Prepared = TypeVar("Prepared")
@@ -16,21 +15,25 @@ _PIXELS_AT_ONCE = 32_000_000
 _WORTH_A_THREAD = 16_384  # bytes; what PIL does under Python's lock outweighs the decoding of smaller images
 
 
-def decode_each(contents: Iterable[Content]) -> Iterator[ImageArray | UnreadableImageError]:
+def decode_each(
+    contents: Iterable[Content], max_pixels: int = MAX_PIXELS
+) -> Iterator[ImageArray | UnreadableImageError]:
     """Decode images one after the other, the larger ones in threads.
 
     Parameters
     ----------
     contents : of image files, asked for as they are decoded; or why there is none.
+    max_pixels : images of more pixels are unreadable.
 
     Yields
     ------
     (height, width, 3) RGB, or what is wrong.
     """
     for group in _groups(contents):
-        threaded = map_threads(_decode, [content for content in group if _is_large(content)])
+        work = partial(_decode, max_pixels=max_pixels)
+        threaded = map_threads(work, [content for content in group if _is_large(content)])
         for content in group:
-            yield next(threaded) if _is_large(content) else _decode(content)
+            yield next(threaded) if _is_large(content) else work(content)
 
 
 def prepare_many(
@@ -82,20 +85,14 @@ def _is_large(content: Content) -> bool:
 
 
 def _pixels(content: Content) -> int:
-    """Number of pixels that the header of a large image tells; 0 for others, and what is no image."""
-    if isinstance(content, UnreadableImageError) or not _is_large(content):
-        return 0
-    try:
-        with Image.open(BytesIO(content)) as image:
-            return image.width * image.height
-    except Exception:  # PIL's readers raise anything on damaged bytes; decoding tells what is wrong
-        return 0
+    """Number of pixels in the header of a large image; 0 for others, and what is no image."""
+    return count_pixels(content) if isinstance(content, bytes) and _is_large(content) else 0
 
 
-def _decode(content: Content) -> ImageArray | UnreadableImageError:
+def _decode(content: Content, max_pixels: int) -> ImageArray | UnreadableImageError:
     if isinstance(content, UnreadableImageError):
         return content
     try:
-        return decode(content)
+        return decode(content, max_pixels)
     except UnreadableImageError as error:
         return error

@@ -2,78 +2,29 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Literal, TypedDict, TypeVar, get_args
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from fused_clip.dataset.base import Captions, ImageDataset, Split
+from fused_clip.dataset.base import ImageDataset, Split
 from fused_clip.dataset.classes import Labelled, group_of_class, known_names, renamed, resolve
+from fused_clip.dataset.options import SharedOptions
 from fused_clip.support.arrays import FloatArray, IntArray
 from fused_clip.support.errors import InputError
 from fused_clip.support.sampling import stratified_split, stratified_subset
 
 log = logging.getLogger(__name__)
-Labels = Literal["given", "none"]
-Swap = Literal["previous", "next"]
 Part = TypeVar("Part")
 
 
-class RecipeOptions(TypedDict, total=False):
-    """Options that every dataset passes on to `Recipe`; they are explained there.
+class Recipe(SharedOptions):
+    """The options that every dataset shares, and what they make of labelled images.
 
-    A dataset function takes ``**options: Unpack[RecipeOptions]`` and makes ``Recipe(name, **options)``.
+    A dataset is a function ``(recipe: Recipe, *, keys of its own) -> ImageDataset`` that returns
+    ``recipe.make(parts, source)``. The fields are those of `SharedOptions`, checked when a recipe is made:
+    `pydantic.ValidationError`, a ValueError, names each wrong one.
     """
-
-    labels: Labels
-    classes: Sequence[str] | None
-    class_names: Sequence[str] | None
-    display_names: Mapping[str, str] | None
-    groups: Mapping[str, Sequence[str]] | None
-    captions: Captions | Mapping[str, str] | None
-    swap: Swap
-    test_fraction: float
-    from_split: Literal["test"] | None
-    n_train: int | None
-    n_test: int | None
-    seed: int
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the shared options ask for, whatever the images are: see ``dataset`` in ``conf/config.yaml``.
-
-    Parameters
-    ----------
-    name : short name of the dataset.
-    labels : ``"none"`` to read no label, whether the data have some or not.
-    classes : names of the classes where no label is read; nothing says which image is of which.
-    class_names : the classes used, in class order; None for all that the data name. Images of other classes
-        are left out. Where the data have plain integers, the name of each of them in turn.
-    display_names : other names for classes of the data; every other option and everything made knows the
-        classes by these.
-    groups : group name -> names of its classes.
-    captions : templates that differ from those of `Captions`.
-    swap : whose prompt a class takes under the swapped strategy.
-    test_fraction : share of the test split where the data have none, in (0, 1); drawn stratified.
-    from_split : ``"test"`` to halve the test split that the data have into train and test.
-    n_train, n_test : sizes of stratified subsets; None for all.
-    seed : draws the subsets and splits.
-    """
-
-    name: str
-    labels: Labels = "given"
-    classes: Sequence[str] | None = None
-    class_names: Sequence[str] | None = None
-    display_names: Mapping[str, str] | None = None
-    groups: Mapping[str, Sequence[str]] | None = None
-    captions: Captions | Mapping[str, str] | None = None
-    swap: Swap = "previous"
-    test_fraction: float = 0.2
-    from_split: Literal["test"] | None = None
-    n_train: int | None = None
-    n_test: int | None = None
-    seed: int = 0
 
     def used(self, parts: Sequence[Part]) -> Sequence[Part]:
         """Those of the data's parts that `make` needs.
@@ -111,20 +62,28 @@ class Recipe:
             If a name is no class of the data, a class has no image, the splits have no class in common, a
             group lists an unknown class or one of another group, or a subset or split can't be drawn.
         """
-        for option, value, choices in (("labels", self.labels, Labels), ("swap", self.swap, Swap)):
-            if value not in get_args(choices):
-                raise InputError(f"dataset.{option}", "must be known", value, choices=get_args(choices))
         parts, names = self._unlabelled(parts) if self.labels == "none" else self._labelled(parts)
         known = known_names(parts) or names
         splits = [_select(part, names, known) for part in parts]
         train, test = splits if len(splits) == 2 else self._split(splits[0])
-        dataset = self._assemble(train, test, names, known, source)
-        return replace(dataset, texts=texts or {})
+        if self.labels == "given":
+            _check_presence(train, test, names)
+        return ImageDataset(
+            name=self.name,
+            train=self._subset(train, self.n_train, "dataset.n_train"),
+            test=self._subset(test, self.n_test, "dataset.n_test"),
+            class_names=names,
+            groups=group_of_class(self.groups or {}, names, known),
+            captions=self.captions,
+            swap=self.swap,
+            source=source,
+            texts=texts or {},
+        )
 
     def _labelled(self, parts: Sequence[Labelled]) -> tuple[Sequence[Labelled], tuple[str, ...]]:
         if self.classes is not None:
             rule = "goes with dataset.labels=none; dataset.class_names chooses among classes that have labels"
-            raise InputError("dataset.classes", rule, list(self.classes))
+            raise InputError("dataset.classes", rule, self.classes)
         parts = renamed(parts, self.display_names)
         return parts, resolve(parts, self.class_names)
 
@@ -135,7 +94,7 @@ class Recipe:
             raise InputError("dataset.classes", rule, hint="For example 'dataset.classes=[cat,dog]'")
         if self.display_names:
             rule = "renames classes of the data, which needs labels; dataset.classes has the names"
-            raise InputError("dataset.display_names", rule, dict(self.display_names))
+            raise InputError("dataset.display_names", rule, self.display_names)
         unknown = [replace(part, labels=np.full(len(part.images), -1), names=None) for part in parts]
         return unknown, resolve(unknown, self.classes, "dataset.classes")
 
@@ -144,22 +103,6 @@ class Recipe:
         fraction = 0.5 if self.from_split else self.test_fraction
         train, test = stratified_split(whole.labels, fraction, self.seed, option=option)
         return _rows_of(whole, train), _rows_of(whole, test)
-
-    def _assemble(
-        self, train: Split, test: Split, names: tuple[str, ...], known: tuple[str, ...], source: str
-    ) -> ImageDataset:
-        if self.labels == "given":
-            _check_presence(train, test, names)
-        return ImageDataset(
-            name=self.name,
-            train=self._subset(train, self.n_train, "dataset.n_train"),
-            test=self._subset(test, self.n_test, "dataset.n_test"),
-            class_names=names,
-            groups=group_of_class(self.groups or {}, names, known),
-            captions=_captions(self.captions),
-            swap=self.swap,
-            source=source,
-        )
 
     def _subset(self, split: Split, n: int | None, option: str) -> Split:
         if n is None:
@@ -197,15 +140,3 @@ def _check_presence(train: Split, test: Split, names: Sequence[str]) -> None:
         log.warning(told, ", ".join(untrained))
     if untested := [name for name in names if name not in tested]:
         log.warning("Classes without a test image: %s", ", ".join(untested))
-
-
-def _captions(captions: Captions | Mapping[str, str] | None) -> Captions:
-    if captions is None:
-        return Captions()
-    if isinstance(captions, Captions):
-        return captions
-    known = [template.name for template in fields(Captions)]
-    for key in captions:
-        if key not in known:
-            raise InputError("dataset.captions", "must be the caption of a strategy", key, choices=known)
-    return Captions(**captions)

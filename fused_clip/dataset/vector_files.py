@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from fused_clip.dataset.columns import as_texts, check_columns, rows_of_splits
+from fused_clip.dataset.columns import as_texts, rows_of_splits
 from fused_clip.dataset.names import class_name
+from fused_clip.dataset.parquet import ParquetTable
+from fused_clip.dataset.text_table import check_columns
 from fused_clip.dataset.vectors import checked_vectors
 from fused_clip.support.arrays import Array, FloatArray
 from fused_clip.support.errors import InputError
@@ -151,21 +153,16 @@ def _read_npz(option: str, file: Path, layout: Layout) -> dict[str, Table]:
 
 
 def _read_parquet(option: str, file: Path, layout: Layout) -> dict[str, Table]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        known = pq.read_schema(file).names
-        # Without labels the column is still read where it is there: texts may have theirs in it.
-        wanted = {
-            key: column
-            for key, column in layout.columns.items()
-            if layout.labelled or key != LABELS or column in known
-        }
-        check_columns(wanted, known)
-        table = pq.read_table(file, columns=list(set(wanted.values())))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(option, f"must be a readable Parquet file ({error})", str(file)) from error
+    parquet = ParquetTable(option, file)
+    known = parquet.schema.names
+    # Without labels the column is still read where it is there: texts may have theirs in it.
+    wanted = {
+        key: column
+        for key, column in layout.columns.items()
+        if layout.labelled or key != LABELS or column in known
+    }
+    check_columns(wanted, known)
+    table = parquet.read(list(wanted.values()))
     columns = {key: table.column(column) for key, column in wanted.items()}
     return {
         "": {

@@ -1,14 +1,12 @@
 """Embeddings that a user brings along, instead of images."""
 
-from typing import Unpack
-
 import numpy as np
 
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.columns import existing_file, refuse_repeated
 from fused_clip.dataset.names import natural_order
-from fused_clip.dataset.recipe import Recipe, RecipeOptions
+from fused_clip.dataset.recipe import Recipe
 from fused_clip.dataset.vector_files import (
     IDS,
     LABELS,
@@ -23,50 +21,45 @@ from fused_clip.support.errors import InputError
 
 
 def embeddings(
+    recipe: Recipe,
     *,
-    name: str = "embeddings",
-    path: str | None = None,
     test_path: str | None = None,
     vector_column: str = "vectors",
-    label_column: str = "labels",
     id_column: str | None = None,
     split_column: str | None = None,
     train_split: str = "train",
     test_split: str = "test",
     text_split: str = "text",
-    **options: Unpack[RecipeOptions],
 ) -> ImageDataset:
     """Image embeddings with labels, from ``.npz`` or Parquet files, in the place of images.
 
-    The test split is a file of its own, or its own arrays ``test_vectors`` and ``test_labels`` beside
-    ``train_vectors`` and ``train_labels`` of an ``.npz`` file, or what a column says, or a stratified
-    `test_fraction`. A third split ``text`` may hold the embeddings of prompts, their labels being the
-    prompts' texts: `ImageDataset.texts`. Labels and classes are as in `csv`.
+    The test split is a file of its own, or arrays ``test_vectors`` and ``test_labels`` next to
+    ``train_vectors`` and ``train_labels`` of an ``.npz`` file, or given by a column, or a stratified
+    `test_fraction`. A third split ``text`` may have the embeddings of prompts, labelled with the prompts'
+    texts: `ImageDataset.texts`. Labels and classes are as in `csv`.
 
     Parameters
     ----------
-    path, test_path : the file, and that of the test split if it is another one.
+    recipe : the shared options; `path` is the file, `label_column` its array or column of labels: text or
+        whole numbers.
+    test_path : the file of the test split, if it is another one.
     vector_column : (n, d) array of an ``.npz`` file, or a column of lists of a Parquet file.
-    label_column : array or column of the labels: text or whole numbers.
     id_column : array or column of the rows' names; None to number them.
-    split_column : array or column that says which split a row is of; None where there is none.
-    train_split, test_split, text_split : what it says; rows of other splits are left out.
-
-    The others are as in `Recipe`.
+    split_column : array or column of the rows' splits; None where there is none.
+    train_split, test_split, text_split : values of that column; rows of other splits are left out.
 
     Raises
     ------
     InputError
         If a file can't be read or is without a column; if vectors are of several widths, not finite or zero;
-        if a name stands twice or a label is missing; if names or sizes don't fit the data.
+        if a name is repeated or a label is missing; if names or sizes don't fit the data.
     """
-    recipe = Recipe(name, **options)
     if test_path is not None and split_column is not None:
-        raise InputError(SPLITS, "must be null beside dataset.test_path", split_column)
-    wanted = {VECTORS: vector_column, LABELS: label_column, IDS: id_column, SPLITS: split_column}
+        raise InputError(SPLITS, "must be null when dataset.test_path is set", split_column)
+    wanted = {VECTORS: vector_column, LABELS: recipe.label_column, IDS: id_column, SPLITS: split_column}
     columns = {key: column for key, column in wanted.items() if column is not None}
     layout = Layout(columns, train_split, test_split, text_split, labelled=recipe.labels == "given")
-    file = existing_file("dataset.path", path)
+    file = existing_file("dataset.path", recipe.path)
     found = read_vectors("dataset.path", file, layout)
     texts = found.pop(text_split, None)
     parts = found
@@ -76,7 +69,7 @@ def embeddings(
             raise InputError("dataset.test_path", "must be another file than dataset.path", test_path)
         of_test = read_vectors("dataset.test_path", test_file, layout)
         parts = _pair(found, of_test, layout)
-    return _assembled(recipe, _in_order(parts, layout), texts, f"file {path}")
+    return _assembled(recipe, _in_order(parts, layout), texts, f"file {recipe.path}")
 
 
 def _pair(

@@ -1,4 +1,4 @@
-"""Pictures of a result, fit for print: t-SNE maps, confusion and cluster composition (METHOD sections 2-3).
+"""Pictures of a result, fit for print: t-SNE maps, confusion and cluster composition.
 
 Figures are plain ``matplotlib.figure.Figure`` objects: no window, no current figure, and a user's own
 matplotlib settings neither change them nor are changed by them.

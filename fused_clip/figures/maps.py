@@ -1,24 +1,26 @@
-"""t-SNE maps: train rows by target and by cluster, test rows by target and by prediction."""
+"""t-SNE maps: train rows by target and by cluster, test rows by target and by prediction.
+
+One map for both splits: the train rows make it and the test rows are added, so that places can be compared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fused_clip.figures.projection import project
+from fused_clip.figures.projection import project_both
 from fused_clip.figures.style import (
     COLUMN,
     INK,
     MARGIN,
     NOISE,
     PAGE,
-    Entry,
     Heading,
     Legend,
+    LegendEntry,
     Mark,
     cut,
     facts,
@@ -27,10 +29,9 @@ from fused_clip.figures.style import (
     spread,
     wrap,
 )
-from fused_clip.model.result import Result, SplitResult
-from fused_clip.runner.artifacts import stratified
-from fused_clip.support import threads
+from fused_clip.model.result import Result
 from fused_clip.support.arrays import BoolArray, DoubleArray, IntArray
+from fused_clip.support.sampling import stratified_sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,14 +41,24 @@ NUMBERED = 20  # above this many targets, shape and colour alone ask too much: n
 MOST_NUMBERS = 100  # more than these would cover the map
 MOST_ENTRIES = 150  # a longer legend would be longer than the page
 KEY = "legend: target (its clusters)"
+FITTED, ADDED = "train rows make the map", "test rows are added to it"
 MOST_MARKS = 3  # shades of one target's clusters that its legend entry shows
 
 
-class _Placed(NamedTuple):
-    """(m,) rows of a split that a map shows, and (m, 2) where."""
+@dataclass(frozen=True)
+class _Placed:
+    """Rows of a split that a map shows.
+
+    Parameters
+    ----------
+    rows : (m,) rows of the split.
+    positions : (m, 2) where they are.
+    window : (2, 2) lowest and highest place that all panels show.
+    """
 
     rows: IntArray
     positions: DoubleArray
+    window: DoubleArray
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class _Map:
 
     Parameters
     ----------
-    positions : (m, 2) where the rows are.
+    placed : the rows and where they are.
     categories : (m,) what colours them; -1 is grey.
     wrong : (m,) rows that get a dark edge.
     marks : look of a category.
@@ -66,43 +77,49 @@ class _Map:
 
     title: str
     caption: tuple[str, ...]
-    positions: DoubleArray
+    placed: _Placed
     categories: IntArray
     wrong: BoolArray
     marks: Callable[[int], Mark]
-    legend: tuple[Entry, ...]
+    legend: tuple[LegendEntry, ...]
     numbers: bool
 
     @property
     def shape(self) -> float:
-        """Height of the panel over its width: that of the rows, within reason."""
-        across, down = np.ptp(self.positions, axis=0)
+        """Height of the panel over its width: that of all rows, within reason."""
+        across, down = np.ptp(self.placed.window, axis=0)
         return float(np.clip(down / across, 0.6, 1.0)) if across > 0 else 1.0
 
 
 def draw_maps(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
-    """Draw the maps alone, and all on one page as ``tsne``; one t-SNE a split, both at once."""
-
-    def place(split: SplitResult) -> _Placed:
-        rows = stratified(split.targets, points, seed)
-        return _Placed(rows, project(split.fused[rows], seed))
-
-    with ThreadPoolExecutor(threads.count()) as pool:
-        train, test = pool.map(place, (result.train, result.test))
-    panels = {**_train_maps(result, train), **_test_maps(result, test)}
+    """Draw the maps alone, and all on one page as ``tsne``."""
+    train, test = (stratified_sample(split.targets, points, seed) for split in (result.train, result.test))
+    places = project_both(result.train.fused[train], result.test.fused[test], seed)
+    window = _window(np.concatenate(places))
+    panels = {
+        **_train_maps(result, _Placed(train, places[0], window)),
+        **_test_maps(result, _Placed(test, places[1], window)),
+    }
     alone = {f"tsne_{name}": _column_figure(result, panel) for name, panel in panels.items()}
     return {"tsne": _page_figure(result, list(panels.values())), **alone}
 
 
+def _window(places: DoubleArray) -> DoubleArray:
+    """(2, 2) lowest and highest place to show: those of all rows, and a margin."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    margin = np.maximum(0.03 * (high - low).max(), 1e-9)
+    return np.stack([low - margin, high + margin])
+
+
 def _train_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
-    rows, positions = placed
+    rows = placed.rows
     targets, clusters = result.train.targets[rows], result.train.clusters[rows]
     counted = f"{len(rows):,} of {len(result.train):,} train rows"
     shades = f"{len(result.cluster_targets)} clusters in shades of their majority target"
     by_cluster = _Map(
         title="Train rows by cluster",
-        caption=(counted, *_grey(clusters, "noise"), shades, KEY),
-        positions=positions,
+        caption=(counted, FITTED, *_grey(clusters, "noise"), shades, KEY),
+        placed=placed,
         categories=clusters,
         wrong=np.zeros(len(rows), dtype=bool),
         marks=_cluster_marks(result),
@@ -111,23 +128,26 @@ def _train_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
     )
     if not result.train.labelled:
         return {"train_cluster": by_cluster}
-    by_target = _target_map(result, "Train rows by target", (counted,), positions, targets)
+    by_target = _target_map(result, "Train rows by target", (counted, FITTED), placed, targets)
     return {"train_target": by_target, "train_cluster": by_cluster}
 
 
 def _test_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
-    rows, positions = placed
+    rows = placed.rows
     targets, predicted = result.test.targets[rows], result.test.predicted[rows]
     counted = f"{len(rows):,} of {len(result.test):,} test rows"
+    added = (ADDED, *_how_fused(result))
     undecided = _grey(predicted, "undecided")
     title = "Test rows by prediction"
     if not result.test.labelled:
-        return {"test_prediction": _target_map(result, title, (counted, *undecided), positions, predicted)}
+        return {
+            "test_prediction": _target_map(result, title, (counted, *undecided, *added), placed, predicted)
+        }
     wrong = predicted != targets
-    caption = (counted, f"dark edge: {int(wrong.sum()):,} wrong", *undecided)
-    by_prediction = _target_map(result, title, caption, positions, predicted)
+    caption = (counted, f"dark edge: {int(wrong.sum()):,} wrong", *undecided, *added)
+    by_prediction = _target_map(result, title, caption, placed, predicted)
     return {
-        "test_target": _target_map(result, "Test rows by target", (counted,), positions, targets),
+        "test_target": _target_map(result, "Test rows by target", (counted, *added), placed, targets),
         "test_prediction": replace(by_prediction, wrong=wrong),
     }
 
@@ -136,19 +156,24 @@ def _target_map(
     result: Result,
     title: str,
     caption: tuple[str, ...],
-    positions: DoubleArray,
+    placed: _Placed,
     categories: IntArray,
 ) -> _Map:
     return _Map(
         title=title,
         caption=caption,
-        positions=positions,
+        placed=placed,
         categories=categories,
         wrong=np.zeros(len(categories), dtype=bool),
         marks=mark,
-        legend=tuple(Entry((mark(index),), name) for index, name in enumerate(_names(result))),
+        legend=tuple(LegendEntry((mark(index),), name) for index, name in enumerate(_names(result))),
         numbers=_targets_are_numbered(result),
     )
+
+
+def _how_fused(result: Result) -> tuple[str, ...]:
+    """What the caption says of the text in test rows, whose true prompt is not used."""
+    return ("each fused with its predicted prompt",) if (result.test.prompts >= 0).any() else ()
 
 
 def _grey(categories: IntArray, word: str) -> tuple[str, ...]:
@@ -179,7 +204,7 @@ def _cluster_marks(result: Result) -> Callable[[int], Mark]:
     return marks.__getitem__
 
 
-def _cluster_entries(result: Result) -> tuple[Entry, ...]:
+def _cluster_entries(result: Result) -> tuple[LegendEntry, ...]:
     """One entry a target, with the numbers of its clusters; a target without one says so."""
     marks = _cluster_marks(result)
     entries = []
@@ -187,11 +212,11 @@ def _cluster_entries(result: Result) -> tuple[Entry, ...]:
         members = [int(cluster) for cluster in np.flatnonzero(result.cluster_targets == target)]
         numbers = cut(", ".join(map(str, members)), 12) if members else "missing"
         shades = tuple(marks(cluster) for cluster in members[:MOST_MARKS])
-        entries.append(Entry(shades, f"{cut(name, 20)} ({numbers})"))
+        entries.append(LegendEntry(shades, f"{cut(name, 20)} ({numbers})"))
     return tuple(entries)
 
 
-def _legend(entries: Sequence[Entry], width: float) -> Legend:
+def _legend(entries: Sequence[LegendEntry], width: float) -> Legend:
     return Legend(entries if len(entries) <= MOST_ENTRIES else (), width)
 
 
@@ -212,34 +237,34 @@ def _column_figure(result: Result, panel: _Map) -> Figure:
 
 
 def _page_figure(result: Result, panels: Sequence[_Map]) -> Figure:
-    """Two panels a row: the same rows in the same places, so that both have one shape."""
+    """Two panels a row."""
     from matplotlib.figure import Figure
 
-    heading = Heading("t-SNE of the fused rows", (*facts(result), KEY))
+    heading = Heading("t-SNE of the fused rows", (*facts(result), FITTED, ADDED, *_how_fused(result), KEY))
     legend = _legend(_cluster_entries(result), PAGE)
     label, gap = 0.36, 0.12
     across = (PAGE - 2 * MARGIN - gap) / 2
-    downs = [across * panel.shape for panel in panels[::2]]
-    height = heading.height(PAGE) + sum(downs) + len(downs) * label + MARGIN + legend.height
+    down = across * panels[0].shape
+    height = heading.height(PAGE) + -(-len(panels) // 2) * (down + label) + MARGIN + legend.height
     figure = Figure(figsize=(PAGE, height))
     heading.put(figure)
     legend.put(figure)
-    y = height - heading.height(PAGE)
-    for row, down in enumerate(downs):
-        y -= down + label
-        for column, panel in enumerate(panels[2 * row : 2 * row + 2]):
-            x = MARGIN + column * (across + gap)
-            _fill(figure.add_axes((x / PAGE, y / height, across / PAGE, down / height)), panel)
-            top = y + down
-            figure.text(x / PAGE, (top + 0.18) / height, panel.title, size=8, color=INK)
-            caption = wrap(panel.caption, 6, across)[0]
-            figure.text(x / PAGE, (top + 0.06) / height, caption, size=6, color=INK)
+    for number, panel in enumerate(panels):
+        row, column = divmod(number, 2)
+        x = MARGIN + column * (across + gap)
+        y = height - heading.height(PAGE) - (row + 1) * (down + label)
+        _fill(figure.add_axes((x / PAGE, y / height, across / PAGE, down / height)), panel)
+        top = y + down
+        figure.text(x / PAGE, (top + 0.18) / height, panel.title, size=8, color=INK)
+        caption = wrap([part for part in panel.caption if part not in heading.caption], 6, across)[0]
+        figure.text(x / PAGE, (top + 0.06) / height, caption, size=6, color=INK)
     return figure
 
 
 def _fill(axes: Axes, panel: _Map) -> None:
     """Scatter the rows, greys first, and number the categories where asked."""
-    size = float(np.clip(14_000 / max(len(panel.positions), 1), 3.0, 14.0))
+    positions, window = panel.placed.positions, panel.placed.window
+    size = float(np.clip(14_000 / max(len(positions), 1), 3.0, 14.0))
     for category in np.unique(panel.categories):
         one, inside = panel.marks(int(category)), panel.categories == category
         # One edge a call: matplotlib draws rows of one look several times faster than mixed ones.
@@ -247,10 +272,9 @@ def _fill(axes: Axes, panel: _Map) -> None:
             (inside & ~panel.wrong, "white", 0.15),
             (inside & panel.wrong, "black", 0.4),
         ):
-            x, y = panel.positions[rows].T
+            x, y = positions[rows].T
             axes.scatter(x, y, s=size, c=one.colour, marker=one.marker, edgecolors=edge, linewidths=width)
-    axes.set(xticks=[], yticks=[])
-    axes.margins(0.03)
+    axes.set(xticks=[], yticks=[], xlim=window[:, 0], ylim=window[:, 1])
     axes.set_aspect("equal", adjustable="datalim")
     if panel.numbers:
         _number(axes, panel)
@@ -263,10 +287,10 @@ def _number(axes: Axes, panel: _Map) -> None:
     categories = [int(one) for one in np.unique(panel.categories) if one >= 0]
     places = []
     for category in categories:
-        inside = panel.positions[panel.categories == category]
+        inside = panel.placed.positions[panel.categories == category]
         places.append(inside[np.linalg.norm(inside - np.median(inside, axis=0), axis=1).argmin()])
     size = 6.5 if len(categories) <= 40 else 4.5
-    across = max(float(np.ptp(panel.positions, axis=0).max()), 1e-9)
+    across = float(np.ptp(panel.placed.window, axis=0).max())
     # A two-digit number is about as wide as its size in points; a panel is some 240 points across.
     for category, (x, y) in zip(categories, spread(np.array(places), across * 1.3 * size / 240), strict=True):
         text = axes.text(x, y, str(category), size=size, ha="center", va="center")

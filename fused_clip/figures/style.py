@@ -181,7 +181,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """A line of a legend: marks, the first in front, and a text."""
 
     marks: tuple[Mark, ...]
@@ -194,7 +194,7 @@ class Legend:
     matplotlib's own legend drops names that start with an underscore and is measured only when drawn.
     """
 
-    def __init__(self, entries: Sequence[Entry], width: float) -> None:
+    def __init__(self, entries: Sequence[LegendEntry], width: float) -> None:
         self.entries = list(entries)
         self.size = 6.5 if len(self.entries) <= 40 else 5.0
         self._step = self.size * 1.5 / 72
@@ -221,7 +221,7 @@ class Legend:
             x, y = MARGIN + column * self._column, self.height - (row + 0.5) * self._step
             self._entry(axes, entry, x, y)
 
-    def _entry(self, axes: Axes, entry: Entry, x: float, y: float) -> None:
+    def _entry(self, axes: Axes, entry: LegendEntry, x: float, y: float) -> None:
         for place, one in enumerate(entry.marks):
             at = x + self._step * (0.35 + 0.7 * place)
             axes.plot(at, y, one.marker, color=one.colour, ms=self.size * 0.65, mec="white", mew=0.2)

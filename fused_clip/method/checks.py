@@ -100,32 +100,40 @@ def _check_width(dataset: ImageDataset, backbone: Backbone) -> None:
         raise InputError("backbone", rule, f"{backbone.dim} ({backbone.name})", hint=hint)
 
 
-def warnings(
+def notes(
     dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool
-) -> tuple[str, ...]:
-    """Name images left out, what stays unknown, and where a small backbone meets what is new to it.
+) -> tuple[tuple[int, str], ...]:
+    """Name images left out, what stays unknown, and what is new to a small backbone.
 
     Parameters
     ----------
-    dataset : its images, labelled or not.
-    prompts : made for the dataset.
-    backbone : embeds both.
-    audited : whether references, which need prompts of the classes, are computed.
+    dataset : of the run.
+    prompts : of the run.
+    backbone : of the run.
+    audited : whether the references, which need prompts of the classes, are computed.
 
     Returns
     -------
-    One sentence a warning.
+    Level, as of `logging`, and text of each.
     """
-    return tuple(_warnings(dataset, prompts, backbone, audited=audited))
+    return tuple(_notes(dataset, prompts, backbone, audited=audited))
 
 
-def _warnings(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool) -> Iterator[str]:
+def _notes(
+    dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool
+) -> Iterator[tuple[int, str]]:
     if dataset.skipped:
-        yield f"{len(dataset.skipped)} unreadable images are left out: {', '.join(dataset.skipped)}."
+        names = ", ".join(dataset.skipped)
+        yield logging.WARNING, f"{len(dataset.skipped)} unreadable images are left out: {names}."
     if not dataset.labelled:
-        yield f"Without labels these stay unknown: {UNKNOWN_WITHOUT_LABELS}."
+        yield logging.WARNING, f"Without labels these stay unknown: {UNKNOWN_WITHOUT_LABELS}."
     if backbone.vocabulary is None:
         return
+    words = len(backbone.vocabulary)
+    yield (
+        logging.INFO,
+        f"{backbone.name} was trained on {words} words: its figures are not OpenAI's ViT-B/32's.",
+    )
     of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
     texts = " ".join(text for members in (*prompts.texts, *of_classes) for text in members)
     unknown = sorted(set(_WORD.findall(texts.lower())) - backbone.vocabulary)
@@ -133,21 +141,34 @@ def _warnings(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, au
     new = [f"the words {', '.join(unknown)}"] if unknown else []
     new += ["images of this dataset"] if foreign else []
     if new:
-        yield f"{backbone.name} was not trained on {' or on '.join(new)}: use backbone=vit_b_32."
+        yield (
+            logging.WARNING,
+            f"{backbone.name} was not trained on {' or on '.join(new)}: use backbone=vit_b_32.",
+        )
 
 
 def warn_of_other_images(backbone: Backbone) -> None:
-    """Warn that a small backbone is going to meet images whose kind is not known.
+    """Log `other_images`, if there is anything to warn of.
 
     Parameters
     ----------
     backbone : of a model that predicts.
     """
-    if backbone.vocabulary is not None:
-        sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
-        log.warning(
-            "%s was trained on images of %s alone: for others use backbone=vit_b_32.", backbone.name, sets
-        )
+    if message := other_images(backbone):
+        log.warning(message)
+
+
+def other_images(backbone: Backbone) -> str:
+    """Name the only datasets that a small backbone was trained on; empty for other backbones.
+
+    Parameters
+    ----------
+    backbone : of a model that predicts.
+    """
+    if backbone.vocabulary is None:
+        return ""
+    sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
+    return f"{backbone.name} was trained on images of {sets} alone: for others use backbone=vit_b_32."
 
 
 def _set_of(origin: str) -> str:

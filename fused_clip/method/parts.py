@@ -1,7 +1,6 @@
 """The parts of a method that follow the embedding, and how prompts are paired with images."""
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -11,6 +10,7 @@ from fused_clip.method.classifier import Classifier
 from fused_clip.method.fusion import Fusion
 from fused_clip.method.prompt import Prompts
 from fused_clip.support.arrays import FloatArray, IntArray
+from fused_clip.support.signatures import accepted
 
 Vote = Literal["label", "prompt", "hungarian"]
 
@@ -95,7 +95,7 @@ class Method:
         }
         if self.pairing_uses_labels:
             available["targets"] = targets
-        return self.pairing(**accepted_by(self.pairing, available))
+        return self.pairing(**accepted(self.pairing, available))
 
     def text_rows(self, texts: FloatArray, seed: int | None = None) -> FloatArray:
         """Text rows that are fused: the prompts' own, or a control in their place.
@@ -106,15 +106,4 @@ class Method:
         seed : of a control's draw; None for the method's.
         """
         random_state = self.seed if seed is None else seed
-        return self.text(**accepted_by(self.text, {"texts": texts, "random_state": random_state}))
-
-
-def accepted_by(function: Callable[..., Any], available: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the available arguments that a function's signature names.
-
-    Parameters
-    ----------
-    function : any callable with a signature.
-    available : arguments by name.
-    """
-    return {name: available[name] for name in inspect.signature(function).parameters if name in available}
+        return self.text(**accepted(self.text, {"texts": texts, "random_state": random_state}))

@@ -49,7 +49,7 @@ class Prompts:
 def render(template: str, name: str, *, group: str = "", option: str = "caption") -> str:
     """Fill a caption template.
 
-    ``{}`` is the name, ``{a}`` the article that suits it ("an" before a vowel letter), ``{group}``
+    ``{}`` is the name, ``{a}`` or ``{an}`` its article ("an" before a vowel letter, else "a"), ``{group}``
     the group of the class.
 
     Raises
@@ -58,10 +58,11 @@ def render(template: str, name: str, *, group: str = "", option: str = "caption"
         If the template has no ``{}`` or names a field that is not one of these.
     """
     try:
-        text = template.format(name, a="an" if name[:1].lower() in "aeiou" else "a", group=group)
-        names_it = template.format("\0", a="", group="").count("\0") > 0
+        article = "an" if name[:1].lower() in "aeiou" else "a"
+        text = template.format(name, a=article, an=article, group=group)
+        names_it = template.format("\0", a="", an="", group="").count("\0") > 0
     except (IndexError, KeyError, ValueError, AttributeError) as error:
-        rule = "must be a template whose fields are {} (the name), {a} (its article) and {group}"
+        rule = "must be a template whose fields are {} (the name), {a} or {an} (its article) and {group}"
         raise InputError(option, rule, template) from error
     if not names_it:
         raise InputError(option, "must contain {} where the name goes", template)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from fused_clip.support.arrays import IntArray, Rows
 from fused_clip.support.errors import InputError
 
 _SLUG_LENGTH = 100
+_DIGITS = 6
 
 
 def clustering_scores(
@@ -88,6 +89,18 @@ def classification_scores(
     return scores
 
 
+def rounded(scores: Mapping[str, float]) -> dict[str, float]:
+    """Round scores of floating-point products to 6 significant digits; scores from counts need no rounding.
+
+    Products are summed in another order by another number of threads, which changes digits from the ninth on.
+
+    Parameters
+    ----------
+    scores : by name; NaN and infinities stay.
+    """
+    return {name: float(f"{value:.{_DIGITS}g}") for name, value in scores.items()}
+
+
 def slug(text: str) -> str:
     """Turn a name into lower-case ASCII letters, digits, ``_``, ``.`` and ``-``, at most 100 of them.
 
@@ -146,6 +159,8 @@ def _silhouette_scores(fused: Rows, clusters: IntArray) -> dict[str, float]:
     scores = {"train/silhouette": estimate.value}
     if estimate.rows < len(clusters):
         scores["train/silhouette_low"], scores["train/silhouette_high"] = estimate.interval
+    scores = rounded(scores)
+    if estimate.rows < len(clusters):
         scores["train/silhouette_rows"] = float(estimate.rows)
     return scores
 

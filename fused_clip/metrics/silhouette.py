@@ -1,16 +1,22 @@
 """The silhouette of a clustering: exact, or estimated from a sample of many rows."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from fused_clip.support import threads
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.sampling import stratified_sample
 
 EXACT_ROWS = 100_000  # with more rows, the mean is estimated from a sample
 SAMPLED_ROWS = 5_000
 _BLOCK, _TILE = 1024, 2048  # rows and columns of distances at a time: they stay in a processor's cache
+# Share of the squared lengths below which a squared distance by float32 products lost 3 of its 7 digits.
+_NEAR = 1e-3
 
 
 class Silhouette(NamedTuple):
@@ -58,8 +64,8 @@ def silhouette(
     if len(X) <= exact_rows:
         value = float(silhouette_samples(X, labels).mean())
         return Silhouette(value, (value, value), len(X))
-    _, clusters, sizes = _clusters(labels)
-    sample = _stratified(clusters, sizes, sampled_rows, seed)
+    clusters, sizes = _clusters(labels)
+    sample = stratified_sample(clusters, sampled_rows, seed, least=2)
     values = silhouette_samples(X, labels, sample)
     counts = np.bincount(clusters[sample])
     means = np.bincount(clusters[sample], values) / counts
@@ -75,7 +81,8 @@ def silhouette_samples(X: Rows, labels: IntArray, sample: IntArray | None = None
 
     a is the mean Euclidean distance to the other rows of the cluster, b the least mean distance to the
     rows of another cluster (Rousseeuw 1987, doi:10.1016/0377-0427(87)90125-7). Distances come from matrix
-    products of the type of X, and from each pair of rows once.
+    products of the type of X, and from each pair of points once; rows that coincide are one point, so their
+    distance is exactly 0. The number of threads does not change a bit of the result.
 
     Parameters
     ----------
@@ -88,19 +95,12 @@ def silhouette_samples(X: Rows, labels: IntArray, sample: IntArray | None = None
     InputError
         If there are not 2 to n - 1 clusters.
     """
-    order, clusters, sizes = _clusters(labels)
-    wanted = np.arange(len(labels)) if sample is None else sample
-    place = np.empty(len(labels), dtype=np.int64)
-    place[order] = np.arange(len(labels))
-    sorted_rows = X[order] if X.dtype == np.float64 else X[order].astype(np.float32, copy=False)
-    own = clusters[wanted]
-    if sample is None:
-        totals = _all_totals(sorted_rows, sizes)[place]
-    else:
-        by_cluster = np.argsort(place[sample])
-        totals = np.empty((len(sample), len(sizes)))
-        totals[by_cluster] = _sample_totals(sorted_rows, sizes, place[sample][by_cluster])
-    rows = np.arange(len(wanted))
+    clusters, sizes = _clusters(labels)
+    points, point_of_row = _points(X, clusters)
+    wanted = slice(None) if sample is None else sample
+    asked, place = np.unique(point_of_row[wanted], return_inverse=True)
+    totals = _totals(points, len(sizes), None if sample is None else asked)[place]
+    own, rows = clusters[wanted], np.arange(len(place))
     a = totals[rows, own] / np.maximum(sizes[own] - 1, 1)
     others = totals / sizes
     others[rows, own] = np.inf
@@ -110,82 +110,126 @@ def silhouette_samples(X: Rows, labels: IntArray, sample: IntArray | None = None
     return np.where(defined, (b - a) / np.where(defined, largest, 1), 0.0)
 
 
-def _clusters(labels: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Return the rows in the order of their clusters, the cluster of each in [0, k), and the sizes."""
+class _Points(NamedTuple):
+    """Distinct (row, cluster) pairs, sorted by cluster.
+
+    Parameters
+    ----------
+    rows : (u, d).
+    clusters : (u,) cluster of each point, ascending.
+    ids : (u,) equal where rows coincide, of whichever clusters.
+    counts : (u,) number of rows that each stands for.
+    """
+
+    rows: Rows
+    clusters: IntArray
+    ids: IntArray
+    counts: IntArray
+
+
+def _clusters(labels: IntArray) -> tuple[IntArray, IntArray]:
+    """Return the cluster of each row in [0, k), and the sizes of the clusters."""
     _, clusters, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if not 2 <= len(sizes) < len(labels):
         raise InputError("labels", "a silhouette needs 2 to n - 1 clusters", len(sizes))
-    return np.argsort(clusters, kind="stable"), clusters, sizes
+    return clusters, sizes
 
 
-def _all_totals(X: Rows, sizes: IntArray) -> DoubleArray:
-    """(n, k) sum of the distances of each row to the rows of each cluster; X is sorted by cluster."""
-    member = _membership(sizes, X.dtype)
-    totals = np.zeros((len(X), len(sizes)))
-    for cluster, start, stop in _blocks(sizes):
-        middle = X[start:stop].mean(axis=0)
-        block = X[start:stop] - middle
-        within = _distances(block, block)
-        np.fill_diagonal(within, 0)
-        totals[start:stop, cluster] += within.sum(axis=1)
-        for left, right in _tiles(stop, len(X)):
-            distances = _distances(block, X[left:right] - middle)
-            totals[start:stop] += distances @ member[left:right]
-            totals[left:right, cluster] += distances.sum(axis=0)
+def _points(X: Rows, clusters: IntArray) -> tuple[_Points, IntArray]:
+    """Return the points, and the point of each row."""
+    rows: Rows = np.ascontiguousarray(X, dtype=np.float64 if X.dtype == np.float64 else np.float32)
+    rows = rows + 0.0  # no -0.0, whose bytes differ
+    known: dict[bytes, int] = {}
+    ids = np.array([known.setdefault(row.tobytes(), len(known)) for row in rows])
+    _, first, point_of_row, counts = np.unique(
+        clusters * len(known) + ids, return_index=True, return_inverse=True, return_counts=True
+    )
+    return _Points(rows[first], clusters[first], ids[first], counts), point_of_row
+
+
+def _totals(points: _Points, n_clusters: int, asked: IntArray | None) -> DoubleArray:
+    """(m, k) sum of the distances of each point asked for, ascending, to the rows of each cluster.
+
+    A BLAS product of several threads has other last bits than one of a single thread. So blocks are computed
+    side by side, each in one thread, and are added up in their order.
+    """
+    members = np.zeros((len(points.rows), n_clusters), points.rows.dtype)
+    members[np.arange(len(members)), points.clusters] = points.counts
+    chosen = np.arange(len(members)) if asked is None else asked
+    blocks = list(_blocks(np.bincount(points.clusters[chosen], minlength=n_clusters)))
+    totals = np.zeros((len(chosen), n_clusters))
+
+    def work(block: tuple[int, int]) -> tuple[DoubleArray, DoubleArray]:
+        return _block_totals(points, members, chosen[slice(*block)], block[0] if asked is None else 0)
+
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads.count()) as pool:
+        for (start, stop), (sums, mirrored) in zip(blocks, pool.map(work, blocks), strict=True):
+            totals[start:stop] += sums
+            if asked is None:
+                totals[stop:, points.clusters[start]] += mirrored[stop - start :]
     return totals
 
 
-def _sample_totals(X: Rows, sizes: IntArray, sample: IntArray) -> DoubleArray:
-    """(m, k) sum of the distances of rows of a sample, ascending, to the rows of each cluster."""
-    member = _membership(sizes, X.dtype)
-    totals = np.zeros((len(sample), len(sizes)))
-    drawn = np.bincount(np.repeat(np.arange(len(sizes)), sizes)[sample], minlength=len(sizes))
-    for _, start, stop in _blocks(drawn):
-        rows = sample[start:stop]
-        middle = X[rows].mean(axis=0)
-        block = X[rows] - middle
-        for left, right in _tiles(0, len(X)):
-            distances = _distances(block, X[left:right] - middle)
-            here = np.flatnonzero((rows >= left) & (rows < right))
-            distances[here, rows[here] - left] = 0
-            totals[start:stop] += distances @ member[left:right]
-    return totals
+def _block_totals(
+    points: _Points, members: Rows, block: IntArray, start: int
+) -> tuple[DoubleArray, DoubleArray]:
+    """Sums of the distances between a block's points and the points from `start` on.
+
+    Returns
+    -------
+    sums : (b, k) of each of the block's points to the rows of each cluster.
+    mirrored : (u - start,) of each point from `start` on to the rows of the block.
+    """
+    sums, mirrored = np.zeros((len(block), members.shape[1])), []
+    middle = points.rows[block].mean(axis=0)
+    counts = points.counts[block].astype(members.dtype)
+    for left in range(start, len(members), _TILE):
+        tile = slice(left, left + _TILE)
+        distances = _distances(points, block, tile, middle)
+        sums += distances @ members[tile]
+        mirrored.append(counts @ distances)
+    return sums, np.concatenate(mirrored).astype(np.float64)
 
 
-def _membership(sizes: IntArray, dtype: Any) -> Rows:
-    """(n, k) whether a row, sorted by cluster, is in a cluster."""
-    return np.repeat(np.eye(len(sizes), dtype=dtype), sizes, axis=0)
-
-
-def _blocks(sizes: IntArray) -> Iterator[tuple[int, int, int]]:
-    """Cut sorted rows into blocks that stay within a cluster: (cluster, start, stop)."""
-    for cluster, (end, size) in enumerate(zip(np.cumsum(sizes).tolist(), sizes.tolist(), strict=True)):
-        for start in range(end - size, end, _BLOCK):
-            yield cluster, start, min(start + _BLOCK, end)
-
-
-def _tiles(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    for left in range(start, stop, _TILE):
-        yield left, min(left + _TILE, stop)
-
-
-def _distances(block: Rows, others: Rows) -> Rows:
-    """Euclidean distances, (b, m), of rows seen from the middle of the block.
+def _distances(points: _Points, block: IntArray, tile: slice, middle: Rows) -> Rows:
+    """Euclidean distances between points, (b, t), seen from the middle of the block.
 
     So a row is about as long as it is far away, and float32 loses little when it takes products from
-    squares, however far the clusters are from the origin and each other.
+    squares. Where it would lose more, because points are near each other and far from the middle, the tile
+    is computed in float64.
     """
-    squared: Rows = (-2 * block) @ others.T
-    squared += np.einsum("ij,ij->i", block, block)[:, None]
-    squared += np.einsum("ij,ij->i", others, others)
+    same = _coincident(points.ids[block], points.ids[tile])
+    rows, others = points.rows[block] - middle, points.rows[tile] - middle
+    squared, longest = _squared(rows, others, same)
+    if rows.dtype == np.float32 and squared.min() < _NEAR * longest:
+        wide = points.rows[block].astype(np.float64) - middle, points.rows[tile].astype(np.float64) - middle
+        squared, _ = _squared(*wide, same)
+        squared = squared.astype(np.float32)
+    squared[same] = 0
     np.maximum(squared, 0, out=squared)
     return np.sqrt(squared, out=squared)
 
 
-def _stratified(clusters: IntArray, sizes: IntArray, count: int, seed: int) -> IntArray:
-    """Draw rows from each cluster in proportion to its size, but at least two where it has them."""
-    shuffled = np.random.default_rng(seed).permutation(len(clusters))
-    order = shuffled[np.argsort(clusters[shuffled], kind="stable")]
-    rank = np.arange(len(clusters)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    wanted = np.maximum(np.round(count * sizes / len(clusters)), np.minimum(sizes, 2))
-    return np.sort(order[rank < np.repeat(wanted, sizes)])
+def _coincident(ids: IntArray, others: IntArray) -> tuple[IntArray, IntArray]:
+    """Index pairs of equal ids; `ids` are distinct."""
+    order = np.argsort(ids)
+    nearest = order[np.minimum(np.searchsorted(ids, others, sorter=order), len(ids) - 1)]
+    there = np.flatnonzero(ids[nearest] == others)
+    return nearest[there], there
+
+
+def _squared(rows: Rows, others: Rows, same: tuple[IntArray, IntArray]) -> tuple[Rows, float]:
+    """Squared distances, infinite between points that coincide, and the longest squared length."""
+    lengths, others_lengths = np.einsum("ij,ij->i", rows, rows), np.einsum("ij,ij->i", others, others)
+    squared: Rows = (-2 * rows) @ others.T
+    squared += lengths[:, None]
+    squared += others_lengths
+    squared[same] = np.inf
+    return squared, float(lengths.max() + others_lengths.max())
+
+
+def _blocks(sizes: IntArray) -> Iterator[tuple[int, int]]:
+    """Cut sorted points into blocks that stay within a cluster: (start, stop)."""
+    for end, size in zip(np.cumsum(sizes).tolist(), sizes.tolist(), strict=True):
+        for start in range(end - size, end, _BLOCK):
+            yield start, min(start + _BLOCK, end)

@@ -1,39 +1,87 @@
-"""What users hand over as an image -> RGB pixels."""
+"""What users hand over as images -> RGB pixels -> embeddings."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
+from PIL import Image
 
+from fused_clip.backbone.batches import bad_rows
 from fused_clip.dataset.decode import UnreadableImageError, check_sides, decode, to_rgb
-from fused_clip.support.arrays import Array, ImageArray
+from fused_clip.dataset.reading import prepare_each
+from fused_clip.support.arrays import Array, FloatArray, ImageArray
+from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from fused_clip.backbone.batches import Backbone
 
-ImageLike: TypeAlias = "str | Path | bytes | Image | Array"
+# A path, the contents of an image file, a PIL image, or a (height, width, 3) uint8 RGB array
+ImageLike: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | Array
+ImageLikes: TypeAlias = ImageLike | Iterable[ImageLike]
+
+
+def is_one(images: ImageLikes) -> bool:
+    """Whether this is one image, and no sequence of images; an array of 2 or 3 dimensions is one."""
+    if isinstance(images, np.ndarray):
+        return images.ndim in (2, 3)
+    return isinstance(images, (str, os.PathLike, bytes, Image.Image))
+
+
+def embed_pixels(images: ImageLikes, backbone: "Backbone") -> FloatArray:
+    """Embed m images, some at a time: (m, d); one image is a row.
+
+    Parameters
+    ----------
+    images : one image, or several; `ImageLike` says of which kinds.
+    backbone : embeds them.
+
+    Raises
+    ------
+    InputError
+        If an image can't be read, or its embedding is not finite or is zero.
+    """
+    several = cast("Iterable[ImageLike]", [images] if is_one(images) else images)
+    rows = [np.empty((0, backbone.dim), np.float32)]
+    for batch in batched(several, backbone.batch_size):
+        prepared = prepare_each(map(pixels, batch), backbone.prepare)
+        rows.append(backbone.encode_prepared(prepared))
+        for bad in bad_rows(rows[-1]):
+            raise InputError("images", f"the embedding of {_name(batch[bad])} is not finite, or zero")
+    return np.concatenate(rows)
 
 
 def pixels(image: ImageLike) -> ImageArray:
     """Give (height, width, 3) uint8 RGB; a PIL image is read as its file would be.
 
+    Parameters
+    ----------
+    image : `ImageLike` says of which kinds.
+
     Raises
     ------
     InputError
-        If a file can't be read as an image, or an array is not of this kind.
+        If a file can't be read as an image, or this is no image.
     """
-    name = str(image) if isinstance(image, (str, Path)) else "image"
     try:
         if isinstance(image, np.ndarray):
             return _checked(image)
         if isinstance(image, bytes):
             return decode(image)
-        if isinstance(image, (str, Path)):
+        if isinstance(image, (str, os.PathLike)):
             return decode(Path(image).read_bytes())
-        return to_rgb(image)
+        if isinstance(image, Image.Image):
+            return to_rgb(image)
     except (UnreadableImageError, OSError) as error:
-        raise InputError("images", f"{name} can't be read ({error})") from error
+        raise InputError("images", f"{_name(image)} can't be read ({error})") from error
+    rule = "must be a path, the contents of an image file, a PIL image or an array, or several of these"
+    raise InputError("images", rule, image)
+
+
+def _name(image: object) -> str:
+    return str(image) if isinstance(image, (str, os.PathLike)) else "an image"
 
 
 def _checked(image: Array) -> ImageArray:

@@ -1,6 +1,6 @@
-"""What a model answers."""
+"""Answers of a model for many images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fused_clip.support.arrays import DoubleArray, IntArray
+from fused_clip.support.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,32 @@ class Predictions:
         confidences: DoubleArray = np.take_along_axis(self.probabilities, self.answers[:, None], axis=1)[:, 0]
         return confidences
 
-    def records(self, threshold: float = 0.0) -> Iterator[dict[str, Any]]:
+    def records(
+        self, threshold: float = 0.0, *, top_k: int = 1, each: bool = False
+    ) -> Iterator[dict[str, Any]]:
         """Give each image's row of a table, numbers in single precision.
 
-        The columns are ``target``, ``probability`` (None if uncalibrated), ``margin``, ``runner_up`` (None if
-        there is none), ``cluster``, and ``abstained``: whether the probability is below `threshold`.
+        The keys are ``target``, ``probability`` (None if uncalibrated), ``margin``, ``runner_up`` (None if
+        there is none), ``cluster``, ``abstained``: whether the probability is below `threshold`; and those
+        of `further_columns`.
+
+        Parameters
+        ----------
+        threshold : least probability of an answer that is no abstention, in [0, 1].
+        top_k : number of answers to give with their probabilities, in [1, G].
+        each : whether to give the probability of each answer.
+
+        Raises
+        ------
+        InputError
+            If `top_k` is above G, or it or `each` asks an uncalibrated model for probabilities.
         """
+        check_further(self.names, top_k=top_k, each=each, calibrated=self.probabilities is not None)
+        further = further_columns(self.names, top_k=top_k, each=each)
         confidences = self.confidences
         for row, (answer, second) in enumerate(zip(self.answers, self.runners_up, strict=True)):
             confidence = None if confidences is None else _single(confidences[row])
-            yield {
+            record = {
                 "target": self.names[answer],
                 "probability": confidence,
                 "margin": _single(self.margins[row]),
@@ -64,6 +81,52 @@ class Predictions:
                 "cluster": int(self.clusters[row]),
                 "abstained": confidence is not None and confidence < threshold,
             }
+            if self.probabilities is not None and further:
+                record.update(zip(further, self._further(row, self.probabilities[row], top_k), strict=False))
+            yield record
+
+    def _further(self, row: int, probabilities: DoubleArray, top_k: int) -> list[Any]:
+        """Values of `further_columns`; the probabilities of all answers come last."""
+        keys = probabilities.copy()
+        # Probabilities that are rounded to the same, as to 0, keep the order of the scores for the first two.
+        keys[[self.runners_up[row], self.answers[row]]] = 2, 3
+        best = np.argsort(-keys, kind="stable")[1:top_k]
+        ranks = [value for answer in best for value in (self.names[answer], _single(probabilities[answer]))]
+        return [*ranks, *map(_single, probabilities)]
+
+
+def further_columns(names: Sequence[str], *, top_k: int, each: bool) -> list[str]:
+    """Name the columns that a table has on request.
+
+    Parameters
+    ----------
+    names : G answers that are possible.
+    top_k : number of answers with their probabilities: from the second on ``target_2``, ``probability_2`` ...
+    each : whether there is a column ``p:<name>`` for each answer's probability.
+    """
+    ranks = [f"{column}_{rank}" for rank in range(2, top_k + 1) for column in ("target", "probability")]
+    return [*ranks, *(f"p:{name}" for name in names if each)]
+
+
+def check_further(names: Sequence[str], *, top_k: int, each: bool, calibrated: bool) -> None:
+    """Check that a model can give the columns of `further_columns`.
+
+    Parameters
+    ----------
+    names, top_k, each : as in `further_columns`.
+    calibrated : whether the model gives probabilities.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    if not 1 <= top_k <= len(names):
+        raise InputError("top-k", f"must be between 1 and {len(names)}, the number of answers", top_k)
+    if not calibrated and (top_k > 1 or each):
+        rule = "needs a calibrated model, and this one was made without labels: it gives no probabilities"
+        hint = "Use runner_up, the second answer, and margin, the difference of the distances"
+        raise InputError("probabilities" if each else "top-k", rule, hint=hint)
 
 
 def _single(value: np.float64) -> float:

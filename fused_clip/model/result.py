@@ -61,7 +61,7 @@ class Result:
     text_embeddings : (p, d) text rows as they were fused, before any normalisation; (0, 0) without text.
     cluster_targets : (k,) majority target of each cluster.
     missing_targets : names of the targets that no cluster carries.
-    metrics : flat name to number, named as documented in the README.
+    metrics : flat name to number, named as in docs/metrics.md.
     tags : facts about the run that are not numbers (data source and fingerprint, pairing, ...).
     uses_labels : whether any part of the method saw training labels.
     backbone_saw_labels : whether the backbone was trained on labels of these images.

@@ -1,4 +1,4 @@
-"""A saved model in use: images -> answers, by the backbone that it was made with and no other."""
+"""A saved model in use: images -> answers, with the backbone that it was trained with."""
 
 import logging
 import shutil
@@ -12,14 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset.base import Images
-from fused_clip.dataset.reading import prepare_each
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method import checks
 from fused_clip.model import format as files
 from fused_clip.model.constraint import Constraint
 from fused_clip.model.facts import BackboneFacts, ModelFacts, TrainingFacts
 from fused_clip.model.head import Head
-from fused_clip.model.pixels import ImageLike, pixels
+from fused_clip.model.pixels import ImageLikes, embed_pixels, is_one
 from fused_clip.model.predictions import Predictions
 from fused_clip.model.result import Result
 from fused_clip.support.arrays import DoubleArray, FloatArray
@@ -36,7 +35,7 @@ class SavedModel:
     ----------
     head : what follows the backbone.
     backbone : None for a model that takes embeddings alone.
-    facts : what the model's folder says of it.
+    facts : contents of ``model.json``.
     checksum : SHA-256 (hex) of the folder's contents.
     """
 
@@ -52,7 +51,7 @@ class SavedModel:
 
     @property
     def calibrated(self) -> bool:
-        """Whether it knows probabilities; a model made without labels knows none."""
+        """Whether it gives probabilities; a model made without labels gives none."""
         return self.head.temperature is not None
 
     def constrain(
@@ -62,9 +61,9 @@ class SavedModel:
         prior: Mapping[str, float] | None = None,
         target_map: Mapping[str, Sequence[str]] | None = None,
     ) -> Self:
-        """Give the model that knows what is possible here; nothing is trained anew.
+        """Return the model with targets, a prior or groups; nothing is trained anew.
 
-        What is given takes the place of what an earlier call gave; the rest stays.
+        An argument replaces that of an earlier call; the others stay.
 
         Parameters
         ----------
@@ -86,45 +85,59 @@ class SavedModel:
         )
         return replace(self, head=replace(self.head, constraint=constraint))
 
-    def embed(self, images: Sequence[ImageLike]) -> FloatArray:
-        """Embed m images: (m, d).
+    def embed(self, images: ImageLikes) -> FloatArray:
+        """Embed m images: (m, d); one image: (d,).
 
         Parameters
         ----------
-        images : paths, contents of image files, PIL images, or (height, width, 3) uint8 RGB arrays.
+        images : one image or several: paths, contents of image files, PIL images, or (height, width, 3) uint8
+            RGB arrays.
 
         Raises
         ------
         InputError
             If an image can't be read, or the model takes embeddings alone.
         """
-        backbone = self.require_backbone()
-        size = backbone.batch_size
-        batches = (images[start : start + size] for start in range(0, len(images), size))
-        prepared = (prepare_each(map(pixels, batch), backbone.prepare) for batch in batches)
-        rows = [backbone.encode_prepared(batch) for batch in prepared]
-        return np.concatenate(rows) if rows else np.empty((0, backbone.dim), np.float32)
+        rows = embed_pixels(images, self.require_backbone())
+        return rows[0] if is_one(images) else rows
 
-    def predict(self, images: Sequence[ImageLike]) -> NDArray[np.object_]:
-        """Predict the answer for each image: (m,) names. Raises as `embed`."""
-        return self.predict_embeddings(self.embed(images)).targets
+    def predict(self, images: ImageLikes) -> NDArray[np.object_] | str:
+        """Predict the answer for each image: (m,) names; for one image its name alone.
 
-    def predict_proba(self, images: Sequence[ImageLike]) -> DoubleArray:
-        """Probability of each answer for each image: (m, G), columns as in `names`. Raises as `embed`.
+        Parameters
+        ----------
+        images : as in `embed`. Raises as it does.
+        """
+        answers = self._predictions(images).targets
+        return str(answers[0]) if is_one(images) else answers
+
+    def predict_proba(self, images: ImageLikes) -> DoubleArray:
+        """Probability of each answer for each image: (m, G), columns as in `names`; for one image (G,).
+
+        Parameters
+        ----------
+        images : as in `embed`.
 
         Raises
         ------
         InputError
-            If the model is uncalibrated.
+            If the model is uncalibrated; otherwise as `embed`.
         """
-        probabilities = self.predict_embeddings(self.embed(images)).probabilities
+        probabilities = self._predictions(images).probabilities
         if probabilities is None:
-            rule = "the model is uncalibrated: made without labels, it knows distances and no probabilities"
+            rule = "the model is uncalibrated: made without labels, it gives distances and no probabilities"
             raise InputError("model", rule, hint="predict_embeddings(embed(images)) gives margins")
-        return probabilities
+        return probabilities[0] if is_one(images) else probabilities
+
+    def _predictions(self, images: ImageLikes) -> Predictions:
+        return self.head.predict(embed_pixels(images, self.require_backbone()))
 
     def predict_embeddings(self, X: ArrayLike) -> Predictions:
-        """Predict from (m, d) embeddings, as `embed` gives them: answers, clusters, margins, probabilities.
+        """Predict from embeddings: answers, clusters, margins, probabilities.
+
+        Parameters
+        ----------
+        X : (m, d) floats, as `embed` gives them for several images.
 
         Raises
         ------
@@ -188,8 +201,10 @@ def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
 
     Parameters
     ----------
-    images : that the run was trained on. Of vectors it is not known how they were made: a model of them takes
-        embeddings alone.
+    result : of the run.
+    images : that the run was trained on. A model of vectors, whose origin is unknown, takes embeddings alone.
+    backbone : of the run.
+    folder : of the model; its parent exists.
 
     Raises
     ------
@@ -215,6 +230,10 @@ def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
 def find(path: Path) -> Path:
     """Find the model's folder: the path itself, or ``model`` below it.
 
+    Parameters
+    ----------
+    path : directory of a run or of a model.
+
     Raises
     ------
     InputError
@@ -227,11 +246,11 @@ def find(path: Path) -> Path:
     if not path.exists():
         raise InputError("model", "must be an existing run or model directory", str(path))
     hint = "A run says in its log why it left none"
-    raise InputError("model", f"must hold {files.FACTS}, or model/{files.FACTS}", str(path), hint=hint)
+    raise InputError("model", f"must contain {files.FACTS}, or model/{files.FACTS}", str(path), hint=hint)
 
 
 def backbone_facts(backbone: Any) -> BackboneFacts | None:
-    """What a model keeps of its backbone; None for one that a file of data can't bring back."""
+    """Describe a backbone for ``model.json``; None for one that can't be rebuilt from data."""
     if type(backbone) is not OpenClipBackbone:
         return None
     return BackboneFacts(

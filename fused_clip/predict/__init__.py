@@ -1,1 +1,1 @@
-"""``fused-clip-predict MODEL IMAGES --out FILE``: a saved model applied to any number of images."""
+"""``fused-clip-predict MODEL IMAGES... --out FILE``: a saved model applied to any number of images."""

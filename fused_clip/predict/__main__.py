@@ -1,4 +1,4 @@
-"""Command line: ``fused-clip-predict MODEL IMAGES --out FILE``; ``python -m fused_clip.predict`` is the same.
+"""Command line ``fused-clip-predict MODEL IMAGES... --out FILE``, or ``python -m fused_clip.predict``.
 
 Nothing heavy is imported until the arguments are known to be right.
 """
@@ -6,76 +6,86 @@ Nothing heavy is imported until the arguments are known to be right.
 import argparse
 import logging
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.predict import answers
 from fused_clip.predict.constraints import check_threshold, parse_prior, parse_targets, read_target_map
 from fused_clip.predict.journal import Journal, Record
+from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from fused_clip.model.saved import SavedModel
-    from fused_clip.predict.sources import Source
+    from fused_clip.predict.sources import ImageSource
+    from fused_clip.predict.stream import Wanted
 
 _MLFLOW = ("runs:/", "models:/")
+_DESCRIPTION = "Apply the model of a run to images. A stopped command continues when it is given again."
+_EPILOG = (
+    f"Columns of FILE: {', '.join(answers.COLUMNS)}; with --top-k also target_2, probability_2 and so on; "
+    "with --probabilities p:NAME for each target; with --on-bad-image report also error."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
-    args = _parser().parse_args(arguments)
+    args = _parser().parse_intermixed_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    warnings.filterwarnings("ignore", "Image size")  # PIL's; such an image is named as too large
-    try:
+    with one_line_errors("The same command goes on from here."):
         _run(args)
-    except InputError as error:
-        sys.exit(f"Error: {error}")
-    except KeyboardInterrupt:
-        print("Stopped; the same command goes on from here.", file=sys.stderr)
-        sys.exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fused-clip-predict",
-        description="Apply the model of a run to images. A run that was stopped goes on where it was.",
-        epilog="Columns of FILE: " + ", ".join(answers.COLUMNS),
-    )
-    parser.add_argument(
-        "model", metavar="MODEL", help="directory of a run, runs:/ID/model or models:/NAME/VERSION"
-    )
-    parser.add_argument("images", metavar="IMAGES", help="a folder, a quoted glob, a .csv or a .parquet")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="a .csv or .parquet file")
-    parser.add_argument(
-        "--threshold", type=float, default=0.0, metavar="P", help="abstain below it; a probability"
-    )
-    parser.add_argument("--targets", metavar="A,B", help="admit these targets only")
-    parser.add_argument("--prior", metavar="A=.9,B=.1", help="frequencies of the admitted targets; sum to 1")
-    parser.add_argument("--target-map", type=Path, metavar="YAML", help="merge targets: 'group: [targets]'")
-    parser.add_argument(
-        "--column", metavar="NAME", help="column of the table: of paths ('path') or of images"
-    )
-    parser.add_argument(
+    parser = make_parser("fused-clip-predict", _DESCRIPTION, _EPILOG)
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="directory of a run, runs:/ID/model or models:/NAME/VERSION")
+    add("images", metavar="IMAGES", nargs="+", help="folders, files, globs, .csv, .tsv or .parquet tables")
+    add("--out", required=True, type=Path, metavar="FILE", help="a .csv, .parquet or .jsonl file")
+    add("--threshold", type=float, default=0.0, metavar="P", help="abstain below this probability")
+    add("--top-k", type=int, default=1, metavar="K", help="give the K best targets with their probabilities")
+    add("--probabilities", action="store_true", help="give the probability of each target")
+    add("--targets", metavar="A,B", help="admit these targets only")
+    add("--prior", metavar="A=.9,B=.1", help="frequencies of the admitted targets; sum to 1")
+    add("--target-map", type=Path, metavar="YAML", help="merge targets: 'group: [targets]'")
+    add("--column", metavar="NAME", help="column of a table: of paths ('path') or of encoded images")
+    add(
         "--on-bad-image",
         choices=["skip", "report", "error"],
         default="skip",
-        help="one that can't be read is named and left out (skip), or has a row with the reason, or stops",
+        help="leave an unreadable image out and log it (skip, the default), give it a row with the reason in "
+        "the column error (report), or stop (error)",
     )
-    parser.add_argument("--gallery", type=Path, metavar="PAGE.html", help="write a page to look at as well")
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE, PAGE and other partial work")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:<index> or mps (auto)")
-    parser.add_argument("--weights", metavar="PLACE", help="where the backbone's file or folder was moved to")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store of runs:/ and models:/")
+    add(
+        "--max-pixels",
+        type=_count,
+        default=MAX_PIXELS,
+        metavar="N",
+        help="an image with more pixels counts as unreadable (%(default)s)",
+    )
+    add("--gallery", type=Path, metavar="PAGE.html", help="also write a page of thumbnails")
+    add("--overwrite", action="store_true", help="replace FILE, PAGE and the partial work of other commands")
+    add("--device", default="auto", help="auto (default), cpu, cuda, cuda:<index> or mps")
+    add("--weights", metavar="PLACE", help="where the backbone's file or folder was moved to")
+    add("--tracking-uri", metavar="URI", help="MLflow store of runs:/ and models:/")
     return parser
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return count
 
 
 def _run(args: argparse.Namespace) -> None:
     check_threshold(args.threshold)
-    with answers.place(args.out, overwrite=args.overwrite) as partial:
+    with answers.place(args.out, overwrite=args.overwrite) as draft:
         if args.gallery is not None:
             _check_gallery(args.gallery, overwrite=args.overwrite)
         knowledge = {
@@ -87,16 +97,17 @@ def _run(args: argparse.Namespace) -> None:
 
         source = find_source(args.images, args.column)
         model = _load(args, knowledge)
-        from fused_clip.predict.stream import predict_into
+        from fused_clip.predict.stream import Wanted, predict_into
 
-        journal = Journal(partial, _job(args, knowledge, model), fresh=args.overwrite)
-        predict_into(journal, model, source, threshold=args.threshold, on_bad_image=args.on_bad_image)
+        wanted = Wanted(args.threshold, args.top_k, args.probabilities, args.on_bad_image, args.max_pixels)
+        journal = Journal(draft, _job(args, knowledge, model, wanted), fresh=args.overwrite)
+        predict_into(journal, model, source, wanted)
         _finish(args, journal, model, source)
 
 
 def _check_gallery(path: Path, *, overwrite: bool) -> None:
     if not path.parent.is_dir():
-        raise InputError("gallery", "its folder must exist", str(path.parent))
+        raise InputError("gallery", "must be in an existing folder", str(path.parent))
     if path.is_dir():
         raise InputError("gallery", "must be a file, and is a folder", str(path))
     if path.exists() and not overwrite:
@@ -104,12 +115,15 @@ def _check_gallery(path: Path, *, overwrite: bool) -> None:
 
 
 def _load(args: argparse.Namespace, knowledge: dict[str, Any]) -> "SavedModel":
+    from fused_clip.model.predictions import check_further
     from fused_clip.model.saved import load_model
 
     with _folder(args.model, args.tracking_uri) as folder:
         model = load_model(folder, device=args.device, weights=args.weights)
     check_threshold(args.threshold, calibrated=model.calibrated)
-    return model.constrain(**knowledge)
+    model = model.constrain(**knowledge)
+    check_further(model.names, top_k=args.top_k, each=args.probabilities, calibrated=model.calibrated)
+    return model
 
 
 def _folder(model: str, tracking_uri: str | None) -> AbstractContextManager[Path]:
@@ -120,50 +134,57 @@ def _folder(model: str, tracking_uri: str | None) -> AbstractContextManager[Path
     return fetched(model, tracking_uri)
 
 
-def _job(args: argparse.Namespace, knowledge: dict[str, Any], model: "SavedModel") -> dict[str, Any]:
-    """All that decides the predictions, but for the images' files, whose states are in the records."""
-    from fused_clip.predict.sources import state_of
+def _job(
+    args: argparse.Namespace, knowledge: dict[str, Any], model: "SavedModel", wanted: "Wanted"
+) -> dict[str, Any]:
+    """All that decides the predictions, except the states of the images' files, which the records have."""
+    from fused_clip.predict.sources import is_table, state_of
 
-    place = Path(args.images).expanduser().absolute()
+    places = [Path(place).expanduser().absolute() for place in args.images]
     return {
-        "format": 2,
+        "format": 3,
         "model": model.checksum,
         "backbone": model.require_backbone().fingerprint,
-        "images": str(place),
-        "table": state_of(place) if place.is_file() else None,
+        "images": list(map(str, places)),
+        "tables": [state_of(place) for place in places if is_table(place)],
         "column": args.column,
-        "threshold": args.threshold,
-        "on_bad_image": args.on_bad_image,
+        **asdict(wanted),
         **knowledge,
     }
 
 
-def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "Source") -> None:
-    """Turn the journal into the page and the table, and tell what is in it."""
-    counts = _count(journal)
+def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource") -> None:
+    """Turn the journal into the page and the table, and print the counts."""
+    from fused_clip.model.predictions import further_columns
+
+    counts = _count_records(journal)
     if not counts["predicted"]:
         journal.remove()
-        raise InputError("images", f"none of the {counts['bad']} images can be read", args.images)
+        raise InputError("images", f"none of the {counts['bad']} images can be read", " ".join(args.images))
+    errors = ["error"] if args.on_bad_image == "report" else []
+    further = further_columns(model.names, top_k=args.top_k, each=args.probabilities)
     # A page that can't be drawn costs no prediction, and a page that is there has its table.
-    with _page(args, journal, source):
-        answers.write(args.out, journal, errors=args.on_bad_image == "report")
+    with _page(args, journal, model, source):
+        answers.write(args.out, journal, (*answers.COLUMNS, *further, *errors))
     journal.remove()
     print(f"{args.out}: {counts['predicted']} images predicted, {counts['bad']} could not be read.")
     if args.threshold:
         print(f"{counts['abstained']} have a probability below {args.threshold}: abstained.")
     if not model.calibrated:
-        print("The model is uncalibrated (made without labels): there are margins, and no probabilities.")
+        print("The model is uncalibrated (made without labels): it gives margins, and no probabilities.")
 
 
-def _page(args: argparse.Namespace, journal: Journal, source: "Source") -> AbstractContextManager[None]:
+def _page(
+    args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource"
+) -> AbstractContextManager[None]:
     if args.gallery is None:
         return nullcontext()
-    from fused_clip.predict import page_file
+    from fused_clip.predict import gallery
 
-    return page_file.drawn(args.gallery, source, journal)
+    return gallery.drawn(args.gallery, source, journal, gallery.About.of(model, args.model), args.max_pixels)
 
 
-def _count(records: Iterable[Record]) -> Counter[str]:
+def _count_records(records: Iterable[Record]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for record in records:
         counts["bad" if "error" in record else "predicted"] += 1

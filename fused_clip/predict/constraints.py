@@ -1,4 +1,4 @@
-"""What a user writes on the command line about targets -> what a model takes."""
+"""Targets, priors and groups as written on the command line -> arguments of a model."""
 
 import csv
 import math
@@ -6,14 +6,18 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from fused_clip.runner.config import Name
 from fused_clip.support.errors import InputError
+from fused_clip.support.option_types import Name
 
 Groups = dict[str, list[str]]
 
 
 def parse_targets(text: str) -> list[str]:
     """Read ``cat,dog``; a name with a comma is quoted as in csv.
+
+    Parameters
+    ----------
+    text : names with commas between them.
 
     Raises
     ------
@@ -32,10 +36,14 @@ def parse_targets(text: str) -> list[str]:
 def parse_prior(text: str) -> dict[str, float]:
     """Read ``cat=.9,dog=.1``.
 
+    Parameters
+    ----------
+    text : names and numbers.
+
     Raises
     ------
     InputError
-        If it is anything else.
+        If a name or number is missing.
     """
     prior = {}
     for part in parse_targets(text):
@@ -52,10 +60,14 @@ def parse_prior(text: str) -> dict[str, float]:
 def read_target_map(path: Path) -> Groups:
     """Read a YAML file of ``group: [targets]``.
 
+    Parameters
+    ----------
+    path : of the file, in UTF-8.
+
     Raises
     ------
     InputError
-        If it can't be read or is anything else.
+        If it can't be read, or has another structure.
     """
     try:
         text = path.read_text("utf-8")
@@ -69,12 +81,13 @@ def parse_target_map(text: str, name: str | None = None) -> Groups:
 
     Parameters
     ----------
+    text : YAML.
     name : of the text, for an error; None for the text itself.
 
     Raises
     ------
     InputError
-        If it is anything else.
+        If it has another structure.
     """
     import yaml
 
@@ -89,16 +102,22 @@ def parse_target_map(text: str, name: str | None = None) -> Groups:
 
 
 def check_threshold(threshold: float, *, calibrated: bool = True) -> None:
-    """Refuse what is no probability, or one below which a model without probabilities should abstain.
+    """Check that threshold is in [0, 1], and 0 for an uncalibrated model.
+
+    Parameters
+    ----------
+    threshold : least probability of an answer that is no abstention.
+    calibrated : whether the model gives probabilities.
 
     Raises
     ------
     InputError
+        If not.
     """
     if not 0 <= threshold <= 1:
         raise InputError("threshold", "must be a probability, between 0 and 1", threshold)
     if threshold and not calibrated:
-        rule = "needs a calibrated model, and this one was made without labels: it knows no probabilities"
+        rule = "needs a calibrated model, and this one was made without labels: it gives no probabilities"
         raise InputError("threshold", rule, threshold, hint="Filter the answers by their margins instead")
 
 

@@ -1,4 +1,4 @@
-"""Items -> model input: read, decoded and made small a few at a time, so that large images do not pile up."""
+"""Items -> model input, decoded and scaled a few at a time, so that few large images are in memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fused_clip.dataset.decode import UnreadableImageError
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.dataset.reading import Content, decode_each, prepare_each
 from fused_clip.predict.sources import Item, State
 from fused_clip.support.arrays import ImageArray
@@ -24,7 +25,7 @@ class ReadBatch:
     ----------
     paths : n names.
     states : of their files, before they were read.
-    errors : what is wrong with each item; empty for those that could be read.
+    errors : why each item can't be read; empty for those that can.
     pixels : model input of each of those, in their order.
     """
 
@@ -34,13 +35,21 @@ class ReadBatch:
     pixels: "list[torch.Tensor]"
 
 
-def read(items: Sequence[Item], prepare: Prepare) -> ReadBatch:
-    """Read items; what is wrong with one does not stop the others."""
+def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXELS) -> ReadBatch:
+    """Read items; an error in one does not stop the others.
+
+    Parameters
+    ----------
+    items : images that are not read yet.
+    prepare : makes the model's input of pixels.
+    max_pixels : an image with more is unreadable.
+    """
     batch = ReadBatch([item.path for item in items], [item.state() for item in items], [], [])
     good: list[int] = []
 
     def decoded() -> Iterator[ImageArray]:
-        for place, image in enumerate(decode_each(map(_content, items))):
+        contents = map(_content, items)
+        for place, image in enumerate(decode_each(contents, max_pixels=max_pixels)):
             batch.errors.append("")
             if isinstance(image, UnreadableImageError):
                 batch.errors[place] = str(image)
@@ -65,7 +74,7 @@ def _content(item: Item) -> Content:
 
 
 def _tried(prepare: Prepare, images: Sequence[ImageArray]) -> "list[torch.Tensor | str]":
-    """Model input of each image, made of all at once or, if that fails, of one by one; or what is wrong."""
+    """Model input of each image, made of all at once or, if that fails, one by one; or why there is none."""
     import torch
 
     try:

@@ -1,40 +1,91 @@
 """A self-contained page to look at predictions: thumbnails by predicted target and by cluster."""
 
+from __future__ import annotations
+
 import heapq
 import io
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from fused_clip.dataset import decode
+from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.predict.journal import Record
 from fused_clip.support import web
+from fused_clip.support.errors import InputError
+from fused_clip.support.files import replacing
+
+if TYPE_CHECKING:
+    from fused_clip.model.saved import SavedModel
+    from fused_clip.predict.sources import ImageSource
+
+log = logging.getLogger(__name__)
 
 PER_SECTION = 24
 _PIXELS = 160  # longest side of a thumbnail: sharp on a dense screen at the size shown
+_BAD, _TARGETS = 100, 30  # unreadable images, and targets of the model, that the page names
+
+
+@dataclass(frozen=True)
+class About:
+    """What the page says of the model.
+
+    Parameters
+    ----------
+    facts : names and values, in the order shown.
+    warning : about its use on these images; empty for none.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    warning: str = ""
+
+    @classmethod
+    def of(cls, model: SavedModel, place: str) -> About:
+        """Describe a model.
+
+        Parameters
+        ----------
+        model : as it predicted.
+        place : directory or address that it was loaded from.
+        """
+        from fused_clip.method.checks import other_images
+
+        backbone, training = model.require_backbone(), model.facts.training
+        more = f" and {len(model.names) - _TARGETS:,} more" if len(model.names) > _TARGETS else ""
+        facts = {
+            "Model": place,
+            "Trained on": f"{training.dataset}: {training.rows:,} images, "
+            f"{'with' if training.uses_labels else 'without'} labels",
+            "Backbone": backbone.name,
+            "Targets": ", ".join(model.names[:_TARGETS]) + more,
+            "Probabilities": "calibrated"
+            if model.calibrated
+            else "none: the model is uncalibrated, and margins are shown instead",
+        }
+        return cls(facts, other_images(backbone))
 
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """What was predicted for a picture.
+    """The prediction for a picture.
 
     Parameters
     ----------
-    path : where it is, as the reader knows it.
-    target : name of the predicted target.
-    probability : of that target, in [0, 1]; None where the model gives none.
-    margin : distance to the nearest cluster of another target minus distance to the winning one; inf
-        where there is no other target.
-    cluster : index of the winning cluster.
-    abstained : whether the prediction was too uncertain to be given.
+    record : as in the journal: ``path``, ``target``, ``probability``, ``margin``, ``cluster``, ``abstained``,
+        ``runner_up``, and ``probability_2``, of the runner-up, if there is one.
     """
 
-    path: str
-    target: str
-    probability: float | None
-    margin: float
-    cluster: int
-    abstained: bool
+    record: Record
+
+    @property
+    def path(self) -> str:
+        """Name of the image in the table."""
+        return str(self.record["path"])
 
     @property
     def name(self) -> str:
@@ -42,9 +93,23 @@ class GalleryItem:
         return PurePath(self.path).name or self.path
 
     @property
+    def rank(self) -> float:
+        """Certainty of the prediction: its probability, or its margin where there is none."""
+        probability: float | None = self.record["probability"]
+        return float(self.record["margin"]) if probability is None else probability
+
+    @property
     def certainty(self) -> str:
-        """As the page shows it."""
-        return f"margin {self.margin:.3g}" if self.probability is None else f"{self.probability:.0%}"
+        """Certainty as the page shows it."""
+        return f"margin {self.rank:.3g}" if self.record["probability"] is None else f"{self.rank:.0%}"
+
+    @property
+    def second(self) -> str:
+        """The runner-up, after its probability where there is one; empty if only one answer is possible."""
+        name, probability = self.record.get("runner_up"), self.record.get("probability_2")
+        if name is None:
+            return ""
+        return f"2nd {name}" if probability is None else f"2nd {probability:.0%} {name}"
 
 
 @dataclass
@@ -60,8 +125,8 @@ class _Section:
     def add(self, rank: float, number: int, item: GalleryItem) -> None:
         """Count the item, and keep it if it is among the first so far; of equal ones the earlier stays."""
         self.total += 1
-        self.abstained += item.abstained
-        self.targets[item.target] += 1
+        self.abstained += item.record["abstained"]
+        self.targets[item.record["target"]] += 1
         heapq.heappush(self._kept, (-rank, -number, item))
         if len(self._kept) > self.size:
             heapq.heappop(self._kept)
@@ -72,29 +137,67 @@ class _Section:
         return [item for _, _, item in sorted(self._kept, key=lambda kept: (-kept[0], -kept[1]))]
 
 
-def write(
-    path: Path,
-    items: Iterable[GalleryItem],
-    thumbnails: Callable[[Set[str]], Mapping[str, bytes]],
-    *,
-    per_section: int = PER_SECTION,
-) -> None:
-    """Write the page: a section a target, least certain first, then one a cluster, surest first.
-
-    Items are looked at one by one; only those that the page shows are kept, and asked for their thumbnails.
+@contextmanager
+def drawn(
+    path: Path, source: ImageSource, records: Iterable[Record], about: About, max_pixels: int
+) -> Iterator[None]:
+    """Draw the page, and put it in its place when the with block ends without an error.
 
     Parameters
     ----------
-    thumbnails : gives them, as `thumbnail` does, for the paths of what the page shows; one that it lacks is
-        left out.
-    per_section : thumbnails that a section shows at most, at least 1; it says how many there are.
+    path : of the page.
+    source : of the images, found by their names; those that the page shows are read once more, and one that
+        is gone is left out.
+    records : as in the journal.
+    about : describes the model.
+    max_pixels : an image with more is unreadable.
+
+    Raises
+    ------
+    InputError
+        If the page can't be written.
+    """
+    try:
+        with replacing(path) as draft:
+            write(draft, records, partial(_thumbnails, source, max_pixels), about)
+            yield
+    except OSError as error:
+        raise InputError("gallery", f"{path} can't be written ({error.strerror})") from error
+
+
+def write(
+    path: Path,
+    records: Iterable[Record],
+    thumbnails: Callable[[Set[str]], Mapping[str, bytes]],
+    about: About | None = None,
+    *,
+    per_section: int = PER_SECTION,
+) -> None:
+    """Write the page: a section a target, least certain first, then one a cluster, most certain first.
+
+    Records are read one by one; only those that the page shows are kept, and asked for their thumbnails.
+
+    Parameters
+    ----------
+    path : of the page.
+    records : as in the journal; those with an ``error`` are listed with it.
+    thumbnails : gives them, as `thumbnail` does, for the names of the images that the page shows; an image
+        without one is left out.
+    about : describes the model.
+    per_section : thumbnails that a section shows at most, at least 1; the page gives the number of all.
     """
     targets: dict[str, _Section] = {}
     clusters: dict[int, _Section] = {}
-    for number, item in enumerate(items):
-        sure = item.margin if item.probability is None else item.probability
-        targets.setdefault(item.target, _Section(per_section)).add(sure, number, item)
-        clusters.setdefault(item.cluster, _Section(per_section)).add(-sure, number, item)
+    unreadable: list[Record] = []
+    bad = 0
+    for number, record in enumerate(records):
+        if "error" in record:
+            bad += 1
+            unreadable += [record] if bad <= _BAD else []
+            continue
+        item = GalleryItem(record)
+        targets.setdefault(record["target"], _Section(per_section)).add(item.rank, number, item)
+        clusters.setdefault(record["cluster"], _Section(per_section)).add(-item.rank, number, item)
     sections = [*targets.values(), *clusters.values()]
     path.parent.mkdir(parents=True, exist_ok=True)
     web.render(
@@ -102,8 +205,11 @@ def write(
         path,
         styles=("base.css", "gallery.css"),
         title="Predictions",
+        about=about or About(),
         total=sum(section.total for section in targets.values()),
         abstained=sum(section.abstained for section in targets.values()),
+        bad=bad,
+        unreadable=unreadable,
         per_section=per_section,
         targets=sorted(targets.items()),
         clusters=list(_named(clusters)),
@@ -111,8 +217,13 @@ def write(
     )
 
 
-def thumbnail(encoded: bytes) -> bytes:
+def thumbnail(encoded: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
     """Scale an image file down to a thumbnail, as WebP.
+
+    Parameters
+    ----------
+    encoded : contents of an image file.
+    max_pixels : an image with more is unreadable.
 
     Raises
     ------
@@ -120,7 +231,7 @@ def thumbnail(encoded: bytes) -> bytes:
         As `fused_clip.dataset.decode.decode`.
     """
     file = io.BytesIO()
-    decode.thumbnail(encoded, _PIXELS).save(file, "WEBP", quality=85)
+    decode.thumbnail(encoded, _PIXELS, max_pixels).save(file, "WEBP", quality=85)
     return file.getvalue()
 
 
@@ -128,3 +239,14 @@ def _named(clusters: dict[int, _Section]) -> Iterator[tuple[str, _Section]]:
     for index, section in sorted(clusters.items()):
         names = ", ".join(name for name, _ in section.targets.most_common(3))
         yield f"Cluster {index}: {names}", section
+
+
+def _thumbnails(source: ImageSource, max_pixels: int, paths: Set[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for item in source:
+        if item.path in paths and item.path not in found:
+            try:
+                found[item.path] = thumbnail(item.read(), max_pixels)
+            except (decode.UnreadableImageError, OSError) as error:
+                log.warning("%s is not in the gallery: %s", item.path, error)
+    return found

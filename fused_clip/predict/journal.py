@@ -1,4 +1,4 @@
-"""What is predicted so far, beside the file that it will become: one line of JSON an image."""
+"""The predictions so far, in the folder of the file that they become: one line of JSON an image."""
 
 import json
 import os
@@ -12,21 +12,21 @@ Record = Mapping[str, Any]
 
 
 class Journal:
-    """Predictions that outlast a kill.
+    """Predictions that survive a kill.
 
-    The first line says what is predicted of what; a line that was cut short is dropped. So the same command
-    goes on after the last whole line.
+    The first line describes the job. A last line that was cut short is dropped, so the same command goes on
+    after the last whole line.
 
     Parameters
     ----------
     path : the journal.
-    job : all that decides the predictions, as JSON holds it.
-    fresh : whether the journal of another job, or of images that are not the same any more, gives way.
+    job : all that decides the predictions, in types of JSON.
+    fresh : whether the journal of another job, or of images that have changed, is replaced.
 
     Raises
     ------
     InputError
-        If there is the journal of another job, or a file that is none; if the journal can't be written.
+        If the file is the journal of another job, or no journal; if it can't be written.
     """
 
     def __init__(self, path: Path, job: Mapping[str, Any], *, fresh: bool) -> None:
@@ -47,12 +47,16 @@ class Journal:
                 yield record
 
     def extend(self, records: Sequence[Record]) -> None:
-        """Add records, of which all or a part are kept if the process is killed.
+        """Add records; if the process is killed, the first of them may be kept.
+
+        Parameters
+        ----------
+        records : one an image, in types of JSON.
 
         Raises
         ------
         InputError
-            If there is no room.
+            If the disk is full.
         """
         lines = [json.dumps(record, ensure_ascii=True) + "\n" for record in records]
         try:
@@ -108,11 +112,11 @@ class Journal:
         if self._head.startswith(head):
             return
         if not _is_job(head):
-            rule = "keeps what is predicted so far in a file that is there and is something else"
+            rule = "needs this place for the predictions so far, where another file is"
             raise InputError("out", rule, str(self.path), hint="Give another --out, or move that file")
         if not self.fresh:
             hint = "Give another --out, or --overwrite to start anew"
-            rule = "holds what another model, other images or other options predicted"
+            rule = "has partial predictions of another model, other images or other options"
             raise InputError("out", rule, str(self.path), hint=hint)
 
 
@@ -125,5 +129,5 @@ def _is_job(line: bytes) -> bool:
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
-    hint = "What is predicted is kept: free space, and run the same command again"
+    hint = "The predictions so far are kept: free space, and run the same command again"
     return InputError("out", f"{path} can't be written ({error.strerror})", hint=hint)

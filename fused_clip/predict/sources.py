@@ -1,24 +1,24 @@
-"""Images to predict: a folder, a glob, or a table; one after the other, always in the same order."""
+"""Images to predict: folders, files, globs and tables; one after the other, always in the same order."""
 
 from __future__ import annotations
 
-import csv
 import glob
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fused_clip.dataset.folder import image_files, is_image
 from fused_clip.dataset.names import printable
+from fused_clip.dataset.parquet import ParquetTable
+from fused_clip.dataset.text_table import check_columns, text_rows
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
-    import pyarrow.parquet as pq
+    import pyarrow as pa
 
 OPTION = "images"
-_ROWS_A_READ, _BYTES_A_READ = 64, 1_048_576  # of a table with encoded images
-
 
 State = list[int] | None
 
@@ -42,16 +42,18 @@ class Item(NamedTuple):
         return None if self.file is None else state_of(self.file)
 
 
-class Source(Protocol):
-    """A sequence of images that can be gone through several times; all in memory are names at most."""
+class ImageSource(Protocol):
+    """Images that can be iterated several times; at most their names are in memory."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Number of images; an upper bound where several sources share some."""
 
-    def __iter__(self) -> Iterator[Item]: ...
+    def __iter__(self) -> Iterator[Item]:
+        """Give each image once."""
 
 
 def state_of(file: Path) -> State:
-    """Size and time of change (ns), by which a file that was replaced is told; None where there is none."""
+    """Size and time of change (ns), which differ for a file that was replaced; None where there is none."""
     try:
         status = file.stat()
     except (OSError, ValueError):
@@ -59,37 +61,50 @@ def state_of(file: Path) -> State:
     return [status.st_size, status.st_mtime_ns]
 
 
-def find_source(images: str, column: str | None = None) -> Source:
-    """Find what a user names.
+def find_source(images: str | Sequence[str], column: str | None = None) -> ImageSource:
+    """Find the images that a user names.
 
     Parameters
     ----------
-    images : a folder, searched with all below it; an image file; a glob (``**`` is any depth); a
-        ``.csv``, ``.tsv`` or ``.parquet`` table of paths, which start in its folder; or a ``.parquet``
-        table that holds the images, as the hub's sets do.
-    column : of the table; None is ``path`` for paths, else the first that holds images.
+    images : one place or several. A place is a folder, searched with all below it; an image file; a glob
+        (``**`` is any depth); a ``.csv``, ``.tsv`` or ``.parquet`` table of paths, relative to its folder; or
+        a ``.parquet`` table with encoded images, as the hub's sets are. With several places each file is
+        one image however often it is named, and the names of a table's images start with its folder.
+    column : of the tables; None is ``path`` for paths, else the first that has images.
 
     Raises
     ------
     InputError
-        If there is nothing of the kind, or no image in it; if a folder in it can't be read.
+        If a place does not exist or has no image; if a folder in it can't be read.
     """
+    places = [images] if isinstance(images, str) else list(images)
+    once: dict[str, str] = {}
+    for place in places:
+        once.setdefault(os.path.abspath(os.path.expanduser(place)), place)
+    found = [_find_one(place, column) for place in once.values()]
+    return found[0] if len(found) == 1 else SeveralSources(tuple(found))
+
+
+def is_table(place: str | Path) -> bool:
+    """Whether a place is an existing table of images."""
+    return Path(place).suffix in _TABLES and Path(place).is_file()
+
+
+def _find_one(images: str, column: str | None) -> ImageSource:
     place = Path(images).expanduser()
     if place.is_dir():
-        source: Source = FolderSource(place)
-    elif place.is_file() and place.suffix in (".csv", ".tsv"):
-        source = TextTableSource(place, column or "path")
-    elif place.is_file() and place.suffix == ".parquet":
-        source = _parquet_source(place, column)
+        source: ImageSource = FolderSource(place)
+    elif is_table(place):
+        source = _TABLES[place.suffix](place, column)
     elif place.is_file():
         source = FilesSource((str(place),))
     elif glob.has_magic(str(place)):
         found = sorted(glob.glob(str(place), recursive=True))
         source = FilesSource(tuple(name for name in found if is_image(name)))
     else:
-        raise InputError(OPTION, "must be an existing folder, file, glob, .csv or .parquet", images)
+        raise InputError(OPTION, "must be an existing folder, file, glob, .csv, .tsv or .parquet", images)
     if not len(source):
-        raise InputError(OPTION, "must hold an image", images)
+        raise InputError(OPTION, "must contain an image", images)
     return source
 
 
@@ -120,6 +135,29 @@ class FilesSource:
 
 
 @dataclass(frozen=True)
+class SeveralSources:
+    """Sources one after the other; a file that several of them have is one image, in its first place."""
+
+    sources: tuple[ImageSource, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def __iter__(self) -> Iterator[Item]:
+        seen: set[str] = set()
+        for source in self.sources:
+            table = getattr(source, "table", None)
+            for item in source:
+                if item.file is not None:
+                    file = os.path.abspath(item.file)
+                    if file in seen:
+                        continue
+                    seen.add(file)
+                # Tables of different folders may list the same names.
+                yield item if table is None else item._replace(path=str(table.parent / item.path))
+
+
+@dataclass(frozen=True)
 class TextTableSource:
     """Files that a column of a csv or tsv table names."""
 
@@ -133,15 +171,7 @@ class TextTableSource:
         return (_listed_item(self.table, name) for name in self._names())
 
     def _names(self) -> Iterator[str]:
-        with self.table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, delimiter="\t" if self.table.suffix == ".tsv" else ",")
-            try:
-                if self.column not in (rows.fieldnames or ()):
-                    raise _no_column(self.column, rows.fieldnames or ())
-                for row in rows:
-                    yield row[self.column] or ""
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise _unreadable(self.table, error) from error
+        return (name for (name,) in text_rows(OPTION, self.table, {"column": self.column}))
 
 
 @dataclass(frozen=True)
@@ -157,44 +187,25 @@ class ParquetSource:
         return self.rows
 
     def __iter__(self) -> Iterator[Item]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        row = 0
-        try:
-            # By default pyarrow reads ahead what is asked for, which is the whole column, and keeps it.
-            with pq.ParquetFile(self.table, pre_buffer=False, buffer_size=_BYTES_A_READ) as file:
-                for batch in file.iter_batches(_ROWS_A_READ, columns=[self.column]):
-                    for cell in batch.column(0).to_pylist():
-                        yield self.item(self.table, row, cell)
-                        row += 1
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(self.table, error) from error
+        cells = ParquetTable(OPTION, self.table).cells(self.column)
+        return (self.item(self.table, row, cell) for row, cell in enumerate(cells))
 
 
 def _parquet_source(table: Path, column: str | None) -> ParquetSource:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(table) as file:
-            makers = _makers(file)
-            rows = file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(table, error) from error
+    parquet = ParquetTable(OPTION, table)
+    makers = _makers(parquet.schema)
     images = [name for name, maker in makers.items() if maker is not _path_cell]
     chosen = column or ("path" if "path" in makers else next(iter(images), "path"))
-    if chosen not in makers:
-        raise _no_column(chosen, makers)
-    return ParquetSource(table, chosen, rows, makers[chosen])
+    check_columns({"column": chosen}, makers, "the table that can have images")
+    return ParquetSource(table, chosen, sum(parquet.group_sizes), makers[chosen])
 
 
-def _makers(file: pq.ParquetFile) -> dict[str, Callable[[Path, int, Any], Item]]:
-    """How items are made of the cells of each column that can hold images."""
+def _makers(schema: pa.Schema) -> dict[str, Callable[[Path, int, Any], Item]]:
+    """How items are made of the cells of each column that can have images."""
     import pyarrow.types as kinds
 
     found: dict[str, Callable[[Path, int, Any], Item]] = {}
-    for field in file.schema_arrow:
+    for field in schema:
         if kinds.is_string(field.type) or kinds.is_large_string(field.type):
             found[field.name] = _path_cell
         elif kinds.is_binary(field.type) or kinds.is_large_binary(field.type):
@@ -244,9 +255,8 @@ def _contents(path: Path) -> bytes:
         raise OSError(str(error)) from error
 
 
-def _no_column(column: str, columns: Any) -> InputError:
-    return InputError("column", "must be a column of the table of images", column, choices=list(columns))
-
-
-def _unreadable(table: Path, error: Exception) -> InputError:
-    return InputError(OPTION, f"{table} can't be read ({error})")
+_TABLES: dict[str, Callable[[Path, str | None], ImageSource]] = {
+    ".csv": lambda place, column: TextTableSource(place, column or "path"),
+    ".tsv": lambda place, column: TextTableSource(place, column or "path"),
+    ".parquet": _parquet_source,
+}

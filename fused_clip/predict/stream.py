@@ -3,14 +3,16 @@
 import logging
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from fused_clip.backbone.batches import bad_rows, read_ahead
+from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.model.saved import SavedModel
 from fused_clip.predict.decoding import ReadBatch, read
 from fused_clip.predict.journal import Journal, Record
-from fused_clip.predict.sources import OPTION, Item, Source
+from fused_clip.predict.sources import OPTION, ImageSource, Item
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 
@@ -19,9 +21,27 @@ log = logging.getLogger(__name__)
 OnBadImage = Literal["skip", "report", "error"]
 
 
-def predict_into(
-    journal: Journal, model: SavedModel, source: Source, *, threshold: float, on_bad_image: OnBadImage
-) -> None:
+@dataclass(frozen=True)
+class Wanted:
+    """What to predict of each image, besides its answer.
+
+    Parameters
+    ----------
+    threshold : least probability of an answer that is no abstention, in [0, 1].
+    top_k : number of answers to give with their probabilities, at least 1.
+    probabilities : whether to give the probability of each answer.
+    on_bad_image : whether an image that can't be read is recorded with the reason and logged, or an error.
+    max_pixels : an image with more is unreadable.
+    """
+
+    threshold: float = 0.0
+    top_k: int = 1
+    probabilities: bool = False
+    on_bad_image: OnBadImage = "skip"
+    max_pixels: int = MAX_PIXELS
+
+
+def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted) -> None:
     """Predict all images that the journal does not have yet.
 
     The next batches are read and decoded while the model computes; memory does not grow with the number of
@@ -29,14 +49,16 @@ def predict_into(
 
     Parameters
     ----------
-    threshold : least probability of an answer that is no abstention.
-    on_bad_image : whether an image that can't be read is named and passed, or an error.
+    journal : gets a record an image.
+    model : predicts.
+    source : the images.
+    wanted : what to predict of them.
 
     Raises
     ------
     InputError
-        On such an error; if the journal began with other images, unless it is to be fresh; if nothing can be
-        written. What was predicted is in the journal.
+        On an image that can't be read, if it is to be an error; if the journal began with other images, and
+        is not to be fresh; if nothing can be written. What was predicted is in the journal.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -44,25 +66,27 @@ def predict_into(
     backbone = model.require_backbone()
     rest, done = _rest(source, journal)
     backbone.load()
-    batches = read_ahead(partial(read, prepare=backbone.prepare), batched(rest, backbone.batch_size))
+    reading = partial(read, prepare=backbone.prepare, max_pixels=wanted.max_pixels)
+    batches = read_ahead(reading, batched(rest, backbone.batch_size))
     with (
         closing(batches),
         logging_redirect_tqdm(),
         tqdm(total=len(source), initial=done, desc=backbone.name, unit="image", disable=None) as bar,
     ):
         for batch in batches:
-            records = _records(model, batch, threshold)
+            records = _records(model, batch, wanted)
             bad = [place for place, record in enumerate(records) if "error" in record]
-            if bad and on_bad_image == "error":
+            if bad and wanted.on_bad_image == "error":
                 journal.extend(records[: bad[0]])
                 raise _bad_image(records[bad[0]])
             journal.extend(records)
             for place in bad:
                 log.warning("%s can't be read: %s", records[place]["path"], records[place]["error"])
             bar.update(len(records))
+        bar.total = bar.n  # an image that is named twice was counted twice
 
 
-def _rest(source: Source, journal: Journal) -> tuple[Iterator[Item], int]:
+def _rest(source: ImageSource, journal: Journal) -> tuple[Iterator[Item], int]:
     """The items that are not predicted yet, and the number of those that are."""
     items, done = iter(source), 0
     for record in journal:
@@ -78,7 +102,7 @@ def _rest(source: Source, journal: Journal) -> tuple[Iterator[Item], int]:
     return items, done
 
 
-def _records(model: SavedModel, batch: ReadBatch, threshold: float) -> list[Record]:
+def _records(model: SavedModel, batch: ReadBatch, wanted: Wanted) -> list[Record]:
     """One record an image, in order."""
     errors = batch.errors
     found: Iterator[Record] = iter(())
@@ -89,7 +113,11 @@ def _records(model: SavedModel, batch: ReadBatch, threshold: float) -> list[Reco
         readable = [place for place, error in enumerate(errors) if not error]
         for row in bad:
             errors[readable[row]] = "its embedding is not finite, or zero"
-        found = model.predict_embeddings(rows[good]).records(threshold) if good else found
+        # The gallery shows the probability of the second answer, whatever the table has.
+        top_k = max(wanted.top_k, 2 if model.calibrated and len(model.names) > 1 else 1)
+        if good:
+            predictions = model.predict_embeddings(rows[good])
+            found = predictions.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
     return [
         {"path": path, "state": state, **({"error": error} if error else next(found))}
         for path, state, error in zip(batch.paths, batch.states, errors, strict=True)
@@ -97,5 +125,5 @@ def _records(model: SavedModel, batch: ReadBatch, threshold: float) -> list[Reco
 
 
 def _bad_image(record: Record) -> InputError:
-    hint = "Mend it and run again, which goes on after what is predicted; or use --on-bad-image skip"
+    hint = "Replace it and run again, which continues after the predicted ones; or use --on-bad-image skip"
     return InputError(OPTION, f"{record['path']} can't be read: {record['error']}", hint=hint)

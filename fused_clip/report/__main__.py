@@ -1,7 +1,7 @@
-"""Make a report of runs: ``python -m fused_clip.report study=NAME``."""
+"""Make a report of runs: ``python -m fused_clip.report --study NAME``."""
 
 import sys
 
 from fused_clip.report.command import main
 
-sys.exit(main(sys.argv[1:]))
+sys.exit(main())

@@ -1,77 +1,78 @@
 """The command line of the report."""
 
+import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 from omegaconf import OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fused_clip.report import generic, provenance, writer
 from fused_clip.report.page import Page
-from fused_clip.runner.config import complaint, locate
+from fused_clip.runner.config import locate
+from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.tracking.records import RunRecord
 from fused_clip.tracking.stored_runs import open_runs
 
-HELP = """Make a report of runs: Markdown, LaTeX, and one HTML page that needs nothing else.
 
-python -m fused_clip.report study=NAME     every cell of a study
-python -m fused_clip.report sweep=ID       the cells of one sweep (its tag sweep_id)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
 
-output_dir=DIR           where the runs are (outputs)
-tracking.uri=URI         their MLflow store, if it isn't the one in output_dir
-tracking.experiment=NAME its experiment (fused_clip)
-out=DIR                  where the report goes (<output_dir>/reports/<NAME or ID>)
+    Parameters
+    ----------
+    arguments : words after the command; those of the process by default.
 
-Exit code 1 if a cell is missing or has failed; the report is made and says so."""
-Text = Annotated[str, Field(min_length=1)]
-
-
-class ReportOptions(BaseModel):
-    """What the command line may say."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-    study: Text | None = None
-    sweep: Text | None = None
-    output_dir: Text = "outputs"
-    uri: Text | None = Field(default=None, alias="tracking.uri")
-    experiment: Text = Field(default="fused_clip", alias="tracking.experiment")
-    out: Text | None = None
-
-
-def parse(arguments: Sequence[str]) -> ReportOptions:
-    """Check ``key=value`` words; a value is taken as it stands, so that a path needs no quotes.
-
-    Raises
-    ------
-    InputError
-        On a word that is none of these, a key that is unknown or given twice, an empty value, or not exactly
-        one of study and sweep.
+    Returns
+    -------
+    Exit code: 0, or 1 if a cell is missing or has failed. The process ends with 1 on bad input.
     """
-    given: dict[str, str] = {}
-    keys = [field.alias or name for name, field in ReportOptions.model_fields.items()]
-    for word in arguments:
-        key, equals, value = word.partition("=")
-        if not equals or key not in keys:
-            raise InputError("report", "takes key=value", word, choices=[f"{key}=" for key in keys])
-        if key in given:
-            raise InputError(key, "is given twice", value)
-        given[key] = value
-    try:
-        options = ReportOptions.model_validate(given)
-    except ValidationError as error:
-        raise complaint(error.errors()[0]) from error
-    if (options.study is None) == (options.sweep is None):
-        raise InputError("report", "needs either study=NAME or sweep=ID", " ".join(arguments))
-    return options
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    with one_line_errors("Files of the report may be incomplete: run the same command again."):
+        if options.words:
+            raise _old_grammar(options.words[0])
+        if bool(options.study) == bool(options.sweep):
+            raise InputError("report", "needs either --study NAME or --sweep ID")
+        return report(options)
+
+
+def report(options: argparse.Namespace) -> int:
+    """Make the report.
+
+    Parameters
+    ----------
+    options : of the command line.
+
+    Returns
+    -------
+    Exit code: 1 if a cell has no number.
+    """
+    with open_runs(options.tracking_uri, Path(options.output_dir), options.experiment) as stored:
+        records = stored.study(options.study) if options.study else stored.sweep(options.sweep)
+        if not records:
+            raise InputError("sweep", "has no cells", options.sweep)
+        out = Path(options.out or Path(options.output_dir) / "reports" / (options.study or options.sweep))
+        page = page_of(records)
+        try:
+            written = writer.write(page, out)
+        except OSError as error:
+            raise InputError("out", f"can't be written ({error.strerror})", str(out)) from error
+        print(*written, sep="\n")
+    for problem in page.problems:
+        print(problem, file=sys.stderr)
+    return int(not all(record.finished for record in records))
 
 
 def page_of(records: Sequence[RunRecord]) -> Page:
-    """Make a study's page, by its own builder if ``conf/report/<study>.yaml`` names one; add the evidence."""
+    """Make a study's page, by its own builder if ``conf/report/<study>.yaml`` names one; add its runs.
+
+    Parameters
+    ----------
+    records : cells of one study or sweep, at least one.
+    """
     page = _builder(records[0].study)(records)
     return Page(
         page.title,
@@ -89,32 +90,34 @@ def _builder(study: str) -> Callable[[Sequence[RunRecord]], Page]:
     return partial(locate("report", options.pop("_target_")), **options)
 
 
-def report(options: ReportOptions) -> int:
-    """Make the report; give the exit code."""
-    with open_runs(options.uri, Path(options.output_dir), options.experiment) as stored:
-        records = stored.study(options.study) if options.study else stored.sweep(str(options.sweep))
-        if not records:
-            raise InputError("sweep", "has no cells", options.sweep)
-        name = options.study or str(options.sweep)
-        out = Path(options.out) if options.out else Path(options.output_dir) / "reports" / name
-        page = page_of(records)
-        try:
-            written = writer.write(page, out)
-        except OSError as error:
-            raise InputError("out", f"can't be written ({error.strerror})", str(out)) from error
-        print(*written, sep="\n")
-    for problem in page.problems:
-        print(problem, file=sys.stderr)
-    return int(not all(record.finished for record in records))
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "python -m fused_clip.report",
+        "Make a report of runs: Markdown, LaTeX, CSV, and one HTML page that needs no other file.",
+        "Exit code 1 if a cell is missing or has failed; the report is made and lists these cells.",
+    )
+    parser.add_argument("--study", metavar="NAME", help="every cell of a study")
+    parser.add_argument("--sweep", metavar="ID", help="the cells of one sweep (its tag sweep_id)")
+    parser.add_argument(
+        "--output-dir", metavar="DIR", default="outputs", help="where the runs are (default: outputs)"
+    )
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="their MLflow store, if it isn't the one in --output-dir"
+    )
+    parser.add_argument(
+        "--experiment", metavar="NAME", default="fused_clip", help="its experiment (default: fused_clip)"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="where the report goes (default: OUTPUT_DIR/reports/<NAME or ID>)"
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    return parser
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command line; give the exit code: 0, or 1 on bad input or cells without a number."""
-    if "--help" in arguments or "-h" in arguments:
-        print(HELP)
-        return 0
-    try:
-        return report(parse(arguments))
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
+def _old_grammar(word: str) -> InputError:
+    """Explain that a ``key=value`` word is written with dashes."""
+    key, equals, value = word.partition("=")
+    option = key.removeprefix("tracking.").replace("uri", "tracking-uri").replace("_", "-")
+    known = ("study", "sweep", "output-dir", "tracking-uri", "experiment", "out")
+    hint = f"Write --{option} {value}" if equals and option in known else ""
+    return InputError("report", "takes options such as --study NAME", word, hint=hint)

@@ -1,84 +1,109 @@
-"""The page of a study that has none of its own: every cell, seeds taken together, beside its references."""
+"""The page of a study without a page of its own: every cell, seeds taken together, with its references."""
 
 import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fused_clip.report.page import Block, Cell, Figure, Page, Prose, Section, Table
-from fused_clip.report.summary import flag_of, group_by, summarize, varying
+from fused_clip.metrics.catalogue import MetricFacts
+from fused_clip.report.chart import ChartRow, draw_cells, most_accurate
+from fused_clip.report.columns import Facts, columns_table, metrics_of, references_of
+from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
+from fused_clip.report.summary import data_and_backbone, flag_of, group_by, summarize, varying
 from fused_clip.tracking.records import RunRecord
 
 SEEDS = ("seed", "dataset.seed")
-COLUMNS = {
-    "test/accuracy": "accuracy",
-    "text_contribution": "text contribution",
-    "reference/rotated_text_accuracy": "rotated text",
-    "reference/zero_shot_accuracy": "zero-shot",
-    "reference/image_only_accuracy": "image only",
-    "reference/nearest_class_mean_accuracy": "class means",
-    "train/ari": "ARI",
-    "train/ami": "AMI",
-    "train/purity": "purity",
-    "train/silhouette": "silhouette",
-    "test/macro_f1": "macro F1",
-    "missing_targets": "missing targets",
-}
+Groups = Mapping[tuple[str, ...], Sequence[RunRecord]]
+_ACCURACY = "test/accuracy"
 _PICTURES = 24
 _PIXELS = 1_000
 
 
 def build(records: Sequence[RunRecord]) -> Page:
-    """Make the page: a table of all cells, the maps of the first run of each, and what they mean."""
+    """Make the page: a chart and a table of all cells, and the map of the first run of each.
+
+    Parameters
+    ----------
+    records : cells of a study or sweep, finished or not.
+    """
     study = next((record.study for record in records if record.study), "")
-    axes = varying(records)
-    groups = group_by(records, [axis for axis in axes if axis not in SEEDS])
-    sections = [Section("Results", [_labels(records), results(records, axes)])]
+    shown = [axis for axis in varying(records) if axis not in SEEDS] or ["dataset", "prompt"]
+    groups = group_by(records, shown)
+    setting = data_and_backbone(records)
+    metrics, references = metrics_of(records), references_of(records)
+    # References stand next to what they are compared with.
+    facts: list[Facts] = [
+        *(one for one in metrics if one.name == _ACCURACY),
+        *references,
+        *(one for one in metrics if one.name != _ACCURACY),
+    ]
+    table = _results(groups, shown, facts, setting)
+    results: list[Block] = [_labels(records), *_chart(groups, shown, setting), table, columns_table(facts)]
+    sections = [Section("Results", results)]
     pictures = _maps(groups)
     if pictures:
         sections.append(Section("Maps", pictures))
     return Page(f"Study {study}" if study else "Runs", sections)
 
 
-def results(records: Sequence[RunRecord], axes: Sequence[str]) -> Table:
-    """One row for all runs that differ in their seeds alone; mean and standard deviation over these."""
-    shown = [axis for axis in axes if axis not in SEEDS] or ["dataset", "prompt"]
-    present = {metric for record in records for metric in record.metrics}
-    metrics = [metric for metric in COLUMNS if metric in present]
-    groups = group_by(records, shown)
+def _results(groups: Groups, shown: Sequence[str], facts: Sequence[Facts], setting: str) -> Table:
+    """Make one row of all runs that differ in their seeds alone."""
     ordered = [all(_as_number(values[place]) is not None for values in groups) for place in range(len(shown))]
     rows = []
     for values, some in groups.items():
-        finished = sum(record.finished for record in some)
-        runs = Cell(
-            str(finished), finished, [record.run_id for record in some if record.run_id], flag_of(some)
-        )
-        numbers = [summarize(some, metric, 0 if metric == "missing_targets" else 4) for metric in metrics]
-        unflagged = [Cell(cell.text, cell.value, cell.run_ids) for cell in numbers]
+        finished = [record.run_id for record in some if record.finished]
+        ids = [record.run_id for record in some if record.run_id]
         named = [
-            Cell(value, _as_number(value) if by_number else None)
+            TableCell(value, _as_number(value) if by_number else None)
             for value, by_number in zip(values, ordered, strict=True)
         ]
-        rows.append([*named, runs, *unflagged])
-    columns = [*shown, "runs", *(COLUMNS[metric] for metric in metrics)]
+        runs = TableCell(str(len(finished)), len(finished), ids, flag_of(some))
+        rows.append([*named, runs, *(_unflagged(some, one) for one in facts)])
     several = any(len(some) > 1 for some in groups.values())
     spread = "; mean ± standard deviation over seeds" if several else ""
-    caption = f"Accuracies and F1 on test images, the partition's scores on training images{spread}."
-    return Table(caption, columns, rows, "results")
+    caption = f"Data: {setting}. Accuracies and F1 on test rows, scores of clusters on train rows{spread}."
+    return Table(caption, [*shown, "runs", *(one.title for one in facts)], rows, "results")
+
+
+def _unflagged(records: Sequence[RunRecord], facts: Facts) -> TableCell:
+    """Summarize without the flag, which stands once a row, at the number of runs."""
+    if isinstance(facts, MetricFacts):
+        name, digits = facts.name, facts.digits
+    else:
+        name, digits = facts.accuracy, 4
+    cell = summarize(records, name, digits)
+    return TableCell(cell.text, cell.value, cell.run_ids, values=cell.values)
+
+
+def _chart(groups: Groups, shown: Sequence[str], setting: str) -> list[Figure]:
+    rows = []
+    for values, some in groups.items():
+        known = [record for record in some if record.finished]
+        accuracies = [record.metrics[_ACCURACY] for record in known if _ACCURACY in record.metrics]
+        means = {one.title: summarize(known, one.accuracy).value for one in references_of(known)}
+        if accuracies:
+            kept = {title: mean for title, mean in means.items() if mean is not None}
+            rows.append(ChartRow(" · ".join(values), accuracies, kept))
+    if not rows:
+        return []
+    drawn = most_accurate(rows)
+    cut = f" The {len(drawn)} cells of highest accuracy, of {len(rows)}." if len(drawn) < len(rows) else ""
+    caption = f"Test accuracy of each cell ({' · '.join(shown)}), with its references.{cut}"
+    return [Figure(caption, draw_cells(drawn, setting))]
 
 
 def _labels(records: Sequence[RunRecord]) -> Prose:
-    """What labels the numbers rest on."""
+    """Count the runs that used labels."""
     finished = [record for record in records if record.finished]
     supervised = sum(record.tags.get("uses_labels") == "true" for record in finished)
     saw = sum(record.tags.get("backbone_saw_labels") == "true" for record in finished)
     text = f"{supervised} of {len(finished)} finished runs used training labels (pairing or vote)"
     if saw:
         text += f"; in {saw} the backbone had been trained on labels of these images"
-    return Prose(text + ". Zero-shot uses none; image only uses them for the vote alone.")
+    return Prose(f"{text}.")
 
 
-def _maps(groups: Mapping[tuple[str, ...], Sequence[RunRecord]]) -> list[Block]:
+def _maps(groups: Groups) -> list[Block]:
     firsts = [next((run for run in some if "tsne" in run.figures), None) for some in groups.values()]
     drawn = [(values, run) for values, run in zip(groups, firsts, strict=True) if run]
     blocks: list[Block] = [
@@ -91,7 +116,7 @@ def _maps(groups: Mapping[tuple[str, ...], Sequence[RunRecord]]) -> list[Block]:
 
 
 def _scaled(path: Path) -> bytes:
-    """A picture at the size of a page, in few colours: a hundredth of what a print needs."""
+    """Shrink a picture to the width of a page and 256 colours: a hundredth of a print's bytes."""
     from PIL import Image
 
     with Image.open(path) as image:

@@ -8,7 +8,13 @@ from fused_clip.support import web
 
 
 def write_html(page: Page, path: Path) -> None:
-    """Write the page; figures become ``data:`` addresses, every text is escaped."""
+    """Write the page; figures become ``data:`` addresses, every text is escaped.
+
+    Parameters
+    ----------
+    page : the report.
+    path : of the HTML file.
+    """
     sections = [
         {"title": section.title, "blocks": [_block(block) for block in section.blocks]}
         for section in page.sections
@@ -27,7 +33,7 @@ def write_html(page: Page, path: Path) -> None:
 def _block(block: Block) -> tuple[str, Any]:
     if not isinstance(block, Table):
         return type(block).__name__, block
-    # Rows of the table of all runs are where the links of numbers lead.
+    # Links of numbers lead to the rows of the table of all runs.
     runs = isinstance(block, RunTable)
     rows = [{"cells": row, "run": row[0].text if runs else ""} for row in block.rows]
     return "Table", {

@@ -1,8 +1,8 @@
-"""A page as a LaTeX document whose tables (booktabs) can be taken into a paper as they are."""
+"""A page as a LaTeX document whose booktabs tables can be pasted into a paper."""
 
 from collections.abc import Mapping, Sequence
 
-from fused_clip.report.page import Block, Cell, Details, Figure, Page, Prose, Section, Table
+from fused_clip.report.page import Block, Details, Figure, Page, Prose, Section, Table, TableCell
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -36,15 +36,21 @@ _PREAMBLE = r"""\documentclass{article}
 
 
 def escape(text: str) -> str:
-    """`text` on one line, read as it is and not as commands."""
+    """Return `text` on one line, to be read as it is and not as commands.
+
+    Parameters
+    ----------
+    text : any.
+    """
     return "".join(_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def latex(page: Page, figures: Mapping[Figure, str]) -> str:
-    """Write a page; the runs behind a table's row stand in a comment after it.
+    """Write a page; a comment after each row of a table names its runs.
 
     Parameters
     ----------
+    page : the report.
     figures : address of each figure's file.
     """
     parts = [_PREAMBLE, rf"\section*{{{escape(page.title)}}}"]
@@ -96,12 +102,12 @@ def _table(table: Table) -> str:
     )
 
 
-def _row(row: Sequence[Cell]) -> str:
+def _row(row: Sequence[TableCell]) -> str:
     fields = " & ".join(_field(cell) for cell in row)
     runs = dict.fromkeys(run for cell in row for run in cell.run_ids)
     return rf"{fields} \\" + (f" % runs: {' '.join(runs)}" if runs else "")
 
 
-def _field(cell: Cell) -> str:
+def _field(cell: TableCell) -> str:
     text = escape(cell.text)
     return rf"{text} \textit{{({escape(cell.flag)})}}" if cell.flag else text

@@ -1,16 +1,44 @@
-"""A page, or a table alone, as GitHub's Markdown."""
+"""A page, or a table alone, as GitHub's Markdown that also reads well as raw text."""
 
 import re
 from collections.abc import Mapping, Sequence
 
-from fused_clip.report.page import Block, Cell, Details, Figure, Page, Prose, Table
+from rich.cells import cell_len
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+from fused_clip.report.page import Block, Details, Figure, Page, Prose, Table, TableCell
+
+# What begins markup where it stands (CommonMark 0.31 and GitHub's math, tables and strikethrough). Brackets
+# that no address follows, and underscores inside words, begin none.
+_SPECIAL = re.compile(
+    r"[\\`*|~$]"
+    r"|(?<![^\W_])_|_(?![^\W_])"
+    r"|\](?=[(\[:])"
+    r"|<(?=[A-Za-z/!?])"
+    r"|&(?=#?\w+;)"
+    r"|(?<!\S)#"
+)
+_OPENS_BLOCK = re.compile(r"^(?:(?=[-+>])|\d+(?=[.)]))")
+_WIDEST = 40  # columns; a longer field would push all others out of sight
 
 
 def escape(text: str) -> str:
-    """`text` on one line, read as it is and not as markup."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    """Return `text` on one line, to be read as it is and not as markup.
+
+    Parameters
+    ----------
+    text : for a heading, a field of a table, or inside a line.
+    """
+    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def paragraph(text: str) -> str:
+    """Return `text` as a line of its own, which begins no list, quotation or heading.
+
+    Parameters
+    ----------
+    text : any.
+    """
+    return _OPENS_BLOCK.sub(r"\g<0>\\", escape(text))
 
 
 def markdown(page: Page, figures: Mapping[Figure, str], html: str) -> str:
@@ -18,42 +46,75 @@ def markdown(page: Page, figures: Mapping[Figure, str], html: str) -> str:
 
     Parameters
     ----------
+    page : the report.
     figures : address of each figure's file.
-    html : address of the HTML page, which the numbers link to for their runs.
+    html : address of the HTML page, which links each number to its runs.
     """
-    parts = [f"# {escape(page.title)}"]
+    parts = [
+        f"# {escape(page.title)}",
+        f"In [the HTML page]({html}) tables sort, and numbers link to their runs.",
+    ]
     if page.problems:
-        parts.append("**Read this first**\n\n" + "\n".join(f"- {escape(text)}" for text in page.problems))
+        parts.append("**Read this first**\n\n" + "\n".join(f"- {paragraph(text)}" for text in page.problems))
     for section in page.sections:
         parts.append(f"## {escape(section.title)}")
-        parts += [_block(block, figures, html) for block in section.blocks]
+        parts += [_block(block, figures) for block in section.blocks]
     return "\n\n".join(parts) + "\n"
 
 
+def table_text(table: Table) -> str:
+    """Write a table below its caption.
+
+    Parameters
+    ----------
+    table : its flags stand in italics.
+    """
+    rows = [[_field(cell) for cell in row] for row in table.rows]
+    return f"{paragraph(table.caption)}\n\n{table_lines(table.columns, rows, table.numeric)}"
+
+
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[int]) -> str:
-    """Lay out a table of escaped fields; columns of numbers are aligned right."""
-    rule = ["---:" if place in numeric else "---" for place in range(len(columns))]
-    return "\n".join("| " + " | ".join(row) + " |" for row in ([*map(escape, columns)], rule, *rows))
+    """Lay out a table of escaped fields, padded so that columns stand below each other as raw text.
+
+    Parameters
+    ----------
+    columns : headings, not escaped.
+    rows : fields of each row.
+    numeric : positions of the columns that are aligned right.
+    """
+    heads = [escape(column) for column in columns]
+    widths = [_width([row[place] for row in (heads, *rows)]) for place in range(len(heads))]
+    rule = [
+        "-" * (width - 1) + ":" if place in numeric else "-" * width for place, width in enumerate(widths)
+    ]
+    lines = []
+    for row in (heads, rule, *rows):
+        gaps = [" " * max(0, width - cell_len(field)) for field, width in zip(row, widths, strict=True)]
+        padded = [
+            gap + field if place in numeric else field + gap
+            for place, (field, gap) in enumerate(zip(row, gaps, strict=True))
+        ]
+        lines.append(f"| {' | '.join(padded)} |")
+    return "\n".join(lines)
 
 
-def cell_text(cell: Cell, html: str = "") -> str:
-    """A field with its flag; with `html`, its text links to its runs there."""
+def _width(fields: Sequence[str]) -> int:
+    return max(3, *(min(cell_len(field), _WIDEST) for field in fields))
+
+
+def _field(cell: TableCell) -> str:
     text = escape(cell.text)
-    if html and cell.run_ids:
-        noun = "run" if len(cell.run_ids) == 1 else "runs"
-        text = f'[{text}]({html}#run-{cell.run_ids[0]} "{noun} {", ".join(cell.run_ids)}")'
     return f"{text} *({escape(cell.flag)})*" if cell.flag else text
 
 
-def _block(block: Block, figures: Mapping[Figure, str], html: str) -> str:
+def _block(block: Block, figures: Mapping[Figure, str]) -> str:
     match block:
         case Table():
-            rows = [[cell_text(cell, html) for cell in row] for row in block.rows]
-            return f"{escape(block.caption)}\n\n{table_lines(block.columns, rows, block.numeric)}"
+            return table_text(block)
         case Figure():
             return f"![{escape(block.caption)}]({figures[block]})"
         case Prose():
-            return escape(block.text)
+            return paragraph(block.text)
         case Details():
             fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", block.text) or [""]))
-            return f"{escape(block.summary)}:\n\n{fence}\n{block.text}\n{fence}"
+            return f"{paragraph(block.summary)}:\n\n{fence}\n{block.text}\n{fence}"

@@ -1,12 +1,13 @@
-"""A report as data: a page of sections of tables, figures and words, which renderers turn into files."""
+"""A report as data: a page of sections of tables, figures and text, which renderers turn into files."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One field of a table.
 
     Parameters
@@ -14,7 +15,8 @@ class Cell:
     text : what is read.
     value : number that the table sorts by; None sorts by `text`.
     run_ids : runs that the number comes from.
-    flag : a word or a few of warning or comment, shown beside the text.
+    flag : a short warning or comment, shown after the text.
+    values : one number a run where the text is their mean and deviation.
 
     Raises
     ------
@@ -26,12 +28,18 @@ class Cell:
     value: float | None = None
     run_ids: Sequence[str] = ()
     flag: str = ""
+    values: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
             raise ValueError(
                 f"the value of a cell must be finite or None, got {self.value} for {self.text!r}"
             )
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation (n - 1) of `values`; None for fewer than two."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,10 @@ class Table:
 
     Parameters
     ----------
-    name : of the file that holds the table as data, ``tables/<name>.json``; empty: no file.
+    caption : one line above the table.
+    columns : headings.
+    rows : cells of each row.
+    name : of its data files, ``tables/<name>.json`` and ``tables/<name>.csv``; empty for no file.
 
     Raises
     ------
@@ -50,7 +61,7 @@ class Table:
 
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -59,7 +70,7 @@ class Table:
 
     @property
     def numeric(self) -> set[int]:
-        """Positions of the columns that hold numbers, beside cells without a value."""
+        """Positions of the columns that have a number in some row."""
         columns = range(len(self.columns))
         return {place for place in columns if any(row[place].value is not None for row in self.rows)}
 
@@ -75,6 +86,7 @@ class Figure:
 
     Parameters
     ----------
+    caption : one line.
     png : bytes of a PNG file.
     """
 
@@ -84,14 +96,25 @@ class Figure:
 
 @dataclass(frozen=True)
 class Prose:
-    """A paragraph of plain text: no markup of any format."""
+    """A paragraph of plain text, without markup of any format.
+
+    Parameters
+    ----------
+    text : the paragraph.
+    """
 
     text: str
 
 
 @dataclass(frozen=True)
 class Details:
-    """Preformatted text that is folded away until its summary is clicked."""
+    """Preformatted text, folded away until its summary is clicked.
+
+    Parameters
+    ----------
+    summary : one line that is always shown.
+    text : the folded lines.
+    """
 
     summary: str
     text: str
@@ -102,7 +125,13 @@ Block = Table | Figure | Prose | Details
 
 @dataclass(frozen=True)
 class Section:
-    """Blocks below a heading."""
+    """Blocks below a heading.
+
+    Parameters
+    ----------
+    title : the heading.
+    blocks : from top to bottom.
+    """
 
     title: str
     blocks: Sequence[Block]
@@ -114,6 +143,8 @@ class Page:
 
     Parameters
     ----------
+    title : main heading.
+    sections : from top to bottom.
     problems : what the reader must know before she believes a number; shown first.
     """
 

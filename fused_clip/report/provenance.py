@@ -1,21 +1,27 @@
-"""What every report ends with: the runs behind its numbers, what is wrong with them, how they were set up."""
+"""The runs behind a report: their problems, commits, data, durations and configs."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from fused_clip.report.page import Block, Cell, Details, Prose, RunTable, Section
+from fused_clip.report.page import Block, Details, Prose, RunTable, Section, TableCell
 from fused_clip.report.summary import mixed_data, varying
 from fused_clip.tracking.records import RunRecord
 
-_SHORT = 12  # characters that tell a commit or fingerprint from others
+_SHORT = 12  # characters of a commit or fingerprint: enough to differ from all others
 _NAMED = 10  # cells that a problem names
 
 
 def problems(records: Sequence[RunRecord]) -> list[str]:
-    """Say which cells have no numbers, and where code or data are mixed."""
+    """List cells without numbers, mixed code or data, and the warnings that runs left, each once.
+
+    Parameters
+    ----------
+    records : cells of the report.
+    """
     found = []
     failed = [record for record in records if record.status == "FAILED"]
     absent = [record for record in records if not record.finished and record.status != "FAILED"]
@@ -34,11 +40,28 @@ def problems(records: Sequence[RunRecord]) -> list[str]:
     for setting, prints in mixed_data(finished).items():
         listed = ", ".join(sorted(mark[:_SHORT] or "unknown" for mark in prints))
         found.append(f"The runs on {setting} saw different data: fingerprints {listed}.")
-    return found
+    return [*found, *_warnings(records)]
+
+
+def _warnings(records: Sequence[RunRecord]) -> list[str]:
+    """Return each line of the runs' warnings once, with the number of runs if not all have it."""
+    lines = Counter(
+        line.strip()
+        for record in records
+        for line in dict.fromkeys(record.tags.get("warnings", "").splitlines())
+        if line.strip()
+    )
+    runs = sum(bool(record.run_id) for record in records)
+    return [line if count == runs else f"{line} ({count} of {runs} runs)" for line, count in lines.items()]
 
 
 def runs_section(records: Sequence[RunRecord]) -> Section:
-    """Every run with its commit, data and duration; the config that all share, and what each adds."""
+    """List every run with commit, data and duration, the config that all share, and what each adds.
+
+    Parameters
+    ----------
+    records : cells of the report.
+    """
     configs = {record.run_id: _flat(record.config) for record in records if record.config}
     shared = _shared(list(configs.values()))
     blocks: list[Block] = [_durations(records), _runs(records)]
@@ -55,7 +78,12 @@ def runs_section(records: Sequence[RunRecord]) -> Section:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 8.4 s, 3 min 20 s, 1 h 5 min; - if unknown."""
+    """Format seconds: 8.4 s, 3 min 20 s, 1 h 5 min; - if unknown.
+
+    Parameters
+    ----------
+    seconds : NaN if unknown.
+    """
     if not math.isfinite(seconds):
         return "-"
     if seconds < 60:
@@ -79,19 +107,21 @@ def _runs(records: Sequence[RunRecord]) -> RunTable:
     with_errors = any(record.error for record in records)
     columns = ["run", "cell", "status", "commit", "data", "duration", *(["error"] if with_errors else [])]
     axes = varying(records)
-    rows = [[*_run_row(record, axes), *([Cell(record.error)] if with_errors else [])] for record in records]
+    rows = [
+        [*_run_row(record, axes), *([TableCell(record.error)] if with_errors else [])] for record in records
+    ]
     return RunTable("The runs behind the numbers.", columns, rows)
 
 
-def _run_row(record: RunRecord, axes: Sequence[str]) -> list[Cell]:
+def _run_row(record: RunRecord, axes: Sequence[str]) -> list[TableCell]:
     known = math.isfinite(record.seconds)
     return [
-        Cell(record.run_id),
-        Cell(record.name if record.run_id else _label(record, axes)),
-        Cell(record.status.lower(), flag="from another sweep" if record.reused else ""),
-        Cell(_short_commit(record.commit)),
-        Cell(record.data_fingerprint[:_SHORT]),
-        Cell(duration(record.seconds), round(record.seconds, 3) if known else None),
+        TableCell(record.run_id),
+        TableCell(record.name if record.run_id else _label(record, axes)),
+        TableCell(record.status.lower(), flag="from another sweep" if record.reused else ""),
+        TableCell(_short_commit(record.commit)),
+        TableCell(record.data_fingerprint[:_SHORT]),
+        TableCell(duration(record.seconds), round(record.seconds, 3) if known else None),
     ]
 
 
@@ -100,7 +130,7 @@ def _short_commit(commit: str) -> str:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys to values; a list or an empty mapping is a value."""
+    """Map dotted keys to values; a list or an empty mapping is a value."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:

@@ -4,37 +4,42 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from fused_clip.report.page import Cell
+from fused_clip.metrics.numbers import mean_and_deviation
+from fused_clip.report.page import TableCell
 from fused_clip.tracking.records import RunRecord
 
 
-def summarize(records: Sequence[RunRecord], metric: str, digits: int = 4) -> Cell:
-    """Mean of a metric over runs, and its standard deviation (n - 1) where there are several.
+def summarize(records: Sequence[RunRecord], metric: str, digits: int = 4) -> TableCell:
+    """Make a cell of a metric's mean over runs and, of several, its standard deviation (n - 1).
 
     The cell is flagged where runs are missing or failed, or where the finished ones are of different commits
     or, on the same dataset, of different data. Without a finished run that has the metric its text is ``-``.
+
+    Parameters
+    ----------
+    records : runs of one row of the table.
+    metric : its name.
+    digits : decimals of a single value.
     """
     known = [record for record in records if record.finished and metric in record.metrics]
-    values = [record.metrics[metric] for record in known]
-    if not values:
-        return Cell("-", flag=flag_of(records))
-    mean = statistics.fmean(values)
-    text = number(mean, digits)
-    if len(values) > 1:
-        text += f" ± {number(statistics.stdev(values), digits)}"
-    return Cell(text, mean, tuple(record.run_id for record in known), flag_of(records))
-
-
-def number(value: float, digits: int = 4) -> str:
-    """Fixed decimals without the zero before the point: .8422, -.0010, 1.0000."""
-    if not math.isfinite(value):
-        return "-"
-    text = f"{round(value, digits) + 0:.{digits}f}"  # + 0 turns -0 into 0
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+    values = tuple(record.metrics[metric] for record in known)
+    mean = statistics.fmean(values) if values else math.nan
+    return TableCell(
+        mean_and_deviation(values, digits),
+        mean if math.isfinite(mean) else None,
+        tuple(record.run_id for record in known),
+        flag_of(records),
+        values,
+    )
 
 
 def flag_of(records: Sequence[RunRecord]) -> str:
-    """What is to be said of a number made from these runs: cells without a number, mixed code or data."""
+    """Name what a number made from these runs lacks: cells without a number, one code, one data set.
+
+    Parameters
+    ----------
+    records : the runs behind the number.
+    """
     notes = []
     for word, statuses in (("missing", {"MISSING", "RUNNING", "KILLED"}), ("failed", {"FAILED"})):
         count = sum(record.status in statuses for record in records)
@@ -49,24 +54,56 @@ def flag_of(records: Sequence[RunRecord]) -> str:
 
 
 def mixed_data(records: Iterable[RunRecord]) -> dict[str, set[str]]:
-    """Fingerprints by setting of the data, where one setting has several."""
+    """Return the fingerprints of each setting of the data that has several.
+
+    Parameters
+    ----------
+    records : finished runs.
+    """
     found: dict[str, set[str]] = {}
     for record in records:
-        found.setdefault(data_setting(record), set()).add(record.data_fingerprint)
+        found.setdefault(_data_setting(record), set()).add(record.data_fingerprint)
     return {setting: prints for setting, prints in found.items() if len(prints) > 1}
 
 
-def data_setting(record: RunRecord) -> str:
-    """The dataset and what draws its rows: runs that share it ought to have seen the same data."""
+def _data_setting(record: RunRecord) -> str:
+    """Name the dataset and what draws its rows: runs that share it ought to have seen the same data."""
     dataset = record.config.get("dataset", {})
     drawn = {key: dataset[key] for key in ("seed", "n_train", "n_test", "from_split") if key in dataset}
     return " ".join([record.option("dataset"), *(f"{key}={value}" for key, value in drawn.items())])
 
 
+def data_and_backbone(records: Sequence[RunRecord]) -> str:
+    """Name the datasets, their rows and the backbones, for a caption: ``digits (300 train, 100 test rows)``.
+
+    Parameters
+    ----------
+    records : runs of one table; those that have not finished name no rows.
+    """
+    rows: dict[str, set[tuple[str, str]]] = {}
+    for record in records:
+        sizes = rows.setdefault(record.option("dataset"), set())
+        if "n_train" in record.tags and "n_test" in record.tags:
+            sizes.add((record.tags["n_train"], record.tags["n_test"]))
+    named = []
+    for dataset, sizes in rows.items():
+        known = " or ".join(f"{int(train):,} train, {int(test):,} test rows" for train, test in sorted(sizes))
+        named.append(f"{dataset} ({known})" if known else dataset)
+    backbones = [name for name in dict.fromkeys(record.option("backbone") for record in records) if name]
+    words = [", ".join(filter(None, named)), f"backbone {', '.join(backbones)}" if backbones else ""]
+    return "; ".join(filter(None, words))
+
+
 def group_by(
     records: Iterable[RunRecord], options: Sequence[str]
 ) -> Mapping[tuple[str, ...], list[RunRecord]]:
-    """Runs by their values of some options, in order of first appearance."""
+    """Group runs by their values of some options, in order of first appearance.
+
+    Parameters
+    ----------
+    records : the runs.
+    options : names such as ``dataset`` or ``fusion.alpha``.
+    """
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in records:
         groups.setdefault(tuple(record.option(name) for name in options), []).append(record)
@@ -74,6 +111,11 @@ def group_by(
 
 
 def varying(records: Sequence[RunRecord]) -> list[str]:
-    """Options that differ between the records, in the order in which sweeps named them."""
+    """Return the options that differ between runs, in the order in which sweeps named them.
+
+    Parameters
+    ----------
+    records : the runs.
+    """
     named = dict.fromkeys(axis for record in records for axis in record.axes)
     return [axis for axis in named if len({record.option(axis) for record in records}) > 1]

@@ -11,8 +11,9 @@ from fused_clip.dataset.vectors import Vectors
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.build import reference_options
 from fused_clip.runner.config import Options
-from fused_clip.support.arrays import Array, IntArray
+from fused_clip.support.arrays import Array
 from fused_clip.support.files import write_atomic
+from fused_clip.support.sampling import stratified_sample
 from fused_clip.support.versions import code_version
 
 MAX_ROWS = 10_000
@@ -106,17 +107,8 @@ def read_metrics(directory: Path) -> dict[str, float]:
     return {**scores, **timings}
 
 
-def stratified(targets: IntArray, size: int, seed: int) -> IntArray:
-    """Rows of a sample stratified by target, ascending; all rows where there are no more than `size`."""
-    if len(targets) <= size:
-        return np.arange(len(targets))
-    shuffled = np.random.default_rng(seed).permutation(len(targets))
-    order = shuffled[np.argsort(targets[shuffled], kind="stable")]
-    return np.sort(order[np.linspace(0, len(order) - 1, size).round().astype(np.int64)])
-
-
 def _sample(name: str, split: SplitResult, seed: int) -> dict[str, Array]:
-    rows = stratified(split.targets, MAX_ROWS, seed)
+    rows = stratified_sample(split.targets, MAX_ROWS, seed)
     return {
         f"{name}_rows": rows,
         f"{name}_fused": split.fused[rows],

@@ -1,13 +1,25 @@
-"""Options -> parts: dataset, backbone, method and references of a run."""
+"""Options -> parts of a run, made and checked; nothing is embedded, and no model is loaded."""
 
+import functools
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import ValidationError
 
 from fused_clip.method.reference import Reference, ReferenceFacts, ReferenceOptions, read_references
-from fused_clip.runner.config import FusionOptions, Options, build
+from fused_clip.runner.config import (
+    BackboneOptions,
+    DatasetOptions,
+    FusionOptions,
+    Options,
+    TrackingOptions,
+    build,
+    complaint,
+)
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
@@ -16,40 +28,110 @@ if TYPE_CHECKING:
     from fused_clip.dataset.base import ImageDataset
     from fused_clip.method.fusion import Fusion
     from fused_clip.method.parts import Memory, Method
+    from fused_clip.method.prompt import Prompts
+    from fused_clip.tracking import Tracker
 
     Parts = tuple[ImageDataset, OpenClipBackbone | Precomputed]
 
 log = logging.getLogger(__name__)
 _KEPT = 8  # datasets in memory
-_known: "dict[str, Parts | Exception]" = {}
+
+
+class Prepared(NamedTuple):
+    """Parts of a run that go together, and what `fused_clip.method.checks` has to say of them."""
+
+    dataset: "ImageDataset"
+    backbone: "OpenClipBackbone | Precomputed"
+    prompts: "Prompts"
+    method: "Method"
+    references: Sequence[Reference]
+    notes: tuple[tuple[int, str], ...]
+
+
+def prepare(options: Options, memory: "Memory | None" = None) -> Prepared:
+    """Make all parts of a run and check that they go together.
+
+    Parameters
+    ----------
+    options : of the run.
+    memory : remembers partitions; None for none.
+
+    Raises
+    ------
+    InputError
+        If a part can't be made, or the parts do not go together.
+    """
+    from fused_clip.method import checks
+
+    dataset, backbone = make_parts(options)
+    prompts: Prompts = build(options.prompt, dataset=dataset)
+    method = make_method(options, memory)
+    checks.check(method, dataset, prompts, backbone)
+    references = make_references(options, dataset)
+    notes = checks.notes(dataset, prompts, backbone, audited=bool(references))
+    return Prepared(dataset, backbone, prompts, method, references, notes)
+
+
+def make_tracker(node: Mapping[str, Any] | TrackingOptions, output_dir: Path) -> "Tracker":
+    """Make a tracker and check that its store answers.
+
+    Parameters
+    ----------
+    node : the options of the group ``tracking``.
+    output_dir : where the default store is.
+
+    Raises
+    ------
+    InputError
+        If the options are wrong or the store does not answer.
+    """
+    try:
+        options = TrackingOptions.model_validate(node)
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise complaint({**detail, "loc": ("tracking", *detail["loc"])}) from error
+    tracker: Tracker = build(options, output_dir=output_dir)
+    tracker.check()
+    return tracker
 
 
 def make_parts(options: Options) -> "Parts":
-    """Make dataset and backbone, once in a process for the same options; nothing is embedded or loaded yet.
+    """Make dataset and backbone, once in a process for the same options.
 
     What went wrong is kept too, and raised again.
+
+    Parameters
+    ----------
+    options : of the run.
 
     Raises
     ------
     InputError
         If the data or the model are not there, or can't be used.
     """
-    name = f"{options.data_dir} {options.dataset!r} {options.backbone!r}"
-    if name not in _known:
-        if len(_known) == _KEPT:
-            del _known[next(iter(_known))]
-        _known[name] = _outcome(options)
-    made = _known[name]
+    kinds = {"dataset": options.dataset, "backbone": options.backbone}
+    groups = {name: group.model_dump(mode="json", by_alias=True) for name, group in kinds.items()}
+    made = _made(json.dumps({"data_dir": options.data_dir, **groups}, sort_keys=True))
     if isinstance(made, Exception):
         raise made.with_traceback(None)
     dataset, backbone = made
     return dataset, copy(backbone)  # a model that the copy loads goes with it
 
 
-def _outcome(options: Options) -> "Parts | Exception":
+@functools.lru_cache(maxsize=_KEPT)
+def _made(key: str) -> "Parts | Exception":
+    """Dataset and backbone for the options that a key lists as JSON, or what went wrong."""
+    groups = json.loads(key)
+    dataset_options = DatasetOptions.model_validate(groups["dataset"])
     try:
-        dataset: ImageDataset = build(options.dataset, data_dir=options.data_dir)
-        backbone: OpenClipBackbone | Precomputed = build(options.backbone, dataset=dataset)
+        from fused_clip.dataset.recipe import Recipe
+
+        shared = dataset_options.model_dump(include=set(Recipe.model_fields))
+        recipe = Recipe.model_validate(shared)
+        dataset: ImageDataset = build(dataset_options, recipe=recipe, data_dir=groups["data_dir"])
+        backbone: OpenClipBackbone | Precomputed = build(
+            BackboneOptions.model_validate(groups["backbone"]), dataset=dataset
+        )
         backbone.check()
     except Exception as error:
         return error

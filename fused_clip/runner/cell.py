@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import logging
-import os
 import subprocess
 import sys
 import time
@@ -14,41 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fused_clip.model.result import Result
-from fused_clip.runner import sweep
-from fused_clip.runner.config import FigureOptions, Options, TrackingOptions, build
+from fused_clip.runner.config import FigureOptions, Options
 from fused_clip.runner.jobs import axes_of
-from fused_clip.support.errors import InputError
+from fused_clip.runner.outcomes import record
+from fused_clip.runner.progress import NamedStages
 from fused_clip.support.files import disk_full_errors
 
 if TYPE_CHECKING:
-    from fused_clip.runner.build import Parts
+    from fused_clip.runner.build import Prepared
     from fused_clip.runner.reuse import Finished
+    from fused_clip.store import Store
     from fused_clip.tracking import Tracker
 
 log = logging.getLogger(__name__)
 GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier")
 _VERSIONED = ("fused_clip", "torch", "open_clip_torch", "scikit-learn", "faiss-cpu", "numpy")
-
-
-def make_tracker(cfg: DictConfig) -> Any:
-    """Make the tracker that a composed config names, and see that its store answers.
-
-    Raises
-    ------
-    InputError
-        If the options are wrong or the store does not answer.
-    """
-    node = OmegaConf.to_container(cfg.tracking, resolve=True)
-    return _checked_tracker(TrackingOptions.model_validate(node), Path(cfg.output_dir).absolute())
-
-
-def _checked_tracker(options: TrackingOptions, output_dir: Path) -> Any:
-    tracker = build(options, output_dir=output_dir)
-    tracker.check()
-    return tracker
 
 
 @dataclass(frozen=True)
@@ -64,6 +46,9 @@ class Cell:
     choices : option chosen of each group.
     overrides : command-line overrides of this run.
     job : whether it is a job of a sweep, which prints no table of its own.
+    parent : id of the sweep's parent run.
+    sweep_id : tag of the sweep's runs.
+    quiet : whether the sweep has logged the notes on its cells.
     """
 
     options: Options
@@ -73,11 +58,15 @@ class Cell:
     choices: dict[str, str]
     overrides: list[str]
     job: bool
+    parent: str = ""
+    sweep_id: str = ""
+    quiet: bool = False
 
     @classmethod
     def from_hydra(cls, options: Options, cfg: DictConfig, hydra_cfg: HydraConf) -> "Cell":
         """Take the run's place and choices from Hydra's runtime."""
         runtime = hydra_cfg.runtime
+        known = hydra_cfg.callbacks.get("sweep", {})
         return cls(
             options,
             cfg,
@@ -86,6 +75,9 @@ class Cell:
             {group: str(runtime.choices[group]) for group in GROUPS},
             list(hydra_cfg.overrides.task),
             job=hydra_cfg.mode == RunMode.MULTIRUN,
+            parent=known.get("parent", ""),
+            sweep_id=known.get("sweep_id", ""),
+            quiet=known.get("cells", 0) > 0,
         )
 
     @property
@@ -101,16 +93,16 @@ class Cell:
         -------
         Test accuracy, or NaN where it is undefined.
         """
+        from fused_clip.runner.build import make_tracker
+
         start = time.perf_counter()
         with disk_full_errors(self.output_dir):
-            tracker = _checked_tracker(self.options.tracking, self.output_dir)
+            tracker = make_tracker(self.options.tracking, self.output_dir)
             if not self.job:
                 tracker.close_abandoned()
-            key = self._key()
+            key = self._key()  # makes and checks all parts: a run that can't work is never opened
             wanted = self.job if self.options.resume is None else self.options.resume
-            if key and wanted:
-                return self._run_unless_finished(tracker, key, start)
-            return self._run(tracker, start)
+            return self._run_unless_finished(tracker, key, start) if wanted else self._run(tracker, start)
 
     def _run_unless_finished(self, tracker: "Tracker", key: str, start: float) -> float:
         from fused_clip.runner import reuse
@@ -124,12 +116,11 @@ class Cell:
         from fused_clip.runner import artifacts, console, reuse
 
         options = self.options
-        (self.directory / "config.yaml").write_text(OmegaConf.to_yaml(self.cfg, resolve=True))
-        parent = os.environ.get(sweep.PARENT_VARIABLE) if self.job else None
+        (self.directory / "config.yaml").write_text(OmegaConf.to_yaml(self._resolved(), resolve=True))
         params, tags = self._params(), self._tags()
-        with tracker.run(name=self.name, params=params, tags=tags, parent_id=parent) as active:
+        with tracker.run(name=self.name, params=params, tags=tags, parent_id=self.parent) as active:
             result = self._result()
-            dataset, backbone = self._parts
+            dataset, backbone = self._prepared.dataset, self._prepared.backbone
             kept = artifacts.kept_embeddings(options, dataset, job=self.job)
             artifacts.write(result, self.directory, seed=options.seed, embeddings=kept)
             saved.save(result, dataset.train.images, backbone, self.directory / "model")
@@ -141,48 +132,70 @@ class Cell:
             artifacts.write_metrics(result, self.directory)
             active.log(result, self.directory, pictures)
             # The note counts once the run is FINISHED: killed in between, the cell is missing, not doubled.
-            if key := self._key():
-                reuse.keep(self.output_dir, key, self.directory, active.run_id, self._extras())
+            reuse.keep(self.output_dir, self._key(), self.directory, active.run_id, self._extras())
         metrics = dict(result.metrics)
         if self.job:
-            sweep.record(self.directory, self.overrides, metrics=metrics, run_id=active.run_id)
+            setting = self._setting()
+            record(self.directory, self.overrides, metrics=metrics, setting=setting, run_id=active.run_id)
         else:
             console.print_run(result, self.directory, pictures, tracker.ui_command())
         return metrics.get("test/accuracy", float("nan"))
 
+    def _resolved(self) -> DictConfig:
+        """The config with the references in use, which explain the run's metrics."""
+        from fused_clip.runner.build import reference_options
+
+        cfg = self.cfg.copy()
+        with open_dict(cfg):
+            cfg.reference = {name: own.model_dump() for name, own in reference_options(self.options).items()}
+        return cfg
+
     @cached_property
-    def _parts(self) -> "Parts":
-        from fused_clip.runner.build import make_parts
+    def _stages(self) -> NamedStages:
+        return NamedStages(self.name)
 
-        return make_parts(self.options)
+    @cached_property
+    def _store(self) -> "Store":
+        from fused_clip.store import Store
 
-    def _key(self) -> str | None:
-        """What a finished run of this cell is found by; None if a part is wrong, which its use will tell."""
+        return Store(self.output_dir / "store")
+
+    @cached_property
+    def _prepared(self) -> "Prepared":
+        from fused_clip.runner.build import prepare
+        from fused_clip.store.partitions import StoreMemory
+
+        with self._stages("load"):
+            return prepare(self.options, StoreMemory(self._store))
+
+    def _key(self) -> str:
+        """What a finished run of this cell is found by."""
         from fused_clip.runner.reuse import cell_key
 
-        try:
-            dataset, backbone = self._parts
-            return cell_key(self.options, dataset, backbone.fingerprint)
-        except InputError:
-            return None
+        return cell_key(self.options, self._prepared.dataset, self._prepared.backbone.fingerprint)
+
+    def _setting(self) -> dict[str, str]:
+        """What heads a table of such runs."""
+        dataset = self._prepared.dataset
+        rows = f"{len(dataset.train):,} train and {len(dataset.test):,} test rows"
+        return {"dataset": dataset.name, "backbone": self._prepared.backbone.name, "rows": rows}
 
     def _extras(self) -> dict[str, str]:
         from fused_clip.runner import artifacts
 
-        return artifacts.extras(self.options, self._parts[0], job=self.job)
+        return artifacts.extras(self.options, self._prepared.dataset, job=self.job)
 
     def _reuse(self, tracker: "Tracker", finished: "Finished") -> float:
-        from fused_clip.store import Store
-
-        dataset, backbone = self._parts
+        dataset, backbone = self._prepared.dataset, self._prepared.backbone
         for split in (dataset.train, dataset.test):  # what its keys lead to stays as long as it is used
-            Store(self.output_dir / "store").note_use(backbone, split.images, split.rows)
-        tracker.adopt(finished.run_id, os.environ.get(sweep.SWEEP_VARIABLE, "") if self.job else "")
+            self._store.note_use(backbone, split.images, split.rows)
+        tracker.adopt(finished.run_id, self.sweep_id)
         if self.job:
-            sweep.record(
+            record(
                 self.directory,
                 self.overrides,
                 metrics=finished.metrics,
+                setting=self._setting(),
                 run_id=finished.run_id,
                 reused_from=finished.directory,
             )
@@ -192,18 +205,9 @@ class Cell:
 
     def _result(self) -> Result:
         from fused_clip import pipeline
-        from fused_clip.runner.build import make_method, make_references
-        from fused_clip.store import Store
-        from fused_clip.store.partitions import StoreMemory
-        from fused_clip.support.stages import Stages
 
-        options, stages = self.options, Stages()
-        with stages("load"):
-            dataset, backbone = self._parts
-            prompts = build(options.prompt, dataset=dataset)
-        store = Store(self.output_dir / "store")
-        method = make_method(options, StoreMemory(store))
-        references = make_references(options, dataset)
+        dataset, backbone, prompts, method, references, _ = self._prepared
+        store = self._store
         names = {
             **self.choices,
             "train_images": dataset.train.images.fingerprint,
@@ -217,9 +221,10 @@ class Cell:
             store,
             method,
             references=references,
-            draws=options.references.draws,
+            draws=self.options.references.draws,
             names=names,
-            stages=stages,
+            stages=self._stages,
+            warn=not self.quiet,
         )
         if store.embedded_images:
             rate = {"images_per_second": store.embedded_images / store.embedded_seconds}
@@ -229,11 +234,11 @@ class Cell:
     def _draw(self, result: Result) -> tuple[Result, list[Path]]:
         from fused_clip import figures
 
-        start = time.perf_counter()
         options: FigureOptions = self.options.figures
-        drawn = figures.draw(result, points=options.points, seed=self.options.seed)
-        pictures = figures.save(drawn, self.directory / "figures")
-        metrics = {**result.metrics, "seconds/figures": time.perf_counter() - start}
+        with self._stages("figures"):
+            drawn = figures.draw(result, points=options.points, seed=self.options.seed)
+            pictures = figures.save(drawn, self.directory / "figures")
+        metrics = {**result.metrics, "seconds/figures": self._stages.seconds["figures"]}
         return dataclasses.replace(result, metrics=metrics), pictures
 
     def _params(self) -> dict[str, Any]:
@@ -245,7 +250,7 @@ class Cell:
         versions = {f"version.{name}": importlib.metadata.version(name) for name in _VERSIONED}
         return {
             "study": self.options.study,
-            "sweep_id": os.environ.get(sweep.SWEEP_VARIABLE, "") if self.job else "",
+            "sweep_id": self.sweep_id,
             "directory": str(self.directory),
             "command": " ".join(sys.argv[1:]),
             "overrides": "\n".join(self.overrides) if self.job else "",

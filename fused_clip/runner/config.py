@@ -1,32 +1,23 @@
-"""The door between Hydra and the package: typed options, checked before work, and parts built from them."""
+"""The door between Hydra and the package: typed options, checked before work, and parts built from them.
+
+An option that a group shares is declared once, here or, for datasets, in `SharedOptions`: name, type, rule,
+default and description. `defaults` hands the defaults to Hydra; documents print the rest.
+"""
 
 import functools
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Unpack, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fused_clip.dataset.options import SharedOptions
 from fused_clip.method.reference import ReferenceOptions as OneReference
 from fused_clip.support.errors import InputError
-
-
-def _name(value: object) -> object:
-    """YAML reads an unquoted 0 as a number: it is the name "0". A boolean or null is no name."""
-    if isinstance(value, (bool, type(None))):
-        raise ValueError(f"must be a name; YAML reads it as {value!r}: quote it")
-    return str(value) if isinstance(value, (int, float)) else value
-
-
-Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+from fused_clip.support.option_types import Count, Name, Seed, StrictOptions, Text
+from fused_clip.support.signatures import accepted, keywords, takes_any_keyword
 
 
 class _Group(BaseModel):
@@ -37,57 +28,42 @@ class _Group(BaseModel):
     partial: bool = Field(default=False, alias="_partial_")
 
 
-class CaptionOptions(_Options):
-    """Caption templates of a dataset."""
-
-    task: str
-    grouped: str
-    hierarchical: str
-    generic: str
-
-
-class DatasetOptions(_Group):
+class DatasetOptions(SharedOptions, _Group):
     """Shared keys of ``dataset``."""
-
-    name: Name
-    path: str | None
-    revision: str
-    image_column: str
-    label_column: str
-    labels: Literal["given", "none"]
-    classes: list[Name] | None
-    class_names: list[Name] | None
-    display_names: dict[Name, Name] | None
-    groups: dict[Name, list[Name]] | None
-    captions: CaptionOptions
-    swap: Literal["previous", "next"]
-    root: str | None
-    test_fraction: Annotated[float, Field(gt=0, lt=1)]
-    from_split: Literal["test"] | None
-    n_train: Count | None
-    n_test: Count | None
-    seed: Seed
-    on_bad_image: Literal["error", "skip"]
 
 
 class BackboneOptions(_Group):
     """Shared keys of ``backbone``."""
 
-    model: str
-    pretrained: str | None
-    preprocessing: Literal["model", "paper"]
-    precision: Literal["auto", "float32", "bfloat16"]
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-    batch_size: Count
+    model: str = Field(description="open_clip model name, or local-dir:<folder>")
+    pretrained: str | None = Field(default=None, description="open_clip tag, or a local .safetensors file")
+    preprocessing: Literal["model", "paper"] = Field(
+        default="model", description="model: the model's own; paper: squash to the input size, bilinear"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="of the model's weights"
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
+        default="auto", description="auto, cpu, mps, cuda, or one of several: cuda:0"
+    )
+    batch_size: Count = Field(default=64, description="images embedded at a time")
 
 
 class PromptOptions(_Group):
     """Shared keys of ``prompt``."""
 
-    targets: Literal["class", "group"]
-    texts: dict[Name, str | list[str]] | None
-    templates: list[str]
-    replace_underscores: bool
+    targets: Literal["class", "group"] = Field(
+        default="class", description="custom: what the prompts stand for"
+    )
+    texts: dict[Name, str | list[str]] | None = Field(
+        default=None, description="custom: target -> its text, or several texts (an ensemble)"
+    )
+    templates: list[str] = Field(
+        default_factory=list, description="custom: templates filled with the name of each target"
+    )
+    replace_underscores: bool = Field(
+        default=False, description="custom: write names with spaces in the templates"
+    )
 
 
 class TextOptions(_Group):
@@ -97,27 +73,39 @@ class TextOptions(_Group):
 class PairingOptions(_Group):
     """Shared keys of ``pairing``."""
 
-    uses_labels: bool
-    fraction: Annotated[float, Field(ge=0, le=1)]
+    uses_labels: bool = Field(description="false: the option is never given labels")
+    fraction: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.1, description="noisy: share of train rows that get another prompt"
+    )
 
 
 class FusionOptions(_Group):
     """Shared keys of ``fusion``."""
 
-    alpha: Annotated[float, Field(ge=0, le=1)]
-    normalize_inputs: bool
-    normalize_output: bool
+    alpha: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="weighted, concatenation: share of the image"
+    )
+    normalize_inputs: bool = Field(
+        default=False, description="L2-normalise image and text rows before they are fused"
+    )
+    normalize_output: bool = Field(default=False, description="L2-normalise the fused rows")
 
 
 class ClustererOptions(_Group):
     """Shared keys of ``clusterer``."""
 
-    n_neighbors: Annotated[int, Field(ge=2)]
-    n_init: Count
-    approximate: bool | Literal["auto"]
-    linkage: Literal["ward", "complete", "average", "single"]
-    covariance_type: Literal["full", "tied", "diag", "spherical"]
-    min_cluster_size: Annotated[int, Field(ge=2)]
+    n_neighbors: Annotated[int, Field(ge=2)] = Field(
+        default=10, description="neighbours of a row in the affinity graph, the row itself included"
+    )
+    n_init: Count = Field(default=10, description="starts of k-means")
+    approximate: bool | Literal["auto"] = Field(
+        default="auto", description="approximate neighbours in the graph; auto: beyond 100,000 rows"
+    )
+    linkage: Literal["ward", "complete", "average", "single"] = Field(
+        default="ward", description="agglomerative"
+    )
+    covariance_type: Literal["full", "tied", "diag", "spherical"] = Field(default="diag", description="gmm")
+    min_cluster_size: Annotated[int, Field(ge=2)] = Field(default=20, description="hdbscan")
 
 
 class ClassifierOptions(_Group):
@@ -127,41 +115,60 @@ class ClassifierOptions(_Group):
 class TrackingOptions(_Group):
     """Shared keys of ``tracking``."""
 
-    uri: str | None
-    experiment: Annotated[str, Field(min_length=1)]
-    registered_model: Annotated[str, Field(min_length=1)] | None
+    uri: str | None = Field(default=None, description="MLflow tracking URI; null: SQLite under output_dir")
+    experiment: Text = Field(default="fused_clip", description="MLflow experiment")
+    registered_model: Text | None = Field(
+        default=None, description="name in the model registry; the model of each run becomes a version of it"
+    )
 
 
-class ReferencesOptions(_Options):
+class ReferencesOptions(StrictOptions):
     """Whether references are evaluated beside the method, and how often the random ones."""
 
-    enabled: bool
-    draws: Count
+    enabled: bool = Field(default=True, description="evaluate the references of conf/reference")
+    draws: Count = Field(default=1, description="repetitions of a random reference; 5 in studies")
 
 
-class FigureOptions(_Options):
+class FigureOptions(StrictOptions):
     """Whether figures are drawn, and of how many points."""
 
-    enabled: bool
-    points: Annotated[int, Field(ge=10)]
+    enabled: bool = Field(default=True, description="draw figures")
+    points: Annotated[int, Field(ge=10)] = Field(
+        default=2000, description="rows in a t-SNE panel, stratified"
+    )
 
 
-class OutputOptions(_Options):
+class OutputOptions(StrictOptions):
     """What a run keeps of its embeddings."""
 
-    embeddings: Literal["auto", "fused", "keys"]
+    embeddings: Literal["auto", "fused", "keys"] = Field(
+        default="auto",
+        description="fused: up to 10,000 fused rows a split; keys: only how to get them from the store; auto:"
+        " keys in a sweep, fused in a single run. Vectors that came with the data are kept fused",
+    )
 
 
-class Options(_Options):
+class Options(StrictOptions):
     """Every option of a run."""
 
-    seed: Seed
-    study: Annotated[str, Field(min_length=1)]
-    data_dir: str | None
-    output_dir: Annotated[str, Field(min_length=1)]
-    clusters_per_target: Count
-    vote: Literal["label", "prompt", "hungarian"]
-    resume: bool | None
+    seed: Seed = Field(default=0, description="drives every algorithm; dataset.seed draws subsets and splits")
+    study: Text = Field(
+        default="${hydra:runtime.choices.experiment}", description="tag by which the comparison view filters"
+    )
+    data_dir: str | None = Field(
+        default="${oc.env:FUSED_CLIP_DATA,null}",
+        description="mirror of the hub sets: <data_dir>/<name>/<split>-*.parquet",
+    )
+    output_dir: Text = Field(default="outputs", description="runs, embedding store and tracking database")
+    clusters_per_target: Count = Field(default=2, description="clusters for each target")
+    vote: Literal["label", "prompt", "hungarian"] = Field(
+        default="label",
+        description="name a cluster by the majority target of its rows, by their majority prompt, or by"
+        " one-to-one matching of clusters to targets",
+    )
+    resume: bool | None = Field(
+        default=None, description="take finished cells as they are; null: in a sweep, but not in a single run"
+    )
     references: ReferencesOptions
     reference: dict[str, OneReference] | None = None
     figures: FigureOptions
@@ -175,6 +182,28 @@ class Options(_Options):
     clusterer: ClustererOptions
     classifier: ClassifierOptions
     tracking: TrackingOptions
+
+
+def defaults(model: type[BaseModel] = Options) -> dict[str, Any]:
+    """Defaults of options as a config: "???" where there is none.
+
+    Parameters
+    ----------
+    model : options; those of their groups are nested.
+    """
+    node: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            node[name] = defaults(kind)
+        elif name != "partial":  # only options that are called later name it
+            default = field.get_default(call_default_factory=True)
+            node[field.alias or name] = MISSING if field.is_required() else default
+    return node
+
+
+# conf/config.yaml starts from this node.
+ConfigStore.instance().store("shared_options", defaults())
 
 
 def check(cfg: DictConfig) -> Options:
@@ -209,9 +238,14 @@ def complaint(detail: Mapping[str, Any]) -> InputError:
 def build(options: _Group, **runtime: object) -> Any:
     """Make the part that a group's options name.
 
-    The target gets those of the group's shared keys and of `runtime` that it accepts (see `accepted`), and
-    all of the option's own keys. With ``_partial_: true`` the target is returned with these filled in,
-    to be called later.
+    The target gets those of the group's shared keys and of `runtime` that its signature names, and all of the
+    option's own keys. With ``_partial_: true`` the target is returned with these filled in, to be called
+    later.
+
+    Parameters
+    ----------
+    options : of a group.
+    runtime : arguments that the program passes.
 
     Raises
     ------
@@ -220,37 +254,15 @@ def build(options: _Group, **runtime: object) -> Any:
     """
     group = type(options).__name__.removesuffix("Options").lower()
     target = locate(group, options.target)
-    known, takes_any = accepted(target)
     shared = options.model_dump(include=set(type(options).model_fields))
-    given = {name: value for name, value in {**shared, **runtime}.items() if name in known}
     own = options.model_extra or {}
+    known = keywords(target)
     for name in own:
-        if name not in known and not takes_any:
+        if name not in known and not takes_any_keyword(target):
             rule = f"is not an option of {options.target}"
             raise InputError(f"{group}.{name}", rule, own[name], choices=sorted(known))
-    arguments = {**given, **_nested(own)}
+    arguments = {**accepted(target, {**shared, **runtime}), **_nested(own)}
     return functools.partial(target, **arguments) if options.partial else target(**arguments)
-
-
-def accepted(target: Callable[..., Any]) -> tuple[frozenset[str], bool]:
-    """Names of the keywords that a target takes, and whether it takes any other.
-
-    ``**options: Unpack[SomeTypedDict]`` stands for the keys of the typed dictionary.
-    """
-    names: set[str] = set()
-    takes_any = False
-    for parameter in inspect.signature(target).parameters.values():
-        if parameter.kind is not parameter.VAR_KEYWORD:
-            names.add(parameter.name)
-            continue
-        hint = parameter.annotation
-        if isinstance(hint, str):
-            hint = get_type_hints(target).get(parameter.name)
-        if get_origin(hint) is Unpack:
-            names |= get_args(hint)[0].__annotations__.keys()
-        else:
-            takes_any = True
-    return frozenset(names), takes_any
 
 
 def locate(group: str, target: str) -> Any:

@@ -1,48 +1,25 @@
 """What a run and a sweep print when they end."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fused_clip.method.checks import UNKNOWN_WITHOUT_LABELS as UNKNOWN
+from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
+from fused_clip.metrics.catalogue import METRICS, MetricFacts
+from fused_clip.metrics.numbers import mean_and_deviation, number
 from fused_clip.model.result import Result
 from fused_clip.runner.forecast import Forecast, megabytes
+from fused_clip.runner.jobs import varying_axes
 
-_SWEEP_COLUMNS = {
-    "test/accuracy": "accuracy",
-    "test/macro_f1": "macro F1",
-    "train/silhouette": "silhouette",
-    "train/ari": "ARI",
-    "train/ami": "AMI",
-    "train/purity": "purity",
-    "missing_targets": "missing",
-    "reference/zero_shot_accuracy": "zero-shot",
-    "reference/image_only_accuracy": "image only",
-    "reference/rotated_text_accuracy": "rotated text",
-    "text_contribution": "text contrib.",
-    "seconds/total": "seconds",
-}
-_MEANING = {
-    "test/accuracy": "the method, on test images",
-    "reference/zero_shot_accuracy": "nearest prompt by cosine; no labels",
-    "reference/zero_shot_via_class_accuracy": "nearest class prompt, then its group; no labels",
-    "reference/image_only_accuracy": "the same clustering without text; labels for the vote",
-    "reference/nearest_class_mean_accuracy": "nearest mean of each target's training images; labels",
-    "reference/nearest_cluster_mean_accuracy": "nearest image mean of the run's own clusters",
-    "reference/rotated_text_accuracy": "the method with its text's meaning removed",
-    "text_contribution": "the method minus rotated text",
-    "test/ece": "expected calibration error of the method's probabilities",
-    "test/brier": "Brier score of the method's probabilities",
-    "train/silhouette": "of the fused rows and their clusters",
-    "train/ari": "adjusted Rand index of targets and clusters",
-    "train/ami": "adjusted mutual information of targets and clusters",
-    "train/purity": "share of rows whose cluster carries their target",
-}
+_SEEDS = ("seed", "dataset.seed")
+_FIRST = ("test/accuracy", "text_contribution")  # the references follow these
 
 
 def _wide_console() -> Console:
@@ -51,25 +28,47 @@ def _wide_console() -> Console:
     return console if console.is_terminal else Console(width=200)
 
 
-def _number(key: str, value: float | None) -> str:
-    if value is None:
-        return "-"
-    if key.startswith("seconds/"):
-        return f"{value:.1f}"
-    return f"{value:.0f}" if key == "missing_targets" else f"{value:.4f}"
+def facts_of(metrics: Collection[str]) -> list[MetricFacts]:
+    """Facts of the metrics that tables show: the method's accuracy, its references, the others.
+
+    Parameters
+    ----------
+    metrics : names of those that were computed.
+    """
+    known = {facts.accuracy: _of_reference(facts) for facts in known_references().values()}
+    for name in metrics:
+        if name.startswith(PREFIX) and name.endswith("_accuracy") and name not in known:
+            known[name] = MetricFacts(name, name.removeprefix(PREFIX), "", column=True)  # the user's own
+    first = {name: METRICS[name] for name in _FIRST}
+    return [facts for name, facts in {**first, **known, **METRICS}.items() if name in metrics]
+
+
+def _of_reference(facts: ReferenceFacts) -> MetricFacts:
+    explanation = f"{facts.explanation} (uses labels: {facts.uses_labels})"
+    return MetricFacts(facts.accuracy, facts.title, explanation, column=True)
 
 
 def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_command: str) -> None:
-    """Print the table of a run, its figures' paths and how to open the comparison view."""
+    """Print the table of a run, its figures' paths and how to open the comparison view.
+
+    Parameters
+    ----------
+    result : of the run.
+    directory : of the run.
+    pictures : figures as written.
+    ui_command : opens the comparison; empty if there is none.
+    """
     console = _wide_console()
-    title = f"{result.dataset} · prompt={result.prompt} · backbone={result.backbone}"
-    table = Table(title=escape(title), title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("what it is")
-    for key, meaning in _MEANING.items():
-        if key in result.metrics:
-            table.add_row(key, _number(key, result.metrics[key]), meaning)
+    rows = f"{len(result.train):,} train and {len(result.test):,} test rows"
+    title = f"{result.dataset} · prompt={result.prompt} · backbone={result.backbone} · {rows}"
+    console.print(escape(title), highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("explanation")
+    for facts in facts_of(result.metrics):
+        if facts.name != "seconds/total":
+            table.add_row(facts.title, number(result.metrics[facts.name], facts.digits), facts.explanation)
     console.print(table)
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
@@ -93,22 +92,22 @@ def print_forecast(forecast: Forecast, output_dir: Path) -> None:
 def print_sweep(
     rows: Sequence[Mapping[str, Any]], directory: Path, ui_command: str, compare_url: str
 ) -> None:
-    """Print one table of a sweep's jobs, what failed, and where its runs are compared."""
+    """Print the tables of a sweep's jobs, what failed, and where its runs are compared.
+
+    Parameters
+    ----------
+    rows : records of the jobs, as `fused_clip.runner.outcomes.read_records` gives them.
+    directory : of the sweep.
+    ui_command : opens the comparison; empty if there is none.
+    compare_url : address of the sweep in the comparison.
+    """
     console = _wide_console()
-    axes = [axis for axis, values in _values(rows).items() if len(values) > 1 or len(rows) == 1]
-    columns = [key for key in _SWEEP_COLUMNS if any(key in row["metrics"] for row in rows)]
-    table = Table(title=f"{len(rows)} jobs", title_justify="left")
-    for axis in axes:
-        table.add_column(escape(axis))
-    for key in columns:
-        table.add_column(_SWEEP_COLUMNS[key], justify="right")
-    for row in rows:
-        cells = [escape(str(row["axes"].get(axis, ""))) for axis in axes]
-        numbers = [_number(key, row["metrics"].get(key)) for key in columns]
-        table.add_row(
-            *cells, *(["FAILED", *[""] * (len(columns) - 1)][: len(columns)] if row["error"] else numbers)
-        )
-    console.print(table)
+    metrics = [facts for facts in facts_of({key for row in rows for key in row["metrics"]}) if facts.column]
+    axes = varying_axes([row["axes"] for row in rows]) or list(rows[0]["axes"] if rows else [])
+    console.print(escape(_title(rows)), highlight=False)
+    cells = [[str(row["axes"].get(axis, "")) for axis in axes] for row in rows]
+    _print_blocks(console, axes, cells, metrics, [_numbers(row, metrics) for row in rows])
+    _print_means(console, rows, axes, metrics)
     for row in rows:
         if row["error"]:
             name = " ".join(f"{axis}={value}" for axis, value in row["axes"].items())
@@ -121,10 +120,85 @@ def print_sweep(
         console.print(f"Then open: {escape(compare_url)}", soft_wrap=True, highlight=False)
 
 
-def _values(rows: Sequence[Mapping[str, Any]]) -> dict[str, set[str]]:
-    """Values that each axis takes in the sweep."""
-    axes = dict.fromkeys(axis for row in rows for axis in row["axes"])
-    return {axis: {str(row["axes"].get(axis, "")) for row in rows} for axis in axes}
+def _title(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What all cells have in common: dataset, backbone, rows."""
+    settings = [row["setting"] for row in rows if row.get("setting")]
+    shared = [
+        value if key != "backbone" else f"backbone={value}"
+        for key, value in (settings[0] if settings else {}).items()
+        if all(setting.get(key) == value for setting in settings)
+    ]
+    return " · ".join([*shared, f"{len(rows)} jobs"])
+
+
+def _numbers(row: Mapping[str, Any], metrics: Sequence[MetricFacts]) -> list[str]:
+    if row["error"]:
+        return ["FAILED", *[""] * (len(metrics) - 1)][: len(metrics)]
+    found = row["metrics"]
+    return [number(found[facts.name], facts.digits) if facts.name in found else "-" for facts in metrics]
+
+
+def _print_means(
+    console: Console, rows: Sequence[Mapping[str, Any]], axes: Sequence[str], metrics: Sequence[MetricFacts]
+) -> None:
+    """Print means and deviations over seeds, a row a setting, where a sweep repeats its cells."""
+    seeds = [axis for axis in axes if axis in _SEEDS]
+    shown = [axis for axis in axes if axis not in _SEEDS]
+    settings: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if not row["error"]:
+            settings.setdefault(tuple(row["axes"].get(axis, "") for axis in shown), []).append(row)
+    if not seeds or all(len(some) < 2 for some in settings.values()):
+        return
+    numbers = [
+        [
+            mean_and_deviation(
+                [row["metrics"][facts.name] for row in some if facts.name in row["metrics"]], facts.digits
+            )
+            for facts in metrics
+        ]
+        for some in settings.values()
+    ]
+    console.print(f"mean ± standard deviation over {' and '.join(seeds)}", highlight=False)
+    cells = [[*setting, str(len(some))] for setting, some in settings.items()]
+    _print_blocks(console, [*shown, "runs"], cells, metrics, numbers)
+
+
+def _print_blocks(
+    console: Console,
+    axes: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    metrics: Sequence[MetricFacts],
+    numbers: Sequence[Sequence[str]],
+) -> None:
+    """Print a table in as many blocks of columns as the width needs; the axes stand in each."""
+    start = 0
+    while start < max(len(metrics), 1):
+        end = start + 1
+        table = _block(axes, cells, metrics[start:end], [row[start:end] for row in numbers])
+        while end < len(metrics):
+            wider = _block(axes, cells, metrics[start : end + 1], [row[start : end + 1] for row in numbers])
+            if console.measure(wider).minimum > console.width:
+                break
+            table, end = wider, end + 1
+        console.print(table)
+        start = end
+
+
+def _block(
+    axes: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    metrics: Sequence[MetricFacts],
+    numbers: Sequence[Sequence[str]],
+) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for axis in axes:
+        table.add_column(escape(axis), overflow="fold")
+    for facts in metrics:
+        table.add_column(escape(facts.title.replace(" ", "\n")), justify="right", no_wrap=True)
+    for some, row in zip(cells, numbers, strict=True):
+        table.add_row(*map(escape, some), *row)
+    return table
 
 
 def _print_model(console: Console, directory: Path) -> None:

@@ -1,20 +1,20 @@
-"""What a sweep is going to do, told before it starts: cells to run, cells to reuse, and disk."""
+"""What a sweep is going to do, known before it starts: cells to run, cells to reuse, and disk."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.runner.build import make_parts
+from fused_clip.runner.build import prepare
 from fused_clip.runner.config import Options, check
-from fused_clip.runner.jobs import planned_jobs
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
-    from fused_clip.runner.build import Parts
+    from fused_clip.runner.build import Prepared
+    from fused_clip.tracking import Tracker
 
 # Measured; the tests say how near the sum comes.
 _ROW_BYTES = 40  # a row of predictions.parquet and its keys
@@ -32,12 +32,14 @@ class Forecast:
     cells : in the sweep.
     finished : of these, how many are finished already and are going to be reused.
     need, free : bytes that the others are going to write, about, and bytes that there are.
+    notes : of all cells that are going to run, each once; see `fused_clip.method.checks.notes`.
     """
 
     cells: int
     finished: int
     need: int
     free: int
+    notes: tuple[tuple[int, str], ...] = ()
 
     def check(self, output_dir: Path) -> None:
         """Refuse what does not fit.
@@ -58,55 +60,66 @@ def megabytes(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def forecast(config: DictConfig, tracker: Any, output_dir: Path) -> Forecast | None:
-    """Look at every cell of a sweep; None for a sweeper that decides as it goes.
+def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", output_dir: Path) -> Forecast:
+    """Look at every cell of a sweep.
 
-    A cell whose options or parts are wrong counts as one to run: its job tells what is wrong.
+    A cell that can't run counts as one to run: its job says why.
 
     Parameters
     ----------
-    config : the config of a sweep with its ``hydra`` node; Hydra must be running.
-    tracker : as the sweep uses it.
+    config : of the sweep, with its ``hydra`` node; Hydra must be running.
+    jobs : overrides of each; none for a sweeper that decides as it goes.
+    tracker : of the sweep.
+    output_dir : where runs, store and finished cells are.
 
     Raises
     ------
     InputError
-        If the options or parts of every cell are wrong: what is wrong with the first.
+        If no cell can run: each reason once, a line a reason.
     """
-    jobs = planned_jobs(config)
-    if not jobs:
-        return None
     store: dict[str, int] = {}
     finished = need = 0
-    wrong: list[Exception] = []
-    for job in _configs(config, jobs):
+    faults: list[Exception] = []
+    notes: dict[tuple[int, str], None] = {}
+    for job in job_configs(config, jobs):
         try:
             options = check(job)
-            parts = make_parts(options)
-            if _is_finished(options, parts, tracker, output_dir):
+            prepared = prepare(options)
+            if _is_finished(options, prepared, tracker, output_dir):
                 finished += 1
                 continue
-        except Exception as error:  # whatever it is, the job meets it too, and tells
-            wrong.append(error)
+        except Exception as error:  # whatever it is, the job meets it too, and says so
+            faults.append(error)
             continue
-        store |= _store_bytes(parts, output_dir, store)
-        need += run_bytes(options, parts, copied=tracker.copies_files)
-    if len(wrong) == len(jobs) and all(isinstance(error, InputError) for error in wrong):
-        raise wrong[0]
+        notes |= dict.fromkeys(prepared.notes)
+        store |= _store_bytes(prepared, output_dir, store)
+        need += run_bytes(options, prepared, copied=tracker.copies_files)
+    if faults and len(faults) == len(jobs):
+        _refuse(faults)
     free = shutil.disk_usage(output_dir).free
-    return Forecast(len(jobs), finished, need + sum(store.values()), free)
+    return Forecast(len(jobs), finished, need + sum(store.values()), free, tuple(notes))
 
 
-def run_bytes(options: Options, parts: "Parts", *, copied: bool) -> int:
+def _refuse(faults: Sequence[Exception]) -> None:
+    """Refuse a sweep of which no cell can run; faults of the code are left to the jobs, which locate them."""
+    first = faults[0]
+    if isinstance(first, InputError) and all(isinstance(fault, InputError) for fault in faults):
+        first.args = ("\n".join(dict.fromkeys(map(str, faults))),)
+        raise first
+
+
+def run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
     """Bytes that a job writes, about, apart from embeddings in the store.
 
     Parameters
     ----------
+    options : of the job.
+    prepared : its parts.
     copied : whether its files are kept a second time, by the tracking store.
     """
     from fused_clip.runner import artifacts
 
-    dataset, backbone = parts
+    dataset, backbone = prepared.dataset, prepared.backbone
     splits = (len(dataset.train), len(dataset.test))
     classes = len(dataset.class_names)
     vectors = classes * (options.clusters_per_target + 1)  # centroids and texts
@@ -120,8 +133,14 @@ def run_bytes(options: Options, parts: "Parts", *, copied: bool) -> int:
     return (files + figures) * (2 if copied else 1) + grid + partitions + _RUN_BYTES
 
 
-def _configs(config: DictConfig, jobs: list[list[str]]) -> Iterator[DictConfig]:
-    """The config of each job, without Hydra's."""
+def job_configs(config: DictConfig, jobs: Iterable[list[str]]) -> Iterator[DictConfig]:
+    """Give the config of each job, without Hydra's; meanwhile that is the current one.
+
+    Parameters
+    ----------
+    config : of the sweep, with its ``hydra`` node; Hydra must be running.
+    jobs : overrides of each.
+    """
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
@@ -137,24 +156,23 @@ def _configs(config: DictConfig, jobs: list[list[str]]) -> Iterator[DictConfig]:
         HydraConfig.instance().set_config(config)
 
 
-def _is_finished(options: Options, parts: "Parts", tracker: Any, output_dir: Path) -> bool:
+def _is_finished(options: Options, prepared: "Prepared", tracker: "Tracker", output_dir: Path) -> bool:
     from fused_clip.runner import artifacts, reuse
 
     if options.resume is False:
         return False
-    dataset, backbone = parts
-    key = reuse.cell_key(options, dataset, backbone.fingerprint)
-    extras = artifacts.extras(options, dataset, job=True)
+    key = reuse.cell_key(options, prepared.dataset, prepared.backbone.fingerprint)
+    extras = artifacts.extras(options, prepared.dataset, job=True)
     return reuse.find(output_dir, key, extras, tracker.has_finished) is not None
 
 
-def _store_bytes(parts: "Parts", output_dir: Path, planned: Mapping[str, int]) -> dict[str, int]:
+def _store_bytes(prepared: "Prepared", output_dir: Path, planned: Mapping[str, int]) -> dict[str, int]:
     """Bytes of each entry that the store is going to get besides those planned already."""
     from fused_clip.store import Store
 
-    dataset, backbone = parts
     store = Store(output_dir / "store")
     missing: dict[str, int] = {}
-    for split in (dataset.train, dataset.test):
-        missing |= store.missing(backbone, split.images, split.rows, {**planned, **missing})
+    for split in (prepared.dataset.train, prepared.dataset.test):
+        known = {**planned, **missing}
+        missing |= store.missing(prepared.backbone, split.images, split.rows, known)
     return missing

@@ -1,6 +1,6 @@
 """The cells that a sweep is going to run, known before the first of them starts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
@@ -9,6 +9,31 @@ from omegaconf import DictConfig
 def axes_of(overrides: Iterable[str]) -> dict[str, str]:
     """Overrides of a job, by the key that they set: ``+a.b=1`` gives ``{"a.b": "1"}``."""
     return dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+
+
+def varying_axes(cells: Sequence[Mapping[str, str]]) -> list[str]:
+    """Keys in which cells differ, in order of first appearance.
+
+    Parameters
+    ----------
+    cells : axes of each.
+    """
+    keys = dict.fromkeys(key for axes in cells for key in axes)
+    return [key for key in keys if len({axes.get(key) for axes in cells}) > 1]
+
+
+def swept_keys(config: DictConfig) -> list[str]:
+    """Keys that a sweep gives several values, whichever sweeper turns them into jobs.
+
+    Parameters
+    ----------
+    config : as for `planned_jobs`.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
+    return swept + list(config.hydra.sweeper.get("params") or {})
 
 
 def planned_cells(config: DictConfig) -> list[dict[str, str]]:
@@ -28,7 +53,6 @@ def planned_jobs(config: DictConfig) -> list[list[str]]:
     ----------
     config : the config of a sweep with its ``hydra`` node; Hydra must be running.
     """
-    from hydra._internal.callbacks import Callbacks
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.plugins import Plugins
@@ -39,7 +63,7 @@ def planned_jobs(config: DictConfig) -> list[list[str]]:
     if not hasattr(get_class(config.hydra.sweeper._target_), "split_arguments"):
         return []
     loader = GlobalHydra.instance().config_loader()
-    context = HydraContext(loader, Callbacks())
+    context = HydraContext(loader, None)  # type: ignore[arg-type]  # nothing is run
     sweeper: Any = Plugins.instance().instantiate_sweeper(
         hydra_context=context, task_function=lambda _: None, config=config
     )

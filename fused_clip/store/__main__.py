@@ -1,4 +1,4 @@
-"""Look after the store: ``python -m fused_clip.store list|verify|prune``."""
+"""Look after the store: ``python -m fused_clip.store list|verify|prune``, or ``fused-clip-store``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from fused_clip.store.entry import MANIFEST, StoredEntry
+from fused_clip.support.command import make_parser, one_line_errors
+from fused_clip.support.errors import InputError
 
 _DAY = 86_400.0
 _NAME = re.compile(r"[A-Za-z0-9-]+-[0-9a-f]{16}")  # of an entry's folder
@@ -19,75 +21,108 @@ _FILE = re.compile(rf"({re.escape(MANIFEST)}|[\w-]+\.npy)(\.draft)?")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; give the exit code: 0, or 1 if something is damaged."""
-    parser = argparse.ArgumentParser(prog="python -m fused_clip.store", description=__doc__)
+    """Run the command line; give the exit code: 0, or 1 if an entry is damaged or can't be read."""
+    options = _parser().parse_args(arguments)
+    with one_line_errors("Entries are intact or gone, and the same command goes on from here."):
+        if not options.root.is_dir():
+            raise InputError("root", "must be a folder: there is no store", str(options.root))
+        if options.command == "list":
+            return _list(options.root)
+        if options.command == "verify":
+            return _verify(options.root)
+        return _prune(options.root, options.unused_for * _DAY, dry_run=options.dry_run)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser("fused-clip-store", "Look after the store of embeddings and partitions.")
     parser.add_argument("--root", type=Path, default=Path("outputs/store"), help="the store (%(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="what is there, its size, and when it was last used")
-    commands.add_parser("verify", help="check every file; exit code 1 if one is damaged")
+    commands.add_parser("list", help="print each entry with its size and the time of its last use")
+    commands.add_parser("verify", help="check every file; exit code 1 if one is damaged or can't be read")
     prune = commands.add_parser(
-        "prune", help="remove what was not used for some time, and what can't be read"
+        "prune", help="remove entries that were not used for some time, or are damaged"
     )
     prune.add_argument("--unused-for", type=_days, default=30.0, metavar="DAYS", help="(%(default)g); 0: all")
-    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
-    options = parser.parse_args(arguments)
-    if not options.root.is_dir():
-        parser.error(f"--root: there is no store at {options.root}")
-    if options.command == "list":
-        return _list(options.root)
-    if options.command == "verify":
-        return _verify(options.root)
-    return _prune(options.root, options.unused_for * _DAY, dry_run=options.dry_run)
+    prune.add_argument("--dry-run", action="store_true", help="only print what would be removed")
+    return parser
 
 
 def _list(root: Path) -> int:
-    entries = sorted(_entries(root), key=_last_used, reverse=True)
-    for entry in entries:
-        used = datetime.fromtimestamp(_last_used(entry)).astimezone().isoformat(" ", "minutes")
-        print(f"{entry.folder.name:<28} {_megabytes(entry):>9.1f} MB  {used}  {_describe(entry)}")
-    print(f"{len(entries)} entries, {sum(map(_megabytes, entries)):.1f} MB; the time is that of the last use")
+    lines: list[tuple[float, str]] = []
+    total = 0.0
+    for entry in _entries(root):
+        try:
+            used, size = _last_used(entry), _megabytes(entry)
+            when = datetime.fromtimestamp(used).astimezone().isoformat(" ", "minutes")
+            facts = f"{size:>9.1f} MB  {when}  {_describe(entry)}"
+        except OSError as error:
+            used, size, facts = 0.0, 0.0, _unread(error)
+        lines.append((used, f"{entry.folder.name:<28} {facts}"))
+        total += size
+    for _, line in sorted(lines, reverse=True):
+        print(line)
+    print(f"{len(lines)} entries, {total:.1f} MB; the time is that of the last use")
     return 0
 
 
+def _unread(error: OSError) -> str:
+    return f"can't be read: {error.strerror}"
+
+
 def _verify(root: Path) -> int:
-    damaged = 0
+    damaged = unread = 0
     for entry in _entries(root):
-        complaint = _complaint(entry)
-        damaged += bool(complaint)
-        print(f"{entry.folder.name:<28} {complaint or ('intact' if entry.is_complete() else 'unfinished')}")
+        try:
+            lost = _lost(entry)
+            verdict = f"damaged: {lost}" if lost else "intact" if entry.is_complete() else "unfinished"
+            damaged += bool(lost)
+        except OSError as error:
+            verdict = _unread(error)
+            unread += 1
+        print(f"{entry.folder.name:<28} {verdict}")
     if damaged:
         print(f"{damaged} damaged; what a run needs of these is computed anew when it asks for it")
-    return int(damaged > 0)
+    if unread:
+        print(f"{unread} can't be read, and may be intact: check the permissions and the owner of the files")
+    return int(damaged + unread > 0)
 
 
-def _complaint(entry: StoredEntry) -> str:
+def _lost(entry: StoredEntry) -> str:
+    """Name what of an entry is damaged; an entry whose computation was refused or killed has no manifest."""
     manifest = entry.manifest
     if manifest is None:
-        return "no readable manifest"
-    lost = sorted(manifest.files.keys() - entry.intact().keys())
-    return f"damaged: {', '.join(lost)}" if lost else ""
+        return MANIFEST if (entry.folder / MANIFEST).exists() else ""
+    return ", ".join(sorted(manifest.files.keys() - entry.intact().keys()))
 
 
 def _prune(root: Path, seconds: float, *, dry_run: bool) -> int:
     freed = 0.0
-    for entry in list(_entries(root)):
-        if _is_kept(entry, seconds):
-            continue
-        with entry.locked(wait=False) as free:
-            if not free:
-                print(f"{entry.folder.name:<28} is being written: kept")
-                continue
-            if _is_kept(entry, seconds):  # written or used since
-                continue
-            freed += _megabytes(entry)
-            print(f"{entry.folder.name:<28} {'would be removed' if dry_run else 'removed'}")
-            if not dry_run:
-                (entry.folder / MANIFEST).unlink(
-                    missing_ok=True
-                )  # first, so that no half is taken for a whole
-                shutil.rmtree(entry.folder)
+    for entry in _entries(root):
+        try:
+            freed += _remove(entry, seconds, dry_run=dry_run)
+        except OSError as error:
+            print(f"{entry.folder.name:<28} can't be read or removed ({error.strerror}): kept")
     print(f"{freed:.1f} MB {'would be freed' if dry_run else 'freed'}")
     return 0
+
+
+def _remove(entry: StoredEntry, seconds: float, *, dry_run: bool) -> float:
+    """Remove an entry if it was not used for some time; give the megabytes freed."""
+    if _is_kept(entry, seconds):
+        return 0.0
+    with entry.locked(wait=False) as free:
+        if not free:
+            print(f"{entry.folder.name:<28} is being written: kept")
+            return 0.0
+        if _is_kept(entry, seconds):  # written or used since
+            return 0.0
+        size = _megabytes(entry)
+        if not dry_run:
+            # The manifest goes first: without it nothing that is left counts as a whole entry.
+            (entry.folder / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(entry.folder)
+        print(f"{entry.folder.name:<28} {'would be removed' if dry_run else 'removed'}")
+    return size
 
 
 def _is_kept(entry: StoredEntry, seconds: float) -> bool:
@@ -102,7 +137,10 @@ def _is_entry(path: Path) -> bool:
     """Whether a folder is the store's own: anything else is left alone, whatever root was named."""
     if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
         return False
-    return all(_FILE.fullmatch(inside.name) and inside.is_file() for inside in path.iterdir())
+    try:
+        return all(_FILE.fullmatch(inside.name) and inside.is_file() for inside in path.iterdir())
+    except PermissionError:
+        return True  # by its name; each command reports that it can't be read
 
 
 def _last_used(entry: StoredEntry) -> float:
@@ -117,7 +155,7 @@ def _megabytes(entry: StoredEntry) -> float:
 def _describe(entry: StoredEntry) -> str:
     manifest = entry.manifest
     if manifest is None:
-        return "no readable manifest"
+        return "no manifest"
     facts = ", ".join(f"{name} {value}" for name, value in (manifest.about or manifest.key).items())
     return f"{'' if manifest.complete else 'unfinished: '}{facts[:90]}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -43,12 +44,19 @@ class Store:
         self.embedded_images = 0
         self.embedded_seconds = 0.0
 
-    def images(self, backbone: Backbone, images: Images, rows: IntArray) -> FloatArray:
+    def images(self, backbone: Backbone, images: Images, rows: IntArray, *, title: str = "") -> FloatArray:
         """Embed rows of a parent split: (len(rows), dim), in the order of `rows`.
 
         Rows that came embedded are taken as they are. Else the parent is embedded whole, and its rows are
         taken, where it is there already or at least half of it is asked for; else the rows asked for are an
         entry of their own.
+
+        Parameters
+        ----------
+        backbone : embeds what is not there.
+        images : the parent split.
+        rows : (n,) rows of it.
+        title : stands before the progress bar.
 
         Raises
         ------
@@ -60,7 +68,7 @@ class Store:
         if not len(rows):
             return np.empty((0, backbone.dim), np.float32)
         entry, places = self._entry_of(backbone, images, rows)
-        return entry.take(places)
+        return entry.take(places, title)
 
     def missing(
         self, backbone: Backbone, images: Images, rows: IntArray, planned: Container[str] = ()
@@ -194,18 +202,19 @@ class _Rows:
     def note_use(self) -> None:
         self._entry.note_use()
 
-    def take(self, places: IntArray) -> FloatArray:
+    def take(self, places: IntArray, title: str) -> FloatArray:
         """(len(places), dim) embeddings of the rows at the given places, embedded first if need be."""
-        self._entry.ensure([_shard(start) for start in self._starts], self._compute)
+        compute = functools.partial(self._compute, title)
+        self._entry.ensure([_shard(start) for start in self._starts], compute)
         return _gather(self._entry, places, self._shard_rows, self._backbone.dim)
 
-    def _compute(self, finished: frozenset[str]) -> Iterator[tuple[str, Array]]:
+    def _compute(self, title: str, finished: frozenset[str]) -> Iterator[tuple[str, Array]]:
         missing = [start for start in self._starts if _shard(start) not in finished]
         blocks = [self._rows[start : start + self._shard_rows] for start in missing]
         done = len(self._rows) - sum(len(block) for block in blocks)
         self._backbone.load()
         clock = time.perf_counter()
-        embedded = embed_images(self._backbone, self._images, blocks, done=done)
+        embedded = embed_images(self._backbone, self._images, blocks, done=done, title=title)
         for start, shard in zip(missing, embedded, strict=True):
             self._store.embedded_images += len(shard)
             self._store.embedded_seconds += time.perf_counter() - clock

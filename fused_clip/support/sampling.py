@@ -6,29 +6,53 @@ from fused_clip.support.arrays import IntArray
 from fused_clip.support.errors import InputError
 
 
-def allocate(counts: IntArray, n: int, *, spare: int = 0) -> IntArray:
+def allocate(counts: IntArray, n: int, *, least: IntArray | int = 1, spare: int = 0) -> IntArray:
     """Share `n` places among classes in proportion to their counts, by largest remainder.
 
     Parameters
     ----------
-    counts : (C,) rows of each class, all greater than `spare`.
-    n : places to share out, in [C, sum(counts - spare)].
+    counts : (C,) rows of each class.
+    n : places to share out, in [sum(least), sum(counts - spare)].
+    least : places that each class has at least, at most ``counts - spare``; one number or (C,).
     spare : rows that must be left over in every class.
 
     Returns
     -------
-    (C,) places of each class, in [1, counts - spare]; their sum is `n`. Each differs by less than one from
-    its proportional share wherever those bounds allow it.
+    (C,) places of each class, in [least, counts - spare]; their sum is `n`. Each differs by less than one
+    from its proportional share wherever those bounds allow it.
     """
     share = counts * (n / counts.sum())
-    places: IntArray = np.clip(np.floor(share).astype(np.int64), 1, counts - spare)
+    places: IntArray = np.clip(np.floor(share).astype(np.int64), least, counts - spare)
     while missing := n - int(places.sum()):
         step = 1 if missing > 0 else -1
-        room = places < counts - spare if step > 0 else places > 1
+        room = places < counts - spare if step > 0 else places > least
         lag = np.where(room, (share - places) * step, -np.inf)
         most = np.argsort(-lag, kind="stable")[: min(abs(missing), int(room.sum()))]
         places[most] += step
     return places
+
+
+def stratified_sample(labels: IntArray, n: int, seed: int, *, least: int = 0) -> IntArray:
+    """Draw `n` positions of `labels`, each class in proportion to its rows; all where there are no more.
+
+    Parameters
+    ----------
+    labels : (N,) class of each row.
+    n : size of the sample.
+    seed : drives the sample.
+    least : rows of each class that are drawn at least, or all where it has fewer; the sample gets larger
+        than `n` where they do not fit in it.
+
+    Returns
+    -------
+    Ascending positions in [0, N).
+    """
+    if len(labels) <= n:
+        return np.arange(len(labels))
+    _, kind, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    smallest = np.minimum(counts, least)
+    places = allocate(counts, max(n, int(smallest.sum())), least=smallest)
+    return _drawn(kind, counts, places, seed)
 
 
 def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare: int = 0) -> IntArray:
@@ -38,6 +62,7 @@ def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare
     ----------
     labels : (N,) class index of each row.
     n : size of the subset.
+    seed : drives the subset.
     option : name of the option that asks for it, for errors.
     spare : rows that must be left over in every class.
 
@@ -48,18 +73,14 @@ def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare
     Raises
     ------
     InputError
-        If `n` is larger than what there is, or smaller than the number of classes present.
+        If `n` is larger than the rows available, or smaller than the number of classes present.
     """
     _, kind, counts = np.unique(labels, return_inverse=True, return_counts=True)
     most = len(labels) - spare * len(counts)
     if not len(counts) <= n <= most:
         rule = f"must be between {len(counts)} (the classes) and {most} (the images there are)"
         raise InputError(option, rule, n)
-    places = allocate(counts, n, spare=spare)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    order = order[np.argsort(kind[order], kind="stable")]
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.sort(order[rank < np.repeat(places, counts)])
+    return _drawn(kind, counts, allocate(counts, n, spare=spare), seed)
 
 
 def stratified_split(
@@ -71,6 +92,7 @@ def stratified_split(
     ----------
     labels : (N,) class index of each row.
     fraction : share of the test part, in (0, 1); its size is ``round(fraction * N)``.
+    seed : drives the split.
     option : name of the option that asks for it, for errors.
 
     Raises
@@ -88,3 +110,11 @@ def stratified_split(
         raise InputError(option, rule, fraction)
     test = stratified_subset(labels, n_test, seed, option=option, spare=1)
     return np.setdiff1d(np.arange(len(labels)), test, assume_unique=True), test
+
+
+def _drawn(kind: IntArray, counts: IntArray, places: IntArray, seed: int) -> IntArray:
+    """Draw `places` rows of each class, ascending."""
+    order = np.random.default_rng(seed).permutation(len(kind))
+    order = order[np.argsort(kind[order], kind="stable")]
+    rank = np.arange(len(kind)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(order[rank < np.repeat(places, counts)])

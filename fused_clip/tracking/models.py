@@ -10,7 +10,6 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
-from unittest.mock import patch
 
 from fused_clip.support.errors import InputError
 
@@ -90,13 +89,17 @@ def register_model(client: "MlflowClient", name: str, run_id: str) -> None:
 
 def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None:
     """Write what MLflow keeps of a model: the code that loads it, the data, signature and example."""
-    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it tells of every step
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it logs every step
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with _without_survey():
+    with warnings.catch_warnings():
+        # Both are about mlflow's own code: its type hints, and its use of pandas.
+        warnings.filterwarnings("ignore", ".*AnyType")
+        warnings.filterwarnings("ignore", "Operation with range is deprecated")
         from mlflow.models import Model
         from mlflow.pyfunc import save_model
 
-        # The requirements are given: to find them out, mlflow would load the model and import all it can.
+        # Not log_model: it goes to the store of the environment, and loads the model to try the example.
+        # Without pip_requirements mlflow would load the model too, and import all that it can.
         save_model(
             draft,
             python_model=str(_CODE),
@@ -111,19 +114,6 @@ def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None
                 model_id=logged.model_id,
             ),
         )
-
-
-@contextmanager
-def _without_survey() -> Iterator[None]:
-    """Keep mlflow from going through the files of all installed packages, to see that it is one of them."""
-    with warnings.catch_warnings():
-        # Both are about mlflow's own code: its type hints, and its use of pandas.
-        warnings.filterwarnings("ignore", ".*AnyType")
-        warnings.filterwarnings("ignore", "Operation with range is deprecated")
-        from mlflow.utils import environment
-
-        with patch.object(environment, "warn_dependency_requirement_mismatches", create=True):
-            yield
 
 
 @contextmanager
@@ -175,12 +165,23 @@ def _location(uri: str, store: str) -> str:
 
 
 def _registered(client: "MlflowClient", uri: str) -> str:
-    from mlflow.store.artifact.utils.models import get_model_name_and_version
+    """Where the artifacts of ``models:/<id>``, ``models:/<name>/<version>`` or ``models:/<name>@<alias>`` are."""
+    from mlflow.exceptions import MlflowException
 
-    name, *version = get_model_name_and_version(client, uri)  # type: ignore[no-untyped-call]
+    name, _, version = uri.partition(":/")[2].strip("/").partition("/")
+    if not version and "@" in name:
+        name, _, alias = name.rpartition("@")
+        version = str(client.get_model_version_by_alias(name, alias).version)
+    elif version == "latest":
+        newest = client.search_model_versions(
+            f"name = '{name}'", max_results=1, order_by=["version_number DESC"]
+        )
+        if not newest:
+            raise MlflowException(f"no version of {name} is registered")
+        version = str(newest[0].version)
     if not version:
         return str(client.get_logged_model(name).artifact_location)
-    return str(client.get_model_version_download_uri(name, *version))
+    return str(client.get_model_version_download_uri(name, version))
 
 
 def _logged(client: "MlflowClient", run_id: str) -> "LoggedModel | None":
@@ -228,7 +229,8 @@ def _signature() -> "ModelSignature":
     }
     optional = {"probability", "runner_up"}
     return ModelSignature(
-        inputs=Schema([ColSpec("binary", "image")]),
+        # Without a name: MLflow lets a named column be no list of paths, but decodes base64 of both.
+        inputs=Schema([ColSpec("binary")]),
         outputs=Schema([ColSpec(kind, name, name not in optional) for name, kind in answers.items()]),
         params=ParamSchema(
             [

@@ -1,95 +1,75 @@
-"""Whose a run is: a process, named so that it can be told later whether it still lives."""
-
-from __future__ import annotations
+"""Identify the process that owns a run, and see later whether it still runs."""
 
 import hashlib
 import os
 import socket
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
+import psutil
 from pydantic import BaseModel, ValidationError
 
-_PROC = Path("/proc")
+_MACHINE_ID = Path("/etc/machine-id")
+_NAMESPACE = Path("/proc/self/ns/pid")
+_TICK = 2.0  # seconds: psutil rounds the machine's start to one
+_CLOCK = 86_400.0  # seconds by which a clock that is set right may move the machine's start
 
 
 class Process(BaseModel):
-    """A process and where it runs; what the system does not tell is empty.
+    """A process and where it runs.
 
     Parameters
     ----------
-    host : name of the machine, and its id.
-    boot : id of the machine's start.
-    namespace : of the process ids, which containers have of their own.
+    host : name of the machine, and its id where it has one.
+    namespace : of the process ids, which containers have of their own; empty where the system has none.
     pid : process id.
-    start : when the process started, in clock ticks since the machine did.
+    booted : when the machine started, in seconds since 1970.
+    started : seconds from then to the start of the process, which no change of the clock moves.
     """
 
     host: str
-    boot: str
     namespace: str
     pid: int
-    start: str
+    booted: float
+    started: float
 
 
 def this_process() -> str:
-    """Name this process, as JSON."""
-    pid = os.getpid()
-    return Process(**_place(), pid=pid, start=_start(pid) or "").model_dump_json()
+    """Identify this process, as JSON."""
+    return _process(os.getpid()).model_dump_json()
 
 
 def is_gone(name: str) -> bool:
-    """Whether the named process has ended for certain.
+    """Whether the named process has certainly ended.
 
-    Never so for a process of another machine or container, or a name that can't be read.
+    False for a process of another machine or container, and for a name that can't be read.
+
+    Parameters
+    ----------
+    name : as `this_process` gave it.
     """
     try:
         process = Process.model_validate_json(name)
+        if (process.host, process.namespace) != _place():
+            return False
+        found = _process(process.pid)
     except ValidationError:
         return False
-    here = _place()
-    if process.host != here["host"]:
-        return False
-    if process.boot != here["boot"]:
+    except psutil.NoSuchProcess:
         return True
-    return process.namespace == here["namespace"] and _start(process.pid) != process.start
+    same = abs(found.started - process.started) < _TICK and abs(found.booted - process.booted) < _CLOCK
+    return not same or psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
 
 
-@lru_cache(maxsize=1)
-def _place() -> dict[str, str]:
-    machine = hashlib.sha256(_text(Path("/etc/machine-id")).encode()).hexdigest()[
-        :12
-    ]  # the id is confidential
-    namespace = _PROC / "self" / "ns" / "pid"
-    return {
-        "host": f"{socket.gethostname()} {machine}",
-        "boot": _text(_PROC / "sys" / "kernel" / "random" / "boot_id"),
-        "namespace": str(namespace.readlink()) if namespace.is_symlink() else "",
-    }
+def _process(pid: int) -> Process:
+    host, namespace = _place()
+    booted = psutil.boot_time()
+    started = psutil.Process(pid).create_time() - booted
+    return Process(host=host, namespace=namespace, pid=pid, booted=booted, started=started)
 
 
-def _text(path: Path) -> str:
-    return path.read_text().strip() if path.is_file() else ""
-
-
-def _start(pid: int) -> str | None:
-    """When a process started; empty where the system does not tell, None if it is not there or dead."""
-    if not (_PROC / "self" / "stat").exists():
-        return "" if _exists(pid) else None
-    try:
-        # The name of the program, in parentheses, may hold anything.
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, start = fields[0], fields[19]
-    return None if state in "XZ" else start
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+@cache
+def _place() -> tuple[str, str]:
+    machine = _MACHINE_ID.read_bytes() if _MACHINE_ID.is_file() else b""
+    host = f"{socket.gethostname()} {hashlib.sha256(machine).hexdigest()[:12]}"  # the id is confidential
+    return host, str(_NAMESPACE.readlink()) if _NAMESPACE.is_symlink() else ""

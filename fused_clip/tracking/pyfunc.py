@@ -1,6 +1,12 @@
 """The model that MLflow loads: this file is copied beside a logged model, and `mlflow.pyfunc` runs it.
 
-Its answers are those of ``fused-clip-predict``, for encoded images in a column ``image``.
+Its answers are those of ``fused-clip-predict``::
+
+    model = mlflow.pyfunc.load_model("models:/photos/1")
+    model.predict(["a.jpg", "b.jpg"])
+    model.predict(pd.DataFrame({"image": [Path("a.jpg").read_bytes()]}))
+
+A model server takes ``{"dataframe_split": {"columns": ["image"], "data": [["<base64>"]]}}``.
 """
 
 from typing import Any
@@ -26,7 +32,10 @@ class FusedClipModel(PythonModel):
 
         Parameters
         ----------
-        model_input : column ``image``: contents of image files.
+        context : not used.
+        model_input : one column: ``image``, contents of image files; or ``path``, paths of image files where
+            the model runs. MLflow makes such a table of a list of paths, or of contents, too. A column may
+            mix both.
         params : ``targets``, ``prior`` and ``threshold`` as on the command line; ``target_map`` as its file.
 
         Returns
@@ -36,10 +45,15 @@ class FusedClipModel(PythonModel):
         Raises
         ------
         fused_clip.InputError
-            If an image can't be read or a parameter does not fit the model.
+            If the column has another name, an image can't be read, or a parameter does not fit the model.
         """
+        from fused_clip import InputError
         from fused_clip.predict import constraints
 
+        column = model_input.columns[0]  # MLflow passes the first alone, named 0 if it came as a list
+        if column not in ("image", "path", 0):
+            rule = "must have one column, or a first column, of image files"
+            raise InputError("model_input", rule, column, choices=["image", "path"])
         given = params or {}
         targets, prior, groups = (given.get(name) for name in ("targets", "prior", "target_map"))
         threshold = given.get("threshold", 0.0)
@@ -49,7 +63,7 @@ class FusedClipModel(PythonModel):
             prior=constraints.parse_prior(prior) if prior else None,
             target_map=constraints.parse_target_map(groups) if groups else None,
         )
-        predictions = model.predict_embeddings(model.embed(model_input["image"].tolist()))
+        predictions = model.predict_embeddings(model.embed(model_input[column].tolist()))
         return pd.DataFrame(predictions.records(threshold))
 
 

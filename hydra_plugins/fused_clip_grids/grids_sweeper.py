@@ -17,7 +17,7 @@ class GridsSweeper(Sweeper):
     ----------
     max_batch_size : as Hydra's; None launches all jobs at once.
     params : swept in every grid that does not set the same key.
-    grids : each maps overrides to values, as `params` does. What the command line says of a key holds in
+    grids : each maps overrides to values, as `params` does. A key on the command line applies to
         every grid, and jobs that thereby become equal run once. Without grids the sweep is Hydra's own.
     """
 

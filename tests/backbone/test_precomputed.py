@@ -8,14 +8,15 @@ import pytest
 
 from fused_clip import pipeline
 from fused_clip.backbone import Precomputed
-from fused_clip.dataset import ImageDataset, embeddings
-from fused_clip.dataset.base import Captions
+from fused_clip.dataset import ImageDataset
+from fused_clip.dataset.options import Captions
 from fused_clip.method import prompt
 from fused_clip.model.result import Result
 from fused_clip.store import Store
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.fakes import FakeBackbone
+from tests.loading import embeddings
 from tests.test_pipeline import method
 
 NAMES = ("cat", "dog", "truck")
@@ -37,7 +38,9 @@ def arrays(blobs: Blobs) -> dict[str, Any]:
 def load(folder: Path, arrays: dict[str, Any], **options: Any) -> ImageDataset:
     np.savez(folder / "a.npz", **arrays)
     return embeddings(
-        path=str(folder / "a.npz"), captions=Captions("{}", "{}", "{} {group}", "it"), **options
+        path=str(folder / "a.npz"),
+        captions=Captions(task="{}", grouped="{}", hierarchical="{} {group}", generic="it"),
+        **options,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fused_clip.predict.gallery import GalleryItem, thumbnail
+from fused_clip.predict.gallery import About, thumbnail
 from fused_clip.predict.gallery import write as write_gallery
 from fused_clip.report import writer
 from fused_clip.report.command import page_of
@@ -40,13 +40,26 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gallery") / "page.html"
     items = [
-        GalleryItem(
-            f"{SCRIPT}/{n}.png", SCRIPT, probability=n / 9, margin=0.1, cluster=n % 2, abstained=n < 2
-        )
+        {
+            "path": f"{SCRIPT}/{n}.png",
+            "target": SCRIPT,
+            "probability": n / 9,
+            "margin": 0.1,
+            "runner_up": SCRIPT,
+            "cluster": n % 2,
+            "abstained": n < 2,
+        }
         for n in range(8)
     ]
+    bad = {"path": f"{SCRIPT}.png", "error": SCRIPT}
     picture = thumbnail(png(size=(50, 40)))
-    write_gallery(path, items, lambda paths: dict.fromkeys(paths, picture), per_section=3)
+    write_gallery(
+        path,
+        [*items, bad],
+        lambda paths: dict.fromkeys(paths, picture),
+        About({SCRIPT: SCRIPT}, SCRIPT),
+        per_section=3,
+    )
     return path
 
 

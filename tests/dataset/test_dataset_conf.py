@@ -10,7 +10,8 @@ import yaml
 
 from fused_clip import dataset as package
 from fused_clip.method.prompt import render
-from fused_clip.runner.config import accepted
+from fused_clip.support.signatures import keywords
+from tests import loading
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))
 IDS = [file.stem for file in OPTIONS]
@@ -32,10 +33,7 @@ def option(name: str) -> dict[str, Any]:
 
 def load(name: str, **options: Any) -> package.ImageDataset:
     given = option(name) | options
-    target = getattr(package, given.pop("_target_").removeprefix("fused_clip.dataset."))
-    made = target(**given)
-    assert isinstance(made, package.ImageDataset)
-    return made
+    return loading.load(given.pop("_target_").removeprefix("fused_clip.dataset."), **given)
 
 
 def test_the_options_are_all_there():
@@ -48,7 +46,7 @@ def test_an_option_says_what_it_is_and_names_its_own_keys(file):
     assert file.read_text().startswith("# ")
     given = option(file.stem)
     target = getattr(package, given["_target_"].removeprefix("fused_clip.dataset."))
-    assert set(given) - {"_target_"} <= accepted(target)[0]
+    assert set(given) - {"_target_"} <= {*keywords(target), *package.Recipe.model_fields}
     assert given["name"] == file.stem
 
 

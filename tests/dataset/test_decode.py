@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from fused_clip.dataset.decode import UnreadableImageError, check, decode, map_threads, thumbnail, to_rgb
+from fused_clip.dataset.decode import (
+    UnreadableImageError,
+    check,
+    count_pixels,
+    decode,
+    map_threads,
+    reduction,
+    thumbnail,
+    to_rgb,
+)
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -195,11 +204,51 @@ def test_a_flipped_bit_in_a_png_is_found():
         check(bytes(encoded))
 
 
+@pytest.mark.parametrize("limit", [0.9, 0.4])
+def test_an_image_over_the_limit_of_pixels_is_refused(limit):
+    most = int(RGB[..., 0].size * limit)
+    for read in (decode, check, lambda encoded, most: thumbnail(encoded, 8, most)):
+        with pytest.raises(UnreadableImageError, match=rf"8 x 6 .* too many: over max_pixels={most}$"):
+            read(encode(Image.fromarray(RGB)), most)
+    assert decode(encode(Image.fromarray(RGB)), 48).shape == (6, 8, 3)
+
+
 @pytest.mark.parametrize("share", [0.9, 0.4])
-def test_a_bomb_is_refused(monkeypatch, share):
+def test_the_limit_of_pil_does_not_count_and_is_kept(monkeypatch, share):
+    encoded = encode(Image.fromarray(RGB))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(RGB[..., 0].size * share))
-    with pytest.raises(UnreadableImageError, match=r"too many|exceeds limit"):
-        decode(encode(Image.fromarray(RGB)))
+    check(encoded)
+    np.testing.assert_array_equal(decode(encoded), RGB)
+    assert count_pixels(encoded) == 48
+    assert int(RGB[..., 0].size * share) == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("most", "shape"), [(120_000, (300, 400)), (119_999, (150, 200)), (9_000, (75, 100)), (1, (38, 50))]
+)
+def test_a_large_jpeg_is_decoded_at_reduced_scale(monkeypatch, most, shape):
+    monkeypatch.setattr("fused_clip.dataset.decode._WHOLE_PIXELS", most)
+    assert decode(photo()).shape == (*shape, 3)
+    whole = encode(Image.new("RGB", (400, 300)))
+    assert decode(whole).shape == (300, 400, 3)
+
+
+def test_a_photo_of_108_million_pixels_is_read():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    encoded = encode(Image.linear_gradient("L").resize((12_000, 9_000)), "JPEG", exif=exif)
+    check(encoded)
+    assert count_pixels(encoded) == 108_000_000
+    pixels = decode(encoded)
+    assert pixels.shape == (6_000, 4_500, 3)
+    assert pixels[0, -1, 0] < 5 < 250 < pixels[0, 0, 0]
+
+
+def test_no_jpeg_is_reduced_below_twice_the_largest_input():
+    for short in range(656, 65_536, 17):  # to 1 of 100; a JPEG has at most 65,535 pixels a side
+        for long in (short, min(65_535, 100 * short)):
+            scale = reduction(short * long)
+            assert scale == 1 or short // scale >= 2 * 336
 
 
 @pytest.mark.parametrize("size", [(101, 1), (1, 50_000), (3, 301)])

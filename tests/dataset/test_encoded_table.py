@@ -116,5 +116,5 @@ def test_a_damaged_file_is_named(tmp_path, hf_split, keep):
     file = tmp_path / "x.parquet"
     hf_split([0, 1]).to_parquet(file)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"dataset: .*x\.parquet can't be read"):
+    with pytest.raises(InputError, match=r"dataset: must be a readable Parquet file .*x\.parquet'"):
         load(file)

@@ -5,8 +5,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fused_clip.dataset import hub
 from fused_clip.support.errors import InputError
+from tests.loading import hub
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fused_clip.dataset import csv
 from fused_clip.dataset.columns import as_texts
 from fused_clip.support.errors import InputError
+from tests.loading import csv
 
 
 def paint(folder: Path, names: list[str]) -> None:
@@ -47,14 +47,15 @@ def test_rows_labels_and_pixels_belong_together(folder):
             assert label == (int(name[0]) >= 4)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_labels_are_text_whatever_the_table(folder, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "mark"), [(".csv", ","), (".csv", ";"), (".csv", "\t"), (".tsv", "\t"), (".parquet", "")]
+)
+def test_labels_are_text_whatever_the_table(folder, suffix, mark):
     labels = ["0", "00", "10", "2", "0", "00", "10", "2"]
     file = folder / f"all{suffix}"
     if suffix == ".parquet":
         pq.write_table(pa.table({"path": NAMES, "label": labels}), file)
     else:
-        mark = {".csv": ",", ".tsv": "\t"}[suffix]
         rows = [f"{name}{mark}{label}" for name, label in zip(NAMES, labels, strict=True)]
         table(file, rows, f"path{mark}label")
     dataset = csv(path=str(file), test_fraction=0.5)
@@ -161,7 +162,11 @@ def test_paths_that_do_not_exist_are_named_and_counted(folder):
             "file,label",
             r"dataset\.image_column: must be a column .*'path'; choose from: file, label",
         ),
-        (["0.png,a"], "path;label", r"dataset\.image_column: .*choose from: path;label"),
+        (
+            ["0.png;a"],
+            "file;label",
+            r"dataset\.image_column: .*, read with semicolons as .*'path'; choose from: file, label",
+        ),
         (
             ["0.png,a"],
             "path,kind",
@@ -173,7 +178,7 @@ def test_paths_that_do_not_exist_are_named_and_counted(folder):
             r"dataset\.label_column: must hold two classes or more, got \['a'\]",
         ),
         ([], "path,label", r"dataset\.path: must have a row"),
-        (["0.png,a", "1.png", "2.png,b"], "path,label", r"2 values .* in every line; not so in line 3"),
+        (["0.png,a", "1.png", "2.png,b"], "path,label", r"2 values in every line, .* not so in line 3"),
         (["0.png,a", "1.png,", "2.png,"], "path,label", r"2 of 3 rows have no value \(rows 1; 2, from 0\)"),
         (['0.png,"a'], "path,label", r"must be a readable table in UTF-8"),
     ],
@@ -204,7 +209,7 @@ def test_a_file_that_is_no_table_is_refused(folder):
     good = table(folder / "all.csv", ["0.png,a", "1.png,b"])
     with pytest.raises(InputError, match=r"dataset\.test_path: must be an existing file"):
         csv(path=good, test_path="nowhere.csv")
-    with pytest.raises(InputError, match=r"dataset\.split_column: must be null beside dataset\.test_path"):
+    with pytest.raises(InputError, match=r"dataset\.split_column: must be null when dataset\.test_path"):
         csv(path=good, test_path=good, split_column="split")
 
 

@@ -1,12 +1,11 @@
-from dataclasses import fields
-
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from fused_clip.dataset.base import Captions
 from fused_clip.dataset.classes import Labelled, as_name
 from fused_clip.dataset.images import ArrayImages
-from fused_clip.dataset.recipe import Recipe, RecipeOptions
+from fused_clip.dataset.options import Captions
+from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 
 NAMES = ("cat", "dog", "cow", "hen")
@@ -22,7 +21,7 @@ TEST = labelled([0, 1, 2, 3, 3, 2, 1, 0], origin="pets/test")
 
 
 def make(**options):
-    return Recipe("pets", **options).make([TRAIN, TEST], "memory")
+    return Recipe(name="pets", **options).make([TRAIN, TEST], "memory")
 
 
 def test_without_names_all_classes_of_the_data_are_used():
@@ -43,29 +42,33 @@ def test_chosen_classes_are_rows_of_the_parent_in_the_order_given():
 
 def test_classes_are_matched_by_name_between_splits():
     test = labelled([0, 1, 2], ("hen", "cow", "cat"), "pets/test")
-    dataset = Recipe("pets").make([TRAIN, test], "")
+    dataset = Recipe(name="pets").make([TRAIN, test], "")
     assert [dataset.class_names[label] for label in dataset.test.labels] == ["hen", "cow", "cat"]
 
 
 def test_a_class_may_be_missing_in_one_split():
     test = labelled([0, 1, 0], ("cat", "dog"), "pets/test")
-    dataset = Recipe("pets").make([TRAIN, test], "")
+    dataset = Recipe(name="pets").make([TRAIN, test], "")
     assert dataset.class_names == NAMES
     assert set(dataset.test.labels) == {0, 1}
 
 
 def test_a_split_without_names_of_its_own_has_those_of_the_other():
-    dataset = Recipe("pets", class_names=["hen", "dog"]).make([TRAIN, labelled([3, 1, 0], None)], "")
+    dataset = Recipe(name="pets", class_names=["hen", "dog"]).make([TRAIN, labelled([3, 1, 0], None)], "")
     np.testing.assert_array_equal(dataset.test.rows, [0, 1])
     np.testing.assert_array_equal(dataset.test.labels, [0, 1])
 
 
 def test_plain_integers_are_named_by_position():
     train, test = labelled([2, 0, 1, 2], None), labelled([0, 1], None)
-    assert Recipe("x").make([train, test], "").class_names == ("0", "1", "2")
-    assert Recipe("x", class_names=["a", "b", "c"]).make([train, test], "").class_names == ("a", "b", "c")
+    assert Recipe(name="x").make([train, test], "").class_names == ("0", "1", "2")
+    assert Recipe(name="x", class_names=["a", "b", "c"]).make([train, test], "").class_names == (
+        "a",
+        "b",
+        "c",
+    )
     with pytest.raises(InputError, match=r"dataset\.class_names: must name each of the 3 integer labels"):
-        Recipe("x", class_names=["a", "b"]).make([train, test], "")
+        Recipe(name="x", class_names=["a", "b"]).make([train, test], "")
 
 
 @pytest.mark.parametrize(
@@ -75,10 +78,7 @@ def test_plain_integers_are_named_by_position():
         (["cat", "cat"], r"must be distinct, got \['cat'\]"),
         (["cat"], r"must be two classes or more"),
         ([], r"must be two classes or more"),
-        (["cat", True], r"must be a name .*got True"),
-        (["cat", None], r"must be a name .*got None"),
-        (["cat", 1.5], r"must be a name .*got 1\.5"),
-        (["cat", ""], r"must be a name .*got ''"),
+        (["cat", 1.5], r"must be classes of the data, got '1\.5'"),
     ],
 )
 def test_names_that_cannot_be_are_refused(names, message):
@@ -89,7 +89,7 @@ def test_names_that_cannot_be_are_refused(names, message):
 def test_an_integer_is_the_name_of_its_digits():
     assert as_name("x", 0) == "0"
     digits = labelled([0, 1], ("0", "1"))
-    assert Recipe("x", class_names=[1, 0]).make([digits, digits], "").class_names == ("1", "0")
+    assert Recipe(name="x", class_names=[1, 0]).make([digits, digits], "").class_names == ("1", "0")
 
 
 @pytest.mark.parametrize("of_data", ["café", "cafe\u0301"])
@@ -97,20 +97,20 @@ def test_an_integer_is_the_name_of_its_digits():
 def test_a_name_is_one_however_it_composes_its_accents(of_data, of_options):
     parts = [labelled([0, 1, 0, 1], ("bar", of_data)), labelled([0, 1], (of_data, "bar"))]
     options = {"class_names": [of_options, "bar"], "groups": {of_options: [of_options, "bar"]}}
-    dataset = Recipe("x", **options).make(parts, "")
+    dataset = Recipe(name="x", **options).make(parts, "")
     assert dataset.class_names == ("café", "bar")
     assert dataset.groups == {"café": "café", "bar": "café"}
     assert dataset.train.labels.tolist() == [1, 0, 1, 0]
     assert dataset.test.labels.tolist() == [0, 1]
-    renamed = Recipe("x", display_names={of_options: "tea", "bar": of_options}).make(parts, "")
+    renamed = Recipe(name="x", display_names={of_options: "tea", "bar": of_options}).make(parts, "")
     assert renamed.class_names == ("café", "tea")
 
 
 def test_a_class_without_any_image_is_refused():
     few = labelled([0, 1, 0])
     with pytest.raises(InputError, match=r"every class needs an image, got \['cow', 'hen'\]"):
-        Recipe("pets").make([few, few], "")
-    assert Recipe("pets", class_names=["cat", "dog"]).make([few, few], "").class_names == ("cat", "dog")
+        Recipe(name="pets").make([few, few], "")
+    assert Recipe(name="pets", class_names=["cat", "dog"]).make([few, few], "").class_names == ("cat", "dog")
 
 
 def test_groups_are_turned_round_and_follow_the_classes_used():
@@ -125,10 +125,6 @@ def test_groups_are_turned_round_and_follow_the_classes_used():
     [
         ({"bird": ["hen", "emu"]}, r"dataset\.groups\.bird: must list classes of the data, got 'emu'"),
         ({"bird": ["hen"], "food": ["hen"]}, r"dataset\.groups\.food: .*'bird' has it, got 'hen'"),
-        ({"bird": "hen"}, r"dataset\.groups\.bird: must be a list"),
-        ({"bird": []}, r"dataset\.groups\.bird: must be a list"),
-        ({"bird": [False]}, r"dataset\.groups\.bird: must be a name"),
-        ({True: ["hen"]}, r"dataset\.groups: must be a name"),
     ],
 )
 def test_groups_that_cannot_be_are_refused(groups, message):
@@ -140,14 +136,32 @@ def test_captions_replace_the_defaults():
     assert make().captions == Captions()
     assert make(captions={"task": "A {}"}).captions == Captions(task="A {}")
     assert make(captions=Captions(generic="Stuff")).captions.generic == "Stuff"
-    with pytest.raises(InputError, match=r"dataset\.captions: .*got 'tsak'.*did you mean 'task'"):
-        make(captions={"tsak": "A {}"})
 
 
-def test_swap_is_carried_and_checked():
+def test_swap_is_carried():
     assert make(swap="next").swap == "next"
-    with pytest.raises(InputError, match=r"dataset\.swap: .*choose from: previous, next"):
-        make(swap="nxt")
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"class_names": ["cat", True]}, ("class_names", 1)),
+        ({"class_names": ["cat", None]}, ("class_names", 1)),
+        ({"class_names": ["cat", ""]}, ("class_names", 1)),
+        ({"groups": {"bird": "hen"}}, ("groups", "bird")),
+        ({"groups": {"bird": []}}, ("groups", "bird")),
+        ({"groups": {"bird": [False]}}, ("groups", "bird", 0)),
+        ({"display_names": {"cat": None}}, ("display_names", "cat")),
+        ({"captions": {"tsak": "A {}"}}, ("captions", "tsak")),
+        ({"swap": "nxt"}, ("swap",)),
+        ({"labels": "no"}, ("labels",)),
+        ({"n_trian": 3}, ("n_trian",)),
+    ],
+)
+def test_a_recipe_names_the_option_at_fault(options, place):
+    with pytest.raises(ValidationError) as caught:
+        make(**options)
+    assert [error["loc"] for error in caught.value.errors()] == [place]
 
 
 def test_sizes_draw_rows_of_the_parent():
@@ -162,17 +176,17 @@ def test_sizes_draw_rows_of_the_parent():
 
 def test_one_sequence_is_split_and_then_drawn_from():
     whole = labelled(np.repeat(range(4), 10))
-    dataset = Recipe("pets", n_train=20, test_fraction=0.25).make([whole], "")
+    dataset = Recipe(name="pets", n_train=20, test_fraction=0.25).make([whole], "")
     assert (len(dataset.train), len(dataset.test)) == (20, 10)
     assert not set(dataset.train.rows) & set(dataset.test.rows)
     assert dataset.train.images is dataset.test.images
-    halves = Recipe("pets", from_split="test").make([whole], "")
+    halves = Recipe(name="pets", from_split="test").make([whole], "")
     assert (len(halves.train), len(halves.test)) == (20, 20)
 
 
 def test_chosen_classes_of_one_sequence_are_rows_of_it():
     whole = labelled(np.arange(40) % 4)
-    dataset = Recipe("pets", class_names=["hen", "dog"], test_fraction=0.5).make([whole], "")
+    dataset = Recipe(name="pets", class_names=["hen", "dog"], test_fraction=0.5).make([whole], "")
     for split in (dataset.train, dataset.test):
         np.testing.assert_array_equal(whole.labels[split.rows], np.where(split.labels == 0, 3, 1))
 
@@ -181,23 +195,23 @@ def test_chosen_classes_of_one_sequence_are_rows_of_it():
 def test_a_split_that_cannot_be_names_its_option(options):
     (option,) = options
     with pytest.raises(InputError, match=rf"dataset\.{option}: must leave every class"):
-        Recipe("pets", **options).make([labelled([0, 1, 2, 3, 0, 1])], "")
+        Recipe(name="pets", **options).make([labelled([0, 1, 2, 3, 0, 1])], "")
 
 
 def test_only_the_test_part_is_used_to_halve_it():
-    assert Recipe("pets").used(["train", "test"]) == ["train", "test"]
-    assert Recipe("pets", from_split="test").used(["train", "test"]) == ["test"]
+    assert Recipe(name="pets").used(["train", "test"]) == ["train", "test"]
+    assert Recipe(name="pets", from_split="test").used(["train", "test"]) == ["test"]
     with pytest.raises(InputError, match=r"dataset\.from_split: must be null for pets"):
-        Recipe("pets", from_split="test").used(["all"])
+        Recipe(name="pets", from_split="test").used(["all"])
 
 
 def test_splits_without_a_class_in_common_are_refused():
     with pytest.raises(InputError, match=r"train has \['cat', 'dog'\], test, got \['cow', 'hen'\]"):
-        Recipe("pets").make([labelled([0, 1]), labelled([2, 3])], "")
+        Recipe(name="pets").make([labelled([0, 1]), labelled([2, 3])], "")
 
 
 def test_a_class_of_one_split_alone_is_told(caplog):
-    Recipe("pets").make([labelled([0, 1, 2]), labelled([1, 2, 3])], "")
+    Recipe(name="pets").make([labelled([0, 1, 2]), labelled([1, 2, 3])], "")
     assert "without a training image, never predicted where labels name the clusters: hen" in caplog.text
     assert "without a test image: cat" in caplog.text
 
@@ -213,7 +227,7 @@ def test_display_names_stand_for_those_of_the_data_everywhere():
 
 def test_display_names_name_plain_integers():
     parts = [labelled([1, 0, 1], None), labelled([0, 1], None)]
-    assert Recipe("x", display_names={1: "one"}).make(parts, "").class_names == ("0", "one")
+    assert Recipe(name="x", display_names={1: "one"}).make(parts, "").class_names == ("0", "one")
 
 
 @pytest.mark.parametrize(
@@ -221,16 +235,11 @@ def test_display_names_name_plain_integers():
     [
         ({"cta": "tabby"}, "must rename classes of the data, got 'cta'.*did you mean 'cat'"),
         ({"cat": "dog"}, r"must leave each class a name of its own, got \['dog'\]"),
-        ({"cat": None}, "must be a name"),
     ],
 )
 def test_display_names_that_cannot_be_are_refused(shown, message):
     with pytest.raises(InputError, match=r"dataset\.display_names: " + message):
         make(display_names=shown)
-
-
-def test_the_options_passed_on_are_those_of_the_recipe():
-    assert set(RecipeOptions.__annotations__) | {"name"} == {field.name for field in fields(Recipe)}
 
 
 def test_the_fingerprint_knows_names_rows_and_seed():

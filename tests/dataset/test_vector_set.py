@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fused_clip.dataset import Vectors, embeddings
+from fused_clip.dataset import Vectors
 from fused_clip.support.errors import InputError
+from tests.loading import embeddings
 
 LABELS = ["cat", "dog", "cat", "dog", "10", "2", "10", "2"]
 ROWS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
@@ -212,5 +213,5 @@ def test_an_odd_second_file_is_refused(tmp_path):
         InputError, match=r"dataset\.test_path: must hold rows of the split 'test', got \['train'\]"
     ):
         embeddings(path=good, test_path=only_train)
-    with pytest.raises(InputError, match=r"dataset\.split_column: must be null beside"):
+    with pytest.raises(InputError, match=r"dataset\.split_column: must be null when dataset"):
         embeddings(path=good, test_path=good, split_column="split")

@@ -104,7 +104,7 @@ def test_results_of_other_threads_are_not_mixed_in(tmp_path, measured, monkeypat
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     chosen = settings(tasks=("other",), results=tmp_path / "r.json")
     command.run(chosen)
-    with pytest.raises(InputError, match="results: holds runs of another machine"):
+    with pytest.raises(InputError, match="results: contains runs of another machine"):
         command.run(chosen.model_copy(update={"threads": 2}))
 
 
@@ -114,7 +114,7 @@ def test_results_of_another_machine_are_not_mixed_in(tmp_path):
     stored = json.loads(path.read_text())
     stored["environment"]["cores"] = -1
     path.write_text(json.dumps(stored))
-    with pytest.raises(InputError, match="results: holds runs of another machine"):
+    with pytest.raises(InputError, match="results: contains runs of another machine"):
         Results(path)
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from experiments import docs
-from fused_clip.report import Cell, Table
+from fused_clip.method.reference import known_references
+from fused_clip.report import Table, TableCell
 from fused_clip.report.writer import write_table
 from fused_clip.support.errors import InputError
 
@@ -12,7 +13,7 @@ from fused_clip.support.errors import InputError
 def repository(tmp_path: Path) -> Path:
     """A document in a study's folder, beside its results, and one at the root."""
     study = tmp_path / "experiments" / "study"
-    rows = [[Cell("task"), Cell(".84 ± .01", 0.84, ("r1",), "corrected")]]
+    rows = [[TableCell("task"), TableCell(".84 ± .01", 0.84, ("r1",), "corrected")]]
     write_table(Table("A caption.", ["prompt", "accuracy"], rows), study / "results" / "t.json")
     (study / "results" / "speed.csv").write_text("n,method\n10,a|b\n200,c\n")
     (study / "results" / "part.md").write_text("\n| a |\n|---|\n\n")
@@ -31,9 +32,9 @@ WRITTEN = """# Study
 
 A caption.
 
-| prompt | accuracy |
-| --- | ---: |
-| task | .84 ± .01 *(corrected)* |
+| prompt |                accuracy |
+| ------ | ----------------------: |
+| task   | .84 ± .01 *(corrected)* |
 
 <!-- /report -->
 
@@ -41,10 +42,10 @@ between
 
 <!-- report:results/speed.csv -->
 
-| n | method |
-| ---: | --- |
-| 10 | a\\|b |
-| 200 | c |
+|   n | method |
+| --: | ------ |
+|  10 | a\\|b   |
+| 200 | c      |
 
 <!-- /report -->
 <!-- report:results/part.md -->
@@ -83,7 +84,7 @@ def test_a_table_that_was_edited_by_hand_is_told(repository: Path) -> None:
     [
         (
             "<!-- report:none.json -->\n<!-- /report -->\n",
-            "names a result file that is not there, got 'none.json'",
+            "names a missing result file, got 'none.json'",
         ),
         ("<!-- report:README.md -->\n", "needs a line <!-- /report --> after"),
         (
@@ -104,6 +105,16 @@ def test_a_marker_that_can_not_be_followed_is_told(
     assert docs.main([], tmp_path) == 1
     assert message in capsys.readouterr().err
     assert (tmp_path / "README.md").read_text() == text
+
+
+def test_the_table_of_references_comes_from_their_yaml_files(tmp_path: Path) -> None:
+    document = tmp_path / "metrics.md"
+    document.write_text("<!-- references -->\n<!-- /references -->\nend\n")
+    text = docs.updated(document)
+    assert text.startswith("<!-- references -->\n\n| reference | title | explanation | uses labels |\n")
+    assert text.endswith("|\n\n<!-- /references -->\nend\n")
+    for facts in known_references().values():
+        assert f"| `{facts.name}` | {facts.title} | {facts.explanation} |" in text
 
 
 LINKED = """[the study](experiments/study/README.md#commands) ![curve](experiments/study/gone.png "A curve")

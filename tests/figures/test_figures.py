@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,19 @@ from PIL import Image
 
 from fused_clip.figures import DPI, draw, save
 from fused_clip.figures.heatmaps import composition, confusion
-from fused_clip.figures.projection import project
-from fused_clip.figures.style import COLOURS, MARKERS, Entry, Legend, cut, mark, shade, spread, width_of, wrap
+from fused_clip.figures.projection import project, project_both
+from fused_clip.figures.style import (
+    COLOURS,
+    MARKERS,
+    Legend,
+    LegendEntry,
+    cut,
+    mark,
+    shade,
+    spread,
+    width_of,
+    wrap,
+)
 from tests.results import make_result, make_split
 
 KEYS = [
@@ -71,6 +83,33 @@ def test_maps_show_the_rows_asked_for_and_say_how_many(drawn: dict[str, Figure])
             assert rows_in(drawn[name]) == shown
             assert f"{shown} of {n} {split} rows" in written(drawn[name])
     assert rows_in(drawn["tsne"]) == 2 * 40 + 2 * 30
+
+
+def test_test_rows_are_added_to_the_map_that_train_rows_make(drawn: dict[str, Figure]) -> None:
+    for name in ("tsne", "tsne_test_target", "tsne_test_prediction"):
+        caption = written(drawn[name]).replace("\n", " · ")
+        assert "test rows are added to it" in caption
+        assert "each fused with its predicted prompt" in caption
+    for name in ("tsne", "tsne_train_target", "tsne_train_cluster"):
+        assert "train rows make the map" in written(drawn[name])
+
+
+def test_test_rows_without_text_are_fused_with_none() -> None:
+    result = make_result()
+    imageless = replace(result, test=replace(result.test, prompts=np.full(len(result.test), -1)))
+    for figure in draw(imageless, points=20, seed=0).values():
+        assert "predicted prompt" not in written(figure)
+
+
+def test_all_maps_show_the_same_window(drawn: dict[str, Figure]) -> None:
+    limits = [
+        (*axes.get_xlim(), *axes.get_ylim())
+        for name, figure in drawn.items()
+        for axes in figure.axes
+        if name.startswith("tsne") and axes.collections
+    ]
+    assert len(limits) == 8
+    assert len(set(limits)) == 1
 
 
 def test_captions_name_dataset_prompt_and_backbone(drawn: dict[str, Figure]) -> None:
@@ -243,6 +282,21 @@ def test_projection_keeps_neighbours_together() -> None:
     assert (groups[distances.argmin(axis=1)] == groups).mean() > 0.99
 
 
+@pytest.mark.parametrize(("fitted", "added"), [(200, 60), (5, 4), (8, 1), (9, 0), (1, 2)])
+def test_added_rows_lie_among_their_like_and_move_nothing(fitted: int, added: int) -> None:
+    rng = np.random.default_rng(0)
+    means = 10 * rng.normal(size=(4, 80))
+    rows = (means[np.arange(fitted + added) % 4] + rng.normal(size=(fitted + added, 80))).astype(np.float32)
+    places, others = project_both(rows[:fitted], rows[fitted:], seed=0)
+    alone = project(rows[:fitted], seed=0)
+    np.testing.assert_allclose(places - places.mean(axis=0), alone - alone.mean(axis=0), atol=1e-9)
+    assert others.shape == (added, 2)
+    assert np.isfinite(others).all()
+    if fitted > 8:
+        nearest = np.linalg.norm(others[:, None] - places[None], axis=2).argmin(axis=1)
+        np.testing.assert_array_equal(nearest % 4, (fitted + np.arange(added)) % 4)
+
+
 def test_projection_of_few_rows_is_their_principal_axes() -> None:
     rows = np.array([[0, 0, 0], [3, 0, 0], [0, 1, 0], [3, 1, 0]], np.float32)
     placed = project(rows, seed=0)
@@ -326,10 +380,10 @@ def test_spread_places_keep_apart(count: int, seed: int) -> None:
 
 
 @pytest.fixture
-def entries() -> list[Entry]:
-    return [Entry((mark(index),), f"name {index}") for index in range(10)]
+def entries() -> list[LegendEntry]:
+    return [LegendEntry((mark(index),), f"name {index}") for index in range(10)]
 
 
-def test_legends_take_as_many_columns_as_fit(entries: list[Entry]) -> None:
+def test_legends_take_as_many_columns_as_fit(entries: list[LegendEntry]) -> None:
     assert Legend(entries, 7.2).height < Legend(entries, 3.5).height < Legend(entries, 0.5).height
     assert Legend([], 3.5).height == 0

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fused_clip.dataset.base import Captions, ImageDataset
+from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.options import Captions
 from fused_clip.method import prompt
 from fused_clip.support.errors import InputError
 from tests.conftest import make_dataset
@@ -27,8 +28,9 @@ def test_grouped_makes_groups_the_targets(toy: ImageDataset) -> None:
 
 
 def test_article_agrees_with_the_name_where_the_template_asks_for_it(toy: ImageDataset) -> None:
-    captions = Captions(grouped="This is {a} {}")
-    assert prompt.grouped(dataclasses.replace(toy, captions=captions)).texts[0] == ("This is an animal",)
+    for template in ("This is {a} {}", "This is {an} {}"):
+        asking = dataclasses.replace(toy, captions=Captions(grouped=template))
+        assert prompt.grouped(asking).texts == (("This is an animal",), ("This is a vehicle",))
 
 
 @pytest.mark.parametrize(("swap", "expected"), [("previous", [2, 0, 1]), ("next", [1, 2, 0])])

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as peers
+from threadpoolctl import threadpool_limits
 
-from fused_clip.metrics.scores import silhouette as module
+from fused_clip.metrics import silhouette as module
 from fused_clip.metrics.silhouette import silhouette, silhouette_samples
 from fused_clip.support.errors import InputError
 
@@ -118,7 +119,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
 def test_a_sample_has_two_rows_of_every_cluster_that_has_them():
     rows, labels = overlapping([500, 3, 1, 2])
     estimate = silhouette(rows, labels, exact_rows=0, sampled_rows=20)
-    assert estimate.rows == 20 + 2 + 1 + 2
+    assert estimate.rows == 20
     assert silhouette(rows, labels, exact_rows=0, sampled_rows=506).interval == pytest.approx(
         [peers.silhouette_score(rows, labels)] * 2
     )
@@ -127,9 +128,10 @@ def test_a_sample_has_two_rows_of_every_cluster_that_has_them():
 def test_each_pair_of_rows_is_computed_once(monkeypatch):
     pairs = []
 
-    def counted(block, others):
-        pairs.append(len(block) * len(others))
-        return np.ones((len(block), len(others)))
+    def counted(points, block, tile, middle):
+        shape = len(block), len(points.rows[tile])
+        pairs.append(shape[0] * shape[1])
+        return np.ones(shape)
 
     monkeypatch.setattr(module, "_distances", counted)
     rows, labels = overlapping([9000, 3000])
@@ -148,3 +150,67 @@ def test_where_it_is_undefined(labels, exact_rows):
 def test_of_identical_rows_is_zero():
     labels = np.array([0, 0, 0, 1, 1, 1])
     assert silhouette(np.ones((6, 2), dtype=np.float32), labels).value == 0
+
+
+@st.composite
+def few_points(draw):
+    """Rows drawn from a few distinct points, some nearly the same, in clusters that share them."""
+    n_rows, width = draw(st.integers(3, 60)), draw(st.integers(1, 12))
+    random = np.random.default_rng(draw(st.integers(0, 10**6)))
+    points = random.standard_normal((draw(st.integers(1, 5)), width))
+    points = np.concatenate([points, points * (1 + draw(st.sampled_from([1e-2, 1e-3, 1e-5])))])
+    rows = points[random.integers(0, len(points), n_rows)].astype(
+        draw(st.sampled_from([np.float32, np.float64]))
+    )
+    labels = random.integers(0, draw(st.integers(2, 6)), n_rows)
+    labels[:3] = [0, 0, 1]
+    return rows + 0.0, labels
+
+
+@settings(deadline=None)
+@given(few_points())
+def test_rows_that_coincide_are_exact(sample):
+    rows, labels = sample
+    expected, _ = by_definition(rows.astype(np.float64), labels)
+    np.testing.assert_allclose(silhouette_samples(rows, labels), expected, atol=2e-4)
+    whole = np.arange(len(rows))
+    np.testing.assert_allclose(silhouette_samples(rows, labels, whole), expected, atol=2e-4)
+
+
+@settings(deadline=None)
+@given(few_points())
+def test_far_apart_points_agree_with_scikit_learn(sample):
+    rows, labels = sample
+    points = np.unique(rows, axis=0, return_inverse=True)[1].ravel()[:, None] * [3.0, 4.0]
+    expected = peers.silhouette_samples(points, labels)
+    np.testing.assert_allclose(silhouette_samples(points.astype(np.float32), labels), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_clusters_that_share_their_only_points_have_no_silhouette(sampled):
+    points = np.random.default_rng(0).standard_normal((2, 256)).astype(np.float32)
+    rows, labels = np.repeat(points, 300, axis=0), np.arange(600) // 75  # four clusters a point
+    sample = np.arange(0, 600, 7) if sampled else None
+    assert not silhouette_samples(rows, labels, sample).any()
+
+
+def test_points_far_from_the_middle_of_their_cluster_keep_their_digits():
+    random = np.random.default_rng(0)
+    centers = random.standard_normal((2, 256))
+    rows = np.repeat(centers, 150, axis=0) + 1e-4 * random.standard_normal((300, 256))
+    labels = np.arange(300) % 3  # each cluster has rows of both groups
+    rows = rows.astype(np.float32)
+    expected = peers.silhouette_samples(rows.astype(np.float64), labels)
+    np.testing.assert_allclose(silhouette_samples(rows, labels), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("exact_rows", [0, 10**6])
+def test_the_number_of_threads_does_not_change_a_bit(monkeypatch, exact_rows):
+    random = np.random.default_rng(0)
+    rows, labels = random.standard_normal((3000, 64), dtype=np.float32), random.integers(0, 4, 3000)
+    found = []
+    for count in (1, 2, 3):
+        monkeypatch.setattr(module.threads, "count", lambda count=count: count)
+        with threadpool_limits(count):
+            found.append(silhouette(rows, labels, exact_rows=exact_rows, sampled_rows=500))
+    assert found[0] == found[1] == found[2]

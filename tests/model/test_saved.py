@@ -48,6 +48,24 @@ def test_images_of_every_kind_are_predicted(below: str, run_directory: Path, tmp
     assert model.predict([]).tolist() == []
 
 
+def test_one_image_is_one_image(run_directory: Path, tmp_path: Path) -> None:
+    model = load_model(run_directory)
+    array = pictures(1, seed=3)[0][0]
+    path = tmp_path / "image.png"
+    Image.fromarray(array).save(path)
+    rows, probabilities = model.embed([array]), model.predict_proba([array])
+    for image in (array, Image.fromarray(array), path, str(path), path.read_bytes()):
+        assert model.predict(image) == "red"
+        np.testing.assert_array_equal(model.embed(image), rows[0])
+        np.testing.assert_array_equal(model.predict_proba(image), probabilities[0])
+    for several in (np.stack([array] * 2), (path for _ in range(2)), np.array([str(path)] * 2)):
+        assert model.predict(several).tolist() == ["red", "red"]
+    with pytest.raises(InputError, match=r"images: gone\.jpg can't be read"):
+        model.predict("gone.jpg")
+    with pytest.raises(InputError, match=r"images: must be a path.* got 3"):
+        model.predict([3])
+
+
 def test_few_large_images_are_in_memory_at_once(
     run_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +194,7 @@ def test_what_is_no_image_is_refused(image: object, run_directory: Path) -> None
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must be an existing run or model directory"):
         load_model(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"must hold model\.json"):
+    with pytest.raises(InputError, match=r"must contain model\.json"):
         load_model(tmp_path)
 
 

@@ -1,12 +1,16 @@
 """``fused-clip-predict`` as a user meets it, on a model of a tiny CLIP."""
 
 import csv
+import glob
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ import pytest
 from PIL import Image
 
 from fused_clip import load_model
-from fused_clip.predict import answers, page_file
+from fused_clip.predict import answers, gallery
 from fused_clip.predict.__main__ import main
 from tests.models import NAMES, save_model, save_pictures
 
@@ -107,6 +111,94 @@ def test_parquet_holds_what_csv_holds_and_python_says(model: Path, photos: Path,
     ).to_dict("records")
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_the_best_answers_and_all_probabilities(
+    model: Path, photos: Path, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"out.{suffix}"
+    predict(
+        model, photos, "--out", out, "--top-k", "3", "--probabilities", "--prior", "red=.5,green=.3,blue=.2"
+    )
+    frame = {"csv": pd.read_csv, "parquet": pd.read_parquet, "jsonl": partial(pd.read_json, lines=True)}[
+        suffix
+    ](out)
+    ranks = ["target_2", "probability_2", "target_3", "probability_3"]
+    each = [f"p:{name}" for name in NAMES]
+    assert frame.columns.tolist() == [*answers.COLUMNS, *ranks, *each]
+    assert (frame["target_2"] == frame["runner_up"]).all()
+    np.testing.assert_allclose(frame[each].sum(axis=1), 1, atol=1e-6)
+    columns = ("probability", "probability_2", "probability_3")
+    assert (np.diff(frame[list(columns)].to_numpy(), axis=1) <= 0).all()
+    for name, column in zip(("target", "target_2", "target_3"), columns, strict=True):
+        assert [row[f"p:{row[name]}"] for _, row in frame.iterrows()] == frame[column].tolist()
+
+
+def test_json_lines_are_an_object_an_image(model: Path, tmp_path: Path) -> None:
+    folder = bad_images(tmp_path / "images")
+    predict(model, folder, "--out", tmp_path / "out.jsonl", "--on-bad-image", "report", "--targets", "red")
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert len(found) == 7
+    assert all(tuple(row) == (*answers.COLUMNS, "error") for row in found)
+    (good,) = (row for row in found if row["error"] is None)
+    assert (good["target"], good["probability"], good["margin"], good["abstained"]) == (
+        "red",
+        1.0,
+        None,
+        False,
+    )
+    assert isinstance(good["cluster"], int)
+
+
+def test_several_places_are_predicted_each_image_once(
+    model: Path, photos: Path, tmp_path: Path, stop: Callable[..., None]
+) -> None:
+    (photos / "list.csv").write_text("path\na/01.png\na/deep/00.png\n")
+    first = photos / "a" / "02.png"
+    pattern = f"{glob.escape(str(photos))}/a/*4.png"
+    places = (first, photos / "list.csv", pattern, first, photos / "a" / "deep", photos / "a")
+    arguments = (model, *places, "--out", tmp_path / "out.csv")
+    stop(*arguments)
+    predict(model, first, "--out", tmp_path / "out.csv", *places[1:])
+    (photos / "list.csv").unlink()
+    found = [Path(row["path"]).relative_to(photos).as_posix() for row in rows(tmp_path / "out.csv")]
+    assert found[:5] == ["a/02.png", "a/01.png", "a/deep/00.png", "a/04.png", "a/14.png"]
+    assert sorted(found) == sorted(path.relative_to(photos).as_posix() for path in photos.rglob("*.png"))
+
+
+def test_places_are_part_of_the_job(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stop: Callable[..., None]
+) -> None:
+    some = sorted((photos / "a").glob("*.png"))
+    out = ("--out", tmp_path / "out.csv")
+    stop(model, *some, *out)
+    for other in ((*some[1:], *out), (*some, *out, "--top-k", "2"), (*some, *out, "--max-pixels", "9")):
+        assert "out: has partial predictions of another model, other images" in refused(capsys, model, *other)
+
+
+def test_the_limit_of_pixels_is_an_option(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_pictures(tmp_path / "images", 2)
+    Image.new("RGB", (50, 40), "red").save(folder / "large.png")
+    arguments = (model, folder, "--max-pixels", "1999", "--out")
+    predict(*arguments, tmp_path / "out.csv")
+    assert len(rows(tmp_path / "out.csv")) == 2
+    assert "large.png can't be read: " in caplog.text
+    assert "1999" in caplog.text
+    predict(model, folder, "--max-pixels", "2000", "--out", tmp_path / "all.csv")
+    assert len(rows(tmp_path / "all.csv")) == 3
+    with pytest.raises(SystemExit):
+        predict(model, folder, "--max-pixels", "0", "--out", tmp_path / "none.csv")
+    assert "must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        predict("--version")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("fused_clip ")
+
+
 def test_targets_prior_map_and_threshold(
     model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,7 +220,11 @@ def test_a_gallery_shows_what_was_predicted(
     predict(model, folder, *out, "--gallery", page)
     text = page.read_text("utf-8")
     assert "00.png" in text
-    assert "b.png" not in text
+    assert f"<code>{folder}/b.png</code> it is no image of a kind that can be read" in text
+    assert "6 unreadable" in text
+    for fact in (str(model), "colours: 60 images, with labels", "clip", "red, green, blue", "calibrated"):
+        assert f"<dd>{fact}</dd>" in text
+    assert re.search(r"2nd \d+% (green|blue)", text)
     assert text.count("data:image/") == 2, "once by target, once by cluster"
     again = (model, photos, "--out", tmp_path / "more.csv", "--gallery", page)
     assert "gallery: must not exist yet" in refused(capsys, *again)
@@ -143,7 +239,7 @@ def bad_images(folder: Path) -> Path:
     (folder / "c.png").write_bytes((folder / "a" / "deep" / "00.png").read_bytes()[:200])
     (folder / "d.png").write_bytes(b"")
     (folder / "e.ppm").write_bytes(b"P6 0 0 255\n")
-    Image.new("1", (20_000, 10_000)).save(folder / "f.png")
+    Image.new("1", (20_001, 10_000)).save(folder / "f.png")
     Image.new("RGB", (1, 50_000)).save(folder / "g.png")
     return folder
 
@@ -156,7 +252,7 @@ def test_images_that_can_not_be_read_are_named_and_left_out(
     assert [Path(row["path"]).name for row in rows(tmp_path / "out.csv")] == ["00.png"]
     for name in "bcde":
         assert f"{folder}/{name}." in caplog.text
-    assert "f.png can't be read: " in caplog.text
+    assert "f.png can't be read: 20001 x 10000 pixels are too many" in caplog.text
     assert "g.png can't be read: 1 x 50000 pixels are too thin" in caplog.text
     assert "1 images predicted, 6 could not be read" in capsys.readouterr().out
     predict(model, folder, "--out", tmp_path / "all.csv", "--on-bad-image", "report")
@@ -192,9 +288,9 @@ def test_bad_input_is_a_line(
     (tmp_path / "bad" / "a.png").write_bytes(b"")
     for arguments, expected in [
         ((tmp_path / "nowhere", photos, *out), "model: must be an existing run or model directory"),
-        ((tmp_path, photos, *out), "model: must hold model.json"),
+        ((tmp_path, photos, *out), "model: must contain model.json"),
         ((model, tmp_path / "nowhere", *out), "images: must be an existing folder"),
-        ((model, tmp_path / "none", *out), "images: must hold an image"),
+        ((model, tmp_path / "none", *out), "images: must contain an image"),
         ((model, tmp_path / "bad", *out), "images: none of the 1 images can be read"),
         ((model, photos, "--out", tmp_path / "there.csv"), "out: must not exist yet"),
         (
@@ -202,6 +298,11 @@ def test_bad_input_is_a_line(
             "targets: must name targets of the model, got 'rde'; choose from",
         ),
         ((model, photos, *out, "--prior", "red=.5,green=.5,blue=.5"), "prior: must sum to 1, got 1.5"),
+        (
+            (model, photos, *out, "--top-k", "4"),
+            "top-k: must be between 1 and 3, the number of answers, got 4",
+        ),
+        ((model, photos, *out, "--top-k", "3", "--targets", "red,blue"), "top-k: must be between 1 and 2"),
         ((model, photos, *out, "--threshold", "2"), "threshold: must be a probability"),
         ((model, photos, *out, "--target-map", tmp_path / "no.yaml"), "target_map: must be YAML of"),
         (("runs:/0123/model", photos, *out, "--tracking-uri", f"sqlite:///{tmp_path}/m.db"), "model: "),
@@ -218,17 +319,17 @@ def test_an_uncalibrated_model_says_so(
     assert {row["probability"] for row in rows(tmp_path / "out.csv")} == {""}
     assert "uncalibrated" in capsys.readouterr().out
     out = ("--out", tmp_path / "more.csv")
-    assert "threshold: needs a calibrated model" in refused(
-        capsys, uncalibrated, photos, *out, "--threshold", ".5"
-    )
+    for option, *value in (("--threshold", ".5"), ("--top-k", "2"), ("--probabilities",)):
+        message = refused(capsys, uncalibrated, photos, *out, option, *value)
+        assert f"{option.removeprefix('--')}: needs a calibrated model" in message
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_a_killed_run_goes_on_to_the_same_bytes(model: Path, tmp_path: Path, suffix: str) -> None:
     folder = save_pictures(bad_images(tmp_path / "images"), 400)
     whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
-    options = ("--on-bad-image", "report")
+    options = ("--on-bad-image", "report", "--top-k", "2", "--probabilities")
     predict(model, folder, "--out", whole, *options)
     command = [
         sys.executable,
@@ -324,7 +425,7 @@ def test_a_table_that_changed_is_another_job(
     arguments = ("list.csv", "--out", tmp_path / "out.csv")
     stop(model, *arguments)
     (folder / "list.csv").write_text("path\na/01.png\na/02.png\na/deep/00.png\n")
-    assert "out: holds what another model, other images" in refused(capsys, model, *arguments)
+    assert "out: has partial predictions of another model, other images" in refused(capsys, model, *arguments)
     predict(model, *arguments, "--overwrite")
     assert [row["path"] for row in rows(tmp_path / "out.csv")] == ["a/01.png", "a/02.png", "a/deep/00.png"]
 
@@ -341,7 +442,9 @@ def test_a_path_means_the_same_from_any_directory(
     monkeypatch.chdir(tmp_path / "one")
     stop(model, "images", "--out", tmp_path / "out.csv")
     monkeypatch.chdir(tmp_path / "two")
-    assert "out: holds what another" in refused(capsys, model, "images", "--out", tmp_path / "out.csv")
+    assert "out: has partial predictions of another" in refused(
+        capsys, model, "images", "--out", tmp_path / "out.csv"
+    )
 
 
 def test_two_commands_can_not_have_one_file(
@@ -360,7 +463,7 @@ def test_a_folder_that_changes_meanwhile_loses_nothing_but_thumbnails(
 ) -> None:
     folder = save_pictures(tmp_path / "images", 6)
     page = tmp_path / "page.html"
-    draw = page_file.drawn
+    draw = gallery.drawn
 
     def changed(*arguments: Any) -> Any:
         repaint(folder)
@@ -369,7 +472,7 @@ def test_a_folder_that_changes_meanwhile_loses_nothing_but_thumbnails(
         (folder / "a" / "04.png").unlink()
         return draw(*arguments)
 
-    monkeypatch.setattr(page_file, "drawn", changed)
+    monkeypatch.setattr(gallery, "drawn", changed)
     predict(model, folder, "--out", tmp_path / "out.csv", "--gallery", page)
     assert len(rows(tmp_path / "out.csv")) == 6
     assert page.read_text("utf-8").count("data:image/") == 2 * 4
@@ -380,7 +483,10 @@ def test_a_gallery_that_can_not_be_is_told_before_work(
     model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "folder").mkdir()
-    for page, message in [("folder", "gallery: must be a file"), ("none/p.html", "gallery: its folder must")]:
+    for page, message in [
+        ("folder", "gallery: must be a file"),
+        ("none/p.html", "gallery: must be in an existing folder"),
+    ]:
         arguments = (model, photos, "--out", tmp_path / "o.csv", "--gallery", tmp_path / page, "--overwrite")
         assert message in refused(capsys, *arguments)
 

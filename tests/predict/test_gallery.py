@@ -11,20 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from fused_clip.predict.gallery import GalleryItem, _Section, thumbnail, write
+from fused_clip.predict.gallery import About, GalleryItem, _Section, thumbnail, write
+from fused_clip.predict.journal import Record
 from tests.records import SCRIPT
 
 
-def item(number: int, **changes: Any) -> GalleryItem:
-    parts: dict[str, Any] = {
+def item(number: int, **changes: Any) -> Record:
+    record = {
         "path": f"photos/{number}.png",
         "target": "cat",
         "probability": None,
         "margin": float(number),
+        "runner_up": "dog",
         "cluster": 0,
         "abstained": False,
     }
-    return GalleryItem(**{**parts, **changes})
+    return record | changes
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -47,7 +49,7 @@ def sections(page: str) -> dict[str, list[str]]:
     return dict(zip(map(unescape, parts[::2]), names, strict=True))
 
 
-def test_targets_begin_with_the_least_certain_and_clusters_with_the_surest(tmp_path: Path) -> None:
+def test_targets_begin_with_the_least_certain_and_clusters_with_the_most(tmp_path: Path) -> None:
     items = [item(n, target="cat" if n < 3 else "dog", cluster=n % 2) for n in (4, 1, 0, 3, 2)]
     write(tmp_path / "new" / "page.html", items, grey)
     assert sections((tmp_path / "new" / "page.html").read_text()) == {
@@ -132,7 +134,7 @@ def test_without_a_picture_there_is_still_a_page(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
-    def big() -> Iterator[GalleryItem]:
+    def big() -> Iterator[Record]:
         for number in range(60):
             yield item(number, path=f"{number}.png" + "x" * 100_000)
 
@@ -147,7 +149,42 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
 def test_a_section_keeps_the_first_of_all_in_order(ranks: list[float], size: int) -> None:
     section = _Section(size)
     for number, rank in enumerate(ranks):
-        section.add(rank, number, item(number))
+        section.add(rank, number, GalleryItem(item(number)))
     first = sorted(enumerate(ranks), key=lambda pair: (pair[1], pair[0]))[:size]
-    assert section.shown == [item(number) for number, _ in first]
+    assert section.shown == [GalleryItem(item(number)) for number, _ in first]
     assert section.total == len(ranks)
+
+
+def test_each_picture_has_its_runner_up(tmp_path: Path) -> None:
+    items = [
+        item(1, probability=0.6, probability_2=0.314),
+        item(2),
+        item(3, probability=1.0, runner_up=None),
+    ]
+    write(tmp_path / "page.html", items, grey)
+    page = (tmp_path / "page.html").read_text()
+    seconds = re.findall(r'class="second" title="(.*?)">\1<', page)
+    assert sorted(seconds) == ["2nd 31% dog"] * 2 + ["2nd dog"] * 2
+
+
+def test_unreadable_images_are_listed_with_the_reason(tmp_path: Path) -> None:
+    bad = [{"path": f"{n}.jpg{SCRIPT}", "error": "it is cut off"} for n in range(1234)]
+    write(tmp_path / "page.html", [*bad, item(1)], grey)
+    page = (tmp_path / "page.html").read_text()
+    assert '<a href="#unreadable">1,234 unreadable</a>' in page
+    assert page.count("it is cut off") == 100
+    assert "and 1,134 more" in page
+    assert "<script" not in page
+    write(tmp_path / "none.html", [item(1)], grey)
+    assert "nreadable" not in (tmp_path / "none.html").read_text().partition("</style>")[2]
+
+
+def test_the_model_is_named_and_warned_of(tmp_path: Path) -> None:
+    about = About(
+        {"Model": "outputs/run", "Targets": f"cat, {SCRIPT}"}, "compact was trained on other images"
+    )
+    write(tmp_path / "page.html", [item(1)], grey, about)
+    page = unescape((tmp_path / "page.html").read_text())
+    assert "<dt>Model</dt><dd>outputs/run</dd>" in page
+    assert f"<dd>cat, {SCRIPT}</dd>" in page
+    assert '<p class="problems">compact was trained on other images</p>' in page

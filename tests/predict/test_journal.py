@@ -35,7 +35,7 @@ def test_a_journal_goes_on_after_its_last_whole_line(cut: int, tmp_path: Path) -
 def test_a_journal_of_another_job_is_kept_unless_told(tmp_path: Path) -> None:
     path = tmp_path / "out.partial"
     Journal(path, JOB, fresh=False).extend(RECORDS)
-    with pytest.raises(InputError, match=r"out: holds what another model.*--overwrite"):
+    with pytest.raises(InputError, match=r"out: has partial predictions of another model.*--overwrite"):
         Journal(path, {**JOB, "model": "n"}, fresh=False)
     assert list(Journal(path, JOB, fresh=True)) == RECORDS, "the same job goes on"
     assert list(Journal(path, {**JOB, "model": "n"}, fresh=True)) == []
@@ -61,7 +61,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
         path.write_bytes(content)
         for fresh in (False, True):
             with pytest.raises(
-                InputError, match="out: keeps what is predicted so far in a file that is there"
+                InputError, match="out: needs this place for the predictions so far, where another file is"
             ):
                 Journal(path, JOB, fresh=fresh)
         assert path.read_bytes() == content

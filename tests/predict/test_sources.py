@@ -72,7 +72,7 @@ def test_a_glob_takes_what_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert names(find_source("a.JPG")) == ["a.JPG"]
 
 
-@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t")])
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("csv", ";"), ("tsv", "\t")])
 def test_a_table_lists_paths_from_its_folder(suffix: str, mark: str, folder: Path) -> None:
     table = folder / f"list.{suffix}"
     table.write_text(
@@ -86,6 +86,33 @@ def test_a_table_lists_paths_from_its_folder(suffix: str, mark: str, folder: Pat
     with pytest.raises(OSError, match="gone"):
         items[2].read()
     assert names(find_source(str(table), "id")) == ["1", "2", "3"]
+
+
+def test_several_places_give_each_file_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "deep" / "list.csv").write_text("path\n../b.png\nd.gif\n")
+    (folder / "list.csv").write_text("path\ngone.png\nb.png\n")
+    source = find_source(["a.JPG", "deep/list.csv", "./a.JPG", "list.csv", "deep"])
+    assert names(source) == ["a.JPG", "deep/../b.png", "deep/d.gif", "gone.png", "deep/er/c.webp"]
+    assert len(source) >= 5
+    assert names(source) == names(source)
+    assert names(find_source(["deep", str(folder / "deep")])) == ["deep/d.gif", "deep/er/c.webp"]
+
+
+def test_rows_of_several_tables_are_named_apart(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"image": [b"1", b"2"]}), tmp_path / name / "t.parquet")
+    source = find_source([str(tmp_path / name / "t.parquet") for name in "ab"])
+    assert len(source) == 4
+    assert names(source) == [f"{tmp_path}/{name}/t.parquet/{row}" for name in "ab" for row in (0, 1)]
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty", "*.nothing"])
+def test_each_of_several_places_must_have_images(place: str, folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match="images: must "):
+        find_source([str(folder), str(folder / place)])
 
 
 def encoded(color: str) -> bytes:
@@ -151,11 +178,11 @@ def test_a_name_that_is_no_text_can_be_stored(tmp_path: Path) -> None:
     ("images", "message"),
     [
         ("nowhere", "must be an existing folder, file, glob"),
-        ("*.nothing", "must hold an image"),
-        ("empty", "must hold an image"),
-        ("list.csv", r"column: must be a column of the table of images, got 'path'; choose from: file"),
-        ("broken.csv", r"images: .*broken.csv can't be read"),
-        ("broken.parquet", r"images: .*broken.parquet can't be read"),
+        ("*.nothing", "must contain an image"),
+        ("empty", "must contain an image"),
+        ("list.csv", r"column: must be a column of .*, got 'path'; choose from: file"),
+        ("broken.csv", "images: must be a readable table in UTF-8"),
+        ("broken.parquet", "images: must be a readable Parquet file"),
         ("numbers.parquet", r"column: must be a column .* got 'path'"),
     ],
 )

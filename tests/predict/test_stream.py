@@ -16,7 +16,7 @@ from fused_clip.model.saved import SavedModel
 from fused_clip.predict.decoding import read
 from fused_clip.predict.journal import Journal
 from fused_clip.predict.sources import Item
-from fused_clip.predict.stream import predict_into
+from fused_clip.predict.stream import Wanted, predict_into
 from tests.models import save_model
 
 
@@ -49,7 +49,7 @@ def test_memory_does_not_grow_with_the_number_of_images(model: SavedModel, tmp_p
     def peak(count: int) -> int:
         journal = Journal(tmp_path / f"{count}.partial", {"format": 2}, fresh=False)
         tracemalloc.start()
-        predict_into(journal, model, Copies(count, encoded()), threshold=0.0, on_bad_image="skip")
+        predict_into(journal, model, Copies(count, encoded()), Wanted())
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert sum(1 for _ in journal) == count

@@ -1,9 +1,10 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fused_clip.report import Details, Figure, Prose, RunRecord, Table, generic
+from fused_clip.report import Details, Figure, Page, Prose, RunRecord, Table, generic
 from fused_clip.report.command import page_of
 from fused_clip.report.provenance import duration, problems, runs_section
 from tests.records import Folder, make_record, missing_record, png
@@ -22,15 +23,22 @@ def records(tmp_path: Path) -> list[RunRecord]:
     return made
 
 
+def results(page: Page) -> Table:
+    blocks = [block for section in page.sections for block in section.blocks]
+    (found,) = (block for block in blocks if isinstance(block, Table) and block.name == "results")
+    return found
+
+
 def texts(table: Table) -> list[list[str]]:
     return [[cell.text for cell in row] for row in table.rows]
 
 
 def test_seeds_are_one_row(records: list[RunRecord]) -> None:
-    (table,) = [block for block in generic.build(records).sections[0].blocks if isinstance(block, Table)]
-    assert table.columns == ["prompt", "runs", "accuracy", "text contribution", "ARI"]
+    table = results(generic.build(records))
+    assert table.columns == ["prompt", "runs", "accuracy", "text contrib.", "ARI"]
     numbers = [".8500 ± .0707", ".0000 ± .0000", ".5000 ± .0000"]
     assert texts(table) == [["task", "2", *numbers], ["none", "2", *numbers]]
+    assert table.caption.startswith("Data: toy. Accuracies")
     assert "standard deviation" in table.caption
 
 
@@ -38,7 +46,7 @@ def test_cells_without_a_number_are_marked(records: list[RunRecord]) -> None:
     page = page_of(
         [*records, missing_record("swapped", 0), missing_record("swapped", 1, "FAILED", error="full")]
     )
-    (table,) = [block for block in page.sections[0].blocks if isinstance(block, Table)]
+    table = results(page)
     assert texts(table)[2] == ["swapped", "0", "-", "-", "-"]
     assert table.rows[2][1].flag == "1 of 2 missing, 1 of 2 failed"
     assert page.problems == [
@@ -78,12 +86,29 @@ def test_configs_are_what_all_share_and_what_each_adds(records: list[RunRecord])
     ]
 
 
-def test_mixed_code_and_data_are_told() -> None:
+def test_warnings_of_runs_stand_once_and_first_of_all() -> None:
+    unseen = "compact was not trained on images such as these: use backbone=vit_b_32."
+    base = make_record()
+    both = [replace(base, run_id=f"r{n}", tags={**base.tags, "warnings": f"{unseen}\n"}) for n in range(2)]
+    assert problems(both) == [unseen]
+    one = replace(base, run_id="r2", tags={**base.tags, "warnings": f"{unseen}\nother"})
+    assert problems([*both, one]) == [unseen, "other (1 of 3 runs)"]
+    assert page_of(both).problems == [unseen]
+
+
+def test_the_chart_stands_above_the_table_and_shows_every_reference(records: list[RunRecord]) -> None:
+    blocks = generic.build(records).sections[0].blocks
+    assert [type(block) for block in blocks] == [Prose, Figure, Table, Table]
+    lost = generic.build([missing_record("task", 0)]).sections[0].blocks
+    assert [type(block) for block in lost] == [Prose, Table, Table]
+
+
+def test_mixed_code_and_data_are_problems() -> None:
     other = make_record(seed=1, tags={"commit": "e" * 40 + "+", "data_fingerprint": "f" * 64})
-    told = " ".join(problems([make_record(), other]))
-    assert "different commits: cccccccccccc, eeeeeeeeeeee+." in told
-    assert "not committed" in told
-    assert "different data: fingerprints dddddddddddd, ffffffffffff" in told
+    found = " ".join(problems([make_record(), other]))
+    assert "different commits: cccccccccccc, eeeeeeeeeeee+." in found
+    assert "not committed" in found
+    assert "different data: fingerprints dddddddddddd, ffffffffffff" in found
     assert problems([make_record()]) == []
 
 

@@ -18,34 +18,49 @@ from tests.records import make_record, missing_record
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "report: needs either study=NAME or sweep=ID, got ''"),
-        (["study=a", "sweep=b"], "report: needs either study=NAME or sweep=ID"),
-        (["stduy=a"], "report: takes key=value, got 'stduy=a'; choose from: study=, "),
-        (["a"], "report: takes key=value, got 'a'"),
-        (["study="], "study: String should have at least 1 character, got ''"),
-        (["study=a", "study=b"], "study: is given twice, got 'b'"),
+        ([], "report: needs either --study NAME or --sweep ID"),
+        (["--study", "a", "--sweep", "b"], "report: needs either --study NAME or --sweep ID"),
+        (["--study="], "report: needs either --study NAME or --sweep ID"),
+        (["a"], "report: takes options such as --study NAME, got 'a'"),
+        (
+            ["study=my study"],
+            "report: takes options such as --study NAME, got 'study=my study'. Write --study",
+        ),
+        (["--study", "a", "tracking.uri=x"], "got 'tracking.uri=x'. Write --tracking-uri x"),
+        (["--study", "a", "tracking.experiment=x"], "got 'tracking.experiment=x'. Write --experiment x"),
+        (["--study", "a", "output_dir=x=y"], "got 'output_dir=x=y'. Write --output-dir x=y"),
     ],
 )
-def test_a_wrong_word_is_one_line_and_exit_code_1(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert command.main(arguments) == 1
-    assert f"Error: {message}" in capsys.readouterr().err
+def test_bad_words_are_one_line_and_exit_code_1(arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main(arguments)
+    assert message in str(ended.value)
+    assert "\n" not in str(ended.value)
 
 
-def test_values_are_taken_as_they_stand() -> None:
-    options = command.parse(["study=a=b", "output_dir=out [1]=x y", "tracking.uri=http://h:1", "out=../r"])
-    assert (options.study, options.output_dir, options.uri, options.out) == (
-        "a=b",
-        "out [1]=x y",
-        "http://h:1",
-        "../r",
-    )
+def test_an_unknown_option_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--stduy", "a"])
+    assert "unrecognized arguments: --stduy" in capsys.readouterr().err
 
 
-def test_help_needs_no_study(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--help"]) == 0
-    assert "study=NAME" in capsys.readouterr().out
+@pytest.mark.parametrize(("option", "words"), [("--help", "--study NAME"), ("--version", "fused_clip")])
+def test_help_and_version_need_no_study(option: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        command.main([option])
+    assert words in capsys.readouterr().out
+
+
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "open_runs", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        command.main(["--study", "a"])
+    assert capsys.readouterr().err.splitlines() == [
+        "Stopped. Files of the report may be incomplete: run the same command again."
+    ]
 
 
 class FakeStore:
@@ -73,7 +88,7 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> list[RunRecord]:
 
 def test_a_whole_study_is_exit_code_0(cells: list[RunRecord], tmp_path: Path, capsys: Any) -> None:
     cells.append(make_record())
-    assert command.main(["study=s", f"output_dir={tmp_path}"]) == 0
+    assert command.main(["--study", "s", "--output-dir", str(tmp_path)]) == 0
     out = tmp_path / "reports" / "s"
     assert capsys.readouterr().out.split() == [str(out / f"report.{kind}") for kind in ("html", "md", "tex")]
 
@@ -83,23 +98,22 @@ def test_a_study_with_holes_is_made_marked_and_exit_code_1(
     cells: list[RunRecord], tmp_path: Path, status: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cells += [make_record(), missing_record("none", 0, status)]
-    assert command.main(["study=s", f"out={tmp_path}"]) == 1
+    assert command.main(["--study", "s", "--out", str(tmp_path)]) == 1
     assert "1 of 2 cells" in capsys.readouterr().err
     assert "1 of 2 cells" in (tmp_path / "report.md").read_text()
 
 
-def test_a_sweep_without_cells_is_told(cells: list[RunRecord], capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["sweep=x1"]) == 1
-    assert "Error: sweep: has no cells, got 'x1'" in capsys.readouterr().err
+@pytest.mark.usefixtures("cells")
+def test_a_sweep_without_cells_is_an_error() -> None:
+    with pytest.raises(SystemExit, match="Error: sweep: has no cells, got 'x1'"):
+        command.main(["--sweep", "x1"])
 
 
-def test_a_place_that_can_not_be_written_is_told(
-    cells: list[RunRecord], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_can_not_be_written_is_an_error(cells: list[RunRecord], tmp_path: Path) -> None:
     cells.append(make_record())
     (tmp_path / "file").write_text("")
-    assert command.main(["study=s", f"out={tmp_path / 'file' / 'below'}"]) == 1
-    assert "Error: out: can't be written (Not a directory)" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=r"Error: out: can't be written \(Not a directory\)"):
+        command.main(["--study", "s", "--out", str(tmp_path / "file" / "below")])
 
 
 def own_page(records: Any, *, title: str) -> Page:
@@ -118,7 +132,7 @@ def test_a_study_with_a_page_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert command.page_of([make_record(tags={"study": "other"})]).title == "Study other"
 
 
-def test_a_page_that_can_not_be_imported_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_page_that_can_not_be_imported_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "s.yaml").write_text("_target_: no_such.module\n")
     monkeypatch.setattr(command, "conf_dir", lambda: tmp_path)
@@ -133,7 +147,10 @@ def test_the_pages_that_studies_name_are_there(path: Path) -> None:
 
 def test_the_module_is_a_command(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "fused_clip.report", "study=s"], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "fused_clip.report", "--study", "s"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("Error: tracking.uri: there is no tracking database")

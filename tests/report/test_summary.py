@@ -2,10 +2,8 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fused_clip.report.summary import flag_of, group_by, mixed_data, number, summarize, varying
+from fused_clip.report.summary import data_and_backbone, flag_of, group_by, mixed_data, summarize, varying
 from tests.records import make_record, missing_record
 
 
@@ -59,28 +57,26 @@ def test_other_rows_of_a_dataset_are_other_data_by_right() -> None:
     assert list(mixed_data([make_record(), make_record(tags=tags)])) == ["toy"]
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.84216, ".8422"),
-        (-0.00001, ".0000"),
-        (-0.001, "-.0010"),
-        (1.0, "1.0000"),
-        (10.5, "10.5000"),
-        (-1, "-1.0000"),
-    ],
-)
-def test_numbers_have_no_zero_before_the_point_and_no_minus_before_zero(value: float, text: str) -> None:
-    assert number(value) == text
+def test_counts_have_the_decimals_of_their_deviation() -> None:
+    """Missing targets 1, 0, 1, 0, 0 are not 0 ± 1."""
+    counts = [
+        make_record(seed=seed, metrics={"missing_targets": n}) for seed, n in enumerate((1, 0, 1, 0, 0))
+    ]
+    cell = summarize(counts, "missing_targets", digits=0)
+    assert (cell.text, cell.value, cell.values) == (".4 ± .5", 0.4, (1, 0, 1, 0, 0))
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6), st.integers(0, 6))
-def test_a_number_reads_as_what_it_is(value: float, digits: int) -> None:
-    assert float(number(value, digits)) == pytest.approx(value, abs=0.51 * 10.0**-digits)
+def test_a_metric_that_is_no_number_is_a_dash() -> None:
+    cell = summarize([make_record(metrics={"test/accuracy": math.nan})], "test/accuracy")
+    assert (cell.text, cell.value) == ("-", None)
 
 
-def test_what_is_no_number_is_a_dash() -> None:
-    assert number(math.nan) == number(math.inf) == "-"
+def test_data_rows_and_backbone_are_named() -> None:
+    sizes = {"n_train": "1438", "n_test": "359"}
+    one = make_record(params={"dataset": "digits", "backbone": "compact"}, tags=sizes)
+    other = make_record(params={"dataset": "toy", "backbone": "compact"})
+    named = data_and_backbone([one, one, other])
+    assert named == "digits (1,438 train, 359 test rows), toy; backbone compact"
 
 
 def test_groups_and_axes() -> None:

@@ -5,8 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.vectors import Vectors
@@ -76,16 +74,6 @@ def test_large_splits_are_sampled(result: Result, tmp_path: Path, monkeypatch: p
         assert len(rows) == 30
         np.testing.assert_array_equal(arrays["train_fused"], result.train.fused[rows])
         assert np.bincount(arrays["train_targets"]).tolist() == [10, 10, 10]
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=300), st.integers(1, 100), st.integers(0, 9))
-def test_a_sample_is_stratified(targets: list[int], size: int, seed: int) -> None:
-    whole = np.array(targets)
-    rows = artifacts.stratified(whole, size, seed)
-    assert len(rows) == min(size, len(whole))
-    assert (np.diff(rows) > 0).all()
-    share = np.bincount(whole, minlength=5) * len(rows) / len(whole)
-    assert (np.abs(np.bincount(whole[rows], minlength=5) - share) < 2).all()
 
 
 def test_metrics_are_flat_numbers_apart_from_timings(result: Result, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Data and model of a run, made once for all cells of a process that share them."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return make_dataset([np.repeat(range(3), 4), np.repeat(range(3), 2)])
 
     monkeypatch.setattr("fused_clip.dataset.digits", counted)
-    monkeypatch.setattr(build, "_known", {})
+    build._made.cache_clear()
     return calls
 
 
@@ -60,7 +61,7 @@ def test_what_is_wrong_is_found_once_and_told_to_each(made: list[str]) -> None:
 
 
 def test_only_some_are_kept(made: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_KEPT", 2)
+    monkeypatch.setattr(build, "_made", functools.lru_cache(maxsize=2)(build._made.__wrapped__))
     for n_train in (1, 2, 3, 2, 3, 1):
         build.make_parts(options(f"dataset.n_train={n_train}"))
     assert len(made) == 4

@@ -13,9 +13,10 @@ from fused_clip.runner import reuse
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.config import check
 from fused_clip.runner.forecast import Forecast, forecast
+from fused_clip.runner.jobs import planned_jobs
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
-from fused_clip.tracking import NoTracker
+from fused_clip.tracking import NoTracker, Tracker
 from tests import killing
 
 TASK = ["dataset=digits", "figures.enabled=false", "references.enabled=false"]
@@ -35,9 +36,11 @@ def sweep_config(*task: str) -> DictConfig:
 
 
 def expected(tmp_path: Path, *task: str) -> Forecast:
-    made = forecast(sweep_config(*task), NoTracker(), tmp_path)
-    assert made
-    return made
+    return look(sweep_config(*task), NoTracker(), tmp_path)
+
+
+def look(config: DictConfig, tracker: Tracker, tmp_path: Path) -> Forecast:
+    return forecast(config, planned_jobs(config), tracker, tmp_path)
 
 
 def finish(tmp_path: Path, *overrides: str) -> None:
@@ -86,9 +89,7 @@ def test_fused_rows_figures_and_copies_count(tmp_path: Path) -> None:
     fused = expected(tmp_path, "output.embeddings=fused").need
     assert fused - plain == 4 * 1_797 * 256
     assert expected(tmp_path, "figures.enabled=true").need > plain
-    copied = forecast(sweep_config(), Copying(), tmp_path)
-    assert copied
-    assert copied.need > plain
+    assert look(sweep_config(), Copying(), tmp_path).need > plain
 
 
 def test_cells_that_can_not_run_are_left_to_their_jobs(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_a_sweep_of_which_no_cell_can_run_is_refused(tmp_path: Path, axes: list[
 
 def test_a_fault_of_their_code_is_left_to_the_jobs(tmp_path: Path) -> None:
     """They tell where it is."""
-    made = expected(tmp_path, "seed=0,1", "dataset._target_=tests.test_forecast.broken")
+    made = expected(tmp_path, "seed=0,1", "dataset._target_=tests.runner.test_forecast.broken")
     assert (made.cells, made.need) == (2, 0)
 
 
@@ -123,7 +124,30 @@ def broken() -> NoReturn:
 def test_a_sweeper_that_decides_as_it_goes_has_no_forecast(tmp_path: Path) -> None:
     cfg = sweep_config()
     cfg.hydra.sweeper._target_ = "hydra.plugins.sweeper.Sweeper"
-    assert forecast(cfg, NoTracker(), tmp_path) is None
+    assert look(cfg, NoTracker(), tmp_path).cells == 0
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (["prompt=grouped", "seed=0,1"], "groups"),
+        (["vote=prompt", "seed=0,1"], "^vote: 'prompt' needs a pairing without labels"),
+        (["clusters_per_target=999", "seed=0,1"], "^clusters_per_target: makes 9990 clusters"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused_once(
+    tmp_path: Path, axes: list[str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        expected(tmp_path, *axes)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_notes_are_collected_once(tmp_path: Path) -> None:
+    custom = "prompt.texts={0: zebra, 1: b, 2: c, 3: d, 4: e, 5: f, 6: g, 7: h, 8: i, 9: j}"
+    notes = expected(tmp_path, "prompt=custom", custom, "seed=0,1,2").notes
+    assert len(notes) == len(set(notes)) == 2
+    assert "was not trained on the words" in notes[1][1]
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

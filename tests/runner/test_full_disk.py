@@ -123,18 +123,18 @@ def runs_in(database: Path) -> list[Any]:
 FILLED_AFTER_THE_FIRST_CELL = """
 import sys
 from pathlib import Path
-from fused_clip.runner import sweep
+from fused_clip.runner import cell
 from fused_clip.run import main
 from tests.runner.test_full_disk import leave_free
 
-record = sweep.record
+record = cell.record
 
 def recorded(*args, **kwargs):
     record(*args, **kwargs)
     leave_free(Path(disk), 4096)
 
 disk, *sys.argv[1:] = sys.argv[1:]
-sweep.record = recorded
+cell.record = recorded
 main()
 """
 

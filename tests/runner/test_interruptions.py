@@ -18,10 +18,10 @@ KILLS = [
     ("fused_clip.runner.artifacts.write", 1, "before"),  # in the middle of a cell
     ("mlflow.MlflowClient.log_artifact", 3, "before"),  # some of its files are logged
     ("fused_clip.runner.reuse.keep", 1, "after"),  # the cell is noted, its run not finished
-    ("fused_clip.runner.sweep.record", 1, "before"),  # the run is finished, the sweep does not know
+    ("fused_clip.runner.cell.record", 1, "before"),  # the run is finished, the sweep does not know
     ("fused_clip.tracking.MlflowTracker.adopt", 1, "after"),  # the same, of a reused cell
-    ("fused_clip.runner.sweep.record", 1, "after"),  # between two cells
-    ("fused_clip.runner.sweep._close", 1, "before"),  # the sweep's own run is still open
+    ("fused_clip.runner.cell.record", 1, "after"),  # between two cells
+    ("fused_clip.runner.sweep.Sweep._close", 1, "before"),  # the sweep's own run is still open
     ("mlflow.MlflowClient.log_table", 1, "before"),  # it is half closed
 ]
 IMAGES, SHARD = 1_797, 512

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -497,8 +498,59 @@ def test_verify_names_what_is_damaged(stocked: Path, capsys: pytest.CaptureFixtu
     assert main(["--root", str(stocked), "verify"]) == 1
     told = capsys.readouterr().out
     assert "damaged: rows-000000016" in told
-    assert "no readable manifest" in told
+    assert "damaged: manifest.json" in told
     assert told.splitlines()[-1].startswith("2 damaged")
+
+
+def test_verify_calls_nothing_damaged_that_was_refused(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: object) -> NoReturn:
+        raise InputError("backbone", "refuses this text")
+
+    with pytest.raises(InputError):
+        entry.Entry(root, "texts", {"text": "x"}).ensure(None, refuse)
+    assert main(["--root", str(root), "verify"]) == 0
+    told = capsys.readouterr().out
+    assert re.fullmatch(r"texts-\w+ +unfinished\n", told)
+    assert main(["--root", str(root), "list"]) == 0
+
+
+@pytest.mark.parametrize("refused", ["manifest.json", "rows-000000016.npy", ""])
+def test_what_may_not_be_read_is_not_called_damaged(
+    stocked: Path, refused: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = next(stocked.glob("images-*")) / refused
+    before = contents(stocked)
+    for name in ("open", "iterdir"):
+        allowed = getattr(Path, name)
+
+        def denied(path: Path, *args: Any, allowed: Any = allowed, **options: Any) -> Any:
+            if place in (path, path.parent):
+                raise PermissionError(13, "Permission denied", str(path))
+            return allowed(path, *args, **options)
+
+        monkeypatch.setattr(Path, name, denied)
+    assert main(["--root", str(stocked), "verify"]) == 1
+    told = capsys.readouterr().out
+    assert re.search(r"images-\w+ +can't be read: Permission denied", told)
+    assert "damaged" not in told
+    assert told.splitlines()[-1].startswith("1 can't be read, and may be intact")
+    assert main(["--root", str(stocked), "list"]) == 0
+    if not refused.startswith("rows"):
+        assert main(["--root", str(stocked), "prune", "--unused-for", "0"]) == 0
+        assert re.search(
+            r"images-\w+ +can't be read or removed \(Permission denied\): kept", capsys.readouterr().out
+        )
+        monkeypatch.undo()
+        assert contents(stocked) == {name: before[name] for name in before if name.startswith("images-")}
+
+
+def test_the_command_has_a_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("fused_clip ")
 
 
 def test_prune_removes_what_was_not_used(stocked: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -561,7 +613,7 @@ def test_prune_removes_what_a_kill_left(stocked: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "arguments", "message"),
     [
-        ("gone", ["list"], "there is no store at"),
+        ("gone", ["list"], "root: must be a folder: there is no store"),
         ("out/store", ["prune", "--unused-for", "-1"], "must be at least 0, got -1"),
         ("out/store", ["prune", "--unused-for", "nan"], "must be at least 0, got nan"),
     ],
@@ -570,9 +622,9 @@ def test_what_makes_no_sense_is_refused(
     stocked: Path, place: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = contents(stocked)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as end:
         main(["--root", str(stocked.parents[1] / place), *arguments])
-    assert message in capsys.readouterr().err
+    assert message in f"{end.value.code} {capsys.readouterr().err}"
     assert contents(stocked) == before
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fused_clip.support.errors import InputError
-from fused_clip.support.sampling import allocate, stratified_split, stratified_subset
+from fused_clip.support.sampling import allocate, stratified_sample, stratified_split, stratified_subset
 
 labels_lists = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(
     lambda it: np.array(it, dtype=np.int64)
@@ -88,3 +88,16 @@ def test_a_class_of_one_image_cannot_be_split():
 
 def test_rare_classes_are_kept_at_the_cost_of_the_common_one():
     np.testing.assert_array_equal(allocate(np.array([1000, 2, 2, 2]), 6), [3, 1, 1, 1])
+
+
+@given(labels_lists, st.integers(1, 100), st.integers(0, 2), seeds)
+def test_a_sample_is_proportional_with_some_of_each_class(labels, size, least, seed):
+    rows = stratified_sample(labels, size, seed, least=least)
+    counts = np.bincount(labels, minlength=6)
+    taken = np.bincount(labels[rows], minlength=6)
+    smallest = np.minimum(counts, least)
+    assert len(rows) == min(len(labels), max(size, smallest.sum()))
+    assert (np.diff(rows) > 0).all()
+    assert (taken >= smallest).all()
+    if not least:
+        assert (np.abs(taken - counts * len(rows) / len(labels)) < 1).all()

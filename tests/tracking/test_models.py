@@ -1,3 +1,4 @@
+import base64
 import os
 import subprocess
 import sys
@@ -72,7 +73,8 @@ def test_signature_and_example_fit_the_model(
     mlflow.set_tracking_uri(tracker.uri)
     model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
     signature = model.metadata.signature
-    assert [spec.name for spec in signature.inputs] == ["image"]
+    assert [str(spec.type) for spec in signature.inputs] == ["DataType.binary"]
+    assert model.input_example.columns.tolist() == ["image"]
     answer = model.predict(model.input_example)
     assert answer.columns.tolist() == [spec.name for spec in signature.outputs]
     assert answer["target"].iloc[0] in {"red", "green", "blue"}
@@ -157,6 +159,31 @@ def test_a_logged_model_without_probabilities_has_no_threshold(
     assert model.predict(one_image())["probability"].isna().all()
     with pytest.raises(InputError, match="threshold: needs a calibrated model"):
         model.predict(one_image(), params={"threshold": 0.5})
+
+
+def test_a_logged_model_takes_paths_and_contents(tracker: MlflowTracker, run_id: str, images: Path) -> None:
+    model = loaded(tracker, run_id)
+    paths = sorted(images.rglob("*.png"))
+    contents = [path.read_bytes() for path in paths]
+    wanted = model.predict(pd.DataFrame({"image": contents}))
+    assert set(wanted["target"]) == {"red", "green", "blue"}
+    names = list(map(str, paths))
+    for given in (names, paths, contents, pd.DataFrame({"path": names}), pd.Series(names, name="path")):
+        pd.testing.assert_frame_equal(model.predict(given), wanted)
+    with pytest.raises(InputError, match=r"model_input: must have .* got 'label'; choose from: image, path"):
+        model.predict(pd.DataFrame({"label": names, "image": contents}))
+    with pytest.raises(InputError, match=r"images: gone\.png can't be read"):
+        model.predict(["gone.png"])
+
+
+def test_a_model_server_takes_base64(tracker: MlflowTracker, run_id: str) -> None:
+    from mlflow.pyfunc.scoring_server import infer_and_parse_data
+
+    model = loaded(tracker, run_id)
+    cell = base64.b64encode(png("red")).decode()
+    request = {"dataframe_split": {"columns": ["image"], "data": [[cell]]}}
+    data = infer_and_parse_data(request, schema=model.metadata.get_input_schema())
+    assert model.predict(data)["target"].tolist() == ["red"]
 
 
 def loaded(tracker: MlflowTracker, run_id: str) -> Any:

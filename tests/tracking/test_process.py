@@ -43,15 +43,20 @@ def test_a_killed_process_is_gone(other: tuple[subprocess.Popen[str], str]) -> N
 
 
 def test_another_process_with_the_same_number_does_not_stand_for_it() -> None:
-    assert is_gone(changed(this_process(), start="1"))
+    assert is_gone(changed(this_process(), started=-1.0))
 
 
 def test_a_machine_that_was_started_anew_has_none_of_its_old_processes() -> None:
-    assert is_gone(changed(this_process(), boot="before"))
+    assert is_gone(changed(this_process(), booted=0.0))
+
+
+def test_a_clock_that_is_set_ends_no_process() -> None:
+    booted = json.loads(this_process())["booted"]
+    assert not is_gone(changed(this_process(), booted=booted - 3600))
 
 
 @pytest.mark.parametrize(
-    "facts", [{"host": "elsewhere"}, {"host": "elsewhere", "boot": "x"}, {"namespace": "pid:[1]"}]
+    "facts", [{"host": "elsewhere"}, {"host": "elsewhere", "booted": 0.0}, {"namespace": "pid:[1]"}]
 )
 def test_nothing_is_known_of_processes_elsewhere(facts: dict[str, str]) -> None:
     assert not is_gone(changed(this_process(), pid=2**22 + 1, **facts))

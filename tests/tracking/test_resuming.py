@@ -26,7 +26,7 @@ def dead(tracker: MlflowTracker, client: Any, name: str) -> str:
     """A run that is RUNNING, of a process that is gone."""
     run_id = tracker.start_sweep(name, {})
     owner = json.loads(client.get_run(run_id).data.tags["process"])
-    client.set_tag(run_id, "process", json.dumps({**owner, "start": "1"}))
+    client.set_tag(run_id, "process", json.dumps({**owner, "started": -1.0}))
     return run_id
 
 

@@ -1,1 +1,1 @@
-"""The project's own studies: what their runs say, as pages of a report."""
+"""Pages of the project's own studies."""

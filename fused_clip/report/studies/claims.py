@@ -1,10 +1,11 @@
-"""The paper's claims as checks: what each says, whether it holds on these runs, and what shows it."""
+"""The paper's claims as checks: each with its verdict on these runs and the evidence."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from fused_clip.report.page import Cell, Table
-from fused_clip.report.studies.measurements import BLIND, Evidence
+from fused_clip.metrics.numbers import number
+from fused_clip.report.page import Table, TableCell
+from fused_clip.report.studies.measurements import BLIND, Measurements
 from fused_clip.report.studies.pairs import Comparison
 from fused_clip.report.studies.published import load
 from fused_clip.report.studies.settings import dataset_name
@@ -20,7 +21,6 @@ from fused_clip.report.studies.verdicts import (
     spans,
     tally,
 )
-from fused_clip.report.summary import number
 
 DOMINATED = 0.95  # share of rows in clusters of their own prompt from which on the text dominates
 WITH_TEXT = ("task", "swapped", "grouped", "hierarchical")
@@ -29,11 +29,15 @@ RIVALS = ("none", "swapped", "generic", "hierarchical")  # whose targets are the
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper and what became of it.
+    """A claim of the paper and its verdict.
 
     Parameters
     ----------
-    flag : what is wrong with the runs behind it, in a few words.
+    name : the claim in a few words.
+    holds : the verdict.
+    evidence : the numbers behind it, in sentences.
+    run_ids : runs behind it.
+    flag : problems of these runs, in a few words.
     """
 
     name: str
@@ -46,28 +50,33 @@ class Claim:
 _NOT_ASKED = " Not measured with prompts paired without labels."
 
 
-def check(evidence: Evidence) -> list[Claim]:
-    """Check every claim."""
+def check(measured: Measurements) -> list[Claim]:
+    """Check every claim.
+
+    Parameters
+    ----------
+    measured : the runs.
+    """
     claims = [
-        better_structure(evidence),
-        better_accuracy(evidence, "Task prompts beat image only in accuracy", "none"),
-        swapped_equals_task(evidence),
-        grouped_serves(evidence),
-        better_accuracy(evidence, "Two clusters a target beat one", "two clusters"),
-        nothing_missing(evidence),
-        text_dominates(evidence),
-        consistently_best(evidence),
+        _better_structure(measured),
+        _better_accuracy(measured, "Task prompts beat image only in accuracy", "none"),
+        _swapped_equals_task(measured),
+        _grouped_serves(measured),
+        _better_accuracy(measured, "Two clusters a target beat one", "two clusters"),
+        _nothing_missing(measured),
+        _text_dominates(measured),
+        _consistently_best(measured),
     ]
-    return [replace(claim, flag=evidence.flag(claim.run_ids)) for claim in claims]
+    return [replace(claim, flag=measured.flag(claim.run_ids)) for claim in claims]
 
 
-def better_structure(evidence: Evidence) -> Claim:
-    """Task against image only in ARI, seed by seed, in every dataset."""
+def _better_structure(measured: Measurements) -> Claim:
+    """Compare task with image only in ARI, seed by seed, in every dataset."""
     name = "Task prompts beat image only in ARI"
-    oracle, blind = (evidence.gains("train/ari", pairing=how) for how in ("oracle", "zero_shot"))
+    oracle, blind = (measured.gains("train/ari", pairing=how) for how in ("oracle", "zero_shot"))
     if not oracle:
         return Claim(name, "not measured", "")
-    count = len(evidence.datasets)
+    count = len(measured.datasets)
     answers = [everywhere([gained(gain) for gain in gains], count) for gains in (oracle, blind)]
     words = f"Task minus image only: {spans(oracle, count)}."
     words += f" With prompts paired without labels: {spans(blind, count)}." if blind else _NOT_ASKED
@@ -75,52 +84,52 @@ def better_structure(evidence: Evidence) -> Claim:
     return Claim(name, judge(*answers), words, ids)
 
 
-def better_accuracy(evidence: Evidence, name: str, question: str) -> Claim:
-    """A higher accuracy in every dataset."""
-    oracle, blind = (evidence.comparisons.get(words, []) for words in (question, question + BLIND))
+def _better_accuracy(measured: Measurements, name: str, question: str) -> Claim:
+    """Ask for a higher accuracy in every dataset."""
+    oracle, blind = (measured.comparisons.get(words, []) for words in (question, question + BLIND))
     if not oracle:
         return Claim(name, "not measured", "")
-    count = len(evidence.datasets)
+    count = len(measured.datasets)
     answers = [everywhere([beats(one) for one in some], count) for some in (oracle, blind)]
     words = f"{against(oracle, count)}."
     words += f" With prompts paired without labels: {tally(blind, count)}." if blind else _NOT_ASKED
     return Claim(name, judge(*answers), words, _ids(oracle + blind))
 
 
-def grouped_serves(evidence: Evidence) -> Claim:
-    """Grouped against image only with two targets; beside it, against zero-shot."""
-    claim = better_accuracy(evidence, "Grouped prompts serve binary tasks", "grouped")
+def _grouped_serves(measured: Measurements) -> Claim:
+    """Compare grouped with image only at two targets; the evidence names zero-shot too."""
+    claim = _better_accuracy(measured, "Grouped prompts serve binary tasks", "grouped")
     asked = [
         one
         for question in ("grouped zero-shot", "grouped via class")
-        for one in [evidence.comparisons.get(question, [])]
+        for one in [measured.comparisons.get(question, [])]
         if one
     ]
-    words = "".join(f" {against(some, len(evidence.datasets))}." for some in asked)
+    words = "".join(f" {against(some, len(measured.datasets))}." for some in asked)
     ids = (*claim.run_ids, *_ids([one for some in asked for one in some]))
     return replace(claim, evidence=claim.evidence + words, run_ids=tuple(dict.fromkeys(ids)))
 
 
-def swapped_equals_task(evidence: Evidence) -> Claim:
-    """Accuracies whose difference is surely below .01, in every dataset; swapping needs labels."""
+def _swapped_equals_task(measured: Measurements) -> Claim:
+    """Ask for intervals within .01 in every dataset; swapping needs labels."""
     name = "Swapped prompts do as well as task prompts"
-    pairs = evidence.comparisons.get("swapped", [])
+    pairs = measured.comparisons.get("swapped", [])
     if not pairs:
         return Claim(name, "not measured", "")
-    count = len(evidence.datasets)
+    count = len(measured.datasets)
     words = f"Task minus swapped: {tally(pairs, count)}. Wrong prompts can only be paired by labels."
     return Claim(name, judge(everywhere([equals(one) for one in pairs], count), None), words, _ids(pairs))
 
 
-def nothing_missing(evidence: Evidence) -> Claim:
-    """No target without a cluster in any run with text."""
+def _nothing_missing(measured: Measurements) -> Claim:
+    """Ask that every target has a cluster in every run with text."""
     name, metric = "No target goes missing", "missing_targets"
-    oracle = evidence.known(metric, *WITH_TEXT)
-    blind = evidence.known(metric, *WITH_TEXT, pairing="zero_shot")
-    alone = evidence.known(metric, "none")
+    oracle = measured.known(metric, *WITH_TEXT)
+    blind = measured.known(metric, *WITH_TEXT, pairing="zero_shot")
+    alone = measured.known(metric, "none")
     if not oracle:
         return Claim(name, "not measured", "")
-    answers = [_every_run(evidence, metric, how, lambda value: value == 0) for how in ("oracle", "zero_shot")]
+    answers = [_every_run(measured, metric, how, lambda value: value == 0) for how in ("oracle", "zero_shot")]
     counts = [sum(value > 0 for _, value in some) for some in (oracle, blind, alone)]
     words = f"Missing in {counts[0]} of {len(oracle)} runs with text"
     words += f", in {counts[1]} of {len(blind)} paired without labels" if blind else ""
@@ -130,15 +139,15 @@ def nothing_missing(evidence: Evidence) -> Claim:
     return Claim(name, judge(*answers), words, tuple(run.run_id for run, _ in [*oracle, *blind, *alone]))
 
 
-def text_dominates(evidence: Evidence) -> Claim:
-    """Clusters that follow the prompts: nearly every row lies in a cluster of its own prompt."""
+def _text_dominates(measured: Measurements) -> Claim:
+    """Ask that nearly every row lies in a cluster of its own prompt."""
     name, metric = "The text dominates the structure", "train/prompt_purity"
-    oracle = evidence.known(metric, *WITH_TEXT)
-    blind = evidence.known(metric, *WITH_TEXT, pairing="zero_shot")
+    oracle = measured.known(metric, *WITH_TEXT)
+    blind = measured.known(metric, *WITH_TEXT, pairing="zero_shot")
     if not oracle:
         return Claim(name, "not measured", "")
     answers = [
-        _every_run(evidence, metric, how, lambda value: value >= DOMINATED) for how in ("oracle", "zero_shot")
+        _every_run(measured, metric, how, lambda value: value >= DOMINATED) for how in ("oracle", "zero_shot")
     ]
     least = [number(min((value for _, value in some), default=float("nan"))) for some in (oracle, blind)]
     words = f"Rows in a cluster of their own prompt, least of all runs: {least[0]}"
@@ -146,22 +155,22 @@ def text_dominates(evidence: Evidence) -> Claim:
     return Claim(name, judge(*answers), words, tuple(run.run_id for run, _ in [*oracle, *blind]))
 
 
-def consistently_best(evidence: Evidence) -> Claim:
-    """Better than every other strategy whose targets are the classes, in every dataset."""
+def _consistently_best(measured: Measurements) -> Claim:
+    """Ask for better than every other strategy whose targets are the classes, in every dataset."""
     name = "Task prompts are consistently best"
     oracle, blind = (
-        [some for rival in RIVALS if (some := evidence.comparisons.get(rival + ending))]
+        [some for rival in RIVALS if (some := measured.comparisons.get(rival + ending))]
         for ending in ("", BLIND)
     )
     if not oracle:
         return Claim(name, "not measured", "")
-    count = len(evidence.datasets)
+    count = len(measured.datasets)
     answers = [
         everywhere([everywhere([beats(one) for one in some], count) for some in rivals], len(rivals))
         for rivals in (oracle, blind)
     ]
     words = f"The highest mean of {len(oracle) + 1} strategies in {_wins(oracle)} of {count} datasets"
-    zero_shot = evidence.comparisons.get("zero-shot", [])
+    zero_shot = measured.comparisons.get("zero-shot", [])
     if zero_shot:
         words += f", ahead of zero-shot classification in {_wins([zero_shot])}"
     won, printed = _published_wins()
@@ -173,28 +182,35 @@ def consistently_best(evidence: Evidence) -> Claim:
 
 
 def claims_table(claims: Sequence[Claim], caption: str) -> Table:
-    """One row a claim."""
+    """Make a table of one row a claim.
+
+    Parameters
+    ----------
+    claims : with their verdicts.
+    caption : of the table.
+    """
     rows = [
-        [Cell(one.name), Cell(one.holds, None, one.run_ids, one.flag), Cell(one.evidence)] for one in claims
+        [TableCell(one.name), TableCell(one.holds, None, one.run_ids, one.flag), TableCell(one.evidence)]
+        for one in claims
     ]
     return Table(caption, ["claim", "verdict", "evidence"], rows, "claims")
 
 
-def _every_run(evidence: Evidence, metric: str, pairing: str, good: Callable[[float], bool]) -> Answer:
-    """Whether a metric is good in every planned run with text."""
+def _every_run(measured: Measurements, metric: str, pairing: str, good: Callable[[float], bool]) -> Answer:
+    """Answer whether a metric is good in every planned run with text."""
     answers: list[Answer] = []
-    for dataset in evidence.datasets:
-        runs = evidence.runs(dataset, *WITH_TEXT, pairing=pairing)
+    for dataset in measured.datasets:
+        runs = measured.runs(dataset, *WITH_TEXT, pairing=pairing)
         known = [run.metrics[metric] for run in runs if run.finished and metric in run.metrics]
         if not all(map(good, known)):
             answers.append("no")
         else:
             answers.append("yes" if known and len(known) == len(runs) else "not measured")
-    return everywhere(answers, len(evidence.datasets))
+    return everywhere(answers, len(measured.datasets))
 
 
 def _wins(rivals: Sequence[Sequence[Comparison]]) -> int:
-    """In how many datasets the first has a strictly higher mean than every rival."""
+    """Count the datasets in which the first has a strictly higher mean than every rival."""
     datasets = {one.dataset for some in rivals for one in some}
     return sum(
         all(one.interval.mean > 0 for some in rivals for one in some if one.dataset == dataset)
@@ -203,7 +219,7 @@ def _wins(rivals: Sequence[Sequence[Comparison]]) -> int:
 
 
 def _published_wins() -> tuple[int, int]:
-    """In how many datasets of the published table ``task`` has the highest accuracy of ten-way strategies."""
+    """Count the datasets of the published table in which ``task`` is the best ten-way strategy."""
     published = load()
     rows = [
         {p: published.numbers[dataset, p, "test/accuracy"] for p in ("task", "none", "swapped")}

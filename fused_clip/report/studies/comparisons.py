@@ -1,36 +1,36 @@
-"""What each arm of the audit is compared with, on the same test rows."""
+"""The arms of the audit and their rivals on the same test rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
+from fused_clip.report.columns import references_of
 from fused_clip.report.studies.pairs import Answers, Arm, Comparison, corrected
 from fused_clip.report.studies.settings import chosen, dataset_name, values
 from fused_clip.tracking.records import RunRecord
 
 CONTROLS = ("permuted", "rotated", "isotropic", "orthogonal")
-REFERENCES = {
-    "zero_shot": "zero-shot",
-    "image_only": "image only",
-    "nearest_class_mean": "class means",
-    "linear_probe": "linear probe",
-}
-LABEL_FREE = {
-    "zero_shot": "zero-shot",
-    "zero_shot_via_class": "zero-shot via class",
-    "kmeans_hungarian": "k-means, matched",
-    "image_only_hungarian": "image-only clusters, matched",
-}
 NORMALISED = {"inputs": ("true", "false"), "output": ("false", "true"), "both": ("true", "true")}
 Pair = tuple[Arm, Arm]
 
 
 def audited(records: Sequence[RunRecord]) -> list[str]:
-    """Datasets on which factors were varied."""
+    """Return the datasets on which factors were varied.
+
+    Parameters
+    ----------
+    records : cells of the study.
+    """
     return values(chosen(records, prompt="task", text="rotated"), "dataset")
 
 
 def comparisons(records: Sequence[RunRecord]) -> list[Comparison]:
-    """Compare every arm with what it answers to; Holm's correction is over all of it."""
+    """Compare every arm with its rivals; Holm's correction is over all comparisons.
+
+    Parameters
+    ----------
+    records : cells of the study.
+    """
     answers = Answers()
     made = [
         answers.compare(dataset_name(dataset), *pair)
@@ -38,24 +38,38 @@ def comparisons(records: Sequence[RunRecord]) -> list[Comparison]:
         for pair in _Setting(records, dataset).pairs()
     ]
     for (dataset, prompt), runs in without_labels(records).items():
-        method = Arm(f"{prompt}, no labels", runs)
-        made += [answers.compare(dataset_name(dataset), *pair) for pair in _against(method, LABEL_FREE)]
+        pairs = _against(Arm(f"{prompt}, no labels", runs), label_free(runs))
+        made += [answers.compare(dataset_name(dataset), *pair) for pair in pairs]
     return corrected(made)
 
 
 def without_labels(records: Sequence[RunRecord]) -> Mapping[tuple[str, str], list[RunRecord]]:
-    """Runs paired and named without labels, by dataset and prompt."""
+    """Return the runs paired and named without labels, by dataset and prompt.
+
+    Parameters
+    ----------
+    records : cells of the study.
+    """
     groups: dict[tuple[str, str], list[RunRecord]] = {}
     for record in chosen(records, pairing="zero_shot", vote="prompt"):
         groups.setdefault((record.option("dataset"), record.option("prompt")), []).append(record)
     return groups
 
 
-def _against(method: Arm, references: Mapping[str, str]) -> list[Pair]:
-    """An arm with the references of its own runs."""
+def label_free(records: Sequence[RunRecord]) -> list[ReferenceFacts]:
+    """Return the computed references that use no label, or only to name their clusters.
+
+    Parameters
+    ----------
+    records : runs without labels.
+    """
+    return [facts for facts in references_of(records) if facts.uses_labels in ("no", "for the names")]
+
+
+def _against(method: Arm, references: Sequence[ReferenceFacts]) -> list[Pair]:
+    """Pair an arm with references of its own runs."""
     return [
-        (method, replace(method, name=name, column=f"reference/{column}"))
-        for column, name in references.items()
+        (method, replace(method, name=facts.title, column=f"{PREFIX}{facts.name}")) for facts in references
     ]
 
 
@@ -67,15 +81,23 @@ class _Setting:
     dataset: str
 
     def arm(self, name: str, options: Mapping[str, str]) -> Arm:
-        """Runs of the task prompts with some options changed."""
+        """Make an arm of the task prompts with some options changed.
+
+        Parameters
+        ----------
+        name : of the arm.
+        options : by their names on the command line.
+        """
         return Arm(name, runs_at(self.records, self.dataset, options))
 
     def pairs(self) -> Iterator[Pair]:
-        """Which arm is compared with which."""
+        """Yield each arm with its rival."""
         task = self.arm("task", {})
         for control in CONTROLS:
             yield task, self.arm(f"task, {control} text", {"text": control})
-        yield from _against(task, REFERENCES)
+        # References "as the run" are the run itself with other text: the controls above are that question.
+        rivals = [facts for facts in references_of(task.records) if facts.uses_labels != "as the run"]
+        yield from _against(task, rivals)
         yield task, self.arm("task, one cluster a target", {"clusters_per_target": "1"})
         yield task, self.arm("task, zero-shot pairing", {"pairing": "zero_shot"})
         for what, (inputs, output) in NORMALISED.items():
@@ -83,12 +105,20 @@ class _Setting:
             name = f"task, {what} normalised"
             normalised = self.arm(name, options)
             yield normalised, task
-            yield from _against(normalised, {"image_only": f"image only, {what} normalised"})
+            alone = known_references()["image_only"]
+            yield from _against(normalised, [replace(alone, title=f"{alone.title}, {what} normalised")])
             yield normalised, self.arm(f"{name}, rotated text", {**options, "text": "rotated"})
 
 
 def runs_at(records: Sequence[RunRecord], dataset: str, options: Mapping[str, str]) -> list[RunRecord]:
-    """Runs of the task prompts on a dataset with some options changed."""
+    """Return the runs of the task prompts on a dataset with some options changed.
+
+    Parameters
+    ----------
+    records : cells of the study.
+    dataset : its option.
+    options : by their names on the command line.
+    """
     changed = {name.replace(".", "__"): value for name, value in options.items()}
     found = chosen(records, prompt="task", **changed)
     return [record for record in found if record.option("dataset") == dataset]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fused_clip.figures import DPI
 from fused_clip.figures.style import COLOURS, FAINT, INK, MARGIN, PAGE, house_style, wrap
+from fused_clip.report.chart import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,15 +32,18 @@ class Panel:
     lines: Mapping[str, Sequence[Sequence[float]]]
 
 
-def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, steps: int, told: str) -> bytes:
+def draw_curves(
+    panels: Sequence[Panel], levels: Sequence[str], axis: str, *, steps: int, setting: str
+) -> bytes:
     """Draw panels in a grid, a row a dataset and a column a measure; PNG.
 
     Parameters
     ----------
+    panels : one a dataset and measure.
     levels : names along the horizontal axis.
     axis : its label.
     steps : how many of the first levels are joined by lines.
-    told : what the picture must say wherever it is shown.
+    setting : caption of the picture itself, which is also shown without the page.
     """
     from matplotlib.figure import Figure
 
@@ -61,13 +63,13 @@ def draw_curves(panels: Sequence[Panel], levels: Sequence[str], axis: str, *, st
                 axes.set_title(panel.measure, size=8, color=INK)
             if panel.measure == columns[0]:
                 axes.set_ylabel(panel.dataset, size=8, color=INK)
-        lines = wrap(("bars: one standard deviation over seeds", *told.split("; ")), 6.5, PAGE - 2 * MARGIN)
+        lines = wrap(
+            ("bars: one standard deviation over seeds", *setting.split("; ")), 6.5, PAGE - 2 * MARGIN
+        )
         figure.supxlabel("\n".join([axis, *lines]), size=6.5, color=INK)
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=6, frameon=False)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=DPI, format="png")
-    return buffer.getvalue()
+        return png_of(figure)
 
 
 def _draw(axes: Axes, panel: Panel, names: Sequence[str], *, steps: int) -> None:

@@ -1,4 +1,4 @@
-"""The factors of the audit: what each changes in the paper's setting, level by level."""
+"""The factors of the audit, and the options that each level changes in the paper's setting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ class Factor:
     ----------
     name : of its table and figure.
     title : as the page heads its section.
-    axis : what the figure's axis says.
-    levels : options that each level changes, by what the axis calls it.
+    axis : label of the figure's axis.
+    levels : options that each level changes, by its name on the axis.
     steps : how many of the first levels are steps of one quantity, to be joined by lines.
     """
 

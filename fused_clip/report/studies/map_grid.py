@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from fused_clip.figures import DPI
 from fused_clip.figures.projection import project
 from fused_clip.figures.style import INK, MARGIN, PAGE, Heading, cut, house_style, mark
 from fused_clip.model.result import Result, SplitResult
+from fused_clip.report.chart import png_of
 from fused_clip.report.page import Block, Figure, Prose
 from fused_clip.report.studies.settings import dataset_name, values
-from fused_clip.runner.artifacts import stratified
 from fused_clip.runner.readback import read
 from fused_clip.support.arrays import DoubleArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.sampling import stratified_sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,11 +32,16 @@ LEFT, LEGEND = 0.25, 1.1  # inches of a row's width
 Part = Literal["train", "test"]
 
 
-def strategy_maps(records: Sequence[RunRecord], told: str) -> list[Block]:
+def strategy_maps(records: Sequence[RunRecord], setting: str) -> list[Block]:
     """Draw both grids: rows are datasets, columns strategies; colour is the true class or group.
 
     The first finished run of each dataset and strategy is shown, of the first three datasets, as far as its
     directory and embeddings are still on this machine.
+
+    Parameters
+    ----------
+    records : runs of the paper's table.
+    setting : backbone and data, for the captions.
     """
     results = _results(records)
     if not results:
@@ -49,16 +53,16 @@ def strategy_maps(records: Sequence[RunRecord], told: str) -> list[Block]:
         won = "each fused with the prompt that won, " if split == "test" else ""
         caption = (
             f"As the paper's Figure {number}: t-SNE of the fused {split} rows, {won}coloured by true class, "
-            f"under grouped by true group. {told}"
+            f"under grouped by true group. {setting}"
         )
-        figures.append(Figure(caption, _grid(panels, f"Fused {split} rows", told)))
+        figures.append(Figure(caption, _grid(panels, f"Fused {split} rows", setting)))
     return figures
 
 
-Panels = Mapping[tuple[str, str], "_Rows"]
+Panels = Mapping[tuple[str, str], "_PanelRows"]
 
 
-class _Rows(NamedTuple):
+class _PanelRows(NamedTuple):
     """(m, 2) positions of a panel's rows and their (m,) target, with the targets' names."""
 
     positions: DoubleArray
@@ -91,21 +95,21 @@ def _read_back(record: RunRecord) -> Result | None:
         return None
 
 
-def _place(result: Result, split: Part) -> _Rows:
+def _place(result: Result, split: Part) -> _PanelRows:
     part: SplitResult = getattr(result, split)
-    kept = stratified(part.targets, POINTS, seed=0)
-    return _Rows(project(part.fused[kept], seed=0), part.targets[kept], result.target_names)
+    kept = stratified_sample(part.targets, POINTS, seed=0)
+    return _PanelRows(project(part.fused[kept], seed=0), part.targets[kept], result.target_names)
 
 
-def _grid(panels: Panels, title: str, told: str) -> bytes:
+def _grid(panels: Panels, title: str, setting: str) -> bytes:
     """Draw the panels, a row a dataset, each with its legend at the right; PNG."""
     import matplotlib.figure
 
     rows = list(dict.fromkeys(dataset for dataset, _ in panels))
     side = (PAGE - LEFT - MARGIN - LEGEND) / len(PROMPTS)
     with house_style():
-        rows_told = f"one run a panel, up to {POINTS:,} of its rows, stratified"
-        heading = Heading(title, (rows_told, *told.split("; ")))
+        rows_of = f"one run a panel, up to {POINTS:,} of its rows, stratified"
+        heading = Heading(title, (rows_of, *setting.split("; ")))
         top = heading.height(PAGE) + 0.2
         height = top + len(rows) * side + MARGIN
         figure = matplotlib.figure.Figure(figsize=(PAGE, height))
@@ -124,12 +128,10 @@ def _grid(panels: Panels, title: str, told: str) -> bytes:
                 if column == 0:
                     axes.set_ylabel(dataset_name(dataset), size=8, color=INK)
             _legend(figure, panels, dataset, (PAGE - MARGIN - LEGEND + 0.05, y + side))
-        buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=DPI, format="png")
-    return buffer.getvalue()
+        return png_of(figure)
 
 
-def _scatter(axes: Axes, rows: _Rows) -> None:
+def _scatter(axes: Axes, rows: _PanelRows) -> None:
     for target in np.unique(rows.targets):
         inside, one = rows.positions[rows.targets == target], mark(int(target))
         axes.scatter(inside[:, 0], inside[:, 1], s=3, c=one.colour, marker=one.marker, linewidths=0)

@@ -1,9 +1,10 @@
-"""What the checks of the paper's claims look at: runs by setting, and accuracies compared."""
+"""Measurements behind the paper's claims: runs by setting, and accuracies compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from fused_clip.method.reference import PREFIX, known_references
 from fused_clip.report.studies.pairs import Answers, Arm, Comparison, corrected
 from fused_clip.report.studies.settings import chosen, dataset_name, values
 from fused_clip.report.studies.significance import Interval, seed_interval
@@ -19,7 +20,9 @@ class Gain:
 
     Parameters
     ----------
+    interval : of the mean over seeds.
     whole : whether every planned seed has both.
+    run_ids : runs of both.
     """
 
     interval: Interval
@@ -27,12 +30,12 @@ class Gain:
     run_ids: Sequence[str]
 
 
-class Evidence:
-    """What the checks look at: the runs by dataset, and the accuracies compared, corrected together.
+class Measurements:
+    """Runs by dataset, and their accuracies compared, corrected together.
 
     Parameters
     ----------
-    records : the table's cells and those that the claims ask for beside it.
+    records : the table's cells and the further ones that the claims ask for.
     """
 
     def __init__(self, records: Sequence[RunRecord]) -> None:
@@ -40,7 +43,13 @@ class Evidence:
         self.datasets = values(records, "dataset")
 
     def runs(self, dataset: str, *prompts: str, **options: str) -> list[RunRecord]:
-        """Cells of one setting with some prompts, finished or not, as `chosen` picks them."""
+        """Return the cells of one setting with some prompts, finished or not.
+
+        Parameters
+        ----------
+        dataset, prompts : options of the command line.
+        options : further options, as `chosen` takes them.
+        """
         return [
             record
             for prompt in prompts
@@ -49,7 +58,12 @@ class Evidence:
         ]
 
     def flag(self, run_ids: Sequence[str]) -> str:
-        """What is to be said of the code and data of some runs."""
+        """Name the problems of some runs.
+
+        Parameters
+        ----------
+        run_ids : the runs.
+        """
         wanted = set(run_ids)
         return flag_of([record for record in self.records if record.run_id in wanted])
 
@@ -69,7 +83,7 @@ class Evidence:
         return found
 
     def _questions(self, dataset: str) -> Mapping[str, tuple[Arm, Arm]]:
-        """The pairs of arms that answer each question, with labels and, where it can be asked, without."""
+        """Return the arms that answer each question, with labels and, where possible, without."""
         swapped = self._arm(dataset, "task"), self._arm(dataset, "swapped")
         blind = self._asked(dataset, ", zero-shot pairing", pairing="zero_shot")
         return {
@@ -79,7 +93,7 @@ class Evidence:
         }
 
     def _asked(self, dataset: str, words: str, **options: str) -> Mapping[str, tuple[Arm, Arm]]:
-        """What is asked of one pairing; one prompt or none needs no pairing, and is the same in all."""
+        """Return the questions of one pairing; one prompt or none needs no pairing."""
         task, grouped = (self._arm(dataset, prompt, words, **options) for prompt in ("task", "grouped"))
         one = self._arm(dataset, "task", f"{words}, one cluster a target", clusters_per_target="1", **options)
         return {
@@ -87,10 +101,10 @@ class Evidence:
             "generic": (task, self._arm(dataset, "generic")),
             "hierarchical": (task, self._arm(dataset, "hierarchical", words, **options)),
             "two clusters": (task, one),
-            "zero-shot": (task, _reference(task, "zero_shot", "zero-shot")),
-            "grouped": (grouped, _reference(grouped, "image_only", "image only, two targets")),
-            "grouped zero-shot": (grouped, _reference(grouped, "zero_shot", "zero-shot")),
-            "grouped via class": (grouped, _reference(grouped, "zero_shot_via_class", "zero-shot via class")),
+            "zero-shot": (task, _reference(task, "zero_shot")),
+            "grouped": (grouped, _reference(grouped, "image_only", ", two targets")),
+            "grouped zero-shot": (grouped, _reference(grouped, "zero_shot")),
+            "grouped via class": (grouped, _reference(grouped, "zero_shot_via_class")),
         }
 
     def _arm(self, dataset: str, prompt: str, words: str = "", **options: str) -> Arm:
@@ -98,7 +112,13 @@ class Evidence:
         return Arm(f"{name}{words}", self.runs(dataset, prompt, **options))
 
     def gains(self, metric: str, *, pairing: str = "oracle") -> list[Gain]:
-        """Seed by seed, a metric of ``task`` minus that of ``none``: one of each dataset that has both."""
+        """Subtract a metric of ``none`` from that of ``task``, seed by seed: one gain a dataset with both.
+
+        Parameters
+        ----------
+        metric : its name.
+        pairing : of ``task``.
+        """
         found = []
         for dataset in self.datasets:
             runs = self.runs(dataset, "task", pairing=pairing)
@@ -118,7 +138,13 @@ class Evidence:
         return found
 
     def known(self, metric: str, *prompts: str, **options: str) -> list[tuple[RunRecord, float]]:
-        """A metric of all finished runs with some prompts."""
+        """Return a metric of all finished runs with some prompts.
+
+        Parameters
+        ----------
+        metric : its name.
+        prompts, options : as `runs` takes them.
+        """
         return [
             (run, run.metrics[metric])
             for dataset in self.datasets
@@ -127,6 +153,6 @@ class Evidence:
         ]
 
 
-def _reference(arm: Arm, column: str, name: str) -> Arm:
-    """A reference of an arm's own runs."""
-    return replace(arm, name=name, column=f"reference/{column}")
+def _reference(arm: Arm, name: str, words: str = "") -> Arm:
+    """Make an arm of a reference of an arm's own runs."""
+    return replace(arm, name=f"{known_references()[name].title}{words}", column=f"{PREFIX}{name}")

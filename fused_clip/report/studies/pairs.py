@@ -1,4 +1,4 @@
-"""Two methods on the same test rows: how far apart, and whether the difference is real."""
+"""Two methods on the same test rows: their difference and its significance."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fused_clip.report.page import Cell, Table
+from fused_clip.metrics.numbers import number
+from fused_clip.report.page import Table, TableCell
 from fused_clip.report.studies.significance import ALPHA, Interval, combined, holm, mcnemar, paired_interval
-from fused_clip.report.summary import flag_of, number
+from fused_clip.report.summary import flag_of
 
 SAME = 0.01  # accuracies closer than this are called equal
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arm:
-    """What predicted the test rows.
+    """A predictor of the test rows.
 
     Parameters
     ----------
     name : as the table calls it.
-    records : runs of one setting, one a seed, and the places of those that are missing.
+    records : runs of one setting, one a seed, missing ones included.
     column : of their predictions: the method's own, or ``reference/<name>``.
     """
 
@@ -44,12 +45,14 @@ class Comparison:
 
     Parameters
     ----------
+    dataset, first, second : names of the dataset and of both arms.
     interval : of the mean difference, for other images and other seeds; NaN where no seed has both arms.
     p_value : of McNemar's exact test in each seed, combined; NaN where there is none. It takes the fits as
         they are.
+    run_ids : runs of both arms.
     seeds, rows, differing : seeds compared, their test rows, and those that only one arm gets right.
     whole : whether every planned run of both arms was compared.
-    flag : what is wrong with the runs, in a few words.
+    flag : problems of the runs, in a few words.
     corrected : `p_value` after Holm's correction for all comparisons of the page.
     """
 
@@ -67,8 +70,8 @@ class Comparison:
     corrected: float = math.nan
 
     @property
-    def real(self) -> bool:
-        """Whether both the corrected test and the interval tell the two apart."""
+    def significant(self) -> bool:
+        """Whether both the corrected test and the interval exclude that there is no difference."""
         return self.corrected < ALPHA and self.interval.excludes_zero
 
     @property
@@ -81,23 +84,33 @@ class Comparison:
 
     @property
     def worse(self) -> bool:
-        """Whether the first is really worse."""
-        return self.real and self.interval.mean < 0
+        """Whether the first is significantly worse."""
+        return self.significant and self.interval.mean < 0
 
     @property
     def same(self) -> bool:
-        """Whether the two differ by less than .01, surely."""
+        """Whether the interval lies within .01 of zero."""
         return max(-self.interval.low, self.interval.high) < SAME
 
 
 @dataclass
 class Answers:
-    """Which test rows each run, and each of its references, got right; a run's file is read once."""
+    """Which test rows each run and each of its references got right; a run's file is read once.
+
+    Parameters
+    ----------
+    known : what has been read, by run id.
+    """
 
     known: dict[str, DataFrame | None] = field(default_factory=dict)
 
     def of(self, record: RunRecord) -> DataFrame | None:
-        """Booleans by row id, one column a predictor; None where the run left no predictions."""
+        """Return booleans by row id, one column a predictor; None where the run left no predictions.
+
+        Parameters
+        ----------
+        record : a run.
+        """
         if record.run_id not in self.known:
             self.known[record.run_id] = _answers(record) if record.finished else None
         return self.known[record.run_id]
@@ -106,6 +119,11 @@ class Answers:
         """Compare seed by seed, on the rows that both predicted.
 
         Without numbers where no seed has both; None where an arm was not planned or does not predict.
+
+        Parameters
+        ----------
+        dataset : as tables name it.
+        first, second : the arms.
         """
         if not (self._predicts(first) and self._predicts(second)):
             return None
@@ -124,12 +142,12 @@ class Answers:
         return _measured(made, kept) if kept else made
 
     def _predicts(self, arm: Arm) -> bool:
-        """Whether there are runs of an arm, and none that predicted the test rows without it."""
+        """Return whether an arm has runs, and every one that predicted has its column."""
         known = [self.of(record) for record in arm.records]
         return bool(known) and all(arm.column in table for table in known if table is not None)
 
     def _rows(self, mine: RunRecord, column: str, theirs: RunRecord, other: str) -> DataFrame | None:
-        """What each got right on the rows that both predicted, in columns 0 and 1; None if there are none."""
+        """Return what each got right on their common rows, in columns 0 and 1; None without such rows."""
         a, b = self.of(mine), self.of(theirs)
         if a is None or b is None:
             return None
@@ -138,7 +156,7 @@ class Answers:
 
 
 def _measured(made: Comparison, kept: Sequence[tuple[RunRecord, RunRecord, DataFrame]]) -> Comparison:
-    """A comparison with its numbers."""
+    """Add the numbers to a comparison."""
     right = [rows.to_numpy(dtype=bool) for _, _, rows in kept]
     differences = np.concatenate([one[:, 0].astype(float) - one[:, 1] for one in right])
     images = np.concatenate([rows.index.to_numpy(dtype=str) for _, _, rows in kept])
@@ -155,10 +173,14 @@ def _measured(made: Comparison, kept: Sequence[tuple[RunRecord, RunRecord, DataF
 
 
 def corrected(comparisons: Sequence[Comparison | None]) -> list[Comparison]:
-    """Holm's correction over the family; comparisons that could not be made are left out.
+    """Apply Holm's correction over the family; comparisons that could not be made are left out.
 
     Comparisons of a dataset that come to the same rows, as with two controls that predict alike, are one
     test and count once.
+
+    Parameters
+    ----------
+    comparisons : the whole family.
     """
     made = [one for one in comparisons if one is not None]
     tests = {_evidence(one): one.p_value for one in made if not math.isnan(one.p_value)}
@@ -170,43 +192,64 @@ def _evidence(one: Comparison) -> tuple[object, ...]:
     return one.dataset, one.interval, one.p_value, one.seeds, one.rows, one.differing
 
 
-def difference_table(comparisons: Sequence[Comparison], caption: str, name: str) -> Table:
-    """One row a comparison: the difference, its interval, its p-value, whether it is real, and its rows."""
+def difference_table(comparisons: Sequence[Comparison], setting: str) -> Table:
+    """Make a table of one row a comparison.
+
+    Parameters
+    ----------
+    comparisons : after the correction.
+    setting : backbone and data, for the caption.
+    """
     columns = [
-        "dataset", "first", "second", "first - second", "95 % interval", "p (Holm)", "real",
+        "dataset", "first", "second", "first - second", "95 % interval", "p (Holm)", "significant",
         "seeds", "test rows", "rows that differ",
     ]  # fmt: skip
     rows = [
         [
-            Cell(one.dataset),
-            Cell(one.first),
-            Cell(one.second),
-            Cell(signed(one.interval.mean), finite(one.interval.mean), one.run_ids, one.flag),
-            Cell(bounds(one), finite(one.interval.low)),
-            Cell("< .001" if one.corrected < 0.001 else number(one.corrected, 3), finite(one.corrected)),
-            Cell("yes" if one.real else "no" if one.rows else "-"),
-            Cell(str(one.seeds), one.seeds),
-            Cell(str(one.rows), one.rows),
-            Cell(str(one.differing), one.differing),
+            TableCell(one.dataset),
+            TableCell(one.first),
+            TableCell(one.second),
+            TableCell(signed(one.interval.mean), finite(one.interval.mean), one.run_ids, one.flag),
+            TableCell(bounds(one), finite(one.interval.low)),
+            TableCell("< .001" if one.corrected < 0.001 else number(one.corrected, 3), finite(one.corrected)),
+            TableCell("yes" if one.significant else "no" if one.rows else "-"),
+            TableCell(str(one.seeds), one.seeds),
+            TableCell(str(one.rows), one.rows),
+            TableCell(str(one.differing), one.differing),
         ]
         for one in comparisons
     ]
-    return Table(caption, columns, rows, name)
+    return Table(f"Accuracies compared. {setting}", columns, rows, "differences")
 
 
 def finite(value: float) -> float | None:
-    """What a cell sorts by: None for NaN."""
+    """Return what a cell sorts by: None for NaN.
+
+    Parameters
+    ----------
+    value : any.
+    """
     return value if math.isfinite(value) else None
 
 
 def signed(value: float) -> str:
-    """A difference with its sign: +.0010, -.0010, .0000."""
+    """Format a difference with its sign: +.0010, -.0010, .0000.
+
+    Parameters
+    ----------
+    value : any.
+    """
     text = number(value)
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
 def bounds(one: Comparison) -> str:
-    """The interval as ``[low, high]``; ``-`` where there is none, and words where it has no width."""
+    """Format the interval: ``[low, high]``, ``-`` where there is none, words where it has no width.
+
+    Parameters
+    ----------
+    one : the comparison.
+    """
     if one.rows and not one.differing:
         return "no test row differs"
     low, high = one.interval[1:]

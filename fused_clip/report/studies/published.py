@@ -1,4 +1,4 @@
-"""The paper's Table 1 as data, and the rule that says whether a measurement reproduces a number of it."""
+"""The paper's Table 1 as data, and the rule by which a measurement reproduces one of its numbers."""
 
 import math
 import statistics
@@ -18,7 +18,13 @@ CLOSEST, FURTHEST = 0.01, 0.03  # bounds of the tolerance
 
 @dataclass(frozen=True)
 class Correction:
-    """Published numbers that can't stand as they are, and why."""
+    """Published numbers that are wrong, and why.
+
+    Parameters
+    ----------
+    prompts, metrics, datasets : the numbers' rows and columns.
+    reason : one sentence.
+    """
 
     prompts: Sequence[str]
     metrics: Sequence[str]
@@ -28,7 +34,7 @@ class Correction:
 
 @dataclass(frozen=True)
 class Published:
-    """What was published, and of what it was measured.
+    """The published table, and the data it was measured on.
 
     Parameters
     ----------
@@ -36,6 +42,7 @@ class Published:
     metrics : names of the numbers.
     splits : (train, test) images of each dataset.
     numbers : by (dataset, prompt, metric).
+    corrections : numbers that are wrong.
     missing : classes printed as missing, by (dataset, prompt).
     """
 
@@ -47,7 +54,12 @@ class Published:
     missing: Mapping[tuple[str, str], Sequence[str]]
 
     def reason(self, dataset: str, prompt: str, metric: str) -> str:
-        """Why a number is corrected here; empty where it stands."""
+        """Return why a number is corrected here; empty where it stands.
+
+        Parameters
+        ----------
+        dataset, prompt, metric : the number's row and column.
+        """
         for one in self.corrections:
             if prompt in one.prompts and metric in one.metrics and dataset in one.datasets:
                 return one.reason
@@ -56,7 +68,11 @@ class Published:
     def same_backbone(self, record: RunRecord) -> bool:
         """Whether a run has the paper's backbone with OpenAI's weights.
 
-        Weights from a local file are taken to be what ``backbone=vit_b_32`` says.
+        Weights from a local file with ``backbone=vit_b_32`` are taken for OpenAI's.
+
+        Parameters
+        ----------
+        record : a finished run.
         """
         weights = record.option("backbone.pretrained")
         return (
@@ -66,28 +82,43 @@ class Published:
         )
 
     def same_splits(self, record: RunRecord) -> bool:
-        """Whether a run has as many images in both splits as the paper; other datasets have not."""
+        """Whether a run has as many images in both splits as the paper; other datasets have not.
+
+        Parameters
+        ----------
+        record : a finished run.
+        """
         sizes = (record.tags.get("n_train"), record.tags.get("n_test"))
         return sizes == tuple(map(str, self.splits.get(record.option("dataset"), ())))
 
     def comparable(self, record: RunRecord) -> bool:
-        """Whether a run's numbers stand for what the paper measured."""
+        """Whether a run's numbers can be compared with the paper's.
+
+        Parameters
+        ----------
+        record : a finished run.
+        """
         return self.same_backbone(record) and self.same_splits(record)
 
 
 def tolerance(spread: float) -> float:
-    """How far a reproduced number may be off: two standard deviations, at least .01, at most .03."""
+    """Return how far a reproduced number may be off: two standard deviations, at least .01, at most .03.
+
+    Parameters
+    ----------
+    spread : standard deviation over seeds.
+    """
     return min(max(2 * spread, CLOSEST), FURTHEST)
 
 
 def verdict(published: float | None, measured: Sequence[float], *, comparable: bool) -> Verdict:
-    """Judge a published number by what was measured with several seeds.
+    """Judge a published number by measurements with several seeds.
 
     Parameters
     ----------
     published : None where the paper has no number, which gets no verdict.
     measured : one value a seed.
-    comparable : whether all of it was measured of what the paper measured.
+    comparable : whether backbone and splits of all of them are the paper's.
     """
     if published is None:
         return ""
@@ -103,7 +134,7 @@ def verdict(published: float | None, measured: Sequence[float], *, comparable: b
 
 @cache
 def load() -> Published:
-    """Read the published numbers that come with the package."""
+    """Read the published numbers that ship with the package."""
     content: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text())
     numbers = {
         (dataset, prompt, metric): float(value)

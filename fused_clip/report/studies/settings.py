@@ -1,4 +1,4 @@
-"""What the runs of a study were made with, and which of them are alike."""
+"""Settings of a study's runs, and the runs that share one."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -38,14 +38,24 @@ NAMES = {
 
 
 def dataset_name(option: str) -> str:
-    """A dataset as tables call it."""
+    """Return a dataset's name in tables.
+
+    Parameters
+    ----------
+    option : its name on the command line.
+    """
     return NAMES.get(option, option)
 
 
 def chosen(records: Iterable[RunRecord], **options: str) -> list[RunRecord]:
-    """Runs of the base setting but for some options, whose dots are written as ``__``.
+    """Return the runs of the base setting but for some options.
 
-    An option that a run does not tell, as that of a missing cell, is taken to be the base's.
+    A missing cell that does not name an option is taken to have the base's.
+
+    Parameters
+    ----------
+    records : cells of a study.
+    options : that differ from the base; dots are written as ``__``.
     """
     wanted = {**BASE, **{name.replace("__", "."): value for name, value in options.items()}}
     return [record for record in records if all(_is(record, name, value) for name, value in wanted.items())]
@@ -60,26 +70,36 @@ def _is(record: RunRecord, name: str, value: str) -> bool:
 
 
 def values(records: Iterable[RunRecord], option: str) -> list[str]:
-    """Values that an option takes, in order of first appearance; where it is not known it is left out."""
+    """Return the known values of an option, in order of first appearance.
+
+    Parameters
+    ----------
+    records : runs.
+    option : its name on the command line.
+    """
     found = dict.fromkeys(record.option(option) for record in records)
     return [value for value in found if value]
 
 
 def by_setting(records: Sequence[RunRecord]) -> Mapping[str, list[RunRecord]]:
-    """Runs that may stand in one table, by what sets them apart; under an empty name if that is nothing.
+    """Group the runs that may stand in one table, by the options that differ; an empty name for one group.
 
-    A cell that did not finish has the setting of those runs whose sweeps said the same of it.
+    A cell that did not finish has the setting of those runs whose sweeps gave it the same options.
+
+    Parameters
+    ----------
+    records : cells of a study.
     """
-    known = {_told(record): _setting(record) for record in records if record.finished}
+    known = {_named(record): _setting(record) for record in records if record.finished}
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in records:
         own = _setting(record)
-        place = own if record.finished else known.get(_told(record), own)
+        place = own if record.finished else known.get(_named(record), own)
         groups.setdefault(place, []).append(record)
     return {_name(setting, list(groups)): some for setting, some in groups.items()}
 
 
-def _told(record: RunRecord) -> tuple[str, ...]:
+def _named(record: RunRecord) -> tuple[str, ...]:
     return tuple(record.axes.get(name, "") for name in SETTING)
 
 
@@ -89,7 +109,7 @@ def _setting(record: RunRecord) -> tuple[str, ...]:
 
 
 def _name(setting: tuple[str, ...], settings: Sequence[tuple[str, ...]]) -> str:
-    """The first options that tell a setting from all others."""
+    """Name a setting by the first options in which it differs from all others."""
     words, rest = [], [one for one in settings if one != setting]
     for place, name in enumerate(SETTING):
         if any(one[place] != setting[place] for one in rest):
@@ -101,7 +121,13 @@ def _name(setting: tuple[str, ...], settings: Sequence[tuple[str, ...]]) -> str:
 def apart(
     records: Sequence[RunRecord], build: Callable[[Sequence[RunRecord]], Sequence[Section]]
 ) -> tuple[list[Section], list[str]]:
-    """Sections of a page, once for every setting, and what the reader must know of that."""
+    """Make the sections of a page once for every setting, and warn the reader of several.
+
+    Parameters
+    ----------
+    records : cells of a study.
+    build : makes the sections of one setting.
+    """
     settings = by_setting(records)
     if len(settings) == 1:
         return list(build(records)), []
@@ -110,18 +136,23 @@ def apart(
         for name, some in settings.items()
         for section in build(some)
     ]
-    return sections, [f"The runs are of {len(settings)} settings, told apart: {'; '.join(settings)}."]
+    return sections, [f"The runs are of {len(settings)} settings, in separate tables: {'; '.join(settings)}."]
 
 
 def _renamed(block: Block, setting: str) -> Block:
-    """A table with a file of its own."""
+    """Give a table a file of its own."""
     if isinstance(block, Table) and block.name:
         return replace(block, name=f"{block.name}-{slug(setting)}")
     return block
 
 
 def circumstances(records: Sequence[RunRecord]) -> str:
-    """One sentence for every caption: backbone, images, seeds, and whether they stand in for the paper's."""
+    """Describe backbone, images and seeds in a sentence for captions, and how they differ from the paper's.
+
+    Parameters
+    ----------
+    records : runs of one setting.
+    """
     paper, finished = load(), [record for record in records if record.finished]
     backbone, stands_in = ", ".join(values(records, "backbone")), ""
     if not all(map(paper.same_backbone, finished)):
@@ -134,7 +165,7 @@ def circumstances(records: Sequence[RunRecord]) -> str:
 
 
 def _images(records: Sequence[RunRecord], backbone: str) -> str:
-    """Which images were used."""
+    """Describe the images."""
     if all(map(load().same_splits, records)):
         return "official splits"
     paper_sets = all(record.option("dataset") in NAMES for record in records)

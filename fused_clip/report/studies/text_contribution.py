@@ -1,10 +1,12 @@
-"""The audit: one factor at a time around the paper's setting, and what is left of the words."""
+"""The audit: one factor at a time around the paper's setting, and what the words contribute."""
 
 from collections.abc import Mapping, Sequence
 
-from fused_clip.report.page import Block, Cell, Figure, Page, Prose, Section, Table
-from fused_clip.report.studies import paper_table1
-from fused_clip.report.studies.comparisons import LABEL_FREE, audited, comparisons, runs_at, without_labels
+from fused_clip.method.reference import PREFIX
+from fused_clip.metrics.catalogue import METRICS
+from fused_clip.report.columns import columns_table, references_of
+from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
+from fused_clip.report.studies.comparisons import audited, comparisons, label_free, runs_at, without_labels
 from fused_clip.report.studies.curves import METHOD, Panel, draw_curves
 from fused_clip.report.studies.factors import FACTORS, Factor
 from fused_clip.report.studies.pairs import difference_table
@@ -13,8 +15,7 @@ from fused_clip.report.studies.settings import apart, circumstances, dataset_nam
 from fused_clip.report.summary import summarize
 from fused_clip.tracking.records import RunRecord
 
-REFERENCES = {name: told for name, told in paper_table1.REFERENCES.items() if name != "zero_shot_via_class"}
-MEASURES = {"test/accuracy": "accuracy", "train/ari": "ARI", "train/purity": "purity"}
+MEASURES = ("test/accuracy", "train/ari", "train/purity")
 
 
 def page(records: Sequence[RunRecord]) -> Page:
@@ -29,27 +30,31 @@ def page(records: Sequence[RunRecord]) -> Page:
 
 
 def _sections(records: Sequence[RunRecord]) -> list[Section]:
-    told = circumstances(records)
+    setting = circumstances(records)
     compared = comparisons(records)
     return [
         Section(
-            "Which differences are real",
-            [Prose(DIFFERENCES), difference_table(compared, f"Accuracies compared. {told}", "differences")],
+            "Which differences are significant",
+            [
+                Prose(DIFFERENCES),
+                difference_table(compared, setting),
+            ],
         ),
-        *(Section(factor.title, factor_blocks(records, factor, told)) for factor in FACTORS),
-        Section("Without any label", [Prose(_WITHOUT_LABELS), label_free_table(records, told)]),
+        *(Section(factor.title, _factor_blocks(records, factor, setting)) for factor in FACTORS),
+        Section("Without any label", _without_any_label(records, setting)),
+        Section("The references", [columns_table(references_of(records))]),
     ]
 
 
-def factor_blocks(records: Sequence[RunRecord], factor: Factor, told: str) -> list[Block]:
-    """A figure and a table."""
+def _factor_blocks(records: Sequence[RunRecord], factor: Factor, setting: str) -> list[Block]:
+    """Return a figure and a table."""
     runs = {
         (dataset, level): runs_at(records, dataset, options)
         for dataset in audited(records)
         for level, options in factor.levels.items()
     }
     caption = f"Accuracy, ARI and purity against one factor: {factor.axis}; bars are one standard deviation. "
-    table = factor_table(runs, factor, told)
+    table = _factor_table(runs, factor, setting)
     if not any(record.finished for some in runs.values() for record in some):
         return [table]
     panels = [
@@ -57,30 +62,40 @@ def factor_blocks(records: Sequence[RunRecord], factor: Factor, told: str) -> li
         for dataset in audited(records)
         for panel in panels_of(dataset, [runs[dataset, level] for level in factor.levels])
     ]
-    png = draw_curves(panels, list(factor.levels), factor.axis, steps=factor.steps, told=told)
-    return [Figure(caption + told, png), table]
+    png = draw_curves(panels, list(factor.levels), factor.axis, steps=factor.steps, setting=setting)
+    return [Figure(caption + setting, png), table]
 
 
-def factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Factor, told: str) -> Table:
-    """One row a dataset and level."""
-    accuracies = [f"reference/{name}_accuracy" for name in REFERENCES]
-    metrics = [*MEASURES, "train/prompt_purity", "text_contribution", *accuracies]
-    names = [*MEASURES.values(), "purity by prompt", "text contribution", *REFERENCES.values()]
+def _factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Factor, setting: str) -> Table:
+    """Make one row a dataset and level."""
+    references = references_of([record for some in runs.values() for record in some])
+    shown = [METRICS[name] for name in (*MEASURES, "train/prompt_purity", "text_contribution")]
+    metrics = [*(one.name for one in shown), *(one.accuracy for one in references)]
+    names = [*(one.title for one in shown), *(one.title for one in references)]
     rows = [
-        [Cell(dataset_name(dataset)), Cell(level), *(summarize(some, metric) for metric in metrics)]
+        [TableCell(dataset_name(dataset)), TableCell(level), *(summarize(some, metric) for metric in metrics)]
         for (dataset, level), some in runs.items()
     ]
-    return Table(f"{factor.title}. {told}", ["dataset", factor.axis, *names], rows, factor.name)
+    return Table(f"{factor.title}. {setting}", ["dataset", factor.axis, *names], rows, factor.name)
 
 
 def panels_of(dataset: str, runs: Sequence[Sequence[RunRecord]]) -> list[Panel]:
-    """The three measures at each level, each with all references that these runs have of it."""
+    """Draw the three measures at each level, each with all references that these runs have of it.
+
+    Parameters
+    ----------
+    dataset : its option.
+    runs : of each level.
+    """
     panels = []
-    for metric, measure in MEASURES.items():
+    references = references_of([record for some in runs for record in some])
+    for metric in MEASURES:
+        measure = METRICS[metric].title
         lines = {METHOD: [_values(some, metric) for some in runs]}
-        for reference, name in REFERENCES.items():
-            values = [_values(some, f"reference/{reference}_{measure.lower()}") for some in runs]
-            lines |= {name: values} if any(values) else {}
+        for facts in references:
+            name = f"{PREFIX}{facts.name}_{metric.rpartition('/')[2]}"
+            values = [_values(some, name) for some in runs]
+            lines |= {facts.title: values} if any(values) else {}
         panels.append(Panel(dataset_name(dataset), measure, lines))
     return panels
 
@@ -89,21 +104,25 @@ def _values(records: Sequence[RunRecord], metric: str) -> list[float]:
     return [record.metrics[metric] for record in records if record.finished and metric in record.metrics]
 
 
-def label_free_table(records: Sequence[RunRecord], told: str) -> Table:
-    """The method paired and named without labels, beside references that use none either."""
+def _without_any_label(records: Sequence[RunRecord], setting: str) -> list[Block]:
+    """Show the method paired and named without labels, with references that use none either."""
+    groups = without_labels(records)
+    references = label_free([record for runs in groups.values() for record in runs])
     rows = [
         [
-            Cell(dataset_name(dataset)),
-            Cell(prompt),
+            TableCell(dataset_name(dataset)),
+            TableCell(prompt),
             summarize(runs, "test/accuracy"),
-            *(summarize(runs, f"reference/{name}_accuracy") for name in LABEL_FREE),
+            *(summarize(runs, one.accuracy) for one in references),
             summarize(runs, "train/ari"),
             missing_targets(runs),
         ]
-        for (dataset, prompt), runs in without_labels(records).items()
+        for (dataset, prompt), runs in groups.items()
     ]
-    columns = ["dataset", "prompt", "method", *LABEL_FREE.values(), "ARI", "missing targets"]
-    return Table(f"Test accuracy without training labels. {told}", columns, rows, "label_free")
+    titles = [one.title for one in references]
+    columns = ["dataset", "prompt", "method", *titles, METRICS["train/ari"].title, "missing targets"]
+    caption = f"Test accuracy without training labels. {setting}"
+    return [Prose(_WITHOUT_LABELS), Table(caption, columns, rows, "label_free")]
 
 
 _WITHOUT_LABELS = (

@@ -1,11 +1,11 @@
-"""From differences to words: what one shows, what all of them do, and how a claim's verdict reads."""
+"""From differences to words: the answer of each, of all together, and a claim's verdict."""
 
 from collections.abc import Sequence
 from typing import Literal
 
+from fused_clip.metrics.numbers import number
 from fused_clip.report.studies.measurements import Gain
 from fused_clip.report.studies.pairs import SAME, Comparison, signed
-from fused_clip.report.summary import number
 
 Holds = Literal[
     "holds",
@@ -41,7 +41,13 @@ def judge(with_labels: Answer, without: Answer | None) -> Holds:
 
 
 def everywhere(answers: Sequence[Answer], datasets: int) -> Answer:
-    """The answer for all datasets: shown otherwise in one, it is no; else it must be shown in all."""
+    """Combine the answers of all datasets: one no is no, and yes needs a yes in each.
+
+    Parameters
+    ----------
+    answers : one a dataset that has any.
+    datasets : how many there are.
+    """
     if "no" in answers:
         return "no"
     if len(answers) < datasets or not answers or "not measured" in answers:
@@ -50,7 +56,12 @@ def everywhere(answers: Sequence[Answer], datasets: int) -> Answer:
 
 
 def beats(one: Comparison) -> Answer:
-    """Whether the first is better: no if it is really worse, or surely no more than .01 away."""
+    """Answer whether the first is better: no if it is significantly worse, or within .01.
+
+    Parameters
+    ----------
+    one : the comparison.
+    """
     if not one.whole:
         return "not measured"
     if one.better:
@@ -59,16 +70,26 @@ def beats(one: Comparison) -> Answer:
 
 
 def equals(one: Comparison) -> Answer:
-    """Whether the two are surely no more than .01 apart: no if they really differ and it isn't sure."""
+    """Answer whether the two are within .01: no if they differ significantly and may be further apart.
+
+    Parameters
+    ----------
+    one : the comparison.
+    """
     if not one.whole:
         return "not measured"
     if one.same:
         return "yes"
-    return "no" if one.real else "open"
+    return "no" if one.significant else "open"
 
 
 def gained(gain: Gain) -> Answer:
-    """Whether a gain is beyond the spread of seeds: no if it surely is none."""
+    """Answer whether a gain is beyond the spread of seeds: no if its interval has no positive value.
+
+    Parameters
+    ----------
+    gain : of one dataset.
+    """
     if not gain.whole:
         return "not measured"
     if gain.interval.low > 0:
@@ -77,17 +98,28 @@ def gained(gain: Gain) -> Answer:
 
 
 def against(pairs: Sequence[Comparison], datasets: int) -> str:
-    """`tally` with the name of the rival."""
+    """Write `tally` with the name of the rival.
+
+    Parameters
+    ----------
+    pairs, datasets : as `tally` takes them.
+    """
     return f"Against {pairs[0].second}: {tally(pairs, datasets)}"
 
 
 def tally(pairs: Sequence[Comparison], datasets: int) -> str:
-    """The range of the differences, and in how many datasets there is which answer."""
+    """Write the range of the differences, and the number of datasets with each answer.
+
+    Parameters
+    ----------
+    pairs : the comparisons of one question, one a dataset.
+    datasets : how many there are.
+    """
     known = [one for one in pairs if one.rows]
     counts = {
         "better": sum(one.better for one in known),
         "worse": sum(one.worse for one in known),
-        f"surely within ±{number(SAME, 2)}": sum(one.same for one in known),
+        f"within ±{number(SAME, 2)}": sum(one.same for one in known),
     }
     words = ", ".join(f"{word} in {count}" for word, count in counts.items())
     span = _range([one.interval.mean for one in known]) if known else "-"
@@ -95,7 +127,13 @@ def tally(pairs: Sequence[Comparison], datasets: int) -> str:
 
 
 def spans(gains: Sequence[Gain], datasets: int) -> str:
-    """The range of the gains, and in how many datasets they are beyond the spread of seeds."""
+    """Write the range of the gains, and the number of datasets where they exceed the spread of seeds.
+
+    Parameters
+    ----------
+    gains : one a dataset.
+    datasets : how many there are.
+    """
     higher = sum(gain.interval.low > 0 for gain in gains)
     span = _range([gain.interval.mean for gain in gains])
     measured = _measured(sum(gain.whole for gain in gains), datasets)
@@ -103,7 +141,7 @@ def spans(gains: Sequence[Gain], datasets: int) -> str:
 
 
 def _measured(whole: int, datasets: int) -> str:
-    """The number of datasets, and of those that are not whole."""
+    """Write the number of datasets, and of those with missing runs."""
     holes = f" ({datasets - whole} not measured in full)" if whole < datasets else ""
     return f"{datasets} datasets{holes}"
 

@@ -1,7 +1,7 @@
 """Self-contained HTML pages: everything escaped, nothing fetched, no script but our own.
 
 A page carries a content security policy that names its own style and script by their hashes and allows
-pictures from ``data:`` addresses alone: whatever a name in a dataset holds, a browser runs none of it.
+pictures from ``data:`` addresses alone: no name in a dataset is ever run by a browser.
 """
 
 import base64
@@ -39,7 +39,7 @@ def render(template: str, path: Path, *, styles: tuple[str, ...], script: str = 
 
 
 def data_uri(image: bytes, kind: str = "png") -> str:
-    """Address that holds a picture itself."""
+    """Encode a picture as a ``data:`` address."""
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 

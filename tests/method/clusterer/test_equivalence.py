@@ -15,10 +15,10 @@ from sklearn.cluster import SpectralClustering as Reference
 from sklearn.manifold import spectral_embedding as reference_embedding
 from sklearn.neighbors import kneighbors_graph
 
-from fused_clip.dataset import hub
 from fused_clip.method.clusterer import SpectralClustering
 from fused_clip.method.clusterer.neighbors import neighbor_affinity
 from fused_clip.method.clusterer.spectral import spectral_embedding
+from tests.loading import hub
 
 K = 20
 

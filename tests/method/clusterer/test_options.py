@@ -14,8 +14,7 @@ OPTIONS = sorted((CONF / "clusterer").glob("*.yaml"))
 
 
 def make(path, *overrides):
-    shared = OmegaConf.load(CONF / "config.yaml").clusterer
-    merged = OmegaConf.merge(shared, OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+    merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
     return build(ClustererOptions.model_validate(OmegaConf.to_container(merged)))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fused_clip.report.studies.claims import check, claims_table
-from fused_clip.report.studies.measurements import Evidence
+from fused_clip.report.studies.measurements import Measurements
 from fused_clip.report.studies.verdicts import Answer, everywhere, judge
 from fused_clip.tracking.records import RunRecord
 from tests.study_records import study_record
@@ -55,11 +55,11 @@ def runs(folder: Path, seeds: Sequence[int] = SEEDS, **changes: dict[str, object
 
 
 def verdicts(records: Sequence[RunRecord]) -> list[str]:
-    return [claim.holds for claim in check(Evidence(records))]
+    return [claim.holds for claim in check(Measurements(records))]
 
 
 def test_each_claim_has_its_verdict(tmp_path: Path) -> None:
-    claims = {claim.name: claim for claim in check(Evidence(runs(tmp_path)))}
+    claims = {claim.name: claim for claim in check(Measurements(runs(tmp_path)))}
     assert {name: claim.holds for name, claim in claims.items()} == {
         "Task prompts beat image only in ARI": WITH_LABELS,
         "Task prompts beat image only in accuracy": WITH_LABELS,
@@ -71,8 +71,8 @@ def test_each_claim_has_its_verdict(tmp_path: Path) -> None:
         "Task prompts are consistently best": "does not hold",
     }
     assert claims["Task prompts beat image only in accuracy"].evidence == (
-        "Against image only: +.1500; better in 2, worse in 0, surely within ±.01 in 0 of 2 datasets."
-        " With prompts paired without labels: .0000; better in 0, worse in 0, surely within ±.01 in 2 of 2"
+        "Against image only: +.1500; better in 2, worse in 0, within ±.01 in 0 of 2 datasets."
+        " With prompts paired without labels: .0000; better in 0, worse in 0, within ±.01 in 2 of 2"
         " datasets."
     )
     grouped = claims["Grouped prompts serve binary tasks"].evidence
@@ -89,7 +89,7 @@ def test_each_claim_has_its_verdict(tmp_path: Path) -> None:
 def test_every_verdict_names_the_runs_behind_it(tmp_path: Path) -> None:
     records = runs(tmp_path)
     known = {record.run_id for record in records}
-    for claim in check(Evidence(records)):
+    for claim in check(Measurements(records)):
         assert claim.run_ids, claim.name
         assert set(claim.run_ids) <= known
         assert len(set(claim.run_ids)) == len(claim.run_ids)
@@ -137,7 +137,7 @@ def test_without_the_further_cells_nothing_is_said_of_prompts_paired_without_lab
         if "pairing" not in record.params and "clusters_per_target" not in record.params
     ]
     half = "holds with labels, not measured without"
-    found = check(Evidence(table))
+    found = check(Measurements(table))
     assert [claim.holds for claim in found] == [
         half, half, "does not hold", half, "not measured", half, half, half
     ]  # fmt: skip
@@ -150,7 +150,7 @@ def test_one_seed_shows_no_difference(tmp_path: Path) -> None:
 
 
 def test_nothing_is_concluded_from_nothing(tmp_path: Path) -> None:
-    found = check(Evidence([study_record(tmp_path, prompt="generic")]))
+    found = check(Measurements([study_record(tmp_path, prompt="generic")]))
     assert {claim.holds for claim in found} == {"not measured"}
     assert len(claims_table(found, "caption").rows) == 8
 
@@ -170,7 +170,7 @@ def test_a_hole_leaves_a_claim_unmeasured_unless_the_rest_refutes_it(lost: str, 
         else record
         for record in records
     ]
-    found = check(Evidence(holes))
+    found = check(Measurements(holes))
     refuted = [claim.name for claim in found if claim.holds != "not measured"]
     assert refuted == ["Swapped prompts do as well as task prompts"]
     assert found[2].holds == "does not hold"
@@ -184,7 +184,7 @@ def test_mixed_code_is_marked(tmp_path: Path) -> None:
         replace(first, tags={"commit": "old"}),
         *(replace(one, tags={"commit": "new"}) for one in others),
     ]
-    table = claims_table(check(Evidence(mixed)), "caption")
+    table = claims_table(check(Measurements(mixed)), "caption")
     assert [row[1].flag for row in table.rows[:2]] == ["mixed commits"] * 2
 
 

@@ -28,7 +28,7 @@ def test_a_comparison_is_of_the_same_rows_seed_by_seed(tmp_path: Path) -> None:
     assert len(found.run_ids) == 2 * len(SEEDS)
     (one,) = corrected([found])
     assert one.better
-    assert one.real
+    assert one.significant
     assert (one.seeds, one.rows, one.differing) == (3, 3 * ROWS, 3 * 60)
     assert one.whole
     assert one.flag == ""
@@ -55,8 +55,8 @@ def test_an_undefined_accuracy_is_no_number(tmp_path: Path) -> None:
     del silent.metrics["test/accuracy"]  # type: ignore[attr-defined]
     (found,) = corrected([Answers().compare("MNIST", method, Arm("silent", [silent]))])
     assert math.isnan(found.interval.mean)
-    assert (found.whole, found.real, found.flag) == (False, False, "0 of 3 seeds")
-    texts = [cell.text for cell in difference_table([found], "caption", "differences").rows[0]]
+    assert (found.whole, found.significant, found.flag) == (False, False, "0 of 3 seeds")
+    texts = [cell.text for cell in difference_table([found], "caption").rows[0]]
     assert texts[3:] == ["-", "-", "-", "-", "0", "0", "0"]
 
 
@@ -71,15 +71,15 @@ def test_seeds_that_differ_much_show_no_difference(tmp_path: Path) -> None:
     (one,) = corrected([Answers().compare("MNIST", first, second)])
     assert one.corrected < 0.001
     assert one.interval.low < 0 < one.interval.mean
-    assert not one.real
+    assert not one.significant
     assert not one.better
 
 
 def test_one_seed_has_a_row_but_no_interval(tmp_path: Path) -> None:
     pair = by_seed(tmp_path, "first", {42: 20}), by_seed(tmp_path, "second", {42: 80})
     (one,) = corrected([Answers().compare("MNIST", *pair)])
-    assert not one.real
-    row = difference_table([one], "caption", "differences").rows[0]
+    assert not one.significant
+    row = difference_table([one], "caption").rows[0]
     assert [cell.text for cell in row[3:]] == ["+.1500", "-", "< .001", "no", "1", "400", "60"]
 
 
@@ -100,7 +100,7 @@ def test_holes_and_mixed_code_are_marked(
     found = Answers().compare("MNIST", good, Arm("bad", [replace(first, **change), *others]))  # type: ignore[arg-type]
     assert found is not None
     assert (found.flag, found.seeds, found.whole) == (flag, seeds, seeds == 3)
-    assert difference_table([found], "caption", "differences").rows[0][3].flag == flag
+    assert difference_table([found], "caption").rows[0][3].flag == flag
 
 
 def test_what_failed_altogether_keeps_its_row(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_what_failed_altogether_keeps_its_row(tmp_path: Path) -> None:
 def test_rows_that_agree_are_said_to(tmp_path: Path) -> None:
     pair = arm(tmp_path, "one", 20), arm(tmp_path, "other", 20)
     (one,) = corrected([Answers().compare("MNIST", *pair)])
-    texts = [cell.text for cell in difference_table([one], "caption", "differences").rows[0]]
+    texts = [cell.text for cell in difference_table([one], "caption").rows[0]]
     assert texts[4:] == ["no test row differs", "1.000", "no", "3", "1200", "0"]
     assert one.same
 
@@ -131,7 +131,7 @@ def test_copies_of_a_comparison_count_once(tmp_path: Path) -> None:
 def test_few_rows_that_differ_are_no_real_difference(tmp_path: Path) -> None:
     pair = arm(tmp_path, "one", 20), arm(tmp_path, "other", 23)
     (one,) = corrected([Answers().compare("MNIST", *pair)])
-    assert not one.real
-    table = difference_table([one], "caption", "differences")
+    assert not one.significant
+    table = difference_table([one], "caption")
     texts = [cell.text for cell in table.rows[0]]
     assert (texts[3], texts[5], texts[6]) == ("+.0075", ".375", "no")

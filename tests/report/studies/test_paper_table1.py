@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.report.page import Cell, Figure, Page, Prose, Table
+from fused_clip.report.page import Figure, Page, Prose, Table, TableCell
 from fused_clip.report.studies.paper_table1 import page
 from fused_clip.tracking.records import RunRecord
 from tests.study_records import study_record
@@ -34,7 +34,7 @@ def table(made: Page, name: str) -> Table:
     return found
 
 
-def column(made: Page, name: str, heading: str) -> list[Cell]:
+def column(made: Page, name: str, heading: str) -> list[TableCell]:
     rows = table(made, name)
     return [row[rows.columns.index(heading)] for row in rows.rows]
 

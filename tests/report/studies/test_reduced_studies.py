@@ -37,7 +37,7 @@ def reported(study: str, folder: Path, *overrides: str) -> Path:
         timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert command.main([f"study={study}", f"output_dir={folder}", f"out={folder / 'report'}"]) == 0
+    assert command.main(["--study", study, "--output-dir", str(folder), "--out", str(folder / "report")]) == 0
     return folder / "report"
 
 

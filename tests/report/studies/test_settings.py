@@ -134,7 +134,9 @@ def test_each_setting_has_its_own_sections_and_table_files(tmp_path: Path) -> No
     ]
     names = [block.name for section in sections for block in section.blocks if isinstance(block, Table)]
     assert names == ["results-backbone-compact", "results-backbone-vit_b_32"]
-    assert problems == ["The runs are of 2 settings, told apart: backbone=compact; backbone=vit_b_32."]
+    assert problems == [
+        "The runs are of 2 settings, in separate tables: backbone=compact; backbone=vit_b_32."
+    ]
     assert apart(records[:1], build) == (build(None), [])
 
 

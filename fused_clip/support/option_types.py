@@ -1,0 +1,24 @@
+"""Types of option values that several groups share."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _name(value: object) -> object:
+    """YAML reads an unquoted 0 as a number: it is the name "0". A boolean or null is no name."""
+    if isinstance(value, (bool, type(None))):
+        raise ValueError(f"must be a name; YAML reads it as {value!r}: quote it")
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class StrictOptions(BaseModel):
+    """Options whose types are not converted; an unknown key is an error."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")

@@ -1,0 +1,32 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fused_clip.dataset.parquet import ParquetTable
+from fused_clip.support.errors import InputError
+
+
+@pytest.fixture
+def table(tmp_path):
+    folder = tmp_path / "kind=cat"  # which pq.read_table takes for a column
+    folder.mkdir()
+    columns = pa.table({"a": range(150), "b": [str(row) for row in range(150)]})
+    pq.write_table(columns, folder / "x.parquet", row_group_size=100)
+    return ParquetTable("data", folder / "x.parquet")
+
+
+def test_columns_are_read_whole_by_group_and_by_cell(table):
+    assert table.schema.names == ["a", "b"]
+    assert table.group_sizes == [100, 50]
+    whole = table.read(["b", "a", "b"])
+    assert sorted(whole.column_names) == ["a", "b"]
+    assert whole.column("a").to_pylist() == list(range(150))
+    assert table.group(1, "a").to_pylist() == list(range(100, 150))
+    assert list(table.cells("b")) == [str(row) for row in range(150)]
+
+
+@pytest.mark.parametrize("use", [lambda t: t.schema, lambda t: t.read(["a"]), lambda t: next(t.cells("a"))])
+def test_a_damaged_file_is_named(table, use):
+    table.file.write_bytes(table.file.read_bytes()[:-10])
+    with pytest.raises(InputError, match=r"^data: must be a readable Parquet file \(.*x\.parquet'$"):
+        use(table)
