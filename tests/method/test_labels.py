@@ -15,6 +15,7 @@ from fused_clip.dataset.base import ImageDataset
 from fused_clip.method import pairing, prompt
 from fused_clip.model.result import Result
 from fused_clip.runner import artifacts, console, readback
+from fused_clip.runner.build import prepare
 from fused_clip.runner.config import check
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
@@ -138,12 +139,19 @@ def test_prompts_that_name_no_target_are_refused(
         (["vote=prompt"], "pairing: this pairing needs labels"),
         (["vote=prompt", "pairing=noisy"], "pairing: this pairing needs labels"),
         (["pairing=zero_shot"], "vote: 'label' needs labels"),
+        (
+            ["pairing=zero_shot", "vote=prompt", "classifier=linear_probe"],
+            "classifier: this classifier needs labels",
+        ),
     ],
 )
 def test_options_that_need_labels_are_refused_before_any_image_is_read(
     overrides: list[str], message: str
 ) -> None:
+    """The folder is not there, which a look at it would find first."""
     unlabelled = ["dataset=imagefolder", "dataset.labels=none", "dataset.classes=[cat,dog]"]
+    unlabelled += ["dataset.root=/no/such/folder"]
     with pytest.raises(InputError, match=message):
-        check(composed(*unlabelled, *overrides))
-    assert check(composed(*unlabelled, "pairing=zero_shot", "vote=prompt")).dataset.classes == ["cat", "dog"]
+        prepare(check(composed(*unlabelled, *overrides)))
+    with pytest.raises(InputError, match=r"^dataset\.root: "):
+        prepare(check(composed(*unlabelled, "pairing=zero_shot", "vote=prompt")))
