@@ -219,7 +219,8 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         ----------
         X : (m, d) image embeddings.
         """
-        predicted: Array = self.classes_[self.target_scores(X).values.argmax(axis=1)]
+        best = self.target_scores(X).values.argmax(axis=1)
+        predicted: Array = self.classes_[best]
         return predicted
 
     @available_if(_is_calibrated)  # type: ignore[untyped-decorator]

@@ -48,8 +48,7 @@ def save_model(folder: Path, *, calibrated: bool = True, batch_size: int = 8) ->
         calibrate=calibrated,
         random_state=0,
     )
-    model.fit(rows, targets)
-    head = Head.of(model, prompts)
+    head = Head.of(model.fit(rows, targets), prompts)
     training = files.TrainingFacts(dataset="colours", fingerprint="f" * 64, rows=60, uses_labels=calibrated)
     files.write(folder / "model", head, backbone_facts(backbone), training)
     return folder

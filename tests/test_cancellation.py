@@ -8,7 +8,6 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score
 
@@ -16,19 +15,11 @@ from fused_clip import PromptFusedClassifier
 from fused_clip.method import text
 from fused_clip.method.clusterer import SpectralClustering
 from fused_clip.method.clusterer.neighbors import neighbor_affinity
+from fused_clip.method.fusion import LinearFusion
+from tests.conftest import Fixed
 
 Rows = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-
-class Fixed(ClusterMixin, BaseEstimator):  # type: ignore[misc]
-    """Gives the partition that it was made with."""
-
-    def __init__(self, clusters: object) -> None:
-        self.clusters = clusters
-
-    def fit_predict(self, X: object, y: object = None) -> object:
-        return self.clusters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +144,7 @@ def test_normalised_output_lets_the_words_count_over_pure_clusters() -> None:
     plain = [problem.fit(problem.texts, order).predict(problem.test) for order in (None, swapped)]
     np.testing.assert_array_equal(plain[0], plain[1])
     on_sphere = [
-        problem.fit(problem.texts, order, normalize_output=True).predict(problem.test)
+        problem.fit(problem.texts, order, fusion=LinearFusion(normalize_output=True)).predict(problem.test)
         for order in (None, swapped)
     ]
     assert (on_sphere[0] != on_sphere[1]).mean() > 0.02

@@ -1,11 +1,11 @@
 """`PromptFusedClassifier` on embeddings, alone and under scikit-learn's own checks."""
 
-from typing import Any
+import dataclasses
+from typing import Any, ClassVar, Self
 
 import joblib
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.cluster import HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.linear_model import LogisticRegression
@@ -16,9 +16,18 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fused_clip import PromptFusedClassifier
-from fused_clip.method.fusion import l2_normalized, mean, weighted
-from tests.conftest import Blobs, make_blobs
-from tests.method.test_classifier import slow_assignment
+from fused_clip.method.classifier import (
+    Classifier,
+    ConstrainedCentroid,
+    LinearProbe,
+    NearestClassMean,
+    NearestClusterMean,
+    Training,
+    ZeroShot,
+)
+from fused_clip.method.fusion import Concatenation, FunctionFusion, Fusion, LinearFusion
+from tests.conftest import Blobs, Fixed, make_blobs
+from tests.method.classifier.test_centroids import slow_assignment
 
 
 @pytest.mark.slow
@@ -50,31 +59,121 @@ def test_training_rows_are_fused_as_paired(blobs: Blobs) -> None:
         np.testing.assert_allclose(expected[model.labels_ == cluster].mean(axis=0), center, rtol=1e-5)
 
 
+FUSIONS = [
+    LinearFusion(),
+    LinearFusion(image_weight=0.8, text_weight=0.2),
+    Concatenation(alpha=0.4),
+    FunctionFusion(function=np.maximum),
+]
+
+
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("fuse", [mean(), weighted(0.8), lambda x, t: np.maximum(x, t)])
-def test_predictions_follow_the_definition(normalize: bool, fuse: Any) -> None:
+@pytest.mark.parametrize("plain", FUSIONS)
+def test_predictions_follow_the_definition(normalize: bool, plain: Fusion) -> None:
     blobs = make_blobs(n_classes=4, spread=2.5)
     stands_for = np.array([2, 0, 3, 1])
-    model = PromptFusedClassifier(
-        blobs.texts,
-        stands_for,
-        fusion=fuse,
-        normalize_inputs=normalize,
-        normalize_output=normalize,
-        random_state=0,
-    ).fit(blobs.train, blobs.train_targets)
-
-    def whole(x: NDArray[Any], t: NDArray[Any]) -> NDArray[Any]:
-        return l2_normalized(fuse(l2_normalized(x), l2_normalized(t))) if normalize else fuse(x, t)
-
+    fuse = dataclasses.replace(plain, normalize_inputs=normalize, normalize_output=normalize)
+    model = PromptFusedClassifier(blobs.texts, stands_for, fusion=fuse, random_state=0)
+    model.fit(blobs.train, blobs.train_targets)
     expected = slow_assignment(
-        blobs.test, model.fused_, model.labels_, model.cluster_targets_, blobs.texts, stands_for, whole
+        blobs.test, model.fused_, model.labels_, model.cluster_targets_, blobs.texts, stands_for, fuse
     )
     np.testing.assert_array_equal(model.predict(blobs.test), [row[0] for row in expected])
     won = model.transform(blobs.test)
     for row, x, (_, prompt, cluster, distance, _) in zip(won, blobs.test, expected, strict=True):
-        np.testing.assert_allclose(row, whole(x[None], blobs.texts[prompt])[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(row, fuse(x[None], blobs.texts[prompt])[0], rtol=1e-4, atol=1e-5)
         assert np.linalg.norm(row - model.cluster_centers_[cluster]) == pytest.approx(distance, rel=1e-4)
+
+
+CLASSIFIERS = [ConstrainedCentroid(), NearestClusterMean(), NearestClassMean(), LinearProbe(), ZeroShot()]
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS, ids=lambda one: type(one).__name__)
+def test_probabilities_go_with_the_answers(classifier: Classifier) -> None:
+    hard = make_blobs(n_classes=4, spread=3.0)
+    names = np.array(["d", "a", "c", "b"])
+    stands_for = {name: prompt for prompt, name in enumerate(names.tolist())}
+    model = PromptFusedClassifier(hard.texts, stands_for, classifier=classifier, random_state=0)
+    model.fit(hard.train, names[hard.train_targets])
+    probabilities = model.predict_proba(hard.test)
+    assert probabilities.shape == (80, 4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(model.classes_[probabilities.argmax(axis=1)], model.predict(hard.test))
+    own = probabilities[np.arange(80), np.searchsorted(model.classes_, names[hard.test_targets])]
+    assert -np.log(own).mean() < np.log(4), "better than to know nothing"
+
+
+def test_without_labels_there_are_no_probabilities(blobs: Blobs) -> None:
+    nearest = np.argmax(blobs.train @ blobs.texts.T, axis=1)
+    model = PromptFusedClassifier(blobs.texts, vote="prompt", random_state=0)
+    assert hasattr(model, "predict_proba")
+    model.fit(blobs.train, prompt_index=nearest)
+    assert not hasattr(model, "predict_proba")
+    with pytest.raises(AttributeError, match="predict_proba"):
+        model.predict_proba(blobs.test)
+    assert not hasattr(PromptFusedClassifier(calibrate=False), "predict_proba")
+    assert not hasattr(fitted(blobs, calibrate=False), "predict_proba")
+
+
+def test_a_partition_may_be_given_another_classifier(blobs: Blobs) -> None:
+    model = fitted(blobs, clusterer=KMeans(n_init=1))
+    for classifier in CLASSIFIERS:
+        other = model.with_classifier(classifier, blobs.train, blobs.train_targets)
+        anew = fitted(blobs, clusterer=KMeans(n_init=1), classifier=classifier)
+        expected = anew.target_scores(blobs.test)
+        np.testing.assert_array_equal(other.target_scores(blobs.test).values, expected.values)
+        assert other.labels_ is model.labels_
+        assert not hasattr(other, "predict_proba")
+    assert hasattr(model, "predict_proba")
+    assert isinstance(model.classifier_, ConstrainedCentroid)
+    with pytest.raises(ValueError, match="LinearProbe requires y to be passed"):
+        model.with_classifier(LinearProbe(), blobs.train)
+
+
+def test_labels_are_given_to_classifiers_that_use_them_alone(blobs: Blobs) -> None:
+    class Spy(ConstrainedCentroid):
+        seen: ClassVar[list[object]] = []
+
+        def fit(self, training: Training) -> Self:
+            self.seen.append(training.targets)
+            return super().fit(training)
+
+    class Labelled(Spy):
+        uses_labels = True
+        seen: ClassVar[list[object]] = []
+
+    fitted(blobs, classifier=Spy())
+    assert set(Spy.seen) == {None}
+    fitted(blobs, classifier=Labelled())
+    np.testing.assert_array_equal(Labelled.seen[0], blobs.train_targets)
+    nearest = np.argmax(blobs.train @ blobs.texts.T, axis=1)
+    model = PromptFusedClassifier(blobs.texts, vote="prompt", classifier=Labelled(), random_state=0)
+    with pytest.raises(ValueError, match="Labelled requires y to be passed"):
+        model.fit(blobs.train, prompt_index=nearest)
+
+
+def test_matched_clusters_are_named_one_to_one() -> None:
+    """By hand: the majority of two clusters is target 0, and one of them must be target 1."""
+    targets = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2])
+    clusters = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2])
+    X = np.arange(12.0)[:, None]
+    model = PromptFusedClassifier(clusterer=Fixed(clusters), clusters_per_target=1, vote="hungarian")
+    model.fit(X, targets)
+    assert model.cluster_targets_.tolist() == [0, 1, 2]
+    by_label = PromptFusedClassifier(clusterer=Fixed(clusters), clusters_per_target=1).fit(X, targets)
+    assert by_label.cluster_targets_.tolist() == [0, 0, 2]
+
+
+def test_spare_clusters_are_left_out_of_a_matching() -> None:
+    targets = np.array([0, 0, 0, 1, 1, 1, 0, 0])
+    clusters = np.array([0, 0, 0, 1, 1, 1, 2, -1])
+    X = np.array([[0.0], [1], [2], [10], [11], [12], [5], [6]])
+    model = PromptFusedClassifier(clusterer=Fixed(clusters), clusters_per_target=1, vote="hungarian")
+    model.fit(X, targets)
+    assert model.labels_.tolist() == [0, 0, 0, 1, 1, 1, -1, -1]
+    assert model.cluster_targets_.tolist() == [0, 1]
+    np.testing.assert_array_equal(model.cluster_centers_, [[1.0], [11.0]])
+    assert model.predict([[4.0], [7.0]]).tolist() == [0, 1]
 
 
 def test_targets_may_be_names(blobs: Blobs) -> None:
@@ -150,7 +249,7 @@ def test_memory_returns_the_same_partition(blobs: Blobs, tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("params", "fit", "message"),
     [
-        ({"vote": "majority"}, {}, "vote must be 'label' or 'prompt'"),
+        ({"vote": "majority"}, {}, "vote must be one of label, prompt, hungarian"),
         ({"clusters_per_target": 0}, {}, "clusters_per_target must be at least 1"),
         ({"clusters_per_target": 50}, {}, "150 clusters need at least as many rows, got n_samples = 120"),
         ({"text_embeddings": np.ones((3, 4))}, {}, r"must have shape \(p, 16\), got \(3, 4\)"),

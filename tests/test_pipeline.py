@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,12 +15,20 @@ from sklearn.cluster import HDBSCAN, KMeans
 from fused_clip import pipeline
 from fused_clip.dataset.base import ImageDataset
 from fused_clip.method import fusion, pairing, prompt, text
-from fused_clip.method.classifier import ConstrainedCentroid
+from fused_clip.method.classifier import ConstrainedCentroid, NearestClassMean, TargetScores, ZeroShot
+from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts
+from fused_clip.method.reference import Reference
+from fused_clip.metrics.calibration import brier_score
+from fused_clip.model import format as model_format
+from fused_clip.model.facts import TrainingFacts
 from fused_clip.model.result import Result
-from fused_clip.pipeline import Method
+from fused_clip.runner.build import make_method, make_references
+from fused_clip.runner.config import Options, check
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
+from tests.runner.test_config import composed
 
 
 @dataclasses.dataclass
@@ -63,14 +72,27 @@ def method(**params: Any) -> Method:
     return Method(**{**defaults, **params})
 
 
+@functools.cache
+def options() -> Options:
+    return check(composed())
+
+
+def references_of(dataset: ImageDataset) -> list[Reference]:
+    """Every reference of the package."""
+    return make_references(options(), dataset)
+
+
 def run(
     toy: ImageDataset,
     blobs: Blobs,
     strategy: Callable[[ImageDataset], Prompts] = prompt.task,
     backbone: FakeBackbone | None = None,
+    references: Sequence[Reference] | None = None,
     **params: Any,
 ) -> Result:
-    return pipeline.run(toy, strategy(toy), backbone or FakeBackbone(), BlobEmbedder(blobs), method(**params))
+    parts = (backbone or FakeBackbone(), BlobEmbedder(blobs), method(**params))
+    asked = references_of(toy) if references is None else references
+    return pipeline.run(toy, strategy(toy), *parts, references=asked)
 
 
 STRATEGIES = [prompt.task, prompt.grouped, prompt.swapped, prompt.none, prompt.generic, prompt.hierarchical]
@@ -162,7 +184,7 @@ def test_no_weight_for_the_image_leaves_accuracy_undefined(toy: ImageDataset, bl
 
 
 def test_the_audit_can_be_left_out(toy: ImageDataset, blobs: Blobs) -> None:
-    assert not [key for key in run(toy, blobs, draws=0).metrics if key.startswith("reference/")]
+    assert not [key for key in run(toy, blobs, references=()).metrics if key.startswith("reference/")]
 
 
 def test_a_backbone_trained_on_the_images_is_said_so(toy: ImageDataset, blobs: Blobs) -> None:
@@ -209,10 +231,10 @@ def test_unknown_words_are_warned_of(
 def test_unknown_images_are_warned_of_whatever_the_words(
     toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture, origin: str
 ) -> None:
-    warning = "small was not trained on images such as these: use backbone=vit_b_32."
+    warning = "small was not trained on images of this dataset: use backbone=vit_b_32."
     assert warning in told(from_elsewhere(toy, origin), blobs, caplog)
     caplog.clear()
-    warning = "not trained on the words truck or on images such as these: use backbone=vit_b_32."
+    warning = "not trained on the words truck or on images of this dataset: use backbone=vit_b_32."
     assert warning in told(from_elsewhere(toy, origin), blobs, caplog, KNOWN[:-1])
 
 
@@ -229,7 +251,7 @@ def test_the_words_of_the_audits_prompts_are_checked_where_there_is_an_audit(
     toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture
 ) -> None:
     groups = (*KNOWN[:4], "animal", "vehicle")
-    assert told(toy, blobs, caplog, groups, prompt.grouped, draws=0) == ""
+    assert told(toy, blobs, caplog, groups, prompt.grouped, references=()) == ""
     assert "the words dog, truck" in told(toy, blobs, caplog, groups, prompt.grouped)
 
 
@@ -248,8 +270,8 @@ def zero_shot_method(**params: Any) -> Method:
 @pytest.mark.parametrize(
     ("strategy", "parts", "message"),
     [
-        (prompt.swapped, zero_shot_method(), "pairing: .*not prompt=swapped"),
-        (prompt.swapped, zero_shot_method(vote="prompt"), "pairing: .*not prompt=swapped"),
+        (prompt.swapped, zero_shot_method(), "pairing: .*prompt=swapped are not"),
+        (prompt.swapped, zero_shot_method(vote="prompt"), "pairing: .*prompt=swapped are not"),
         (prompt.generic, zero_shot_method(vote="prompt"), "vote: 'prompt' needs a strategy"),
         (prompt.none, zero_shot_method(vote="prompt"), "vote: 'prompt' needs a strategy"),
         (prompt.task, method(vote="prompt"), "vote: 'prompt' needs a pairing without labels"),
@@ -264,3 +286,70 @@ def test_parts_that_do_not_go_together_are_refused_before_embedding(
     with pytest.raises(InputError, match=message):
         pipeline.run(toy, strategy(toy), FakeBackbone(), embedder, parts)
     assert embedder.asked == []
+
+
+class Counting(ConstrainedCentroid):
+    """Notes the rows that it is asked to score."""
+
+    asked: ClassVar[list[NDArray[Any]]] = []
+
+    def target_scores(self, X: Any) -> TargetScores:
+        self.asked.append(X)
+        return super().target_scores(X)
+
+
+def test_test_rows_are_scored_once(toy: ImageDataset, blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Counting, "asked", [])
+    result = run(toy, blobs, references=(), classifier=Counting())
+    seen = np.concatenate(Counting.asked)
+    times = [int((seen == row).all(axis=1).sum()) for row in blobs.test]
+    assert times == [1] * len(blobs.test)
+    assert result.head is not None
+    probabilities = result.head.predict(blobs.test).probabilities
+    assert probabilities is not None
+    assert result.metrics["test/brier"] == brier_score(probabilities, toy.test.labels)
+
+
+ONE_BY_ONE = [
+    f"{group}={path.stem}"
+    for group in ("classifier", "fusion")
+    for path in sorted(conf_dir().glob(f"{group}/*.yaml"))
+]
+
+
+@pytest.mark.parametrize("option", ONE_BY_ONE)
+@pytest.mark.parametrize("normalised", [False, True])
+def test_every_classifier_and_fusion_works_from_training_to_prediction(
+    toy: ImageDataset, blobs: Blobs, tmp_path: Path, option: str, normalised: bool
+) -> None:
+    flags = [f"fusion.{name}={str(normalised).lower()}" for name in ("normalize_inputs", "normalize_output")]
+    parts = make_method(check(composed(option, *flags, "clusterer=kmeans")))
+    embedder = BlobEmbedder(blobs)
+    some = [one for one in references_of(toy) if one.facts.name in ("rotated_text", "nearest_cluster_mean")]
+    result = pipeline.run(toy, prompt.task(toy), FakeBackbone(), embedder, parts, references=some)
+    assert result.metrics["test/accuracy"] == 1
+    assert result.metrics["test/ece"] < 0.3
+    assert {"rotated_text", "nearest_cluster_mean"} == set(result.reference_predictions)
+    assert result.head is not None
+    training = TrainingFacts(dataset="toy", fingerprint="f", rows=120, uses_labels=True)
+    model_format.write(tmp_path / "model", result.head, None, training)
+    read, _ = model_format.read(tmp_path / "model")
+    predicted, again = (head.predict(blobs.test) for head in (result.head, read))
+    np.testing.assert_array_equal(predicted.answers, result.test.predicted)
+    np.testing.assert_array_equal(predicted.answers, again.answers)
+    np.testing.assert_array_equal(predicted.probabilities, again.probabilities)
+    np.testing.assert_array_equal(predicted.clusters, again.clusters)
+    assert result.train.fused.shape[1] == result.cluster_centers.shape[1] == result.test.fused.shape[1]
+
+
+def test_a_classifier_of_labels_makes_a_run_that_uses_labels(toy: ImageDataset, blobs: Blobs) -> None:
+    parts = {"vote": "prompt", "pairing": pairing.zero_shot, "pairing_uses_labels": False}
+    assert not run(toy, blobs, references=(), **parts).uses_labels
+    result = run(toy, blobs, references=(), classifier=NearestClassMean(), **parts)
+    assert result.uses_labels
+    assert (result.test.clusters == -1).all()
+
+
+def test_a_classifier_of_text_needs_prompts(toy: ImageDataset, blobs: Blobs) -> None:
+    with pytest.raises(InputError, match="classifier: needs prompts, and prompt=none has none"):
+        run(toy, blobs, prompt.none, references=(), classifier=ZeroShot())

@@ -37,11 +37,7 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
         none; on fewer training images than clusters or neighbours; on vectors of another width.
     """
     if not dataset.labelled:
-        refuse_parts_that_need_labels(
-            method.vote,
-            pairing_uses_labels=method.pairing_uses_labels,
-            classifier_uses_labels=method.classifier.uses_labels,
-        )
+        refuse_parts_that_need_labels(method)
     if len(prompts.texts) > 1 and not method.pairing_uses_labels and not prompts.truthful:
         rule = "a label-free pairing needs truthful prompts, and those of prompt=swapped are not"
         raise InputError("pairing", rule)
@@ -55,16 +51,12 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     _check_width(dataset, backbone)
 
 
-def refuse_parts_that_need_labels(
-    vote: str, *, pairing_uses_labels: bool, classifier_uses_labels: bool = False
-) -> None:
+def refuse_parts_that_need_labels(method: Method) -> None:
     """Refuse parts of the method that need labels, for images that have none.
 
     Parameters
     ----------
-    vote : how clusters get their targets.
-    pairing_uses_labels : whether the pairing is given labels.
-    classifier_uses_labels : whether the classifier is given labels.
+    method : the parts.
 
     Raises
     ------
@@ -72,11 +64,11 @@ def refuse_parts_that_need_labels(
         If any of them needs labels.
     """
     hint = "pairing=zero_shot vote=prompt needs none, with prompts such as prompt=task"
-    if vote != "prompt":
-        raise InputError("vote", f"{vote!r} needs labels, and there are none", hint=hint)
-    if pairing_uses_labels:
+    if method.vote != "prompt":
+        raise InputError("vote", f"{method.vote!r} needs labels, and there are none", hint=hint)
+    if method.pairing_uses_labels:
         raise InputError("pairing", "this pairing needs labels, and there are none", hint=hint)
-    if classifier_uses_labels:
+    if method.classifier.uses_labels:
         hint = "classifier=constrained_centroid needs none"
         raise InputError("classifier", "this classifier needs labels, and there are none", hint=hint)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
@@ -124,7 +124,7 @@ def read_references(folders: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
         try:
             found[path.stem] = yaml.safe_load(path.read_text("utf-8"))
             ReferenceOptions.model_validate(found[path.stem])
-        except (OSError, yaml.YAMLError, ValidationError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             rule = f"{path} must be a reference ({str(error).splitlines()[0]})"
             raise InputError(f"reference.{path.stem}", rule) from error
     return found

@@ -63,9 +63,11 @@ def prepare(options: Options, memory: "Memory | None" = None) -> Prepared:
     """
     from fused_clip.method import checks
 
+    method = make_method(options, memory)
+    if options.dataset.labels == "none":  # known before any image is read
+        checks.refuse_parts_that_need_labels(method)
     dataset, backbone = make_parts(options)
     prompts: Prompts = build(options.prompt, dataset=dataset)
-    method = make_method(options, memory)
     checks.check(method, dataset, prompts, backbone)
     references = make_references(options, dataset)
     notes = checks.notes(dataset, prompts, backbone, audited=bool(references))

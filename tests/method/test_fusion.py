@@ -26,6 +26,44 @@ def test_fusion_keeps_the_images_dtype() -> None:
 def test_alpha_outside_the_unit_interval_is_refused(alpha: float) -> None:
     with pytest.raises(InputError, match=r"fusion\.alpha: must be between 0 and 1"):
         fusion.weighted(alpha)
+    with pytest.raises(InputError, match=r"fusion\.alpha: must be between 0 and 1"):
+        fusion.Concatenation(alpha=alpha)
+
+
+def test_concatenation_weighs_squared_distances() -> None:
+    rng = np.random.default_rng(0)
+    images, texts = rng.normal(size=(2, 5, 3))
+    fused = fusion.Concatenation(alpha=0.3)(images, texts)
+    assert fused.shape == (5, 6)
+    whole, of_images, of_texts = ((rows[1:] - rows[:-1]) ** 2 for rows in (fused, images, texts))
+    expected = 0.3 * of_images.sum(axis=1) + 0.7 * of_texts.sum(axis=1)
+    np.testing.assert_allclose(whole.sum(axis=1), expected)
+
+
+def test_a_function_is_a_fusion() -> None:
+    images, texts = np.array([[2.0, 3]]), np.array([0.5, 4])
+    np.testing.assert_array_equal(fusion.FunctionFusion(function=np.multiply)(images, texts), [[1, 12]])
+
+
+FUSIONS = [fusion.LinearFusion, fusion.Concatenation, fusion.FunctionFusion]
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+@pytest.mark.parametrize(("inputs", "output"), [(False, False), (True, False), (False, True), (True, True)])
+def test_a_fusion_normalises_before_and_after(kind: type[fusion.Fusion], inputs: bool, output: bool) -> None:
+    images, texts = np.random.default_rng(1).normal(size=(2, 4, 3))
+    plain, own = kind(), kind(inputs, output)
+    before = fusion.l2_normalized if inputs else np.asarray
+    after = fusion.l2_normalized if output else np.asarray
+    np.testing.assert_allclose(own(images, texts), after(plain.combine(before(images), before(texts))))
+    np.testing.assert_allclose(own(images, None), after(before(images)))
+
+
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_one_text_row_is_fused_with_every_image(kind: type[fusion.Fusion]) -> None:
+    images, texts = np.random.default_rng(1).normal(size=(2, 4, 3))
+    repeated = np.tile(texts[0], (4, 1))
+    np.testing.assert_array_equal(kind()(images, texts[0]), kind()(images, repeated))
 
 
 def test_normalising_leaves_zero_rows() -> None:

@@ -15,11 +15,12 @@ from fused_clip.dataset.base import ImageDataset
 from fused_clip.method import pairing, prompt
 from fused_clip.model.result import Result
 from fused_clip.runner import artifacts, console, readback
+from fused_clip.runner.build import prepare
 from fused_clip.runner.config import check
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.runner.test_config import composed
-from tests.test_pipeline import BlobEmbedder, FakeBackbone, method, zero_shot_method
+from tests.test_pipeline import BlobEmbedder, FakeBackbone, method, references_of, zero_shot_method
 
 LABEL_FREE = (
     "seconds/",
@@ -41,7 +42,10 @@ def unlabelled(toy: ImageDataset) -> ImageDataset:
 
 def run(dataset: ImageDataset, blobs: Blobs, strategy: Any = prompt.task) -> Result:
     parts = zero_shot_method(vote="prompt")
-    return pipeline.run(dataset, strategy(dataset), FakeBackbone(), BlobEmbedder(blobs), parts)
+    asked = references_of(dataset)
+    return pipeline.run(
+        dataset, strategy(dataset), FakeBackbone(), BlobEmbedder(blobs), parts, references=asked
+    )
 
 
 def test_labels_change_nothing_but_the_scores(
@@ -77,7 +81,7 @@ def test_every_output_says_what_is_not_known(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         result = run(unlabelled, blobs)
-    assert "Without labels these can't be known: accuracy" in caplog.text
+    assert "Without labels these stay unknown: accuracy" in caplog.text
     assert result.tags["labels"] == "none"
     assert "purity" in result.tags["not_known_without_labels"]
 
@@ -135,12 +139,19 @@ def test_prompts_that_name_no_target_are_refused(
         (["vote=prompt"], "pairing: this pairing needs labels"),
         (["vote=prompt", "pairing=noisy"], "pairing: this pairing needs labels"),
         (["pairing=zero_shot"], "vote: 'label' needs labels"),
+        (
+            ["pairing=zero_shot", "vote=prompt", "classifier=linear_probe"],
+            "classifier: this classifier needs labels",
+        ),
     ],
 )
 def test_options_that_need_labels_are_refused_before_any_image_is_read(
     overrides: list[str], message: str
 ) -> None:
+    """The folder is not there, which a look at it would find first."""
     unlabelled = ["dataset=imagefolder", "dataset.labels=none", "dataset.classes=[cat,dog]"]
+    unlabelled += ["dataset.root=/no/such/folder"]
     with pytest.raises(InputError, match=message):
-        check(composed(*unlabelled, *overrides))
-    assert check(composed(*unlabelled, "pairing=zero_shot", "vote=prompt")).dataset.classes == ["cat", "dog"]
+        prepare(check(composed(*unlabelled, *overrides)))
+    with pytest.raises(InputError, match=r"^dataset\.root: "):
+        prepare(check(composed(*unlabelled, "pairing=zero_shot", "vote=prompt")))

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from fused_clip.estimator import PromptFusedClassifier
@@ -39,10 +38,6 @@ def make_head(blobs: Blobs) -> MakeHead:
     """Make the head of a model of the blobs; calibrated, unless asked otherwise."""
 
     def make(*, text: bool = True, calibrated: bool = True, **params: Any) -> Head:
-        targets: NDArray[np.int64] | None = blobs.train_targets if calibrated else None
-        model = fitted(blobs, text=text, **params)
-        head = Head.of(model, prompts_of(text=text), blobs.train, targets, seed=0)
-        assert head is not None
-        return head
+        return Head.of(fitted(blobs, text=text, calibrate=calibrated, **params), prompts_of(text=text))
 
     return make

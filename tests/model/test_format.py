@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,7 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fused_clip.method.fusion import weighted
+from fused_clip.method.classifier import (
+    ConstrainedCentroid,
+    LinearProbe,
+    NearestClassMean,
+    NearestClusterMean,
+    ZeroShot,
+)
+from fused_clip.method.fusion import Concatenation, FunctionFusion, Fusion, LinearFusion, weighted
 from fused_clip.model import format as files
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
@@ -43,7 +51,12 @@ def saved(make_head: MakeHead, tmp_path: Path) -> Path:
         {"text": False},
         {"calibrated": False},
         {"fusion": weighted(0.3)},
-        {"normalize_inputs": True, "normalize_output": True},
+        {"fusion": LinearFusion(normalize_inputs=True, normalize_output=True)},
+        {"fusion": Concatenation(alpha=0.3, normalize_output=True)},
+        {"classifier": NearestClusterMean()},
+        {"classifier": NearestClassMean()},
+        {"classifier": LinearProbe(tol=1e-4)},
+        {"classifier": ZeroShot(), "fusion": Concatenation()},
     ],
 )
 def test_what_is_read_predicts_as_what_was_written(
@@ -56,6 +69,8 @@ def test_what_is_read_predicts_as_what_was_written(
     assert list(before.records()) == list(after.records())
     if before.probabilities is not None:
         np.testing.assert_array_equal(before.probabilities, after.probabilities)
+    assert read.fusion == head.fusion
+    assert read.classifier.get_params() == head.classifier.get_params()
     assert (read.target_names, read.prompts) == (head.target_names, head.prompts)
     assert (facts.backbone, facts.training) == (BACKBONE, TRAINING)
 
@@ -122,8 +137,8 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 
 
 def test_a_newer_format_is_told_from_damage(saved: Path) -> None:
-    rewritten(saved, lambda facts: facts.update(format=2, a_new_key=True))
-    with pytest.raises(InputError, match=r"is of format 2, and this fused_clip reads format 1.*newer one"):
+    rewritten(saved, lambda facts: facts.update(format=3, a_new_key=True))
+    with pytest.raises(InputError, match=r"is of format 3, and .* reads up to format 2.*newer one"):
         files.read(saved)
 
 
@@ -134,6 +149,13 @@ def test_a_newer_format_is_told_from_damage(saved: Path) -> None:
         {"_target_": "os.system"},
         {"backbone": {"_target_": "os.system"}},
         {"fusion": {"_target_": "builtins.eval", "image_weight": 1.0, "text_weight": 0.0}},
+        {"fusion": {"name": "fused_clip.method.fusion:LinearFusion", "params": {"weight": 1.0}}},
+        {"fusion": {"name": "fused_clip.method.fusion:Fusion", "params": {}}},
+        {"fusion": {"name": "fused_clip.method.fusion:Concatenation", "params": {"alpha": 2.0}}},
+        {"fusion": {"name": "fused_clip.method.fusion:Concatenation", "params": {}}},
+        {"classifier": {"name": "import os", "params": {}}},
+        {"classifier": {"name": "fused_clip.method.classifier.zero_shot:ZeroShot", "params": {"a": 1}}},
+        {"dim": 15},
         {"temperature": 0.0},
         {"temperature": "1"},
         {"temperature": float("inf")},
@@ -186,9 +208,91 @@ def test_a_pickle_is_not_an_array_file(saved: Path) -> None:
 
 
 def test_a_fusion_that_is_code_can_not_be_saved(make_head: MakeHead, tmp_path: Path) -> None:
-    def product(images: Any, texts: Any) -> Any:
-        return images * texts
-
-    with pytest.raises(files.UnsavableError, match=r"product is code, and a model holds data"):
-        files.write(tmp_path / "model", make_head(fusion=product), BACKBONE, TRAINING)
+    head = make_head(fusion=FunctionFusion(function=np.maximum))
+    with pytest.raises(files.UnsavableError, match=r"fusion: .*FunctionFusion is code .* a model is data"):
+        files.write(tmp_path / "model", head, BACKBONE, TRAINING)
     assert not (tmp_path / "model").exists()
+
+
+class Shifted(ConstrainedCentroid):
+    """A classifier as a user writes one."""
+
+    def __init__(self, shift: float = 0.0) -> None:
+        self.shift = shift
+
+    def target_scores(self, X: Any) -> Any:
+        found = super().target_scores(X)
+        return dataclasses.replace(found, values=found.values - self.shift * np.arange(3))
+
+
+class Shapeless(ConstrainedCentroid):
+    """A classifier with parameters that are no data."""
+
+    def __init__(self, part: object = None) -> None:
+        self.part = part
+
+
+@dataclasses.dataclass(frozen=True)
+class Quarter(Fusion):
+    """A fusion as a user writes one."""
+
+    share: float = 0.25
+
+    def combine(self, images: Any, texts: Any) -> Any:
+        return self.share * images + (1 - self.share) * texts
+
+
+def test_parts_of_ones_own_are_used_where_they_are_trusted(
+    blobs: Blobs, make_head: MakeHead, tmp_path: Path
+) -> None:
+    head = make_head(classifier=Shifted(shift=0.5), fusion=Quarter(share=0.75))
+    files.write(tmp_path / "model", head, BACKBONE, TRAINING)
+    for trusted in ([], [Quarter], [ConstrainedCentroid]):
+        with pytest.raises(InputError, match=r"needs the classifier .*Shifted, which is not.*trusted=\["):
+            files.read(tmp_path / "model", trusted)
+    with pytest.raises(InputError, match=r"needs the fusion .*Quarter, which is not.*trusted=\["):
+        files.read(tmp_path / "model", [Shifted])
+    read, facts = files.read(tmp_path / "model", [Shifted, Quarter])
+    assert facts.classifier.params == {"shift": 0.5}
+    assert (type(read.classifier), read.fusion) == (Shifted, Quarter(share=0.75))
+    np.testing.assert_array_equal(
+        read.predict(blobs.test).probabilities, head.predict(blobs.test).probabilities
+    )
+
+
+def test_a_classifier_with_parts_that_are_code_can_not_be_saved(make_head: MakeHead, tmp_path: Path) -> None:
+    with pytest.raises(files.UnsavableError, match=r"classifier: .*Shapeless is code or has parameters that"):
+        files.write(tmp_path / "model", make_head(classifier=Shapeless(np.max)), BACKBONE, TRAINING)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"text": False},
+        {"fusion": weighted(0.3)},
+        {"fusion": LinearFusion(normalize_inputs=True, normalize_output=True)},
+    ],
+)
+def test_a_model_of_format_1_is_still_read(
+    params: dict[str, Any], blobs: Blobs, make_head: MakeHead, tmp_path: Path
+) -> None:
+    head = make_head(**params)
+    files.write(tmp_path / "model", head, BACKBONE, TRAINING)
+
+    def as_format_1(facts: dict[str, Any]) -> None:
+        fusion = facts.pop("fusion")["params"]
+        for name in ("classifier", "dim"):
+            del facts[name]
+        flags = {name: fusion.pop(name) for name in ("normalize_inputs", "normalize_output")}
+        facts.update(format=1, fusion=fusion, **flags)
+
+    read, facts = files.read(rewritten(tmp_path / "model", as_format_1))
+    np.testing.assert_array_equal(
+        read.predict(blobs.test).probabilities, head.predict(blobs.test).probabilities
+    )
+    assert read.dim == 16
+    assert facts.training == TRAINING
+    rewritten(tmp_path / "model", lambda facts: facts.pop("fusion"))
+    with pytest.raises(InputError, match=r"model: is damaged: model\.json lacks 'fusion'"):
+        files.read(tmp_path / "model")

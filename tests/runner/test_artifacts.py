@@ -11,6 +11,8 @@ from fused_clip.dataset.vectors import Vectors
 from fused_clip.model.result import Result
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import check
+from fused_clip.support.conf import conf_dir
+from fused_clip.support.versions import code_version
 from tests.conftest import Blobs
 from tests.runner.test_config import composed
 from tests.test_pipeline import run
@@ -64,6 +66,37 @@ def test_what_is_kept_can_be_had_again(toy: ImageDataset, asked: str, job: bool,
     vectors = Vectors(np.ones((120, 4), np.float32), tuple(map(str, range(120))))
     brought = dataclasses.replace(toy, train=dataclasses.replace(toy.train, images=vectors))
     assert artifacts.kept_embeddings(options, brought, job=job) == "fused", "the store has no vectors"
+
+
+def extras_of(toy: ImageDataset, *overrides: str) -> dict[str, str]:
+    return artifacts.extras(check(composed("output.embeddings=keys", *overrides)), toy, job=True)
+
+
+def test_extras_follow_from_the_code_that_writes_and_draws(
+    toy: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = extras_of(toy)
+    assert extras_of(toy) == before
+    known = code_version
+    for module, entry in (("figures", "figures"), ("runner/artifacts", "files")):
+
+        def changed(modules: tuple[str, ...], module: str = module) -> str:
+            return "changed" if module in modules else known(modules)
+
+        monkeypatch.setattr(artifacts, "code_version", changed)
+        now = extras_of(toy)
+        assert {name for name in now if now[name] != before[name]} == {entry}
+        assert "figures" not in extras_of(toy, "figures.enabled=false")
+
+
+def test_extras_name_each_reference(toy: ImageDataset) -> None:
+    names = {f"reference/{path.stem}" for path in conf_dir().glob("reference/*.yaml")}
+    found = extras_of(toy)
+    assert {name for name in found if name.startswith("reference/")} == names
+    some = extras_of(toy, "reference=[zero_shot,linear_probe]")
+    assert some.items() < found.items()
+    assert {"reference/zero_shot", "reference/linear_probe"} < set(some)
+    assert not [name for name in extras_of(toy, "references.enabled=false") if name.startswith("reference/")]
 
 
 def test_large_splits_are_sampled(result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from fused_clip.store import Store
 from fused_clip.support.errors import InputError
 from tests.fakes import FakeBackbone
 from tests.runner.test_config import composed
-from tests.test_pipeline import method
+from tests.test_pipeline import method, references_of
 
 NAMES = {
     "train_images": "train-120",
@@ -33,7 +33,9 @@ def finished(toy: ImageDataset, directory: Path, embeddings: Any, *overrides: st
     directory.mkdir()
     prompts = none(toy) if params.pop("without_text", False) else task(toy)
     backbone = FakeBackbone()
-    result = run(toy, prompts, backbone, Store(directory.parent / "store"), method(**params), names=NAMES)
+    store = Store(directory.parent / "store")
+    parts = method(**params)
+    result = run(toy, prompts, backbone, store, parts, references=references_of(toy), names=NAMES)
     (directory / "config.yaml").write_text(OmegaConf.to_yaml(composed(*overrides)))
     artifacts.write(result, directory, seed=0, embeddings=embeddings)
     artifacts.write_metrics(result, directory)
@@ -63,10 +65,14 @@ def assert_same(left: Any, right: Any) -> None:
         (["fusion=weighted", "fusion.alpha=0.3"], {"fusion": fusion.weighted(0.3)}),
         (
             ["fusion.normalize_inputs=true", "fusion.normalize_output=true"],
-            {"normalize_inputs": True, "normalize_output": True},
+            {"fusion": fusion.LinearFusion(normalize_inputs=True, normalize_output=True)},
+        ),
+        (
+            ["fusion=concatenation", "fusion.alpha=0.3", "fusion.normalize_output=true"],
+            {"fusion": fusion.Concatenation(normalize_output=True, alpha=0.3)},
         ),
     ],
-    ids=["mean", "no text", "weighted", "normalised"],
+    ids=["mean", "no text", "weighted", "normalised", "concatenated"],
 )
 def test_a_result_is_read_back_as_it_was(
     toy: ImageDataset, tmp_path: Path, embeddings: str, overrides: list[str], params: dict[str, Any]

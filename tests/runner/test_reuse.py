@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fused_clip
 from fused_clip.dataset.base import ImageDataset, Split
 from fused_clip.runner import reuse
 from fused_clip.runner.build import make_parts
-from fused_clip.runner.cell import Cell
+from fused_clip.runner.cell import GROUPS, Cell
 from fused_clip.runner.config import check
 from fused_clip.store import Store
 from fused_clip.tracking import NoTracker
@@ -132,7 +133,8 @@ def test_what_a_reused_cell_needs_of_the_store_stays_in_use(tmp_path: Path, run:
     (manifest,) = tmp_path.glob("store/images-*/manifest.json")
     os.utime(manifest, (1, 1))
     (tmp_path / "job").mkdir()
-    cell = Cell(options, cfg, tmp_path / "job", tmp_path, {}, [], job=True)
+    choices = dict.fromkeys(GROUPS, "any")
+    cell = Cell(options, cfg, tmp_path / "job", tmp_path, choices, [], job=True)
     cell._reuse(NoTracker(), reuse.Finished(run, "id1", {}))
     assert manifest.stat().st_mtime > 1e9
 
@@ -160,6 +162,7 @@ def test_what_decides_the_result_decides_the_key(change: str) -> None:
         "resume=true",
         "figures.enabled=false",
         "output.embeddings=keys",
+        "reference=zero_shot",
     ],
 )
 def test_places_and_extras_do_not_decide_the_key(change: str) -> None:
@@ -170,7 +173,7 @@ def test_data_backbone_and_code_decide_the_key(monkeypatch: pytest.MonkeyPatch) 
     other = make_dataset([[0, 1, 1], [0, 1, 2]])
     assert len({key(), key(dataset=other), key(backbone="other")}) == 3
     before = key()
-    monkeypatch.setattr(reuse, "METHOD_VERSION", reuse.METHOD_VERSION + 1)
+    monkeypatch.setattr(reuse, "code_version", lambda modules: "other")
     assert key() != before
 
 
@@ -202,3 +205,15 @@ def test_code_from_elsewhere_decides_the_key(tmp_path: Path, monkeypatch: pytest
     assert key(theirs) == before
     module.write_text("def strategy(dataset): return 1\n")
     assert key(theirs) != before
+
+
+def test_every_package_that_computes_a_result_decides_the_key() -> None:
+    """A module that comes to the package is named here, or in the list of those that compute nothing."""
+    root = Path(fused_clip.__file__).parent
+    modules = [path for path in root.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    entries = {path.stem for path in modules}
+    computing = {"audit", "estimator", "pipeline", "method", "metrics", "model"}
+    with_own_fingerprint = {"dataset", "backbone", "store"}
+    others = {"__init__", "figures", "predict", "report", "run", "runner", "support", "tracking"}
+    assert entries == computing | with_own_fingerprint | others
+    assert set(reuse._CODE) == computing

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from sklearn.cluster import AgglomerativeClustering, KMeans
 
+from fused_clip.method.classifier import LinearProbe, NearestClassMean, Training
 from fused_clip.method.clusterer import SpectralClustering
-from fused_clip.store.partitions import PartitionMemory
+from fused_clip.store.partitions import StoreMemory
 
 ROWS = np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
 
@@ -30,7 +31,7 @@ def cluster():
         return clusterer.fit_predict(rows)
 
     run.calls = 0
-    cached = PartitionMemory(Shelf()).cache(run)
+    cached = StoreMemory(Shelf()).cache(run)
 
     def calls_of(*pairs):
         run.calls = 0
@@ -63,10 +64,41 @@ def test_rows_and_class_count(cluster):
     assert cluster((spectral(), ROWS), (spectral(), ROWS + 1), (kmeans, ROWS))[0] == 3
 
 
-def test_the_version_of_the_method_counts(cluster, monkeypatch):
+def test_the_code_of_the_method_counts(cluster, monkeypatch):
     assert cluster((spectral(), ROWS))[0] == 1
-    monkeypatch.setattr("fused_clip.store.partitions.METHOD_VERSION", -1)
+    assert cluster((spectral(), ROWS))[0] == 0
+    monkeypatch.setattr("fused_clip.store.partitions.code_version", lambda modules: "other")
     assert cluster((spectral(), ROWS))[0] == 1
+
+
+def test_functions_of_several_arrays_and_plain_values_are_remembered_too():
+    calls = []
+
+    def classify(classifier, train, targets, test, count, seed):
+        calls.append(count)
+        training = Training(train, count, targets=targets, random_state=seed)
+        return classifier.fit(training).target_scores(test).values.argmax(axis=1)
+
+    cached = StoreMemory(Shelf()).cache(classify)
+    targets = np.arange(30) % 3
+    given = [NearestClassMean(), ROWS, targets, ROWS[:7], 3, 0]
+    first = cached(*given)
+    np.testing.assert_array_equal(cached(*given), first)
+    assert calls == [3]
+    changes = [LinearProbe(), ROWS + 1, targets[::-1], ROWS[7:], 4, 1]
+    for place, change in enumerate(changes):
+        cached(*given[:place], change, *given[place + 1 :])
+    assert len(calls) == 1 + len(changes)
+
+
+def test_functions_do_not_share_what_they_remember():
+    memory = StoreMemory(Shelf())
+    assert memory.cache(lambda rows: rows.sum(axis=0))(ROWS).shape == (4,)
+
+    def rows_of(rows):
+        return rows.sum(axis=1)
+
+    assert memory.cache(rows_of)(ROWS).shape == (30,)
 
 
 def test_without_a_seed_nothing_is_remembered(cluster):

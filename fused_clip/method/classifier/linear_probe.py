@@ -22,8 +22,9 @@ class LinearProbe(Classifier):
     """Multinomial logistic regression on standardised images, in float64, fitted to convergence.
 
     The inverse penalty C is the value of 1e-4 ... 1e2 with the best accuracy on a stratified fifth of the
-    training rows; ties go to the strongest penalty. The probe is then fitted on all training rows. Where a
-    target has a single row, or there are too few rows to hold out, C is 1.
+    training rows, searched from the strongest penalty on until two values in a row are no better; ties go to
+    the strongest. The probe is then fitted on all training rows. Where a target has a single row, or there
+    are too few rows to hold out, C is 1.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
-"""The classifier against a slow loop straight from the definition of inference."""
+"""Centroid classifiers against a slow loop straight from the definition of inference."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -8,8 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fused_clip.method import fusion
-from fused_clip.method.classifier import ConstrainedCentroid, cluster_means
+from fused_clip.method.classifier import (
+    ConstrainedCentroid,
+    NearestClassMean,
+    NearestClusterMean,
+    Training,
+)
+from fused_clip.method.classifier.contract import cluster_means
+from fused_clip.method.fusion import Concatenation, FunctionFusion, Fusion, LinearFusion
 
 Rows = NDArray[np.float64]
 
@@ -52,35 +59,35 @@ def example(seed: int, shared_prompt: bool) -> dict[str, NDArray[np.float64] | N
     }
 
 
-def product(images: Rows, texts: Rows) -> Rows:
-    """A fusion that is not linear."""
-    return np.asarray(images * texts)
+FUSIONS: list[Fusion] = [
+    LinearFusion(),
+    LinearFusion(image_weight=0.3, text_weight=0.7),
+    Concatenation(alpha=0.3),
+    FunctionFusion(function=np.multiply),
+]
 
 
-@given(
-    st.integers(0, 10_000),
-    st.booleans(),
-    st.booleans(),
-    st.sampled_from([fusion.mean(), fusion.weighted(0.3), product]),
-)
+@given(st.integers(0, 10_000), st.booleans(), st.booleans(), st.booleans(), st.sampled_from(FUSIONS))
 def test_assignment_equals_the_definition(
-    seed: int, shared_prompt: bool, normalize: bool, fuse: Callable[[Rows, Rows], Rows]
+    seed: int, shared_prompt: bool, inputs: bool, output: bool, plain: Fusion
 ) -> None:
+    fuse = dataclasses.replace(plain, normalize_inputs=inputs, normalize_output=output)
     case = example(seed, shared_prompt)
     X = case.pop("X")
     texts, prompt_of_target = case["texts"], case["prompt_of_target"]
-    model = ConstrainedCentroid().fit(
+    case["fused"] = fuse(case["fused"], texts[np.arange(len(case["fused"])) % len(texts)])
+    training = Training(
+        np.empty((47, 5)),
+        4,
         case["fused"],
         case["clusters"],
-        cluster_targets=case["cluster_targets"],
-        text_embeddings=texts,
-        prompt_of_target=prompt_of_target,
+        case["cluster_targets"],
+        texts,
+        prompt_of_target,
         fusion=fuse,
-        normalize_output=normalize,
     )
-    whole = (lambda x, t: fusion.l2_normalized(fuse(x, t))) if normalize else fuse
-    got = model.assign(X)
-    expected = slow_assignment(X, fuse=whole, **case)  # type: ignore[arg-type]
+    got = ConstrainedCentroid().fit(training).target_scores(X).assign(prompt_of_target)
+    expected = slow_assignment(X, fuse=fuse, **case)  # type: ignore[arg-type]
     targets, prompts, clusters, distances, margins = zip(*expected, strict=True)
     np.testing.assert_array_equal(got.targets, targets)
     np.testing.assert_array_equal(got.prompts, prompts)
@@ -91,12 +98,13 @@ def test_assignment_equals_the_definition(
 
 def fitted_without_text(cluster_targets: list[int], centers: Rows) -> ConstrainedCentroid:
     index = np.arange(len(centers))
-    return ConstrainedCentroid().fit(centers, index, cluster_targets=np.array(cluster_targets))
+    training = Training(centers, max(cluster_targets) + 1, centers, index, np.array(cluster_targets))
+    return ConstrainedCentroid().fit(training)
 
 
 def test_without_text_it_is_the_nearest_centroid() -> None:
     model = fitted_without_text([1, 0], np.array([[0.0, 0], [4, 0]]))
-    got = model.assign(np.array([[1.0, 0], [3, 0]]))
+    got = model.target_scores(np.array([[1.0, 0], [3, 0]])).assign(None)
     assert got.targets.tolist() == [1, 0]
     assert got.prompts.tolist() == [-1, -1]
     np.testing.assert_allclose(got.margins, [2, 2])
@@ -104,26 +112,64 @@ def test_without_text_it_is_the_nearest_centroid() -> None:
 
 def test_ties_go_to_the_lowest_target() -> None:
     model = fitted_without_text([2, 0, 1], np.array([[1.0, 0], [0, 1], [-1, 0]]))
-    got = model.assign(np.zeros((1, 2)))
+    got = model.target_scores(np.zeros((1, 2))).assign(None)
     assert got.targets.tolist() == [0]
     assert got.clusters.tolist() == [1]
 
 
 def test_one_target_leaves_an_infinite_margin() -> None:
     model = fitted_without_text([0, 0], np.array([[0.0, 0], [4, 0]]))
-    assert np.isinf(model.assign(np.ones((3, 2))).margins).all()
+    assert np.isinf(model.target_scores(np.ones((3, 2))).assign(None).margins).all()
 
 
 def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     model = fitted_without_text([0, 1, 2], rng.normal(size=(3, 4)))
     X = rng.normal(size=(50, 4)).astype(np.float32)
-    whole = model.assign(X)
-    monkeypatch.setattr("fused_clip.method.classifier._ROWS_A_BLOCK", 7)
-    for one, other in zip(whole, model.assign(X), strict=True):
+    whole = model.target_scores(X).assign(None)
+    monkeypatch.setattr("fused_clip.method.classifier.centroids._ROWS_A_BLOCK", 7)
+    for one, other in zip(whole, model.target_scores(X).assign(None), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_cluster_means_leave_noise_out() -> None:
     rows = np.array([[1.0], [3], [100], [7]])
     np.testing.assert_array_equal(cluster_means(rows, np.array([0, 0, -1, 1]), 2), [[2], [7]])
+
+
+def test_no_row_is_an_answer_too() -> None:
+    for model in (fitted_without_text([0, 1], np.eye(2)), means_of_clusters([0, 1])):
+        scores = model.target_scores(np.empty((0, 2)))
+        assert scores.values.shape == (0, 2)
+        assert len(scores.assign(None).targets) == 0
+
+
+def means_of_clusters(cluster_targets: list[int]) -> NearestClusterMean:
+    images = np.eye(2)
+    return NearestClusterMean().fit(Training(images, 2, images * 9, np.arange(2), np.array(cluster_targets)))
+
+
+def test_means_of_clusters_are_of_the_images_alone() -> None:
+    model = means_of_clusters([1, 0])
+    got = model.target_scores(np.array([[1.0, 0.1]])).assign(None)
+    assert (got.targets.tolist(), got.clusters.tolist()) == ([1], [0])
+    np.testing.assert_array_equal(model.cluster_centers_, np.eye(2))
+
+
+def test_the_nearest_mean_is_never_of_a_target_without_training_rows() -> None:
+    rng = np.random.default_rng(0)
+    training = Training(rng.normal(size=(30, 3)), 4, targets=rng.choice([0, 2, 3], size=30))
+    model = NearestClassMean().fit(training)
+    scores = model.target_scores(rng.normal(size=(50, 3)))
+    assert model.targets_.tolist() == [0, 2, 3]
+    assert np.isneginf(scores.values[:, 1]).all()
+    assert scores.clusters is None
+    assert set(scores.values.argmax(axis=1)) == {0, 2, 3}
+
+
+@pytest.mark.parametrize("classifier", [ConstrainedCentroid(), NearestClusterMean()])
+def test_a_classifier_of_clusters_says_that_it_needs_them(
+    classifier: ConstrainedCentroid | NearestClusterMean,
+) -> None:
+    with pytest.raises(ValueError, match="needs clusters; set uses_clusters = True"):
+        classifier.fit(Training(np.eye(3), 3))

@@ -1,0 +1,116 @@
+"""The probe against scikit-learn's, and the rows that it may look at."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from fused_clip.method.classifier import LinearProbe, Training
+from fused_clip.method.fusion import mean
+from fused_clip.support.sampling import stratified_split
+from tests.conftest import Blobs, make_blobs
+
+
+def training_of(blobs: Blobs, seed: int = 0) -> Training:
+    return Training(blobs.train, len(blobs.texts), targets=blobs.train_targets, random_state=seed)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_it_is_scikit_learns_at_the_chosen_penalty(classes: int) -> None:
+    hard = make_blobs(n_classes=classes, spread=4.0)
+    probe = LinearProbe().fit(training_of(hard))
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=probe.C_, tol=1e-9, max_iter=10_000))
+    theirs.fit(hard.train.astype(np.float64), hard.train_targets)
+    expected = theirs.predict_log_proba(hard.test.astype(np.float64))
+    np.testing.assert_allclose(probe.target_scores(hard.test).values, expected, atol=1e-3)
+    np.testing.assert_array_equal(
+        probe.target_scores(hard.test).values.argmax(axis=1), theirs.predict(hard.test.astype(np.float64))
+    )
+
+
+def test_the_weights_are_those_of_scikit_learn_to_the_tolerance() -> None:
+    """The gradient of the mean loss is at most `tol`, whatever path led there."""
+    hard = make_blobs(n_classes=3, spread=4.0)
+    probe = LinearProbe(tol=1e-8).fit(training_of(hard))
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=probe.C_, tol=1e-9, max_iter=10_000))
+    theirs.fit(hard.train.astype(np.float64), hard.train_targets)
+    expected = theirs.predict_log_proba(hard.test.astype(np.float64))
+    np.testing.assert_allclose(probe.target_scores(hard.test).values, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_penalty_is_the_best_on_validation_rows(seed: int) -> None:
+    """The search goes from strong to weak, and ends after two values that are no better."""
+    hard = make_blobs(n_classes=4, spread=4.0)
+    rows = StandardScaler().fit_transform(hard.train.astype(np.float64))
+    fit, held_out = stratified_split(hard.train_targets, 0.2, seed, option="test")
+    accuracies: list[float] = []
+    while len(accuracies) < 7 and (len(accuracies) < 3 or max(accuracies[-2:]) > max(accuracies[:-2])):
+        probe = LogisticRegression(C=10.0 ** (len(accuracies) - 4), max_iter=5000)
+        probe.fit(rows[fit], hard.train_targets[fit])
+        accuracies.append(probe.score(rows[held_out], hard.train_targets[held_out]))
+    best = int(np.argmax(accuracies)) - 4
+    assert pytest.approx(10.0**best) == LinearProbe().fit(training_of(hard, seed)).C_
+
+
+def test_a_plane_parts_what_a_plane_parts(blobs: Blobs) -> None:
+    scores = LinearProbe().fit(training_of(blobs)).target_scores(blobs.test)
+    np.testing.assert_array_equal(scores.values.argmax(axis=1), blobs.test_targets)
+    np.testing.assert_allclose(np.exp(scores.values).sum(axis=1), 1)
+
+
+def test_one_target_is_the_answer(blobs: Blobs) -> None:
+    training = dataclasses.replace(training_of(blobs), targets=np.full(len(blobs.train), 2))
+    probe = LinearProbe().fit(training)
+    assert set(probe.target_scores(blobs.test).values.argmax(axis=1)) == {2}
+    assert (probe.targets_.tolist(), probe.C_) == ([2], 1)
+
+
+def test_a_target_with_one_row_leaves_nothing_to_choose_by(blobs: Blobs) -> None:
+    kept = np.concatenate([np.arange(80), [100]])
+    training = Training(blobs.train[kept], 3, targets=blobs.train_targets[kept])
+    probe = LinearProbe().fit(training)
+    assert probe.C_ == 1
+    assert (probe.target_scores(blobs.test).values.argmax(axis=1) == blobs.test_targets).mean() > 0.9
+
+
+def test_two_of_three_targets(blobs: Blobs) -> None:
+    seen = blobs.train_targets != 1
+    probe = LinearProbe().fit(Training(blobs.train[seen], 3, targets=blobs.train_targets[seen]))
+    values = probe.target_scores(blobs.test).values
+    assert probe.coef_.shape == (2, 16)
+    assert np.isneginf(values[:, 1]).all()
+    known = blobs.test_targets != 1
+    np.testing.assert_array_equal(values[known].argmax(axis=1), blobs.test_targets[known])
+
+
+def test_a_constant_column_does_no_harm(blobs: Blobs) -> None:
+    constant = dataclasses.replace(training_of(blobs), images=np.c_[blobs.train, np.ones(120, np.float32)])
+    probe = LinearProbe().fit(constant)
+    wider = probe.target_scores(np.c_[blobs.test, np.ones(60, np.float32)]).values
+    np.testing.assert_allclose(wider, LinearProbe().fit(training_of(blobs)).target_scores(blobs.test).values)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"coef": np.zeros((2, 16))},
+        {"coef": np.zeros(3)},
+        {"intercept": np.zeros(2)},
+        {"targets": np.array([0, 1, 3])},
+        {"targets": np.array([-1, 0, 1])},
+        {"targets": np.array([], dtype=int), "coef": np.zeros((0, 16)), "intercept": np.zeros(0)},
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(blobs: Blobs, change: dict[str, np.ndarray]) -> None:
+    arrays = LinearProbe().fit(training_of(blobs)).arrays()
+    restored = LinearProbe().restore(arrays, 3, mean())
+    np.testing.assert_array_equal(
+        restored.target_scores(blobs.test).values,
+        LinearProbe().fit(training_of(blobs)).target_scores(blobs.test).values,
+    )
+    with pytest.raises(ValueError, match="must"):
+        LinearProbe().restore({**arrays, **change}, 3, mean())
