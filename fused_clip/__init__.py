@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fused_clip.dataset.base import ImageDataset
+    from fused_clip.dataset.image_dataset import ImageDataset
     from fused_clip.estimator import PromptFusedClassifier
     from fused_clip.method.clusterer import SpectralClustering
     from fused_clip.model.embed import embed_images, embed_texts
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fused_clip.support.errors import InputError
 
 _HOMES = {
-    "ImageDataset": "fused_clip.dataset.base",
+    "ImageDataset": "fused_clip.dataset.image_dataset",
     "InputError": "fused_clip.support.errors",
     "PromptFusedClassifier": "fused_clip.estimator",
     "Result": "fused_clip.model.result",

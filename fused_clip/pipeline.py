@@ -9,7 +9,7 @@ import numpy as np
 
 from fused_clip.audit import Audit, Run, audit
 from fused_clip.backbone.base import Backbone
-from fused_clip.dataset.base import ImageDataset, Images
+from fused_clip.dataset.image_dataset import ImageDataset, Images
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method import checks, prompt
 from fused_clip.method.classifier import TargetScores

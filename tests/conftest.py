@@ -9,7 +9,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
-from fused_clip.dataset.base import ImageDataset, Split
+from fused_clip.dataset.image_dataset import ImageDataset, Split
 from fused_clip.dataset.options import Captions
 
 IntArray = NDArray[np.int64]

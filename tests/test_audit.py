@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score
 from fused_clip import PromptFusedClassifier
 from fused_clip.audit import Audit, Run, audit
 from fused_clip.backbone.precomputed import UnknownTextError
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import pairing, prompt, text
 from fused_clip.method.classifier import LinearProbe, NearestClusterMean, Training
 from fused_clip.method.clusterer import SpectralClustering

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import HDBSCAN, KMeans
 
 from fused_clip import pipeline
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import fusion, pairing, prompt, text
 from fused_clip.method.classifier import ConstrainedCentroid, NearestClassMean, TargetScores, ZeroShot
 from fused_clip.method.parts import Method

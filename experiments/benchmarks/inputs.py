@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from experiments.benchmarks.measure import Timer
 from fused_clip.backbone import OpenClipBackbone
-from fused_clip.dataset.base import Images
 from fused_clip.dataset.encoded_table import read_split
+from fused_clip.dataset.image_dataset import Images
 
 Pixels = NDArray[np.uint8]
 

@@ -14,7 +14,7 @@ from experiments.benchmarks import inputs
 from experiments.benchmarks.measure import Benchmark, Timer
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.backbone.batches import embed_images
-from fused_clip.dataset.base import Images
+from fused_clip.dataset.image_dataset import Images
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method.prompt import Prompts
 from fused_clip.model import format as files

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fused_clip.backbone.base import Backbone
-from fused_clip.dataset.base import Images
+from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.reading import prepare_many
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 from fused_clip.support.errors import InputError

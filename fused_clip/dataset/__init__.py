@@ -7,11 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fused_clip.dataset.base import ImageDataset, Images, Split
     from fused_clip.dataset.classes import Labelled
     from fused_clip.dataset.embedded import digits, mnist_5k
     from fused_clip.dataset.folder import imagefolder
     from fused_clip.dataset.hub_set import hub
+    from fused_clip.dataset.image_dataset import ImageDataset, Images, Split
     from fused_clip.dataset.listing import csv
     from fused_clip.dataset.options import Captions
     from fused_clip.dataset.recipe import Recipe

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fused_clip.dataset.base import Images
+from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.names import class_name
 from fused_clip.support.arrays import IntArray
 from fused_clip.support.errors import InputError

@@ -4,8 +4,8 @@ from importlib.metadata import version
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.classes import Labelled
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.images import ArrayImages
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.arrays import ImageArray, IntArray

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from PIL import Image
 
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.image_files import File, dataset_of_files
 from fused_clip.dataset.names import class_name, natural_order, printable
 from fused_clip.dataset.recipe import Recipe

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.encoded_table import read_split
 from fused_clip.dataset.hub_files import HubFiles, hugging_face, mirror
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 

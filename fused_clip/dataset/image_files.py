@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.decode import UnreadableImageError, check, map_threads
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.images import FileImages
 from fused_clip.dataset.names import shortened
 from fused_clip.dataset.recipe import Recipe

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.columns import as_texts, existing_file, read_columns, refuse_repeated, rows_of_splits
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.image_files import File, dataset_of_files
 from fused_clip.dataset.names import class_name, natural_order, printable, shortened
 from fused_clip.dataset.recipe import Recipe

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageDataset, Split
 from fused_clip.dataset.classes import Labelled, group_of_class, known_names, renamed, resolve
+from fused_clip.dataset.image_dataset import ImageDataset, Split
 from fused_clip.dataset.options import SharedOptions
 from fused_clip.support.arrays import FloatArray, IntArray
 from fused_clip.support.errors import InputError

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.columns import existing_file, refuse_repeated
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.names import natural_order
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.dataset.vector_files import (

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from fused_clip.backbone.base import Backbone
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts, task

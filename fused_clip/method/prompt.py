@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageDataset
 from fused_clip.dataset.classes import as_name
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.support.arrays import IntArray
 from fused_clip.support.errors import InputError
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fused_clip.backbone import OpenClipBackbone
-from fused_clip.dataset.base import Images
+from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method import checks
 from fused_clip.model import format as files

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.build import reference_options

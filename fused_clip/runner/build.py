@@ -25,7 +25,7 @@ from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from fused_clip.backbone import Backbone
-    from fused_clip.dataset.base import ImageDataset
+    from fused_clip.dataset.image_dataset import ImageDataset
     from fused_clip.method.fusion import Fusion
     from fused_clip.method.parts import Memory, Method
     from fused_clip.method.prompt import Prompts

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import Options, locate
 from fused_clip.support.files import locked, sha256, write_atomic

@@ -16,7 +16,7 @@ from fused_clip.support.files import check_writable, disk_full_errors
 
 if TYPE_CHECKING:
     from fused_clip.tracking import Tracker
-    from fused_clip.tracking.base import Status
+    from fused_clip.tracking.tracker import Status
 
 log = logging.getLogger(__name__)
 

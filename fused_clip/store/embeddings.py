@@ -13,7 +13,7 @@ import numpy as np
 
 from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.batches import embed_images, embed_texts
-from fused_clip.dataset.base import Images
+from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.store.entry import Entry, Facts, StoredEntry
 from fused_clip.support.arrays import Array, FloatArray, IntArray

@@ -4,7 +4,7 @@ The only package that imports mlflow. `conf/tracking` chooses between its two tr
 calls: `check` before work starts, `run` around a cell, `start_sweep` and `end_sweep` around all cells.
 """
 
-from fused_clip.tracking.base import ActiveRun, NoTracker, Tracker
 from fused_clip.tracking.runs import MlflowTracker
+from fused_clip.tracking.tracker import ActiveRun, NoTracker, Tracker
 
 __all__ = ["ActiveRun", "MlflowTracker", "NoTracker", "Tracker"]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fused_clip.support.chunks import batched
 from fused_clip.tracking.active import MlflowRun
-from fused_clip.tracking.base import Scalar, Status
 from fused_clip.tracking.database import absolute_uri, compare_url, connect, is_server, ui_command
 from fused_clip.tracking.models import check_name, register_model
 from fused_clip.tracking.process import this_process
 from fused_clip.tracking.stale import PROCESS, close_abandoned
+from fused_clip.tracking.tracker import Scalar, Status
 from fused_clip.tracking.values import cut, mlflow_key, mlflow_tags
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.text import Text
 
 from fused_clip import figures, pipeline
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import pairing, prompt
 from fused_clip.model.result import Result
 from fused_clip.runner import artifacts, console, readback

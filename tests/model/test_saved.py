@@ -16,7 +16,7 @@ from PIL import Image
 from fused_clip import load_model
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset import reading
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.model import saved

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.model.result import Result
 from fused_clip.runner import artifacts

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from fused_clip.dataset.base import ImageDataset
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import fusion
 from fused_clip.method.prompt import none, task
 from fused_clip.model.result import Result

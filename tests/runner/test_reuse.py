@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fused_clip
-from fused_clip.dataset.base import ImageDataset, Split
+from fused_clip.dataset.image_dataset import ImageDataset, Split
 from fused_clip.runner import reuse
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.cell import GROUPS, Cell
