@@ -260,7 +260,8 @@ def build(options: _Group, **runtime: object) -> Any:
     for name in own:
         if name not in known and not takes_any_keyword(target):
             rule = f"is not an option of {options.target}"
-            raise InputError(f"{group}.{name}", rule, own[name], choices=sorted(known))
+            choices = {*known, *shared} - {*runtime, "target", "partial"}
+            raise InputError(f"{group}.{name}", rule, own[name], choices=sorted(choices))
     arguments = {**accepted(target, {**shared, **runtime}), **_nested(own)}
     return functools.partial(target, **arguments) if options.partial else target(**arguments)
 

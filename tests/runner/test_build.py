@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+<<<<<<< HEAD
 from fused_clip.dataset.image_dataset import ImageDataset
+=======
+from fused_clip.dataset import ImageDataset, Labelled, Recipe
+from fused_clip.dataset.images import ArrayImages
+>>>>>>> h-data
 from fused_clip.runner import build
 from fused_clip.runner.config import Options, check
 from fused_clip.support.errors import InputError
@@ -83,3 +88,26 @@ def test_a_folder_of_images_is_decoded_once_for_all_cells(
         dataset, _ = build.make_parts(check(composed(*own)))
     assert len(dataset.train) == 2
     assert sorted(path.suffix for path in opened if tmp_path in path.parents) == [".png"] * 4
+
+
+def own_dataset(recipe: Recipe, *, side: int) -> ImageDataset:
+    labels = np.arange(20) % 2
+    pixels = np.full((20, side, side), labels[:, None, None] * 200, dtype=np.uint8)
+    whole = Labelled(ArrayImages(pixels, "own"), labels, ("dark", "light"), "own")
+    return recipe.make(recipe.used([whole]), "made here")
+
+
+def test_a_dataset_of_the_users_takes_the_recipe_and_its_own_keys() -> None:
+    target = f"dataset._target_={__name__}.own_dataset"
+    dataset, _ = build.make_parts(
+        options(
+            target,
+            "+dataset.side=3",
+            "dataset.test_fraction=0.4",
+            "dataset.n_train=6",
+            "dataset.class_names=null",
+            "dataset.groups=null",
+        )
+    )
+    assert (len(dataset.train), len(dataset.test)) == (6, 8)
+    assert dataset.class_names == ("dark", "light")
