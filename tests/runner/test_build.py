@@ -6,12 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-<<<<<<< HEAD
-from fused_clip.dataset.image_dataset import ImageDataset
-=======
 from fused_clip.dataset import ImageDataset, Labelled, Recipe
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.images import ArrayImages
->>>>>>> h-data
 from fused_clip.runner import build
 from fused_clip.runner.config import Options, check
 from fused_clip.support.errors import InputError
