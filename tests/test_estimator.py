@@ -261,7 +261,7 @@ def test_memory_returns_the_same_partition(blobs: Blobs, tmp_path: Any) -> None:
         ({}, {"prompt_index": np.full(120, -1)}, r"prompt_index must be rows"),
         ({}, {"prompt_index": np.zeros(120)}, "prompt_index must be integers"),
         ({}, {"y": None}, "requires y to be passed"),
-        ({"vote": "prompt"}, {"y": None}, "without y, prompt_index must say"),
+        ({"vote": "prompt"}, {"y": None}, "without y, prompt_index must name"),
         ({"vote": "prompt", "prompt_of_target": [0, 0, 1]}, {}, "one target of its own"),
         ({"text_embeddings": None, "vote": "prompt"}, {}, "vote='prompt' needs text_embeddings"),
         ({"text_embeddings": None}, {"prompt_index": np.zeros(120, dtype=int)}, "needs text_embeddings"),
