@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from fused_clip.report.page import Block, Details, Prose, RunTable, Section, TableCell
+from fused_clip.report.page import Block, Details, Prose, Section, Table, TableCell
 from fused_clip.report.summary import mixed_data, varying
 from fused_clip.tracking.records import RunRecord
 
@@ -103,14 +103,14 @@ def _durations(records: Sequence[RunRecord]) -> Prose:
     return Prose(f"{len(records)} cells; their runs took {total} in all, one after the other.")
 
 
-def _runs(records: Sequence[RunRecord]) -> RunTable:
+def _runs(records: Sequence[RunRecord]) -> Table:
     with_errors = any(record.error for record in records)
     columns = ["run", "cell", "status", "commit", "data", "duration", *(["error"] if with_errors else [])]
     axes = varying(records)
     rows = [
         [*_run_row(record, axes), *([TableCell(record.error)] if with_errors else [])] for record in records
     ]
-    return RunTable("The runs behind the numbers.", columns, rows)
+    return Table("The runs behind the numbers.", columns, rows, of_runs=True)
 
 
 def _run_row(record: RunRecord, axes: Sequence[str]) -> list[TableCell]:
