@@ -6,11 +6,10 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fused_clip.report.latex import latex
 from fused_clip.report.markdown import markdown
-from fused_clip.report.page import Block, Figure, Page, Table, TableCell
+from fused_clip.report.page import Figure, Page, Table, TableCell
 from fused_clip.support import web
 
 
@@ -29,7 +28,8 @@ def write(page: Page, directory: Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     html, text, tex = (directory / f"report.{kind}" for kind in ("html", "md", "tex"))
     figures = _write_figures(page, directory)
-    _write_html(page, html)
+    style = ("base.css", "report.css")
+    web.render("report.html", html, styles=style, script="report.js", **vars(page))
     text.write_text(markdown(page, figures, html.name), encoding="utf-8")
     tex.write_text(latex(page, figures), encoding="utf-8")
     for section in page.sections:
@@ -39,31 +39,6 @@ def write(page: Page, directory: Path) -> list[Path]:
                 write_table(block, path)
                 path.with_suffix(".csv").write_text(csv_text(block), encoding="utf-8")
     return [html, text, tex]
-
-
-def _write_html(page: Page, path: Path) -> None:
-    sections = [
-        {"title": section.title, "blocks": [_html_block(block) for block in section.blocks]}
-        for section in page.sections
-    ]
-    web.render(
-        "report.html",
-        path,
-        styles=("base.css", "report.css"),
-        script="report.js",
-        title=page.title,
-        problems=page.problems,
-        sections=sections,
-    )
-
-
-def _html_block(block: Block) -> tuple[str, Any]:
-    if not isinstance(block, Table):
-        return type(block).__name__, block
-    # Links of numbers lead to the rows of the table of all runs.
-    rows = [{"cells": row, "run": row[0].text if block.of_runs else ""} for row in block.rows]
-    facts = {"caption": block.caption, "columns": block.columns, "numeric": block.numeric}
-    return "Table", {**facts, "rows": rows}
 
 
 def write_table(table: Table, path: Path) -> None:
@@ -91,12 +66,14 @@ def read_table(path: Path) -> Table:
     path : of the JSON file.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows = [[_cell(**cell) for cell in row] for row in content["rows"]]
+    rows = [
+        [
+            TableCell(**{key: tuple(it) if isinstance(it, list) else it for key, it in cell.items()})
+            for cell in row
+        ]
+        for row in content["rows"]
+    ]
     return Table(content["caption"], content["columns"], rows, path.stem)
-
-
-def _cell(run_ids: list[str], values: Sequence[float] = (), **fields: Any) -> TableCell:
-    return TableCell(run_ids=tuple(run_ids), values=tuple(values), **fields)
 
 
 def csv_text(table: Table) -> str:
