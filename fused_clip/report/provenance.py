@@ -27,7 +27,7 @@ def problems(records: Sequence[RunRecord]) -> list[str]:
     for word, failed in (("failed", True), ("missing (never started, or never ended)", False)):
         some = [one for one in records if not one.finished and (one.status == "FAILED") == failed]
         if some:
-            names = [*(_label(record, axes) for record in some[:_NAMED]), *["…"][: len(some) - _NAMED > 0]]
+            names = [*(_label(record, axes) for record in some[:_NAMED]), *["…"] * (len(some) > _NAMED)]
             found.append(f"{len(some)} of {len(records)} cells {word}: {'; '.join(names)}.")
     finished = [record for record in records if record.finished]
     commits = list(dict.fromkeys(record.commit or "unknown" for record in finished))

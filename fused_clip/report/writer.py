@@ -66,13 +66,9 @@ def read_table(path: Path) -> Table:
     path : of the JSON file.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows = [
-        [
-            TableCell(**{key: tuple(it) if isinstance(it, list) else it for key, it in cell.items()})
-            for cell in row
-        ]
-        for row in content["rows"]
-    ]
+    for cell in (cell for row in content["rows"] for cell in row):
+        cell |= {name: tuple(cell.get(name, ())) for name in ("run_ids", "values")}
+    rows = [[TableCell(**cell) for cell in row] for row in content["rows"]]
     return Table(content["caption"], content["columns"], rows, path.stem)
 
 

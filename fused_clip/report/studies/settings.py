@@ -97,8 +97,7 @@ def by_setting(records: Sequence[RunRecord]) -> Mapping[str, list[RunRecord]]:
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in records:
         own = _setting(record)
-        place = own if record.finished else known.get(_named(record), own)
-        groups.setdefault(place, []).append(record)
+        groups.setdefault(own if record.finished else known.get(_named(record), own), []).append(record)
     return {_name(setting, list(groups)): some for setting, some in groups.items()}
 
 
@@ -135,8 +134,9 @@ def apart(
         return list(build(records)), []
 
     def renamed(block: Block, setting: str) -> Block:
-        named = isinstance(block, Table) and block.name
-        return replace(block, name=f"{block.name}-{slug(setting)}") if named else block
+        if isinstance(block, Table) and block.name:
+            return replace(block, name=f"{block.name}-{slug(setting)}")
+        return block
 
     sections = [
         Section(f"{section.title}: {name}", [renamed(block, name) for block in section.blocks])
@@ -153,14 +153,14 @@ def circumstances(records: Sequence[RunRecord]) -> str:
     ----------
     records : runs of one setting.
     """
-    paper, finished = load(), [record for record in records if record.finished]
+    finished = [record for record in records if record.finished]
     backbone, stands_in = ", ".join(values(records, "backbone")), ""
-    if not all(map(paper.same_backbone, finished)):
+    if not all(map(load().same_backbone, finished)):
         others = [name for name in values(finished, "backbone.pretrained") if backbone == "vit_b_32"]
         weights = f" with the weights {', '.join(others)}" if others else ""
         stands_in = f"{weights}, in place of the paper's ViT-B/32: not its numbers"
-    seeds = values(records, "seed")
-    count = f"{len(seeds)} seed" + ("s" if len(seeds) != 1 else "")
+    seeds = len(values(records, "seed"))
+    count = f"{seeds} seed" + "s" * (seeds != 1)
     return f"Backbone {backbone}{stands_in}; {_images(finished, backbone)}; {count}."
 
 
