@@ -376,7 +376,7 @@ def test_what_is_not_there_is_refused_by_option(
 
 def test_a_folder_without_an_architecture_is_refused(own: Path) -> None:
     edit(own / "open_clip_config.json", lambda config: config["model_cfg"].pop("embed_dim"))
-    with pytest.raises(InputError, match="must hold model_cfg with embed_dim"):
+    with pytest.raises(InputError, match="must have model_cfg with embed_dim"):
         make(own).check()
     (own / "open_clip_config.json").write_text("{")
     with pytest.raises(InputError, match=r"open_clip_config\.json can't be read"):
