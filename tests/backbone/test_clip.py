@@ -148,7 +148,7 @@ def test_nothing_in_gives_no_rows(tiny: Path) -> None:
 def test_a_text_longer_than_the_context_is_refused_not_cut(tiny: Path) -> None:
     backbone = make(tiny)
     backbone.encode_texts(["a " * 14])
-    with pytest.raises(InputError, match="fit the 16 tokens that tiny reads, and this has 17, got 'a a "):
+    with pytest.raises(InputError, match="fit the 16 tokens that tiny reads, and has 17, got 'a a "):
         backbone.encode_texts(["short", "a " * 15])
     with pytest.raises(InputError, match="supercalifragilistic"):
         backbone.encode_texts(["supercalifragilisticexpialidocious" * 4])
