@@ -54,8 +54,7 @@ class Measurements:
 
         Parameters
         ----------
-        dataset, prompts : options of the command line.
-        options : further options, as `chosen` takes them.
+        dataset, prompts, options : options of the command line, as `chosen` takes them.
         """
         return [
             record
@@ -120,8 +119,7 @@ class Measurements:
 
         Parameters
         ----------
-        metric : its name.
-        pairing : of ``task``.
+        metric, pairing : name of the metric, and pairing of ``task``.
         """
         found = []
         for dataset in self.datasets:
@@ -143,8 +141,7 @@ class Measurements:
 
         Parameters
         ----------
-        metric : its name.
-        prompts, options : as `runs` takes them.
+        metric, prompts, options : name of the metric; the others as `runs` takes them.
         """
         return [
             (run, run.metrics[metric])
