@@ -11,6 +11,7 @@ from fused_clip.report.studies.measurements import BLIND, Gain, Measurements
 from fused_clip.report.studies.pairs import SAME, Answer, Comparison, signed
 from fused_clip.report.studies.published import load
 from fused_clip.report.studies.settings import dataset_name
+from fused_clip.report.summary import flag_of
 
 DOMINATED = 0.95  # share of rows in clusters of their own prompt from which on the text dominates
 WITH_TEXT = ("task", "swapped", "grouped", "hierarchical")
@@ -74,7 +75,8 @@ def check(measured: Measurements) -> list[Claim]:
         _text_dominates(measured),
         _consistently_best(measured),
     ]
-    return [replace(claim, flag=measured.flag(claim.run_ids)) for claim in claims]
+    runs = {record.run_id: record for record in measured.records}
+    return [replace(claim, flag=flag_of([runs[name] for name in claim.run_ids])) for claim in claims]
 
 
 def _better_structure(measured: Measurements) -> Claim:
