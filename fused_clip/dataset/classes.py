@@ -31,11 +31,6 @@ def as_name(option: str, value: object) -> str:
     """Read a name as YAML may give it: an integer is its digits; a boolean, null or float is no name.
 
     However it composes its accents, it is the name that `class_name` makes of it.
-
-    Raises
-    ------
-    InputError
-        If the value is no name.
     """
     if isinstance(value, str) and value:
         return class_name(value)
@@ -45,13 +40,7 @@ def as_name(option: str, value: object) -> str:
 
 
 def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) -> list[Labelled]:
-    """Give the parts display names in place of the data's; `class_name` makes one of each name's spellings.
-
-    Raises
-    ------
-    InputError
-        If a name is no class of the data, or two classes would share one.
-    """
+    """Give the parts display names in place of the data's; `class_name` makes one of each name's spellings."""
     parts = [replace(part, names=part.names and tuple(map(class_name, part.names))) for part in parts]
     if not display_names:
         return parts
@@ -74,13 +63,7 @@ def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) 
 def resolve(
     parents: Sequence[Labelled], class_names: Sequence[str] | None, option: str = "dataset.class_names"
 ) -> tuple[str, ...]:
-    """Names of the classes used, in class order: `class_names`, or all that the data name.
-
-    Raises
-    ------
-    InputError
-        If they are not distinct names of classes of the data, or fewer than two.
-    """
+    """Names of the classes used, in class order: `class_names`, or all that the data name."""
     known = known_names(parents)
     if class_names is None:
         names = known or tuple(map(str, range(n_integers(parents))))
@@ -113,13 +96,7 @@ def n_integers(parents: Sequence[Labelled]) -> int:
 def group_of_class(
     groups: Mapping[str, Sequence[str]], used: Sequence[str], known: Sequence[str]
 ) -> dict[str, str]:
-    """Give each class used its group; a group may list classes of the data that are not used.
-
-    Raises
-    ------
-    InputError
-        If a group lists no class of the data, or one that has a group already.
-    """
+    """Give each class used its group; a group may list classes of the data that are not used."""
     found: dict[str, str] = {}
     for name_of_group, members in groups.items():
         group = class_name(name_of_group)

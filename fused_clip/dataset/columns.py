@@ -15,13 +15,7 @@ from fused_clip.support.errors import InputError
 
 
 def existing_file(option: str, path: str | None) -> Path:
-    """Give the path of a file that is there.
-
-    Raises
-    ------
-    InputError
-        If none is named, or there is no such file.
-    """
+    """Give the path of a file that is there."""
     if path is None:
         raise InputError(option, "must name a file", path)
     file = Path(path).expanduser()
@@ -42,11 +36,6 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
     Returns
     -------
     Option -> values of its column, one a row: text, or what Parquet has, None being a null.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read, is without rows or without a column.
     """
     columns = {key: column for key, column in wanted.items() if column is not None}
     if file.suffix.lower() == ".parquet":
@@ -62,13 +51,7 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
 
 
 def as_texts(option: str, values: Sequence[object]) -> list[str]:
-    """Return the names in a column: text as it is, whole numbers by their digits.
-
-    Raises
-    ------
-    InputError
-        If a value is missing or is neither.
-    """
+    """Return the names in a column: text as it is, whole numbers by their digits."""
     blank = [row for row, value in enumerate(values) if value is None or value == ""]
     if blank:
         rows = shortened(str(row) for row in blank)
@@ -80,13 +63,7 @@ def as_texts(option: str, values: Sequence[object]) -> list[str]:
 
 
 def rows_of_splits(option: str, values: Sequence[str], names: Iterable[str]) -> list[IntArray]:
-    """Find the rows of each named split, ascending; rows of other splits are in none.
-
-    Raises
-    ------
-    InputError
-        If a split has no row.
-    """
+    """Find the rows of each named split, ascending; rows of other splits are in none."""
     column = np.array(values, dtype=object)
     found = {name: np.flatnonzero(column == name) for name in names}
     for name, rows in found.items():
@@ -96,13 +73,7 @@ def rows_of_splits(option: str, values: Sequence[str], names: Iterable[str]) -> 
 
 
 def refuse_repeated(option: str, what: str, values: Iterable[str]) -> None:
-    """Refuse values that stand twice.
-
-    Raises
-    ------
-    InputError
-        It names and counts them.
-    """
+    """Refuse values that stand twice."""
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise InputError(option, f"each {what} may stand once; {len(repeated)} do not: {shortened(repeated)}")

@@ -52,12 +52,6 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> ImageArray:
     Returns
     -------
     (height, width, 3) uint8 RGB, writable.
-
-    Raises
-    ------
-    UnreadableImageError
-        If the bytes are no image, damaged, cut off, of a mode without a fixed range, of more pixels than
-        `max_pixels`, or more than 100 times as long as wide.
     """
     with _opened(encoded, max_pixels) as image:
         return _to_rgb(_reduced(image))
@@ -78,11 +72,6 @@ def thumbnail(encoded: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Image.
     encoded : contents of an image file.
     side : most pixels of the longer side.
     max_pixels : as in `decode`.
-
-    Raises
-    ------
-    UnreadableImageError
-        As `decode`.
     """
     with _opened(encoded, max_pixels) as image:
         image.draft("RGB", (2 * side, 2 * side))
@@ -98,11 +87,6 @@ def check(encoded: bytes, max_pixels: int = MAX_PIXELS) -> None:
     ----------
     encoded : contents of an image file.
     max_pixels : as in `decode`.
-
-    Raises
-    ------
-    UnreadableImageError
-        As `decode`.
     """
     with _opened(encoded, max_pixels) as image:
         image.verify()
@@ -127,11 +111,6 @@ def check_sides(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
     ----------
     height, width : pixels of its sides.
     max_pixels : as in `decode`.
-
-    Raises
-    ------
-    UnreadableImageError
-        If it has no pixels or more than `max_pixels`, or is more than 100 times as long as wide.
     """
     if not width * height:
         raise UnreadableImageError("it has no pixels")

@@ -38,12 +38,6 @@ def read_split(
     label_column : name of the column of labels: strings, or integers that the files may name.
     origin : what the images are, e.g. ``mnist/train``.
     max_pixels : images of more pixels are unreadable.
-
-    Raises
-    ------
-    InputError
-        If a file is damaged, a column is missing or of another type, or a row has no label. A row without an
-        image is found when it is read.
     """
     import pyarrow as pa
 

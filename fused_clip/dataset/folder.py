@@ -117,11 +117,6 @@ def image_files(option: str, root: Path) -> Iterator[str]:
     Parameters
     ----------
     option : which names the folder.
-
-    Raises
-    ------
-    InputError
-        If a folder can't be read.
     """
 
     def refuse(error: OSError) -> NoReturn:

@@ -20,13 +20,7 @@ class HubFiles:
 
 
 def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> HubFiles:
-    """Find ``<data_dir>/<folder>/<split>-*.parquet``.
-
-    Raises
-    ------
-    InputError
-        If the directory is missing, or is without one of the splits or a part of it.
-    """
+    """Find ``<data_dir>/<folder>/<split>-*.parquet``."""
     root = Path(data_dir).expanduser()
     if not root.is_dir():
         hint = "Set data_dir (or FUSED_CLIP_DATA) to a mirror, or data_dir=null to use the hub"
@@ -52,11 +46,6 @@ def hugging_face(path: str, revision: str, config_name: str | None, splits: Sequ
     """Find the files in Hugging Face's caches, else fetch them from the hub.
 
     A cache is used without asking the hub; there, the revision ``main`` is the one fetched last.
-
-    Raises
-    ------
-    InputError
-        If they are in no cache and the hub can't be reached, or has no such set, revision or configuration.
     """
     snapshot = _snapshot(path, revision)
     commit = snapshot.name if snapshot else revision

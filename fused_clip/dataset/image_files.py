@@ -37,11 +37,6 @@ def dataset_of_files(
     parts : files of the splits that `Recipe.used` leaves.
     names : names of the classes, in class order.
     source : where the files are.
-
-    Raises
-    ------
-    InputError
-        If an image can't be read and ``on_bad_image="error"``, or as `Recipe.make`.
     """
     found = [_labelled_files(recipe, part, names) for part in parts]
     dataset = recipe.make([labelled for labelled, _ in found], source)

@@ -93,13 +93,7 @@ class EncodedImages:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
-        """Decode the rows to (height, width, 3) RGB, as they are asked for.
-
-        Raises
-        ------
-        InputError
-            If an image can't be decoded; it is named.
-        """
+        """Decode the rows to (height, width, 3) RGB, as they are asked for."""
         import pyarrow as pa
 
         chunk_of_row = np.searchsorted(self._ends, rows, side="right")
@@ -144,13 +138,7 @@ class FileImages:
         return len(self.paths)
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
-        """Decode the rows to (height, width, 3) RGB, as they are asked for.
-
-        Raises
-        ------
-        InputError
-            If a file is gone, or not what its digest says, or no image; it is named.
-        """
+        """Decode the rows to (height, width, 3) RGB, as they are asked for."""
         return _named(self.ids(rows), map(self._content, rows), self.max_pixels)
 
     def ids(self, rows: IntArray) -> list[str]:

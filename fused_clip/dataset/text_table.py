@@ -24,11 +24,6 @@ def text_rows(option: str, file: Path, wanted: Mapping[str, str]) -> Iterator[li
     Yields
     ------
     The values of the wanted columns, of one row.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read, a column is missing, or a line has more or fewer values than the first.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets write a byte-order mark
@@ -58,11 +53,6 @@ def check_columns(wanted: Mapping[str, str], known: Iterable[str], table: str = 
     wanted : option -> column that it names.
     known : columns of the table.
     table : what the error calls it.
-
-    Raises
-    ------
-    InputError
-        If a column is missing.
     """
     columns = list(known)
     for option, column in wanted.items():

@@ -80,11 +80,6 @@ def read_vectors(option: str, file: Path, layout: Layout) -> dict[str, LabelledV
     Returns
     -------
     Split -> its rows; rows of which nothing says their split are those of the split ``""``.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read or is not as described; if a vector is not finite or is zero.
     """
     tables = (_read_parquet if file.suffix.lower() == ".parquet" else _read_npz)(option, file, layout)
     if SPLITS in tables.get("", {}):

@@ -51,14 +51,7 @@ class Vectors:
 
 
 def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> FloatArray:
-    """Take an array as embeddings: (n, d) float32.
-
-    Raises
-    ------
-    InputError
-        If it is no matrix of real numbers, or a row is not finite (in float32) or is zero: they are named
-        and counted.
-    """
+    """Take an array as embeddings: (n, d) float32."""
     if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
         received = f"{values.dtype} of shape {values.shape}"
         raise InputError(option, "must contain a matrix of numbers, one row an image", received)
@@ -80,10 +73,6 @@ def check_one_width(option: str, widths: Mapping[str, int]) -> None:
     Parameters
     ----------
     widths : what the vectors are of -> their width.
-
-    Raises
-    ------
-    InputError
     """
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{name}: {width}" for name, width in widths.items())

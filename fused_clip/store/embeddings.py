@@ -58,11 +58,6 @@ class Store:
         images : the parent split.
         rows : (n,) rows of it.
         title : stands before the progress bar.
-
-        Raises
-        ------
-        InputError
-            If an embedding is not finite or is zero, or the store can't be written.
         """
         if isinstance(images, Vectors):
             return images.vectors[rows]
@@ -109,11 +104,6 @@ class Store:
         Parameters
         ----------
         images, backbone : the fingerprints of both.
-
-        Raises
-        ------
-        InputError
-            If they are not there, or are damaged.
         """
         rows = np.asarray(rows, dtype=np.int64)
         wanted, places = np.unique(rows, return_inverse=True)
@@ -131,13 +121,7 @@ class Store:
         raise InputError("store", rule, str(self.root), hint="A run with the same data and backbone fills it")
 
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> FloatArray:
-        """Embed p texts: (p, dim).
-
-        Raises
-        ------
-        InputError
-            As `embed_texts`, or if the store can't be written.
-        """
+        """Embed p texts: (p, dim)."""
         if not len(texts):
             return np.empty((0, backbone.dim), np.float32)
         listed = json.dumps(list(texts))
@@ -155,11 +139,6 @@ class Store:
         kind : what they are, in letters, digits and ``-``.
         key : all that determines them.
         compute : gives the arrays by name; names are letters, digits, ``-`` and ``_``.
-
-        Raises
-        ------
-        InputError
-            If the store can't be written.
         """
         entry = Entry(self.root, kind, key)
         names = entry.ensure(None, lambda _: iter(compute().items()))

@@ -102,11 +102,6 @@ class StoredEntry:
         Yields
         ------
         Whether the lock was had; always so if `wait`.
-
-        Raises
-        ------
-        InputError
-            If the store can't be written.
         """
         lock = self.folder.parent / _LOCKS / f"{self.folder.name}.lock"
         with locked(lock, wait=wait, what=str(self.folder)) as had:
@@ -141,11 +136,6 @@ class Entry(StoredEntry):
         Returns
         -------
         Names of the arrays, sorted.
-
-        Raises
-        ------
-        InputError
-            If the store can't be written.
         """
         self.note_use()
         good = self._whole(names)
