@@ -25,17 +25,13 @@ def existing_file(option: str, path: str | None) -> Path:
 
 
 def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> dict[str, list[Any]]:
-    """Read columns of a table: Parquet by its suffix, else text as `text_rows` reads it.
+    """Read columns of a table, Parquet or text: option -> values.
 
     Parameters
     ----------
-    option : which names the file.
-    file : the table.
-    wanted : option -> column that it names; None for a column that is not wanted.
-
-    Returns
-    -------
-    Option -> values of its column, one a row: text, or what Parquet has, None being a null.
+    option : names the file in errors.
+    file : the table; ``.parquet``, or text as `text_rows` reads it.
+    wanted : option -> column; None is skipped.
     """
     columns = {key: column for key, column in wanted.items() if column is not None}
     if file.suffix.lower() == ".parquet":

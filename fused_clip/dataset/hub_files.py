@@ -28,9 +28,9 @@ def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> HubFiles:
     files = {split: _parquet(root / folder, split) for split in splits}
     for split, found in files.items():
         if not found:
-            held = sorted({file.parent.name for file in root.glob("*/*.parquet")})
+            there = sorted({file.parent.name for file in root.glob("*/*.parquet")})
             rule = f"the mirror must contain {folder}/{split}-*.parquet, all parts of it"
-            hint = f"It has: {', '.join(held) or 'nothing'}. data_dir=null uses the hub"
+            hint = f"It has: {', '.join(there) or 'nothing'}. data_dir=null uses the hub"
             raise InputError("data_dir", rule, str(data_dir), hint=hint)
     return HubFiles(files, f"mirror {root / folder}")
 
@@ -43,9 +43,9 @@ def _parquet(folder: Path, split: str) -> list[Path]:
 
 
 def hugging_face(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> HubFiles:
-    """Find the files in Hugging Face's caches, else fetch them from the hub.
+    """Find files in Hugging Face's caches without asking the hub, else fetch them from it.
 
-    A cache is used without asking the hub; there, the revision ``main`` is the one fetched last.
+    In a cache, the revision ``main`` is the one fetched last.
     """
     snapshot = _snapshot(path, revision)
     commit = snapshot.name if snapshot else revision
@@ -61,7 +61,7 @@ def _prepared(
 ) -> HubFiles | None:
     """Arrow files that ``datasets`` made: of a commit, or the newest."""
     for folder in _arrow_folders(path, config_name):
-        files = {split: _arrow(folder, path, split) for split in splits}
+        files = {split: _arrow(folder, split) for split in splits}
         if commit in (None, folder.name) and all(files.values()):
             return HubFiles(files, f"Hugging Face cache of {path}@{folder.name}")
     return None
@@ -94,9 +94,8 @@ def _snapshot(path: str, revision: str) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     except HFValidationError as error:
-        raise InputError(
-            "dataset.path", "must be the id of a set on the hub, e.g. ylecun/mnist", path
-        ) from error
+        rule = "must be the id of a set on the hub, e.g. ylecun/mnist"
+        raise InputError("dataset.path", rule, path) from error
     return Path(found)
 
 
@@ -119,11 +118,10 @@ def _one_configuration(path: str, config_name: str | None, known: Iterable[str])
         raise InputError("dataset.config_name", rule, config_name, choices=names)
 
 
-def _arrow(folder: Path, path: str, split: str) -> list[Path]:
-    from datasets.naming import camelcase_to_snakecase
-
-    stem = f"{camelcase_to_snakecase(path.split('/')[-1])}-{split}"
-    return sorted([*folder.glob(f"{stem}.arrow"), *folder.glob(f"{stem}-[0-9]*-of-[0-9]*.arrow")])
+def _arrow(folder: Path, split: str) -> list[Path]:
+    """Arrow files of a split; the name of a split has no hyphen."""
+    endings = f"{split}.arrow", f"{split}-[0-9]*-of-[0-9]*.arrow"
+    return sorted(file for ending in endings for file in folder.glob(f"*-{ending}"))
 
 
 def _fetched(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> HubFiles:
@@ -132,8 +130,7 @@ def _fetched(path: str, revision: str, config_name: str | None, splits: Sequence
 
     builder = load_dataset_builder(path, config_name, revision=commit)
     builder.download_and_prepare()
-    folder = Path(builder.cache_dir)
-    files = {split: _arrow(folder, path, split) for split in splits}
+    files = {split: _arrow(Path(builder.cache_dir), split) for split in splits}
     for split, found in files.items():
         if not found:
             rule = f"must have a split {split!r}"
@@ -151,9 +148,8 @@ def _commit(path: str, revision: str) -> str:
     except RepositoryNotFoundError as error:
         raise InputError("dataset.path", "must be a set on the hub that you may read", path) from error
     except RevisionNotFoundError as error:
-        raise InputError(
-            "dataset.revision", f"must be a branch, tag or commit of {path}", revision
-        ) from error
+        rule = f"must be a branch, tag or commit of {path}"
+        raise InputError("dataset.revision", rule, revision) from error
     except Exception as error:  # the hub's client lets through the errors of its HTTP library
         raise InputError(
             "dataset.path",

@@ -52,7 +52,7 @@ class ArrayImages:
 
 
 class EncodedImages:
-    """Image files as binary cells of a table, read a chunk at a time and decoded when they are asked for.
+    """Image files as binary cells of a table, read chunk by chunk and decoded on request.
 
     Parameters
     ----------
@@ -61,7 +61,6 @@ class EncodedImages:
     origin : prefix of the rows' names.
     max_pixels : images of more pixels are unreadable.
 
-    The two chunks used last stay in memory, so reading rows in ascending order reads each chunk once.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class EncodedImages:
         self.origin = origin
         self.max_pixels = max_pixels
         self._ends = np.cumsum(np.asarray(sizes, dtype=np.int64))
+        # Rows in ascending order read each chunk once.
         self._chunk: Callable[[int], Any] = lru_cache(maxsize=2)(lambda index: chunks[index]())
 
     @cached_property
@@ -114,7 +114,7 @@ class EncodedImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files, read when they are asked for.
+    """Image files, read on request.
 
     Parameters
     ----------
