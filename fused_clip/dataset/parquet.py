@@ -21,7 +21,7 @@ class ParquetTable:
 
     Parameters
     ----------
-    option : which names the file, for errors.
+    option : names the file in errors.
     file : its path.
     """
 

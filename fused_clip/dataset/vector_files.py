@@ -1,6 +1,6 @@
 """Files of vectors, .npz or Parquet -> vectors, labels and row names of each split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -66,11 +66,13 @@ def read_vectors(option: str, file: Path, layout: Layout) -> dict[str, LabelledV
 
     Parameters
     ----------
-    option : which names the file.
+    option : names the file in errors.
+    file : ``.npz`` or ``.parquet``.
+    layout : its arrays or columns.
 
     Returns
     -------
-    Split -> its rows; rows of which nothing says their split are those of the split ``""``.
+    Split -> its rows; the split ``""`` has those of no split.
     """
     tables = (_read_parquet if file.suffix.lower() == ".parquet" else _read_npz)(option, file, layout)
     if SPLITS in tables.get("", {}):
@@ -150,17 +152,14 @@ def _read_parquet(option: str, file: Path, layout: Layout) -> dict[str, Table]:
     table = parquet.read(list(wanted.values()))
     columns = {key: table.column(column) for key, column in wanted.items()}
     return {
-        "": {
-            key: _matrix(column) if key == VECTORS else _objects(column.to_pylist())
-            for key, column in columns.items()
-        }
+        "": {key: _matrix(column) if key == VECTORS else _objects(column) for key, column in columns.items()}
     }
 
 
-def _objects(values: Sequence[object]) -> Array:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
+def _objects(column: "pa.ChunkedArray") -> Array:
+    values = np.empty(len(column), dtype=object)
+    values[:] = column.to_pylist()
+    return values
 
 
 def _matrix(column: "pa.ChunkedArray") -> Array:

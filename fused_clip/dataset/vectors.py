@@ -50,7 +50,14 @@ class Vectors:
 
 
 def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> FloatArray:
-    """Take an array as embeddings: (n, d) float32."""
+    """Convert an array to (n, d) float32 embeddings, finite and no row zero.
+
+    Parameters
+    ----------
+    option : names the array in errors.
+    values : (n, d) real numbers.
+    names : name of each row.
+    """
     if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
         received = f"{values.dtype} of shape {values.shape}"
         raise InputError(option, "must contain a matrix of numbers, one row an image", received)
@@ -59,8 +66,6 @@ def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> Float
     bad = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)))
     if len(bad):
         listed = shortened(names[row] for row in bad)
-        raise InputError(
-            option,
-            f"must be finite and not zero in every row; {len(bad)} of {len(vectors)} are not: {listed}",
-        )
+        rule = f"must be finite and not zero in every row; {len(bad)} of {len(vectors)} are not: {listed}"
+        raise InputError(option, rule)
     return vectors
