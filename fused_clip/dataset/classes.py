@@ -43,12 +43,18 @@ def as_name(option: str, value: object) -> str:
 
 
 def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) -> list[Labelled]:
-    """Replace class names by display names; all spellings of a name that `class_name` joins are one."""
+    """Replace class names by display names; all spellings of a name that `class_name` joins are one.
+
+    Parameters
+    ----------
+    parts : of the data.
+    display_names : name in the data -> name used.
+    """
     parts = [replace(part, names=part.names and tuple(map(class_name, part.names))) for part in parts]
     if not display_names:
         return parts
     option = "dataset.display_names"
-    numbers = tuple(map(str, range(n_integers(parts))))
+    numbers = tuple(map(str, range(_n_integers(parts))))
     known = known_names(parts) or numbers
     other = {class_name(old): class_name(new) for old, new in display_names.items()}
     for name in other:
@@ -65,10 +71,17 @@ def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) 
 def resolve(
     parents: Sequence[Labelled], class_names: Sequence[str] | None, option: str = "dataset.class_names"
 ) -> tuple[str, ...]:
-    """Names of the classes used, in class order: `class_names`, or all that the data name."""
+    """Names of the classes used, in class order: `class_names`, or all that the data name.
+
+    Parameters
+    ----------
+    parents : parts of the data.
+    class_names : the classes chosen; None for all.
+    option : names them in errors.
+    """
     known = known_names(parents)
     if class_names is None:
-        names = known or tuple(map(str, range(n_integers(parents))))
+        names = known or tuple(map(str, range(_n_integers(parents))))
     else:
         names = tuple(map(class_name, class_names))
     if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -78,18 +91,23 @@ def resolve(
     for name in names if known else ():
         if name not in known:
             raise InputError(option, "must be classes of the data", name, choices=known)
-    if not known and len(names) < n_integers(parents):
-        rule = f"must name each of the {n_integers(parents)} integer labels of the data, which name none"
+    if not known and len(names) < _n_integers(parents):
+        rule = f"must name each of the {_n_integers(parents)} integer labels of the data, which name none"
         raise InputError(option, rule, list(names))
     return names
 
 
 def known_names(parents: Sequence[Labelled]) -> tuple[str, ...]:
-    """List the class names of the data, in their order; empty where labels are plain integers."""
+    """List the class names of the data, in their order; empty where labels are plain integers.
+
+    Parameters
+    ----------
+    parents : parts of the data.
+    """
     return tuple(dict.fromkeys(name for parent in parents for name in parent.names or ()))
 
 
-def n_integers(parents: Sequence[Labelled]) -> int:
+def _n_integers(parents: Sequence[Labelled]) -> int:
     """Count the integers from 0 to the largest label."""
     return max((int(parent.labels.max(initial=-1)) for parent in parents), default=-1) + 1
 

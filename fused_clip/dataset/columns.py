@@ -15,7 +15,13 @@ from fused_clip.support.errors import InputError
 
 
 def existing_file(option: str, path: str | None) -> Path:
-    """Give the path of a file that is there."""
+    """Give the path of a file that is there.
+
+    Parameters
+    ----------
+    option : names the value in errors.
+    path : of the file.
+    """
     if path is None:
         raise InputError(option, "must name a file", path)
     file = Path(path).expanduser()
@@ -47,7 +53,13 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
 
 
 def as_texts(option: str, values: Sequence[object]) -> list[str]:
-    """Return the names in a column: text as it is, whole numbers by their digits."""
+    """Return the names in a column: text as it is, whole numbers by their digits.
+
+    Parameters
+    ----------
+    option : names the value in errors.
+    values : of the column.
+    """
     blank = [row for row, value in enumerate(values) if value is None or value == ""]
     if blank:
         rows = shortened(str(row) for row in blank)
@@ -59,7 +71,14 @@ def as_texts(option: str, values: Sequence[object]) -> list[str]:
 
 
 def rows_of_splits(option: str, values: Sequence[str], names: Iterable[str]) -> list[IntArray]:
-    """Find the rows of each named split, ascending; rows of other splits are in none."""
+    """Find the rows of each named split, ascending; rows of other splits are in none.
+
+    Parameters
+    ----------
+    option : names the value in errors.
+    values : split of each row.
+    names : of the splits.
+    """
     column = np.array(values, dtype=object)
     found = {name: np.flatnonzero(column == name) for name in names}
     for name, rows in found.items():
@@ -69,7 +88,14 @@ def rows_of_splits(option: str, values: Sequence[str], names: Iterable[str]) -> 
 
 
 def refuse_repeated(option: str, what: str, values: Iterable[str]) -> None:
-    """Refuse values that stand twice."""
+    """Refuse values that stand twice.
+
+    Parameters
+    ----------
+    option : names the value in errors.
+    what : noun for a value.
+    values : that must be distinct.
+    """
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise InputError(option, f"each {what} may stand once; {len(repeated)} do not: {shortened(repeated)}")

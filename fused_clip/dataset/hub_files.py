@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fused_clip.support.errors import InputError
 
@@ -11,8 +11,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT = 3.0  # seconds to reach the hub
 
 
-@dataclass(frozen=True)
-class HubFiles:
+class HubFiles(NamedTuple):
     """Files of each split, and where they came from."""
 
     files: Mapping[str, Sequence[Path]]
@@ -20,7 +19,14 @@ class HubFiles:
 
 
 def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> HubFiles:
-    """Find ``<data_dir>/<folder>/<split>-*.parquet``."""
+    """Find ``<data_dir>/<folder>/<split>-*.parquet``.
+
+    Parameters
+    ----------
+    data_dir : directory of mirrors.
+    folder : of the set.
+    splits : names.
+    """
     root = Path(data_dir).expanduser()
     if not root.is_dir():
         hint = "Set data_dir (or FUSED_CLIP_DATA) to a mirror, or data_dir=null to use the hub"
@@ -46,6 +52,13 @@ def hugging_face(path: str, revision: str, config_name: str | None, splits: Sequ
     """Find files in Hugging Face's caches without asking the hub, else fetch them from it.
 
     In a cache, the revision ``main`` is the one fetched last.
+
+    Parameters
+    ----------
+    path : id of the set.
+    revision : branch, tag or commit.
+    config_name : configuration; None for the only one.
+    splits : names.
     """
     snapshot = _snapshot(path, revision)
     commit = snapshot.name if snapshot else revision

@@ -54,7 +54,12 @@ class Layout:
         return self.train, self.test, self.text
 
     def of_split(self, split: str) -> dict[str, str]:
-        """Give the names of the arrays of one split, or of all rows (``""``), in an ``.npz`` file."""
+        """Give the names of the arrays of one split, or of all rows (``""``), in an ``.npz`` file.
+
+        Parameters
+        ----------
+        split : its name.
+        """
         without = {IDS} if split == self.text else set() if self.labelled else {LABELS}
         start = f"{split}_" if split else ""
         without |= {SPLITS} if split else set()

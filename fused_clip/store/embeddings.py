@@ -129,7 +129,13 @@ class Store:
         raise InputError("store", rule, str(self.root), hint="A run with the same data and backbone fills it")
 
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> FloatArray:
-        """Embed p texts: (p, dim)."""
+        """Embed p texts: (p, dim).
+
+        Parameters
+        ----------
+        backbone : embeds the missing texts.
+        texts : p texts.
+        """
         if not len(texts):
             return np.empty((0, backbone.dim), np.float32)
         listed = json.dumps(list(texts))

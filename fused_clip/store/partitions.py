@@ -22,7 +22,14 @@ class Cache(Protocol):
     def cached(
         self, kind: str, key: Mapping[str, str], compute: Callable[[], Mapping[str, Array]]
     ) -> dict[str, Array]:
-        """Return the arrays stored under a key, computing them first if they are not there."""
+        """Return the arrays stored under a key, computing them first if they are not there.
+
+        Parameters
+        ----------
+        kind : start of the name of the entry.
+        key : all that determines the arrays.
+        compute : returns the arrays by name.
+        """
 
 
 class StoreMemory:
