@@ -11,9 +11,7 @@ from tests.runner.test_config import composed
 
 # conf/report belongs to another command: tests/report/test_main.py looks at it.
 OPTIONS = sorted(path for path in conf_dir().glob("*/*.yaml") if path.parent.name != "report")
-PARTS = [path for path in OPTIONS if path.parent.name != "experiment"]
-# A reference replaces parts of the method: it has a name and no target.
-TARGETS = [path for path in PARTS if path.parent.name != "reference"]
+PARTS = [path for path in OPTIONS if path.parent.name not in ("experiment", "reference")]
 # What the program itself passes to an option of each group.
 RUNTIME = {
     "dataset": {"data_dir", "recipe"},
@@ -42,7 +40,7 @@ def test_an_option_says_what_it_is(path: Path) -> None:
     assert len(said[0]) > len("# ")
 
 
-@pytest.mark.parametrize("path", TARGETS, ids=name)
+@pytest.mark.parametrize("path", PARTS, ids=name)
 def test_an_options_target_accepts_what_it_is_given(path: Path) -> None:
     group = path.parent.name
     schema = Options.model_fields[group].annotation
@@ -61,12 +59,12 @@ def test_an_options_target_accepts_what_it_is_given(path: Path) -> None:
     assert required <= shared | own | RUNTIME.get(group, set())
 
 
-@pytest.mark.parametrize("group", sorted({path.parent.name for path in TARGETS}))
+@pytest.mark.parametrize("group", sorted({path.parent.name for path in PARTS}))
 def test_an_override_of_a_shared_key_fits_every_option(group: str) -> None:
     schema = Options.model_fields[group].annotation
     assert schema is not None
     shared = {key for key in schema.model_fields if key not in ("target", "partial")}  # type: ignore[union-attr]
-    for path in TARGETS:
+    for path in PARTS:
         if path.parent.name == group:
             assert shared <= set(composed(name(path))[group])
 
