@@ -96,5 +96,5 @@ def test_rows_that_are_no_longer_stored_are_told(toy: ImageDataset, tmp_path: Pa
     finished(toy, tmp_path / "run", "keys")
     for shard in (tmp_path / "store").glob("images-*/rows-*.npy"):
         shard.write_bytes(shard.read_bytes()[:-1] + b"?")
-    with pytest.raises(InputError, match=r"store: holds no intact embeddings of these rows"):
+    with pytest.raises(InputError, match=r"store: must have intact embeddings of these rows"):
         readback.read(tmp_path / "run", tmp_path / "store")
