@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fused_clip.runner.jobs import planned_cells
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.runner.jobs import planned_cells
 from fused_clip.support.conf import conf_dir
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
