@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fused_clip.method.checks import UNKNOWN_WITHOUT_LABELS as UNKNOWN
 from fused_clip.method.reference import ReferenceFacts
 from fused_clip.metrics.catalogue import METRICS, MetricFacts
 from fused_clip.metrics.numbers import mean_and_deviation, number
@@ -60,6 +59,8 @@ def print_run(
     ui_command : opens the comparison; empty if there is none.
     references : titles and explanations of those in use.
     """
+    from fused_clip.method.checks import UNKNOWN_WITHOUT_LABELS  # not above: it imports scikit-learn
+
     console = _wide_console()
     rows = f"{len(result.train):,} train and {len(result.test):,} test rows"
     title = f"{result.dataset} · prompt={result.prompt} · backbone={result.backbone} · {rows}"
@@ -75,7 +76,7 @@ def print_run(
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
     if not result.test.labelled:
-        console.print(f"Not computed, because there are no labels: {UNKNOWN}.")
+        console.print(f"Not computed, because there are no labels: {UNKNOWN_WITHOUT_LABELS}.")
     labels = "uses training labels" if result.uses_labels else "uses no labels"
     saw = "; the backbone was trained on labels of these images" if result.backbone_saw_labels else ""
     console.print(f"This run {labels}{saw}. It took {result.metrics['seconds/total']:.1f} s.")

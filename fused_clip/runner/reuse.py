@@ -27,7 +27,14 @@ _NOT_RESULTS = ("fused_clip.log", "record.json")
 
 @dataclass(frozen=True)
 class Finished:
-    """A cell that ran to its end; without tracking its run id is empty."""
+    """A cell that ran to its end.
+
+    Parameters
+    ----------
+    directory : of the run.
+    run_id : of the run in the tracking store; empty without one.
+    metrics : with timings.
+    """
 
     directory: Path
     run_id: str
