@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.dataset.options import MAX_PIXELS
-from fused_clip.model.written import check_threshold, parse_prior, parse_targets, read_target_map
+from fused_clip.model.constraint_parsing import check_threshold, parse_prior, parse_targets, read_target_map
 from fused_clip.predict import answers
 from fused_clip.predict.journal import Journal
 from fused_clip.support.command import make_parser, one_line_errors
