@@ -177,17 +177,30 @@ def parameters(root: Path = ROOT, package: str = "fused_clip") -> list[Parameter
 
     found = []
     loaded = griffe.load(package, search_paths=[root], try_relative_path=False)
-    for owner in _public(loaded):
-        described = {
-            item.name.lstrip("*")
-            for section in (owner.docstring.parse("numpy", warnings=False) if owner.docstring else [])
-            if section.kind.value in ("parameters", "other parameters")
-            for item in section.value
-            if item.annotation or item.description  # "name : text" parses as a name and its type
-        }
+    owners = list(_public(loaded))
+    promised = {  # a method that implements a protocol needs no description of its own
+        (owner.name, name)
+        for owner in owners
+        if owner.parent.is_class and any(str(base) == "Protocol" for base in owner.parent.bases)
+        for name in _described(owner)
+    }
+    for owner in owners:
+        described = _described(owner)
+        if owner.parent.is_class:
+            described |= {name for method, name in promised if method == owner.name}
         own = [item.name for item in owner.parameters if item.name not in ("self", "cls")]
         found += [Parameter(owner.path, name, name.lstrip("*") in described) for name in own]
     return found
+
+
+def _described(owner: Any) -> set[str]:
+    return {
+        item.name.lstrip("*")
+        for section in (owner.docstring.parse("numpy", warnings=False) if owner.docstring else [])
+        if section.kind.value in ("parameters", "other parameters")
+        for item in section.value
+        if item.annotation or item.description  # "name : text" parses as a name and its type
+    }
 
 
 def _public(parent: Any) -> Iterator[Any]:

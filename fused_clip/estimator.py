@@ -12,7 +12,6 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fused_clip.method.classifier import (
@@ -25,6 +24,7 @@ from fused_clip.method.classifier import (
 )
 from fused_clip.method.clusterer import SpectralClustering
 from fused_clip.method.fusion import Fusion, mean
+from fused_clip.method.inputs import check_classes, check_pairing, check_texts, targets_of_prompts
 from fused_clip.method.parts import Memory, Method, Vote
 from fused_clip.method.prompt import Prompts
 from fused_clip.metrics.calibration import fit_temperature, softmax
@@ -157,14 +157,18 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             rows = self._check_rows(X, reset=True)
         else:
             rows, y = validate_data(self, X, y, dtype=_FLOATS)
-        targets = self._check_targets(y)
-        text, prompts = self._check_text(targets)
+        if self.vote not in get_args(Vote):
+            raise ValueError(f"vote must be one of {', '.join(get_args(Vote))}, got {self.vote!r}")
+        if self.clusters_per_target < 1:
+            raise ValueError(f"clusters_per_target must be at least 1, got {self.clusters_per_target!r}")
+        texts, stands_for = self.text_embeddings, self.prompt_of_target
+        self.classes_, targets = check_classes(y, self.vote, texts, stands_for)
+        self.text_, self.prompts_ = check_texts(texts, stands_for, self.classes_, self.vote, rows.shape[1])
+        self.prompt_index_ = check_pairing(prompt_index, targets, self.prompts_, self.text_, len(rows))
         self.fusion_ = self.fusion or mean()
-        self.prompt_index_ = self._check_pairing(prompt_index, targets, prompts, len(rows))
-        self.text_, self.prompts_ = text, prompts
         self.fused_ = self.fuse(rows, self.prompt_index_)
         self.labels_ = self._cluster(self.fused_)
-        self._vote(targets, prompts)
+        self._vote(targets)
         training = self._training(rows)
         self.cluster_centers_ = training.centers
         self.classifier_: Classifier = clone(self.classifier or ConstrainedCentroid()).fit(
@@ -258,82 +262,13 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         rows: Rows = validate_data(self, X, reset=reset, dtype=_FLOATS)
         return rows
 
-    def _check_targets(self, y: ArrayLike | None) -> IntArray | None:
-        """Learn `classes_`; return positions in them, or None without `y`."""
-        if self.vote not in get_args(Vote):
-            raise ValueError(f"vote must be one of {', '.join(get_args(Vote))}, got {self.vote!r}")
-        if self.clusters_per_target < 1:
-            raise ValueError(f"clusters_per_target must be at least 1, got {self.clusters_per_target!r}")
-        named = isinstance(self.prompt_of_target, Mapping)
-        if y is None:
-            if self.vote != "prompt":
-                raise ValueError(f"vote={self.vote!r} requires y to be passed, but the target y is None")
-            count = 0 if self.text_embeddings is None else len(np.asarray(self.text_embeddings))
-            keys = list(self.prompt_of_target) if named else range(count)  # type: ignore[arg-type]
-            self.classes_ = np.array(sorted(keys))
-            return None
-        y = np.asarray(y)
-        check_classification_targets(y)
-        self.classes_ = np.unique(np.asarray(list(self.prompt_of_target))) if named else np.unique(y)  # type: ignore[arg-type]
-        targets = np.searchsorted(self.classes_, y)
-        unknown = self.classes_[np.minimum(targets, len(self.classes_) - 1)] != y
-        if unknown.any():
-            raise ValueError(f"prompt_of_target names no prompt for target {y[unknown][0]}")
-        return targets
-
-    def _check_text(self, targets: IntArray | None) -> tuple[Rows | None, IntArray | None]:
-        """Return the text rows and the prompt of each target, in the order of `classes_`."""
-        if self.text_embeddings is None:
-            if self.vote == "prompt":
-                raise ValueError("vote='prompt' needs text_embeddings")
-            return None, None
-        text = np.asarray(self.text_embeddings)
-        if text.ndim != 2 or text.shape[1] != self.n_features_in_:
-            shape = f"(p, {self.n_features_in_})"
-            raise ValueError(f"text_embeddings must have shape {shape}, got {text.shape}")
-        if not np.isfinite(text).all():
-            raise ValueError("text_embeddings contains NaN or infinity")
-        if self.prompt_of_target is None:
-            prompts = np.arange(len(text))
-        elif isinstance(self.prompt_of_target, Mapping):
-            prompts = np.array([self.prompt_of_target[name] for name in self.classes_.tolist()])
-        else:
-            prompts = np.asarray(self.prompt_of_target)
-        if prompts.shape != self.classes_.shape:
-            raise ValueError(
-                f"prompt_of_target must name one prompt for each of the {len(self.classes_)} targets, "
-                f"got {len(prompts)}; use a mapping if y lacks some"
-            )
-        _check_index("prompt_of_target", prompts, len(text))
-        return text, prompts
-
-    def _check_pairing(
-        self, prompt_index: ArrayLike | None, targets: IntArray | None, prompts: IntArray | None, n_rows: int
-    ) -> IntArray | None:
-        if prompts is None:
-            if prompt_index is not None:
-                raise ValueError("prompt_index needs text_embeddings")
-            return None
-        if prompt_index is None:
-            if targets is None:
-                raise ValueError("without y, prompt_index must say which prompt each row is paired with")
-            return prompts[targets]
-        index = np.asarray(prompt_index)
-        if index.shape != (n_rows,):
-            raise ValueError(f"prompt_index must have shape ({n_rows},), got {index.shape}")
-        _check_index("prompt_index", index, len(np.asarray(self.text_embeddings)))
-        return index
-
     def _cluster(self, fused: Rows) -> IntArray:
         n_clusters = self.clusters_per_target * len(self.classes_)
         if len(fused) < n_clusters:
             rule = f"clusters_per_target x targets = {n_clusters} clusters need at least as many rows"
             raise ValueError(f"{rule}, got n_samples = {len(fused)}")
-        clusterer = (
-            SpectralClustering(n_neighbors=min(10, len(fused)))
-            if self.clusterer is None
-            else clone(self.clusterer)
-        )
+        default = SpectralClustering(n_neighbors=min(10, len(fused)))
+        clusterer = default if self.clusterer is None else clone(self.clusterer)
         params = clusterer.get_params(deep=False)
         wanted = {"n_clusters": n_clusters, "n_components": n_clusters, "random_state": self.random_state}
         clusterer.set_params(**{name: value for name, value in wanted.items() if name in params})
@@ -342,15 +277,14 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         found, index = np.unique(labels, return_inverse=True)
         return index - int((found < 0).sum())
 
-    def _vote(self, targets: IntArray | None, prompts: IntArray | None) -> None:
+    def _vote(self, targets: IntArray | None) -> None:
         n_clusters = int(self.labels_.max(initial=-1)) + 1
         if n_clusters == 0:
             raise ValueError("the clusterer found no cluster: every row is noise")
         if self.vote == "prompt":
-            owner = _targets_of_prompts(prompts)
-            self._owners = owner[
-                majority_vote(np.asarray(self.prompt_index_), self.labels_, len(owner), n_clusters)
-            ]
+            owner = targets_of_prompts(np.asarray(self.prompts_))
+            index = np.asarray(self.prompt_index_)
+            self._owners = owner[majority_vote(index, self.labels_, len(owner), n_clusters)]
         elif self.vote == "label":
             self._owners = majority_vote(np.asarray(targets), self.labels_, len(self.classes_), n_clusters)
         else:
@@ -393,19 +327,3 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
 def _partition(clusterer: Any, rows: Rows) -> IntArray:
     labels: IntArray = clusterer.fit_predict(rows)
     return labels
-
-
-def _targets_of_prompts(prompt_of_target: IntArray | None) -> IntArray:
-    """(p,) target that each prompt stands for; every prompt must stand for exactly one."""
-    prompts = np.asarray(prompt_of_target)
-    if not np.array_equal(np.sort(prompts), np.arange(len(prompts))):
-        raise ValueError("vote='prompt' needs each prompt to stand for one target of its own")
-    return np.argsort(prompts)
-
-
-def _check_index(name: str, index: Array, count: int) -> None:
-    if not np.issubdtype(index.dtype, np.integer):
-        raise ValueError(f"{name} must hold integers, got dtype {index.dtype}")
-    if index.size and not (index.min() >= 0 and index.max() < count):
-        received = f"{index.min()} to {index.max()}"
-        raise ValueError(f"{name} must be rows of text_embeddings, in [0, {count}), got {received}")

@@ -180,9 +180,7 @@ def test_one_prompt_for_all_contributes_nothing_by_identity(hard: Blobs) -> None
     np.testing.assert_array_equal(turned.predict(hard.test), run.predicted)
 
 
-@pytest.mark.parametrize(
-    "fusion", [Concatenation(normalize_output=True), LinearFusion(normalize_output=True)]
-)
+@pytest.mark.parametrize("kind", [Concatenation, LinearFusion])
 def test_one_prompt_is_rotated_where_it_may_count(hard: Blobs, kind: type[Fusion]) -> None:
     run = run_of(hard, prompt.generic, fusion=kind(normalize_output=True))
     guesses = audited(hard, run, "rotated_text").predictions

@@ -1,4 +1,4 @@
-"""What every backbone offers: images and texts -> rows of one width."""
+"""The protocol of backbones: images and texts to embeddings of one width."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ from fused_clip.support.arrays import FloatArray, ImageArray
 
 
 class Backbone(Protocol):
-    """An embedding model with an image side and a text side."""
+    """A model that embeds images and texts in the same space."""
 
     @property
     def name(self) -> str:
@@ -19,7 +19,7 @@ class Backbone(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of all that changes an embedding's bytes."""
+        """SHA-256 (hex) of everything that changes the bytes of an embedding."""
 
     @property
     def batch_size(self) -> int:
@@ -27,24 +27,24 @@ class Backbone(Protocol):
 
     @property
     def trained_on(self) -> frozenset[str]:
-        """Origins (``cifar10/train``) of the labelled images that it was trained on."""
+        """Labelled data that it was trained on, such as ``cifar10/train``."""
 
     @property
     def vocabulary(self) -> frozenset[str] | None:
-        """Words that it was trained on; None where that is not known."""
+        """Words that it was trained on; None if unknown."""
 
     def check(self) -> None:
-        """Refuse a model that could not work, before anything is loaded."""
+        """Raise InputError for a model that can not work, before anything is loaded."""
 
     def load(self) -> None:
-        """Load the model, so that the first encoding takes no longer than the others."""
+        """Load the model; otherwise the first encoding does."""
 
     def prepare(self, images: Sequence[ImageArray]) -> Any:
-        """Turn (height, width, 3) uint8 images into model input, which is small whatever their sizes.
+        """Turn (height, width, 3) uint8 images into model input of a fixed size.
 
         Parameters
         ----------
-        images : n images of any sizes.
+        images : n images.
         """
 
     def encode_prepared(self, prepared: Sequence[Any]) -> FloatArray:
@@ -52,7 +52,7 @@ class Backbone(Protocol):
 
         Parameters
         ----------
-        prepared : what `prepare` returned, in the order of the images.
+        prepared : results of `prepare`, in the order of the images.
         """
 
     def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Images and texts through a backbone, batch by batch: reading ahead, showing progress, refusing bad rows."""
+"""Embed images and texts batch by batch, with read-ahead, a progress bar and a check of the rows."""
 
 from __future__ import annotations
 
@@ -26,25 +26,21 @@ _READ_AHEAD = 2  # batches
 def embed_images(
     backbone: Backbone, images: Images, blocks: Sequence[IntArray], *, done: int = 0, title: str = ""
 ) -> Iterator[FloatArray]:
-    """Embed blocks of rows one after the other; memory grows neither with their number nor with their size.
+    """Embed blocks of rows one after the other, in constant memory.
 
-    The next batches are read and made small while the model computes. On a terminal a bar shows images a
-    second and the time left.
+    The next batches are read and prepared while the model computes. On a terminal a bar shows progress.
 
     Parameters
     ----------
+    backbone : embeds the images.
+    images : all images.
     blocks : rows of `images`; all but the last should be whole batches.
-    done : images that were embedded earlier, for the bar.
-    title : stands before the bar; by default the backbone's name.
+    done : images embedded earlier, for the bar.
+    title : label of the bar; by default the backbone's name.
 
     Yields
     ------
-    (len(block), dim) for each block.
-
-    Raises
-    ------
-    InputError
-        If an image's embedding is not finite or is zero: names the image.
+    (len(block), dim) for each block; InputError names an image whose row is not finite or is zero.
     """
     from tqdm import tqdm
 
@@ -67,18 +63,22 @@ def embed_images(
                 # Small images: two threads that call torch would be slower than this one.
                 prepared += [backbone.prepare(rest)] if rest else []
                 rows.append(backbone.encode_prepared(prepared))
-                _refuse_bad(rows[-1], batch, images)
+                for bad in bad_rows(rows[-1]):
+                    name = images.ids(batch[bad : bad + 1])[0]
+                    hint = "Try backbone.precision=float32, or look at the image"
+                    rule = f"embeddings must be finite and not zero; not so for {name}"
+                    raise InputError("backbone", rule, hint=hint)
                 bar.update(len(batch))
             yield np.concatenate(rows)
 
 
 def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
-    """Embed p texts: (p, dim).
+    """Embed p texts: (p, dim); InputError names a text whose row is not finite or is zero.
 
-    Raises
-    ------
-    InputError
-        If a text's embedding is not finite or is zero, or the backbone refuses the text.
+    Parameters
+    ----------
+    backbone : embeds the texts.
+    texts : p prompts.
     """
     rows = backbone.encode_texts(texts)
     for i in bad_rows(rows):
@@ -87,7 +87,13 @@ def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
 
 
 def read_ahead(read: Callable[[Batch], Contents], batches: Iterable[Batch]) -> Generator[Contents]:
-    """Give the contents of each batch, reading some batches ahead in a thread."""
+    """Yield the contents of each batch, and read the next batches in a thread.
+
+    Parameters
+    ----------
+    read : gives the contents of a batch.
+    batches : arguments of `read`, in order.
+    """
     with ThreadPoolExecutor(max_workers=1) as reader:
         ahead: deque[Future[Contents]] = deque()
         for batch in batches:
@@ -98,14 +104,12 @@ def read_ahead(read: Callable[[Batch], Contents], batches: Iterable[Batch]) -> G
             yield ahead.popleft().result()
 
 
-def _refuse_bad(rows: FloatArray, batch: IntArray, images: Images) -> None:
-    for i in bad_rows(rows):
-        name = images.ids(batch[i : i + 1])[0]
-        hint = "Try backbone.precision=float32, or look at the image"
-        raise InputError("backbone", f"embeddings must be finite and not zero; not so for {name}", hint=hint)
-
-
 def bad_rows(rows: FloatArray) -> list[int]:
-    """Indices of rows that are not finite or are zero."""
+    """Find rows that are not finite or are zero.
+
+    Parameters
+    ----------
+    rows : (n, d) embeddings.
+    """
     good = np.isfinite(rows).all(axis=1) & rows.any(axis=1)
-    return [int(i) for i in np.flatnonzero(~good)]
+    return np.flatnonzero(~good).tolist()

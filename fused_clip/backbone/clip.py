@@ -1,11 +1,11 @@
-"""Any open_clip model as a backbone: made at the first encoding, named by all that changes its bytes."""
+"""Any open_clip model as a backbone, loaded at the first encoding."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,22 +31,19 @@ _LIBRARIES = ("open_clip_torch", "pillow", "timm", "torch", "torchvision")
 class OpenClipBackbone:
     """The image and text towers of an open_clip model.
 
-    Nothing is loaded before the first encoding. `fingerprint`, `dim` and `check` import open_clip, and with
-    it torch, for its own architectures alone: models that ship, folders and models of the hub name their
-    configuration.
-
-    Every pass through a tower has the same shape, filled up with copies of a row, so that an embedding
-    does not depend on how many others are embedded with it.
+    Nothing is loaded before the first encoding. `fingerprint`, `dim` and `check` import torch only for
+    open_clip's own architectures. Batches are padded to one shape, so that an embedding does not depend on
+    how many others are embedded with it.
 
     Parameters
     ----------
     model : a model that ships with the package (``compact``), ``local-dir:<folder>`` with
         ``open_clip_config.json`` and ``open_clip_model.safetensors``, ``hf-hub:<owner>/<name>``, or the
         name of an open_clip architecture.
-    pretrained : weights: an open_clip tag or a local ``.safetensors`` file; None for a model that has its
-        own. Weights do not tell whether they need QuickGELU: with a local file the choice of `model` does.
-    preprocessing : ``model``: the model's own; ``paper``: squash to the input size, bilinear.
-    precision : of weights and input; ``auto`` is bfloat16 where the hardware multiplies in it.
+    pretrained : an open_clip tag or a local ``.safetensors`` file; None for a model with its own weights.
+        A local file does not state its activation: choose a ``-quickgelu`` `model` if it needs QuickGELU.
+    preprocessing : ``model`` for the model's own; ``paper`` squashes to the input size, bilinear.
+    precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     batch_size : images in one pass.
     """
@@ -68,23 +65,16 @@ class OpenClipBackbone:
         self.batch_size = batch_size
 
     def check(self) -> None:
-        """Refuse what could not work, before work starts; reads no more than headers and answers in seconds.
-
-        Raises
-        ------
-        InputError
-            If the model, its weights or the device are not there; if the weights are a pickle, truncated,
-            of another architecture or of another activation; if the hub is needed and out of reach.
-        """
+        """Raise InputError if device, model or weights can not work; reads only headers."""
         if self._needs_transformers and not importlib.util.find_spec("transformers"):
-            rule = "has a text tower or tokenizer that needs the package transformers"
+            rule = "needs the package transformers for its text tower or tokenizer"
             raise InputError("backbone.model", rule, self.model, hint="pip install transformers")
         self._source.check()
         choose_precision(self.precision, self._device)
 
     @property
     def name(self) -> str:
-        """Short name for titles: the model, and its weights where it does not have its own."""
+        """Short name for titles: the model, and its weights unless it has its own."""
         return self._source.label
 
     @property
@@ -94,28 +84,18 @@ class OpenClipBackbone:
 
     @property
     def trained_on(self) -> frozenset[str]:
-        """Origins (``cifar10/train``) of the labelled images that the weights say they were trained on."""
+        """Labelled data that the weights were trained on, by their own statement."""
         return frozenset(self._source.training.get("trained_on", ()))
 
     @property
     def vocabulary(self) -> frozenset[str] | None:
-        """Words that the text tower was trained on; None where that is not known."""
+        """Words that the text tower was trained on; None if unknown."""
         words = self._source.training.get("vocabulary")
         return None if words is None else frozenset(words)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of all that changes an embedding's bytes.
-
-        These are the architecture with its activation, the weights' contents, the preprocessing, precision,
-        kind of device, what the CPU can do and batch size, and the versions of the libraries and of the code
-        that decode and compute.
-
-        Raises
-        ------
-        InputError
-            As `check` does for what it has to read.
-        """
+        """SHA-256 (hex) of everything that changes the bytes of an embedding, library versions included."""
         libraries = (*_LIBRARIES, "transformers") if self._needs_transformers else _LIBRARIES
         facts = {
             "architecture": self._source.config,
@@ -132,13 +112,7 @@ class OpenClipBackbone:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What the model is, wherever it runs: two with the same are the same model.
-
-        Raises
-        ------
-        InputError
-            As `check` does for what it has to read.
-        """
+        """Hashes of architecture, weights and preprocessing: equal for the same model on any machine."""
         architecture = json.dumps(dict(self._source.config), sort_keys=True)
         return {
             "architecture": hashlib.sha256(architecture.encode()).hexdigest(),
@@ -147,45 +121,25 @@ class OpenClipBackbone:
         }
 
     def load(self) -> None:
-        """Make the model now, so that the first encoding takes no longer than the others.
-
-        Raises
-        ------
-        InputError
-            If the weights can't be fetched, are damaged, or are not those of the model.
-        """
+        """Load the model now; InputError if its weights are missing, damaged or of another model."""
         self._towers  # noqa: B018  a cached property
 
     def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:
-        """Embed n (height, width, 3) uint8 images, of any sizes: (n, dim), not normalised.
-
-        Raises
-        ------
-        InputError
-            If an image is anything else, or the model can't be loaded.
-        """
-        starts = range(0, len(images), self.batch_size)
-        return self._encode_prepared(self.prepare(images[i : i + self.batch_size]) for i in starts)
+        """Embed n (height, width, 3) uint8 images of any sizes: (n, dim), not normalised."""
+        return self._encode_images(map(self.prepare, _batches(images, self.batch_size)))
 
     def prepare(self, images: Sequence[ImageArray]) -> torch.Tensor:
-        """Turn n images into the model's input, (n, 3, height, width), which is small whatever their sizes.
-
-        Raises
-        ------
-        InputError
-            If an image is not as `encode_images` takes it.
-        """
+        """Turn n images of any sizes into the model's input, (n, 3, height, width)."""
         return self._preprocessing(images, device=self._device, dtype=self._torch_dtype)
 
     def encode_prepared(self, prepared: Sequence[torch.Tensor]) -> FloatArray:
-        """Embed all n images that `prepare` was given, some at a time: (n, dim), as `encode_images` does."""
+        """Embed the images of several calls of `prepare`: (n, dim), as `encode_images` does."""
         import torch
 
         pixels = prepared[0] if len(prepared) == 1 else torch.cat(list(prepared))
-        starts = range(0, len(pixels), self.batch_size)
-        return self._encode_prepared(pixels[i : i + self.batch_size] for i in starts)
+        return self._encode_images(_batches(pixels, self.batch_size))
 
-    def _encode_prepared(self, batches: Iterable[torch.Tensor]) -> FloatArray:
+    def _encode_images(self, batches: Iterable[torch.Tensor]) -> FloatArray:
         import torch
 
         def tower(pixels: torch.Tensor) -> Any:
@@ -194,18 +148,11 @@ class OpenClipBackbone:
         return self._encode(tower, batches, self.batch_size)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
-        """Embed p texts: (p, dim), not normalised.
-
-        Raises
-        ------
-        InputError
-            If a text is longer than the model's context, or the model can't be loaded.
-        """
+        """Embed p texts: (p, dim), not normalised; InputError if one exceeds the model's context."""
         if not texts:
             return np.empty((0, self.dim), np.float32)
         tokens = self._tokens(list(texts)).to(self._device)
-        batches = (tokens[i : i + _TEXT_BATCH] for i in range(0, len(tokens), _TEXT_BATCH))
-        return self._encode(self._towers.encode_text, batches, _TEXT_BATCH)
+        return self._encode(self._towers.encode_text, _batches(tokens, _TEXT_BATCH), _TEXT_BATCH)
 
     def _encode(
         self, tower: Callable[[torch.Tensor], torch.Tensor], batches: Iterable[torch.Tensor], batch_size: int
@@ -221,7 +168,7 @@ class OpenClipBackbone:
         return np.concatenate(rows)
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:
-        """Token ids (p, context), refused where open_clip's tokenizers would cut in silence."""
+        """Token ids (p, context); an error where open_clip's tokenizers would truncate silently."""
         import open_clip
         import torch
 
@@ -234,9 +181,7 @@ class OpenClipBackbone:
         lengths = (uncut != blank).sum(1)
         for text, length, kept in zip(texts, lengths, (tokens != blank).sum(1), strict=True):
             if length > kept:
-                rule = (
-                    f"a text must fit the {limit} tokens that {self.name} reads, and this has {int(length)}"
-                )
+                rule = f"must fit the {limit} tokens that {self.name} reads, and has {int(length)}"
                 raise InputError("prompt", rule, text)
         return tokens
 
@@ -292,3 +237,7 @@ class OpenClipBackbone:
             rule = f"weights must be those of {source.label} ({' '.join(str(error).split())[:300]})"
             raise InputError(OPTION, rule, str(weights)) from error
         return model.eval().to(memory_format=torch.channels_last)
+
+
+def _batches(rows: Any, size: int) -> Iterator[Any]:
+    return (rows[i : i + size] for i in range(0, len(rows), size))

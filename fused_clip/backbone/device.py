@@ -1,4 +1,4 @@
-"""Where the model runs and in which precision, found without importing torch where that can be."""
+"""Device and precision of the model; torch is imported only if the answer needs it."""
 
 import platform
 import sys
@@ -16,14 +16,13 @@ _KERNEL_FLAGS = {"avx2", "avx512f", "avx512bw", "sve", *_BF16_FLAGS}
 
 
 def choose_device(device: str) -> str:
-    """Resolve ``auto`` to the GPU if there is one, else the CPU.
+    """Resolve ``auto`` to the GPU if there is one, else the CPU; check that another device is there.
 
-    Raises
-    ------
-    InputError
-        If the device asked for is not there.
+    Parameters
+    ----------
+    device : value of ``backbone.device``.
     """
-    if device == "cpu" or (device == "auto" and _surely_without_gpu()):
+    if device == "cpu" or (device == "auto" and _without_gpu()):
         return "cpu"
     import torch
 
@@ -33,7 +32,7 @@ def choose_device(device: str) -> str:
     kind, _, index = device.partition(":")
     if not there.get(kind, False) or (index and int(index) >= torch.cuda.device_count()):
         choices = ["auto", *(kind for kind, available in there.items() if available)]
-        raise InputError("backbone.device", "must be there for torch to use", device, choices=choices)
+        raise InputError("backbone.device", "must be available to torch", device, choices=choices)
     return device
 
 
@@ -42,7 +41,8 @@ def choose_precision(precision: str, device: str) -> Precision:
 
     Parameters
     ----------
-    device : as `choose_device` returns it.
+    precision : value of ``backbone.precision``.
+    device : from `choose_device`.
     """
     if precision != "auto":
         return "bfloat16" if precision == "bfloat16" else "float32"
@@ -56,25 +56,25 @@ def choose_precision(precision: str, device: str) -> Precision:
 
 
 def kernels(device: str) -> str:
-    """Name what chooses the kernels that torch computes with, and so the last bits; empty but on a CPU.
+    """Name the CPU features that select torch's kernels, and so the last bits; empty for other devices.
 
     Parameters
     ----------
-    device : as `choose_device` returns it.
+    device : from `choose_device`.
     """
     if device != "cpu":
         return ""
     return " ".join([platform.machine().lower(), *sorted(_cpu_flags() & _KERNEL_FLAGS)])
 
 
-def _surely_without_gpu() -> bool:
+def _without_gpu() -> bool:
     if sys.platform == "darwin":
         return platform.machine() != "arm64"
     return sys.platform == "linux" and not any(Path(file).exists() for file in _GPU_FILES)
 
 
 def _cpu_flags() -> set[str]:
-    """What the CPU can do, as Linux tells it; nothing elsewhere."""
+    """Features of the CPU that Linux lists; empty on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     return {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}

@@ -1,4 +1,4 @@
-"""What `backbone.model` and `backbone.pretrained` name: architecture, preprocessing, weights."""
+"""Resolve `backbone.model` and `backbone.pretrained` to architecture, preprocessing and weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from fused_clip.backbone.weights import OPTION, HubWeights, LocalWeights, Weights
+from fused_clip.backbone.weights import OPTION, HubWeights, LocalWeights
 from fused_clip.support.errors import InputError
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -19,31 +19,27 @@ _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model that can be made.
+    """Everything that open_clip needs to make a model.
 
     Parameters
     ----------
     label : short name for titles.
-    open_clip_name : what `open_clip.create_model` makes the architecture from.
+    open_clip_name : first argument of `open_clip.create_model`.
     config : open_clip's architecture (``embed_dim``, ``vision_cfg``, ``text_cfg``, ...).
-    pixels : open_clip's preprocessing; what it lacks is OpenAI's.
-    training : what ``training.json`` beside the weights says of how they came about.
+    pixels : open_clip's preprocessing; OpenAI's values replace missing ones.
+    weights : of the model.
+    training : contents of ``training.json`` in the folder of the weights.
     """
 
     label: str
     open_clip_name: str
     config: Mapping[str, Any]
     pixels: Mapping[str, Any]
-    weights: Weights
+    weights: LocalWeights | HubWeights
     training: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Refuse weights that can't be had, are damaged, or are of another architecture.
-
-        Raises
-        ------
-        InputError
-        """
+        """Raise InputError for weights that are missing, damaged or of another architecture."""
         self.weights.check(self.shapes())
         stated = self.training.get("weights_sha256")
         if stated is not None and self.weights.sha256() != stated:
@@ -51,7 +47,7 @@ class ModelSource:
             raise InputError(OPTION, rule, hint="Install or copy them again")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors that tell architectures apart, by their names in a weights file."""
+        """Shapes of the tensors that distinguish architectures, by their names in a weights file."""
         text, vision = self.config["text_cfg"], self.config["vision_cfg"]
         shapes: dict[str, tuple[int, ...]] = {}
         if "hf_model_name" not in text:
@@ -73,19 +69,14 @@ class ModelSource:
 
 
 def find_source(model: str, pretrained: str | None) -> ModelSource:
-    """Find what the two options name.
+    """Find the model; InputError if model or weights do not exist, or their activations differ.
 
     Parameters
     ----------
     model : a model that ships with this package (a folder of its ``assets``), ``local-dir:<folder>``,
         ``hf-hub:<owner>/<name>``, or an open_clip architecture.
-    pretrained : for an architecture: an open_clip tag or a local ``.safetensors`` file. For the others:
-        null, or a local file with other weights of the same architecture.
-
-    Raises
-    ------
-    InputError
-        If there is no such model or no such weights, or their activations differ.
+    pretrained : an open_clip tag (for an architecture), or a local ``.safetensors`` file; None for the
+        weights that come with the model.
     """
     scheme, _, rest = model.partition(":") if ":" in model else ("", "", model)
     if scheme == "hf-hub":
@@ -97,7 +88,9 @@ def find_source(model: str, pretrained: str | None) -> ModelSource:
     return _from_open_clip(model, pretrained)
 
 
-def _from_folder(folder: Path, label: str, weights: Weights, pretrained: str | None) -> ModelSource:
+def _from_folder(
+    folder: Path, label: str, weights: LocalWeights | HubWeights, pretrained: str | None
+) -> ModelSource:
     config = _read_json(folder / _CONFIG, required=True)
     if pretrained is not None:
         label, weights = f"{label}/{Path(pretrained).stem}", LocalWeights(Path(pretrained).expanduser())
@@ -105,16 +98,11 @@ def _from_folder(folder: Path, label: str, weights: Weights, pretrained: str | N
         architecture = config["model_cfg"]
         architecture["embed_dim"], architecture["vision_cfg"].get, architecture["text_cfg"].get
     except (KeyError, TypeError, AttributeError) as error:
-        rule = "the model's open_clip_config.json must hold model_cfg with embed_dim, vision_cfg and text_cfg"
+        rule = "the model's open_clip_config.json must have model_cfg with embed_dim, vision_cfg and text_cfg"
         raise InputError("backbone.model", rule, str(folder)) from error
-    return ModelSource(
-        label=label,
-        open_clip_name=f"local-dir:{folder}",
-        config=architecture,
-        pixels=config.get("preprocess_cfg", {}),
-        weights=weights,
-        training={} if pretrained else _read_json(folder / "training.json", required=False),
-    )
+    training = {} if pretrained else _read_json(folder / "training.json", required=False)
+    pixels = config.get("preprocess_cfg", {})
+    return ModelSource(label, f"local-dir:{folder}", architecture, pixels, weights, training)
 
 
 def _from_open_clip(model: str, pretrained: str | None) -> ModelSource:
@@ -122,9 +110,9 @@ def _from_open_clip(model: str, pretrained: str | None) -> ModelSource:
 
     if model not in (known := open_clip.list_models()):
         shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{_CONFIG}"))
-        rule = "must be an open_clip model, local-dir:<folder>, hf-hub:<owner>/<name> or one that is shipped"
+        rule = "must be a shipped model, an open_clip model, local-dir:<folder> or hf-hub:<owner>/<name>"
         choices = [*shipped, *get_close_matches(model, known, n=5)]
-        hint = "open_clip.list_models() names all of open_clip's"
+        hint = "open_clip.list_models() lists all names"
         raise InputError("backbone.model", rule, model, choices=choices, hint=hint)
     config, tags = open_clip.get_model_config(model), open_clip.list_pretrained_tags_by_model(model)
     if pretrained is None:
@@ -137,14 +125,13 @@ def _from_open_clip(model: str, pretrained: str | None) -> ModelSource:
         return ModelSource(f"{model}/{tag}", model, config, tag_config, _tag_weights(tag_config))
     path = Path(pretrained).expanduser()
     if not path.suffix and not path.exists():
-        raise InputError(
-            OPTION, f"must be a tag of {model} or a local .safetensors file", pretrained, choices=tags
-        )
+        rule = f"must be a tag of {model} or a local .safetensors file"
+        raise InputError(OPTION, rule, pretrained, choices=tags)
     return ModelSource(f"{model}/{path.stem}", model, config, {}, LocalWeights(path))
 
 
 def _check_activation(model: str, tag: str, config: Mapping[str, Any], tag_config: Mapping[str, Any]) -> None:
-    """OpenAI's weights need QuickGELU: with the plain one they load and are silently wrong."""
+    """OpenAI's weights need QuickGELU: with plain GELU they load, and give wrong embeddings."""
     has, needs = (bool(of.get("quick_gelu", False)) for of in (config, tag_config))
     if has != needs:
         other = f"{model}-quickgelu" if needs else model.removesuffix("-quickgelu")

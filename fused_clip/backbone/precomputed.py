@@ -1,4 +1,4 @@
-"""The backbone of embeddings that came with the data: it only looks up their texts."""
+"""A backbone for precomputed embeddings, which looks up the vectors of texts."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from fused_clip.support.errors import InputError
 
 
 class UnknownTextError(InputError):
-    """A text whose embedding did not come with the data."""
+    """A text without a precomputed embedding."""
 
 
 class Precomputed:
-    """Texts embedded elsewhere, beside the images of a dataset of vectors.
+    """Text vectors that come with a dataset of image vectors.
 
     Parameters
     ----------
-    dataset : made by `fused_clip.dataset.embeddings`.
+    dataset : from `fused_clip.dataset.embeddings`.
     """
 
     name = "precomputed"
@@ -34,12 +34,7 @@ class Precomputed:
         self.dataset = dataset
 
     def check(self) -> None:
-        """Refuse a dataset of images.
-
-        Raises
-        ------
-        InputError
-        """
+        """Refuse a dataset of images."""
         self.dim  # noqa: B018  a property that checks
 
     @property
@@ -61,43 +56,29 @@ class Precomputed:
         return digest.hexdigest()
 
     def load(self) -> None:
-        """There is nothing to load."""
+        """Do nothing."""
 
     def encode_images(self, images: Sequence[ImageArray]) -> NoReturn:
-        """Refuse, as there is no model.
-
-        Raises
-        ------
-        InputError
-        """
+        """Raise InputError: there is no model."""
         raise InputError("backbone", "'precomputed' can't embed images: name the model that made the vectors")
 
     def prepare(self, images: Sequence[ImageArray]) -> NoReturn:
-        """Refuse, as `encode_images` does."""
+        """Raise InputError: there is no model."""
         self.encode_images(images)
 
     def encode_prepared(self, prepared: Sequence[Any]) -> NoReturn:
-        """Refuse, as `encode_images` does."""
+        """Raise InputError: there is no model."""
         self.encode_images(prepared)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
-        """Look up p texts: (p, dim).
-
-        Raises
-        ------
-        UnknownTextError
-            If a text's vector did not come with the data.
-        """
+        """Look up p texts: (p, dim); UnknownTextError names one that is missing."""
         for text in texts:
             if text not in self.dataset.texts:
                 rule = "a prompt's vector must come with the data where backbone=precomputed"
                 hint = (
-                    "Name the backbone that made the vectors, e.g. backbone=vit_b_32, or let the prompts be"
-                    " the texts that are there, e.g. 'dataset.captions.task=\"{}\"'"
+                    "Name the backbone that made the vectors, e.g. backbone=vit_b_32, or use the texts of the"
+                    " data as prompts, e.g. 'dataset.captions.task=\"{}\"'"
                 )
                 raise UnknownTextError("prompt", rule, text, choices=self.dataset.texts, hint=hint)
-        return (
-            np.stack([self.dataset.texts[text] for text in texts])
-            if texts
-            else np.empty((0, self.dim), np.float32)
-        )
+        empty = np.empty((0, self.dim), np.float32)
+        return np.stack([self.dataset.texts[text] for text in texts]) if texts else empty

@@ -1,4 +1,4 @@
-"""Pixels to model input, whole batches at a time: the pixels of open_clip's PIL transform, faster."""
+"""Pixels to model input in batches: the result of open_clip's PIL transform, faster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fused_clip.support.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-#: What open_clip assumes where neither a tag nor a config says otherwise: OpenAI's own preprocessing.
+# OpenAI's preprocessing, which open_clip assumes where tag and config leave a value out.
 DEFAULTS: dict[str, Any] = {
     "mean": (0.48145466, 0.4578275, 0.40821073),
     "std": (0.26862954, 0.26130258, 0.27577711),
@@ -23,22 +23,22 @@ DEFAULTS: dict[str, Any] = {
     "resize_mode": "shortest",
     "fill_color": 0,
 }
-_VALUES_AT_A_TIME = 1_250_000  # of model input on a CPU: a step finds in the cache what the last one left
+_VALUES_AT_A_TIME = 1_250_000  # of model input on a CPU, so that intermediate results stay in the cache
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """Resize, crop or pad, and normalise.
 
-    Resizing is antialiased, first along rows and then along columns, and rounds to 8 bits, as PIL does: a
-    pixel differs from PIL's by at most 2 levels of 255, and by less than .1 on average. Pillow 13 resizes
-    images that are higher than wide in the other order: there it is at most 16 levels, at overshoots, and .3
-    on average.
+    Resizing is antialiased, along rows first, and rounds to 8 bits: a pixel differs from PIL's by at most 2
+    levels of 255, less than .1 on average. Pillow 13 resizes images higher than wide along columns first:
+    there by at most 16 levels, at overshoots, .3 on average.
 
     Parameters
     ----------
     size : (height, width) of the model's input, in pixels.
     mean, std : of each channel, in [0, 1] units.
+    interpolation : ``bicubic`` or ``bilinear``.
     resize_mode : ``shortest``: the short side to `size`, then a centre crop; ``longest``: the long side
         to `size`, then padding with `fill_color`; ``squash``: both sides to `size`.
     fill_color : level in [0, 255].
@@ -53,41 +53,31 @@ class Preprocessing:
 
     @classmethod
     def from_config(cls, image_size: int | Sequence[int], config: Mapping[str, Any]) -> Preprocessing:
-        """Read the model's own preprocessing: `config` holds open_clip's keys; absent or null is OpenAI's."""
+        """Read the model's own preprocessing.
+
+        Parameters
+        ----------
+        image_size : side of a square input, or (height, width).
+        config : open_clip's keys; an absent or null one is OpenAI's.
+        """
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         chosen = {name: config.get(name) or default for name, default in DEFAULTS.items()}
-        return cls(
-            size=(height, width),
-            mean=tuple(chosen["mean"]),
-            std=tuple(chosen["std"]),
-            interpolation=chosen["interpolation"],
-            resize_mode=chosen["resize_mode"],
-            fill_color=chosen["fill_color"],
-        )
+        chosen |= {name: tuple(chosen[name]) for name in ("mean", "std")}
+        return cls(size=(height, width), **chosen)
 
     def as_in_paper(self) -> Preprocessing:
-        """Squash to the input size, bilinear, without a crop, as the paper's code does."""
+        """Squash to the input size, bilinear, without a crop, as in the paper's code."""
         return replace(self, interpolation="bilinear", resize_mode="squash")
 
     def __call__(
         self, images: Sequence[ImageArray], *, device: str = "cpu", dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Turn n (height, width, 3) uint8 images, of any sizes, into (n, 3, *size).
-
-        Parameters
-        ----------
-        dtype : of the result; float32 unless given.
-
-        Raises
-        ------
-        InputError
-            If an image is anything else.
-        """
+        """Turn n (height, width, 3) uint8 images of any sizes into (n, 3, *size)."""
         import torch
 
         shape = (len(images), 3, *self.size)
         out = torch.empty(shape, device=device, dtype=dtype, memory_format=torch.channels_last)
-        # Lines of interleaved channels are long enough to be computed on at full speed.
+        # Lines of interleaved channels are long enough for vector instructions.
         lines = out.permute(0, 2, 3, 1).flatten(2)
         scale, shift = (torch.tensor(v, device=device).repeat(self.size[1]) for v in self._affine())
         at_a_time = max(1, _VALUES_AT_A_TIME // lines[0].numel()) if device == "cpu" else len(images)
@@ -113,9 +103,8 @@ class Preprocessing:
         if self.resize_mode == "longest":
             spare = [max(0, want - got) for want, got in zip(self.size, pixels.shape[-2:], strict=True)]
             top, left = spare[0] // 2, spare[1] // 2
-            pixels = functional.pad(
-                pixels, [left, top, spare[1] - left, spare[0] - top], fill=self.fill_color
-            )
+            padding = [left, top, spare[1] - left, spare[0] - top]
+            pixels = functional.pad(pixels, padding, fill=self.fill_color)
         cropped: torch.Tensor = functional.center_crop(pixels, list(self.size))
         return cropped
 

@@ -1,4 +1,4 @@
-"""Weights files, on disk or in the hub's cache: whole, safe, and named by what is in them; without torch."""
+"""Weights files, on disk or in the hub's cache: checked by header and hash, without torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fused_clip.support.errors import InputError
 
@@ -25,41 +25,33 @@ _HUB_SECONDS = 5.0
 _PICKLES = {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
 
 
-class Weights(Protocol):
-    """A model's weights, wherever they are."""
-
-    def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuse weights that can't be had or are no whole model with these shapes, by the header alone."""
-
-    def sha256(self) -> str:
-        """Hash of the contents (hex)."""
-
-    def fetch(self) -> Path:
-        """Return the file, downloaded if need be."""
-
-
 @dataclass(frozen=True)
 class LocalWeights:
-    """A safetensors file of the user's or the package's."""
+    """A safetensors file.
+
+    Parameters
+    ----------
+    path : of the file.
+    """
 
     path: Path
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuse a file that is missing, a pickle, truncated, or of another architecture.
+        """Raise InputError for a file that is missing, a pickle, truncated or of another architecture.
 
-        Raises
-        ------
-        InputError
+        Parameters
+        ----------
+        shapes : shapes of some tensors of the model, by name; a file may lack some of them.
         """
         if self.path.suffix in _PICKLES:
             rule = "must be a .safetensors file: a pickle can run code when it is loaded"
             raise InputError(OPTION, rule, str(self.path))
         if not self.path.is_file():
             raise InputError(OPTION, "must be an existing file or a known tag", str(self.path))
-        check_shapes(self.path, shapes)
+        _check_shapes(self.path, shapes)
 
     def sha256(self) -> str:
-        """Hash of the contents (hex), computed once for a process unless the file changes."""
+        """Hash of the contents (hex), computed once per process unless the file changes."""
         stat = self.path.stat()
         return _hash_of(self.path, stat.st_size, stat.st_mtime_ns)
 
@@ -70,46 +62,41 @@ class LocalWeights:
 
 @dataclass(frozen=True)
 class HubWeights:
-    """Weights on the Hugging Face hub, taken from its cache where they are there.
+    """Weights on the Hugging Face hub or in its cache.
 
     Parameters
     ----------
-    filenames : in order of preference; the first that exists counts. A pickle among them is loaded by
-        open_clip with ``weights_only=True``, which runs no code.
+    repo : ``owner/name``.
+    filenames : in order of preference; the first that exists is used. open_clip loads a pickle with
+        ``weights_only=True``, which runs no code.
     """
 
     repo: str
     filenames: tuple[str, ...]
 
     def check(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuse cached weights that are truncated or of another architecture, and a hub out of reach.
+        """Raise InputError for cached weights of another architecture, or a hub that can not be reached.
 
-        Raises
-        ------
-        InputError
+        Parameters
+        ----------
+        shapes : as for `LocalWeights.check`.
         """
         path = self._cached()
         if path is None:
-            self._on_hub()
+            _on_hub(self.repo, self.filenames)
         elif path.suffix == ".safetensors":
-            check_shapes(path, shapes)
+            _check_shapes(path, shapes)
 
     def sha256(self) -> str:
-        """Hash of the contents, as the hub states it: its cache names files by it."""
+        """Hash of the contents, by which the hub's cache names files."""
         path = self._cached()
         if path is None:
-            return str(self._on_hub()[1].etag)
+            return str(_on_hub(self.repo, self.filenames)[1].etag)
         stated = path.resolve().name
         return stated if re.fullmatch("[0-9a-f]{64}", stated) else LocalWeights(path).sha256()
 
     def fetch(self) -> Path:
-        """Return the cached file, downloaded if need be, and hold it to its hash.
-
-        Raises
-        ------
-        InputError
-            If it can't be downloaded, or was damaged since.
-        """
+        """Return the cached or downloaded file, after a check of its hash."""
         path = self._cached() or self._download()
         if LocalWeights(path).sha256() != self.sha256():
             rule = "the cached weights are damaged (their SHA-256 is wrong); delete them and run again"
@@ -122,19 +109,15 @@ class HubWeights:
         found = (try_to_load_from_cache(self.repo, name) for name in self.filenames)
         return next((Path(path) for path in found if isinstance(path, str)), None)
 
-    def _on_hub(self) -> tuple[str, HfFileMetadata]:
-        """Name and metadata of the first file that the hub has."""
-        return _on_hub(self.repo, self.filenames)
-
     def _download(self) -> Path:
         from huggingface_hub import hf_hub_download
 
-        name, _ = self._on_hub()
-        return Path(hf_hub_download(self.repo, name))
+        return Path(hf_hub_download(self.repo, _on_hub(self.repo, self.filenames)[0]))
 
 
 @functools.cache
 def _on_hub(repo: str, filenames: tuple[str, ...]) -> tuple[str, HfFileMetadata]:
+    """Name and metadata of the first file that the hub has."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -149,27 +132,18 @@ def _on_hub(repo: str, filenames: tuple[str, ...]) -> tuple[str, HfFileMetadata]
     raise InputError(OPTION, f"{repo} has none of {', '.join(filenames)}")
 
 
-def check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Hold a safetensors file to its own header and to the shapes of the tensors that it shares with a model.
-
-    Parameters
-    ----------
-    shapes : shape of some tensors of the model, by name.
-
-    Raises
-    ------
-    InputError
-        If the file is no safetensors file, is truncated, or holds tensors of other shapes.
-    """
+def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise InputError for a safetensors file that is truncated or has tensors of other shapes."""
+    hint = "Choose the backbone.model that these weights were made for"
     header = _read_header(path)
     for name, shape in shapes.items():
         found = tuple(header[name]["shape"]) if name in header else shape
         if found != shape:
             rule = f"weights must be of the model's architecture: {name} is {found} in {path}, not {shape}"
-            raise InputError(OPTION, rule, hint="Choose the backbone.model that these weights were made for")
+            raise InputError(OPTION, rule, hint=hint)
     if shapes and not shapes.keys() & header.keys():
         rule = f"weights must be of the model's architecture: {path} has none of {', '.join(shapes)}"
-        raise InputError(OPTION, rule, hint="Choose the backbone.model that these weights were made for")
+        raise InputError(OPTION, rule, hint=hint)
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -178,18 +152,15 @@ def _read_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if 8 + length > size:
-            raise InputError(
-                OPTION, "must be a whole .safetensors file, not cut short or of another kind", str(path)
-            )
+            raise InputError(OPTION, "must be a whole .safetensors file, and ends too early", str(path))
         text = file.read(length)
     try:
         header: dict[str, Any] = json.loads(text)
         header.pop("__metadata__", None)
         end = 8 + length + max(int(tensor["data_offsets"][1]) for tensor in header.values())
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise InputError(
-            OPTION, "must be a .safetensors file: its header can't be read", str(path)
-        ) from error
+        rule = "must be a .safetensors file: its header can't be read"
+        raise InputError(OPTION, rule, str(path)) from error
     if size != end:
         rule = f"must be a whole .safetensors file: it has {size:,} bytes and its header says {end:,}"
         raise InputError(OPTION, rule, str(path))

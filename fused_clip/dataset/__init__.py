@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Captions": "options",
-    "ImageDataset": "base",
-    "Images": "base",
+    "ImageDataset": "image_dataset",
+    "Images": "image_dataset",
     "Labelled": "classes",
     "Recipe": "recipe",
-    "Split": "base",
+    "Split": "image_dataset",
     "Vectors": "vectors",
     "csv": "listing",
     "digits": "embedded",

@@ -1,7 +1,6 @@
-"""Pictures of a result, fit for print: t-SNE maps, confusion and cluster composition.
+"""Figures of a result for print: t-SNE maps, confusion and cluster composition.
 
-Figures are plain ``matplotlib.figure.Figure`` objects: no window, no current figure, and a user's own
-matplotlib settings neither change them nor are changed by them.
+Figures are ``matplotlib.figure.Figure`` objects, independent of pyplot and of the user's settings.
 """
 
 from __future__ import annotations
@@ -23,16 +22,15 @@ def draw(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
 
     Parameters
     ----------
-    result : what the run found.
-    points : rows of each split that its map shows, stratified by target; at least 1.
+    result : of a run.
+    points : rows of each split on its map, stratified by target; at least 1.
     seed : draws those rows and starts t-SNE.
 
     Returns
     -------
-    Figures by name, in the order in which they are best read: ``tsne`` (all four maps on a page),
-    ``confusion``, ``composition``, then each map alone at column width: ``tsne_train_target``,
-    ``tsne_train_cluster``, ``tsne_test_target``, ``tsne_test_prediction``. Without labels there are
-    neither maps by target nor tables of targets.
+    Figures by name: ``tsne`` (all maps on a page), ``confusion``, ``composition``, then each map at column
+    width: ``tsne_train_target``, ``tsne_train_cluster``, ``tsne_test_target``, ``tsne_test_prediction``.
+    Figures by target need labels.
     """
     from fused_clip.figures.heatmaps import composition, confusion
     from fused_clip.figures.maps import draw_maps
@@ -47,11 +45,12 @@ def draw(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
 
 
 def save(figures: Mapping[str, Figure], directory: Path) -> list[Path]:
-    """Write every figure as ``<name>.png`` (200 dots an inch) and ``<name>.pdf`` (TrueType text, undated).
+    """Write every figure as ``<name>.png`` (200 dots an inch) and ``<name>.pdf``; return the files in order.
 
-    Returns
-    -------
-    The files written, in the order of `figures`, PNG before PDF.
+    Parameters
+    ----------
+    figures : by name.
+    directory : made if it does not exist.
     """
     from fused_clip.figures.style import house_style
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fused_clip.figures.style import COLUMN, FAINT, INK, MARGIN, PAGE, Heading, cut, facts, width_of
 from fused_clip.model.result import Result
-from fused_clip.support.arrays import DoubleArray, IntArray
+from fused_clip.support.arrays import IntArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,27 +21,32 @@ SMALLEST_NUMBER = 4.0  # points
 
 
 def confusion(result: Result) -> Figure:
-    """Test rows: share of each true target's rows that got each prediction."""
+    """Test rows: share of each true target's rows that got each prediction.
+
+    Parameters
+    ----------
+    result : of a run with labels.
+    """
     names = list(result.target_names)
     counts = _crosstab(result.test.targets, result.test.predicted, len(names), len(names))
-    columns = names
-    if counts[:, -1].any():
-        columns = [*names, "undecided"]
-    else:
-        counts = counts[:, :-1]
+    undecided = bool(counts[:, -1].any())
     right = int((result.test.targets == result.test.predicted).sum())
+    notes = (f"{right:,} of {len(result.test):,} rows right", "per cent of each true target's rows")
     return _heatmap(
-        _Table("Confusion on the test split", counts, names, columns, "true target", "predicted target"),
-        (
-            *facts(result),
-            f"{right:,} of {len(result.test):,} rows right",
-            "per cent of each true target's rows",
-        ),
+        Heading("Confusion on the test split", (*facts(result), *notes)),
+        counts if undecided else counts[:, :-1],
+        down=("true target", names),
+        across=("predicted target", [*names, "undecided"] if undecided else names),
     )
 
 
 def composition(result: Result) -> Figure:
-    """Train rows: share of each cluster's rows that each target has, clusters of one target together."""
+    """Train rows: share of each target in each cluster, clusters of one target together.
+
+    Parameters
+    ----------
+    result : of a run with labels.
+    """
     names, labels = list(result.target_names), result.cluster_targets
     counts = _crosstab(result.train.targets, result.train.clusters, len(names), len(labels)).T
     order = [int(one) for one in np.lexsort((np.arange(len(labels)), labels))]
@@ -52,22 +56,15 @@ def composition(result: Result) -> Figure:
         rows.append("noise")
     counts = counts[order]
     rows = [f"{row} ({int(size):,})" for row, size in zip(rows, counts.sum(axis=1), strict=True)]
-    missing = cut(", ".join(result.missing_targets), 60)
-    note = ("per cent of each cluster's rows", *([f"missing: {missing}"] if result.missing_targets else []))
+    notes = [f"{len(result.train):,} train rows", "per cent of each cluster's rows"]
+    if result.missing_targets:
+        notes.append(f"missing: {cut(', '.join(result.missing_targets), 60)}")
     return _heatmap(
-        _Table("Clusters by target", counts, rows, names, "majority target # cluster (rows)", "true target"),
-        (*facts(result), f"{len(result.train):,} train rows", *note),
+        Heading("Clusters by target", (*facts(result), *notes)),
+        counts,
+        down=("majority target # cluster (rows)", rows),
+        across=("true target", names),
     )
-
-
-@dataclass(frozen=True)
-class _Table:
-    title: str
-    counts: IntArray
-    rows: list[str]
-    columns: list[str]
-    down: str
-    across: str
 
 
 def _crosstab(rows: IntArray, columns: IntArray, n_rows: int, n_columns: int) -> IntArray:
@@ -77,12 +74,14 @@ def _crosstab(rows: IntArray, columns: IntArray, n_rows: int, n_columns: int) ->
     return counts
 
 
-def _heatmap(table: _Table, caption: tuple[str, ...]) -> Figure:
-    """Lay out in inches: as narrow as the cells allow, labels measured, nothing overlapping."""
+def _heatmap(
+    heading: Heading, counts: IntArray, *, down: tuple[str, list[str]], across: tuple[str, list[str]]
+) -> Figure:
+    """Draw a table as narrow as its cells allow; `down` and `across` are the title and labels of an axis."""
     from matplotlib.figure import Figure
 
-    n_rows, n_columns = table.counts.shape
-    rows, columns = [cut(name, 34) for name in table.rows], [cut(name, 22) for name in table.columns]
+    n_rows, n_columns = counts.shape
+    rows, columns = [cut(name, 34) for name in down[1]], [cut(name, 22) for name in across[1]]
     tall = min(LARGEST_CELL, TALLEST / n_rows)
     left, bar = 0.24 + _widest(rows, _label_size(tall)), 0.5
     for width in (COLUMN, PAGE):
@@ -93,25 +92,24 @@ def _heatmap(table: _Table, caption: tuple[str, ...]) -> Figure:
     label = _label_size(cell)
     upright = _widest(columns, label) > 0.85 * cell
     bottom = 0.24 + (_widest(columns, label) if upright else label / 72)
-    heading = Heading(table.title, caption)
     height = heading.height(width) + n_rows * tall + bottom + MARGIN
     figure = Figure(figsize=(width, height))
     heading.put(figure)
     x, y = (MARGIN + left) / width, (MARGIN + bottom) / height
-    across, down = n_columns * cell / width, n_rows * tall / height
-    axes = figure.add_axes((x, y, across, down))
-    _cells(axes, table.counts, min(cell, tall))
+    wide, high = n_columns * cell / width, n_rows * tall / height
+    axes = figure.add_axes((x, y, wide, high))
+    _cells(axes, counts, min(cell, tall))
     axes.set_yticks(range(n_rows), rows, size=_label_size(tall), color=INK)
     axes.set_xticks(range(n_columns), columns, size=label, color=INK, rotation=90 if upright else 0)
     axes.tick_params(length=0, pad=2)
-    figure.text(MARGIN / width, y + down / 2, table.down, size=7, rotation=90, va="center", color=INK)
-    figure.text(x + across / 2, MARGIN / height, table.across, size=7, ha="center", color=INK)
-    _scale(figure.add_axes((x + across + 0.1 / width, y, 0.09 / width, down)))
+    figure.text(MARGIN / width, y + high / 2, down[0], size=7, rotation=90, va="center", color=INK)
+    figure.text(x + wide / 2, MARGIN / height, across[0], size=7, ha="center", color=INK)
+    _scale(figure.add_axes((x + wide + 0.1 / width, y, 0.09 / width, high)))
     return figure
 
 
 def _scale(side: Axes) -> None:
-    """A colour scale in per cent beside the cells."""
+    """Draw the colour scale in per cent."""
     import matplotlib as mpl
 
     colours = np.linspace(0, 100, 256)[:, None]
@@ -123,7 +121,7 @@ def _scale(side: Axes) -> None:
 
 
 def _label_size(cell: float) -> float:
-    """Points of a label beside a cell of so many inches."""
+    """Points of the label of a cell of so many inches."""
     return min(6.5, cell * 72 * 0.95)
 
 
@@ -132,10 +130,11 @@ def _widest(labels: list[str], size: float) -> float:
 
 
 def _cells(axes: Axes, counts: IntArray, cell: float) -> None:
-    """Colour the cells by per cent of their row, and write it in where a legible number fits."""
+    """Colour the cells by per cent of their row, and write the number if it is legible."""
     import matplotlib as mpl
 
-    share = _row_share(counts)
+    sums = counts.sum(axis=1, keepdims=True)
+    share = np.where(sums > 0, 100 * counts / np.maximum(sums, 1), np.nan)
     colours = mpl.colormaps["Blues"].with_extremes(bad="#e9e9e9")
     axes.imshow(
         np.ma.masked_invalid(share), cmap=colours, vmin=0, vmax=100, aspect="auto", interpolation="nearest"
@@ -147,9 +146,3 @@ def _cells(axes: Axes, counts: IntArray, cell: float) -> None:
         value = share[row, column]
         ink = "white" if value > 55 else INK
         axes.text(column, row, f"{value:.0f}", size=size, color=ink, ha="center", va="center_baseline")
-
-
-def _row_share(counts: IntArray) -> DoubleArray:
-    """Per cent of each row's sum; NaN in a row without any."""
-    sums = counts.sum(axis=1, keepdims=True)
-    return np.where(sums > 0, 100 * counts / np.maximum(sums, 1), np.nan)

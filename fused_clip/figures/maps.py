@@ -1,12 +1,13 @@
 """t-SNE maps: train rows by target and by cluster, test rows by target and by prediction.
 
-One map for both splits: the train rows make it and the test rows are added, so that places can be compared.
+Test rows are added to the map of the train rows, so that places can be compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,6 @@ from fused_clip.figures.style import (
     facts,
     mark,
     shade,
-    spread,
     wrap,
 )
 from fused_clip.model.result import Result
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NUMBERED = 20  # above this many targets, shape and colour alone ask too much: number them on the map
+NUMBERED = 20  # more targets than this can not be distinguished by shape and colour: number them
 MOST_NUMBERS = 100  # more than these would cover the map
 MOST_ENTRIES = 150  # a longer legend would be longer than the page
 KEY = "legend: target (its clusters)"
@@ -46,62 +46,86 @@ MOST_MARKS = 3  # shades of one target's clusters that its legend entry shows
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """Rows of a split that a map shows.
-
-    Parameters
-    ----------
-    rows : (m,) rows of the split.
-    positions : (m, 2) where they are.
-    window : (2, 2) lowest and highest place that all panels show.
-    """
-
-    rows: IntArray
-    positions: DoubleArray
-    window: DoubleArray
-
-
-@dataclass(frozen=True)
 class _Map:
-    """One panel.
-
-    Parameters
-    ----------
-    placed : the rows and where they are.
-    categories : (m,) what colours them; -1 is grey.
-    wrong : (m,) rows that get a dark edge.
-    marks : look of a category.
-    legend : its entries.
-    numbers : whether the categories' numbers are written on the map.
-    """
+    """One panel: places, what colours them (-1 is grey), and the rows that get a dark edge."""
 
     title: str
     caption: tuple[str, ...]
-    placed: _Placed
+    positions: DoubleArray
+    window: DoubleArray
     categories: IntArray
-    wrong: BoolArray
-    marks: Callable[[int], Mark]
     legend: tuple[LegendEntry, ...]
     numbers: bool
+    wrong: BoolArray
+    marks: Callable[[int], Mark] = mark
 
     @property
     def shape(self) -> float:
-        """Height of the panel over its width: that of all rows, within reason."""
-        across, down = np.ptp(self.placed.window, axis=0)
+        """Height over width of the window, limited to [0.6, 1]."""
+        across, down = np.ptp(self.window, axis=0)
         return float(np.clip(down / across, 0.6, 1.0)) if across > 0 else 1.0
 
 
 def draw_maps(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
-    """Draw the maps alone, and all on one page as ``tsne``."""
+    """Draw each map alone, and all on one page as ``tsne``.
+
+    Parameters
+    ----------
+    result : of a run.
+    points : rows of each split, at most.
+    seed : draws those rows and starts t-SNE.
+    """
     train, test = (stratified_sample(split.targets, points, seed) for split in (result.train, result.test))
     places = project_both(result.train.fused[train], result.test.fused[test], seed)
-    window = _window(np.concatenate(places))
-    panels = {
-        **_train_maps(result, _Placed(train, places[0], window)),
-        **_test_maps(result, _Placed(test, places[1], window)),
-    }
+    panels = _panels(result, train, test, places)
     alone = {f"tsne_{name}": _column_figure(result, panel) for name, panel in panels.items()}
     return {"tsne": _page_figure(result, list(panels.values())), **alone}
+
+
+def _panels(
+    result: Result, train: IntArray, test: IntArray, places: tuple[DoubleArray, DoubleArray]
+) -> dict[str, _Map]:
+    window = _window(np.concatenate(places))
+    of_train = f"{len(train):,} of {len(result.train):,} train rows"
+    of_test = f"{len(test):,} of {len(result.test):,} test rows"
+    clusters, predicted = result.train.clusters[train], result.test.predicted[test]
+    targets, truth = result.train.targets[train], result.test.targets[test]
+    by_target = partial(
+        _Map,
+        window=window,
+        legend=tuple(LegendEntry((mark(index),), name) for index, name in enumerate(_names(result))),
+        numbers=_targets_are_numbered(result),
+    )
+    shades = f"{len(result.cluster_targets)} clusters in shades of their majority target"
+    by_cluster = _Map(
+        "Train rows by cluster",
+        (of_train, FITTED, *_grey(clusters, "noise"), shades, KEY),
+        places[0],
+        window,
+        clusters,
+        legend=_cluster_entries(result),
+        numbers=len(result.cluster_targets) <= MOST_NUMBERS,
+        wrong=np.zeros(len(train), dtype=bool),
+        marks=_cluster_marks(result),
+    )
+    wrong = (predicted != truth) & result.test.labelled
+    edge = (f"dark edge: {int(wrong.sum()):,} wrong",) if result.test.labelled else ()
+    added = (FITTED, _added(result))
+    caption = (of_test, *edge, *_grey(predicted, "undecided"), *added)
+    panels = {
+        "train_target": by_target(
+            "Train rows by target", (of_train, FITTED), places[0], categories=targets, wrong=by_cluster.wrong
+        ),
+        "train_cluster": by_cluster,
+        "test_target": by_target(
+            "Test rows by target", (of_test, *added), places[1], categories=truth, wrong=np.zeros_like(wrong)
+        ),
+        "test_prediction": by_target(
+            "Test rows by prediction", caption, places[1], categories=predicted, wrong=wrong
+        ),
+    }
+    labelled = {"train": result.train.labelled, "test": result.test.labelled}
+    return {name: one for name, one in panels.items() if "target" not in name or labelled[name.split("_")[0]]}
 
 
 def _window(places: DoubleArray) -> DoubleArray:
@@ -111,74 +135,12 @@ def _window(places: DoubleArray) -> DoubleArray:
     return np.stack([low - margin, high + margin])
 
 
-def _train_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
-    rows = placed.rows
-    targets, clusters = result.train.targets[rows], result.train.clusters[rows]
-    counted = f"{len(rows):,} of {len(result.train):,} train rows"
-    shades = f"{len(result.cluster_targets)} clusters in shades of their majority target"
-    by_cluster = _Map(
-        title="Train rows by cluster",
-        caption=(counted, FITTED, *_grey(clusters, "noise"), shades, KEY),
-        placed=placed,
-        categories=clusters,
-        wrong=np.zeros(len(rows), dtype=bool),
-        marks=_cluster_marks(result),
-        legend=_cluster_entries(result),
-        numbers=len(result.cluster_targets) <= MOST_NUMBERS,
-    )
-    if not result.train.labelled:
-        return {"train_cluster": by_cluster}
-    by_target = _target_map(result, "Train rows by target", (counted, FITTED), placed, targets)
-    return {"train_target": by_target, "train_cluster": by_cluster}
-
-
-def _test_maps(result: Result, placed: _Placed) -> dict[str, _Map]:
-    rows = placed.rows
-    targets, predicted = result.test.targets[rows], result.test.predicted[rows]
-    counted = f"{len(rows):,} of {len(result.test):,} test rows"
-    added = (FITTED, _added(result))
-    undecided = _grey(predicted, "undecided")
-    title = "Test rows by prediction"
-    if not result.test.labelled:
-        return {
-            "test_prediction": _target_map(result, title, (counted, *undecided, *added), placed, predicted)
-        }
-    wrong = predicted != targets
-    caption = (counted, f"dark edge: {int(wrong.sum()):,} wrong", *undecided, *added)
-    by_prediction = _target_map(result, title, caption, placed, predicted)
-    return {
-        "test_target": _target_map(result, "Test rows by target", (counted, *added), placed, targets),
-        "test_prediction": replace(by_prediction, wrong=wrong),
-    }
-
-
-def _target_map(
-    result: Result,
-    title: str,
-    caption: tuple[str, ...],
-    placed: _Placed,
-    categories: IntArray,
-) -> _Map:
-    return _Map(
-        title=title,
-        caption=caption,
-        placed=placed,
-        categories=categories,
-        wrong=np.zeros(len(categories), dtype=bool),
-        marks=mark,
-        legend=tuple(LegendEntry((mark(index),), name) for index, name in enumerate(_names(result))),
-        numbers=_targets_are_numbered(result),
-    )
-
-
 def _added(result: Result) -> str:
-    """What the caption says of test rows, whose true prompt no method knows."""
     fused = ", each fused with its predicted prompt" if (result.test.prompts >= 0).any() else ""
     return f"test rows added{fused}"
 
 
 def _grey(categories: IntArray, word: str) -> tuple[str, ...]:
-    """What the caption says of the grey rows, where there are any."""
     grey = int((categories == -1).sum())
     return (f"grey: {grey:,} {word}",) if grey else ()
 
@@ -188,7 +150,7 @@ def _targets_are_numbered(result: Result) -> bool:
 
 
 def _names(result: Result) -> list[str]:
-    """Target names as legends show them, with their numbers where the map has them."""
+    """Target names for legends, with their numbers if the map has numbers."""
     if _targets_are_numbered(result):
         return [f"{index} {cut(name, 20)}" for index, name in enumerate(result.target_names)]
     return [cut(name, 24) for name in result.target_names]
@@ -206,7 +168,7 @@ def _cluster_marks(result: Result) -> Callable[[int], Mark]:
 
 
 def _cluster_entries(result: Result) -> tuple[LegendEntry, ...]:
-    """One entry a target, with the numbers of its clusters; a target without one says so."""
+    """One entry per target, with the numbers of its clusters or "missing"."""
     marks = _cluster_marks(result)
     entries = []
     for target, name in enumerate(_names(result)):
@@ -263,12 +225,12 @@ def _page_figure(result: Result, panels: Sequence[_Map]) -> Figure:
 
 
 def _fill(axes: Axes, panel: _Map) -> None:
-    """Scatter the rows, greys first, and number the categories where asked."""
-    positions, window = panel.placed.positions, panel.placed.window
+    """Scatter the rows, greys first, and number the categories if asked."""
+    positions, window = panel.positions, panel.window
     size = float(np.clip(14_000 / max(len(positions), 1), 3.0, 14.0))
     for category in np.unique(panel.categories):
         one, inside = panel.marks(int(category)), panel.categories == category
-        # One edge a call: matplotlib draws rows of one look several times faster than mixed ones.
+        # One edge per call: matplotlib draws rows of one look several times faster than mixed ones.
         for rows, edge, width in (
             (inside & ~panel.wrong, "white", 0.15),
             (inside & panel.wrong, "black", 0.4),
@@ -288,11 +250,27 @@ def _number(axes: Axes, panel: _Map) -> None:
     categories = [int(one) for one in np.unique(panel.categories) if one >= 0]
     places = []
     for category in categories:
-        inside = panel.placed.positions[panel.categories == category]
+        inside = panel.positions[panel.categories == category]
         places.append(inside[np.linalg.norm(inside - np.median(inside, axis=0), axis=1).argmin()])
     size = 6.5 if len(categories) <= 40 else 4.5
-    across = float(np.ptp(panel.placed.window, axis=0).max())
+    across = float(np.ptp(panel.window, axis=0).max())
     # A two-digit number is about as wide as its size in points; a panel is some 240 points across.
-    for category, (x, y) in zip(categories, spread(np.array(places), across * 1.3 * size / 240), strict=True):
+    for category, (x, y) in zip(
+        categories, _spread(np.array(places), across * 1.3 * size / 240), strict=True
+    ):
         text = axes.text(x, y, str(category), size=size, ha="center", va="center")
         text.set_path_effects([withStroke(linewidth=1.4, foreground="white")])
+
+
+def _spread(places: DoubleArray, gap: float) -> DoubleArray:
+    """Push (m, 2) places apart until no two are nearer than about `gap`."""
+    places = places.copy()
+    for _ in range(50):
+        offsets = places[:, None] - places[None]
+        distances = np.linalg.norm(offsets, axis=2)
+        np.fill_diagonal(distances, np.inf)
+        if (distances >= gap).all():
+            break
+        push = np.clip(gap - distances, 0.0, None) / np.maximum(distances, 1e-3 * gap)
+        places += 0.25 * (offsets * push[..., None]).sum(axis=1)
+    return places

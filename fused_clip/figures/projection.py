@@ -1,4 +1,4 @@
-"""Where a map puts its rows."""
+"""t-SNE: places of rows on a map."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ PERPLEXITY = 30.0
 EXAGGERATED_STEPS, STEPS, THETA = 100, 200, 0.65
 FEWEST_ROWS = 8  # t-SNE has no neighbourhoods to keep below this
 EXACT_NEIGHBORS = 5_000  # up to here an exact search costs less than an approximate one
-# Added rows start at the median of these neighbours. 50 steps part those that start at one place; openTSNE's
+# Added rows start at the median of these neighbours. 50 steps separate rows with the same start; openTSNE's
 # 250 give 1,000 MNIST digits the same neighbours (10-NN accuracy .992) for 1.4 s more.
 ADDED_STEPS, ADDED_NEIGHBORS = 50, 25
 
@@ -19,13 +19,12 @@ ADDED_STEPS, ADDED_NEIGHBORS = 50, 25
 def project(rows: FloatArray, seed: int) -> DoubleArray:
     """Lay rows out on a plane: t-SNE (openTSNE) on their first 50 PCA axes, started from the first two.
 
-    Fewer than 8 rows are shown on their PCA axes. Rows that coincide, or data of one dimension, are
-    fine.
+    Fewer than 8 rows are placed on their PCA axes. Rows may coincide, or have one dimension.
 
     Parameters
     ----------
     rows : (n, d) finite rows.
-    seed : drives what randomness there is.
+    seed : drives the draws.
 
     Returns
     -------
@@ -44,7 +43,7 @@ def project_both(fitted: FloatArray, added: FloatArray, seed: int) -> tuple[Doub
     ----------
     fitted : (n, d) finite rows.
     added : (m, d) finite rows.
-    seed : drives what randomness there is.
+    seed : drives the draws.
 
     Returns
     -------
@@ -54,8 +53,7 @@ def project_both(fitted: FloatArray, added: FloatArray, seed: int) -> tuple[Doub
     rows, others = (part.astype(np.float64) @ axes - mean @ axes for part in (fitted, added))
     if len(fitted) < FEWEST_ROWS:
         return rows[:, :2], others[:, :2]
-    # The start is scaled as t-SNE wants it; the jitter parts rows that coincide, which would else feel
-    # no force.
+    # t-SNE needs a small start; the jitter separates rows that coincide, on which no force would act.
     start = rows[:, :2] * (1e-4 / max(float(rows[:, 0].std()), np.finfo(np.float64).tiny))
     start += np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)
     return _tsne(rows, others, start, seed)
@@ -93,8 +91,7 @@ def _tsne(
         n_jobs=1,
         random_state=seed,
     )
-    # One thread: on a busy machine threads that meet at every step wait for each other many times as long
-    # as they work.
+    # One thread: on a busy machine threads that synchronise at every step mostly wait for each other.
     embedding = TSNEEmbedding(
         start, affinities, negative_gradient_method="bh", theta=THETA, n_jobs=1, random_state=seed
     )
@@ -102,10 +99,6 @@ def _tsne(
     embedding.optimize(STEPS, momentum=0.8, inplace=True)
     if not len(others):
         return np.asarray(embedding, dtype=np.float64), others[:, :2]
-    added = embedding.transform(
-        others,
-        perplexity=min(5.0, perplexity),
-        k=min(ADDED_NEIGHBORS, len(rows) - 1),
-        n_iter=ADDED_STEPS,
-    )
+    k = min(ADDED_NEIGHBORS, len(rows) - 1)
+    added = embedding.transform(others, perplexity=min(5.0, perplexity), k=k, n_iter=ADDED_STEPS)
     return np.asarray(embedding, dtype=np.float64), np.asarray(added, dtype=np.float64)

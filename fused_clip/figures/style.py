@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, shapes, names cut to length, text and legends in inches."""
+"""The common style of all figures: colours, shapes, short names, text and legends in inches."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fused_clip.model.result import Result
-from fused_clip.support.arrays import DoubleArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,14 +20,14 @@ COLUMN, PAGE = 3.5, 7.2  # inches: one column and the full width of a two-column
 MARGIN = 0.08
 GREY, INK, FAINT = "#b4b4b4", "#222222", "#666666"
 
-# Eight colours of Petroff (arXiv:2107.02270) without his two greys, which noise needs, and two more. Every
-# pair is at least 18 CIELAB units apart in normal vision and in simulated protan-, deuter- and tritanopia.
+# Eight colours of Petroff (arXiv:2107.02270) without his two greys (noise is grey), and two more. Every pair
+# is at least 18 CIELAB units apart in normal vision and in simulated protan-, deuter- and tritanopia.
 COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#a96b59",
     "#e76300", "#b9ac70", "#92dadd", "#1307f9", "#621147",
 )  # fmt: skip
-# As many shapes as have no common divisor with the colours: 110 pairs before one comes again. Two targets
-# of one colour are 10 apart, so neighbours in this list are shapes that can't be mistaken for each other.
+# 11 shapes and 10 colours have no common divisor: 110 different pairs. Targets of one colour are 10 apart,
+# so neighbours in this list are shapes that differ clearly.
 MARKERS = ("o", "^", "s", "v", "X", "D", "P", "<", "p", ">", "*")
 
 FALLBACK_FONTS = (
@@ -42,7 +39,13 @@ FALLBACK_FONTS = (
 
 @dataclass(frozen=True)
 class Mark:
-    """Colour and shape of a category; as text, e.g. ``#3f90da o``."""
+    """Colour and shape of a category.
+
+    Parameters
+    ----------
+    colour : as hex.
+    marker : of matplotlib.
+    """
 
     colour: str
     marker: str
@@ -52,7 +55,12 @@ NOISE = Mark(GREY, "o")
 
 
 def facts(result: Result) -> tuple[str, ...]:
-    """What every caption says first: dataset, prompt, backbone, and if there are no labels."""
+    """First facts of every caption: dataset, prompt, backbone, and whether labels are missing.
+
+    Parameters
+    ----------
+    result : of a run.
+    """
     return (
         cut(result.dataset, 30),
         f"prompt {cut(result.prompt, 30)}",
@@ -62,12 +70,24 @@ def facts(result: Result) -> tuple[str, ...]:
 
 
 def mark(index: int) -> Mark:
-    """Mark of category `index`; grey for -1, which is noise or no prediction."""
+    """Mark of a category.
+
+    Parameters
+    ----------
+    index : of the category; -1 (noise or no prediction) is grey.
+    """
     return NOISE if index < 0 else Mark(COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
 
 
 def shade(colour: str, rank: int, ranks: int) -> str:
-    """Hex colour of member `rank` of `ranks` that share `colour`: from itself to a lighter or darker one."""
+    """Shade of a colour, as hex: from itself to a lighter or darker one.
+
+    Parameters
+    ----------
+    colour : as hex.
+    rank : of the shade, from 0.
+    ranks : number of shades.
+    """
     from matplotlib.colors import to_hex, to_rgb
 
     red, green, blue = to_rgb(colour)
@@ -78,7 +98,13 @@ def shade(colour: str, rank: int, ranks: int) -> str:
 
 
 def cut(name: str, length: int) -> str:
-    """`name` on one line, without control characters, in at most `length` characters; never empty."""
+    """Shorten a name to one line without control characters; never empty.
+
+    Parameters
+    ----------
+    name : any text.
+    length : most characters.
+    """
     kept = "".join(" " if unicodedata.category(c) in {"Cc", "Zl", "Zp", "Cs"} else c for c in name)
     line = " ".join(kept.split()) or "(no name)"
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
@@ -86,20 +112,20 @@ def cut(name: str, length: int) -> str:
 
 @contextlib.contextmanager
 def house_style() -> Iterator[None]:
-    """Draw with our settings, whatever the user's are; names are text, never mathematics."""
+    """Draw with fixed settings instead of the user's; names are text, never mathematics."""
     import matplotlib as mpl
 
     settings: dict[Any, Any] = {
         "font.family": _fonts(),
         "text.parse_math": False,
-        "pdf.fonttype": 42,  # TrueType: what publishers ask for
+        "pdf.fonttype": 42,  # TrueType, as publishers require
         "axes.linewidth": 0.5,
         "axes.edgecolor": FAINT,
     }
     with mpl.rc_context(), warnings.catch_warnings():
         mpl.rcdefaults()
         mpl.rcParams.update(settings)
-        # A character that no font here has is drawn as a box, which says enough.
+        # A character without a font is drawn as a box, which needs no warning.
         warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from", category=UserWarning)
         yield
 
@@ -113,9 +139,12 @@ def _fonts() -> list[str]:
 
 
 def width_of(text: str, size: float) -> float:
-    """Width in inches that a line of text set at `size` points takes at most.
+    """Measure a line of text, in inches; hinting in a PNG file widens small type by up to 4 %.
 
-    Hinting to the pixels of a PNG file widens small type by up to 4 % against its outlines.
+    Parameters
+    ----------
+    text : one line.
+    size : in points.
     """
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
@@ -125,7 +154,14 @@ def width_of(text: str, size: float) -> float:
 
 
 def wrap(parts: Sequence[str], size: float, width: float) -> list[str]:
-    """Join parts with middle dots into as many lines as `width` inches ask for."""
+    """Join parts with middle dots, in as many lines as needed.
+
+    Parameters
+    ----------
+    parts : texts, each kept on one line.
+    size : in points.
+    width : of a line, in inches.
+    """
     lines: list[str] = []
     for part in parts:
         longer = f"{lines[-1]} · {part}" if lines else part
@@ -136,23 +172,9 @@ def wrap(parts: Sequence[str], size: float, width: float) -> list[str]:
     return lines
 
 
-def spread(places: DoubleArray, gap: float) -> DoubleArray:
-    """(m, 2) places pushed apart, a little at a time, until no two are nearer than about `gap`."""
-    places = places.copy()
-    for _ in range(50):
-        offsets = places[:, None] - places[None]
-        distances = np.linalg.norm(offsets, axis=2)
-        np.fill_diagonal(distances, np.inf)
-        if (distances >= gap).all():
-            break
-        push = np.clip(gap - distances, 0.0, None) / np.maximum(distances, 1e-3 * gap)
-        places += 0.25 * (offsets * push[..., None]).sum(axis=1)
-    return places
-
-
 @dataclass(frozen=True)
 class Heading:
-    """A bold title with a caption below it, at the top of a figure.
+    """Title and caption at the top of a figure.
 
     Parameters
     ----------
@@ -167,11 +189,21 @@ class Heading:
         return wrap(self.caption, 6.5, width - 2 * MARGIN)
 
     def height(self, width: float) -> float:
-        """Inches that it takes in a figure of `width` inches."""
+        """Height in inches.
+
+        Parameters
+        ----------
+        width : of the figure, in inches.
+        """
         return 0.25 + 0.115 * len(self._lines(width)) + 0.04
 
     def put(self, figure: Figure) -> None:
-        """Write it at the top left."""
+        """Write it at the top left.
+
+        Parameters
+        ----------
+        figure : to write on.
+        """
         width, height = figure.get_size_inches()
         x = MARGIN / width
         figure.text(x, 1 - 0.06 / height, self.title, size=9, color=INK, va="top")
@@ -182,16 +214,27 @@ class Heading:
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """A line of a legend: marks, the first in front, and a text."""
+    """A line of a legend.
+
+    Parameters
+    ----------
+    marks : from left to right.
+    text : after the marks.
+    """
 
     marks: tuple[Mark, ...]
     text: str
 
 
 class Legend:
-    """Entries in columns, read downwards, as many columns as `width` inches take.
+    """Entries in columns, read downwards.
 
     matplotlib's own legend drops names that start with an underscore and is measured only when drawn.
+
+    Parameters
+    ----------
+    entries : lines of the legend.
+    width : of the figure, in inches.
     """
 
     def __init__(self, entries: Sequence[LegendEntry], width: float) -> None:
@@ -207,11 +250,16 @@ class Legend:
 
     @property
     def height(self) -> float:
-        """Inches that it takes."""
+        """Height in inches."""
         return self._rows * self._step + MARGIN if self.entries else 0.0
 
     def put(self, figure: Figure) -> None:
-        """Draw it along the bottom of `figure`."""
+        """Draw it along the bottom.
+
+        Parameters
+        ----------
+        figure : to draw on.
+        """
         width, height = figure.get_size_inches()
         axes = figure.add_axes((0, 0, 1, self.height / height))
         axes.set(xlim=(0, width), ylim=(0, self.height))

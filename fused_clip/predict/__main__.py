@@ -1,22 +1,22 @@
 """Command line ``fused-clip-predict MODEL IMAGES... --out FILE``, or ``python -m fused_clip.predict``.
 
-Nothing heavy is imported until the arguments are known to be right.
+Heavy modules are imported after the arguments are checked.
 """
 
 import argparse
 import logging
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.model.written import check_threshold, parse_prior, parse_targets, read_target_map
 from fused_clip.predict import answers
-from fused_clip.predict.constraints import check_threshold, parse_prior, parse_targets, read_target_map
-from fused_clip.predict.journal import Journal, Record
+from fused_clip.predict.journal import Journal
 from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.errors import InputError
 
@@ -34,7 +34,12 @@ _EPILOG = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the console script."""
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : words of the command line; None takes those of the process.
+    """
     args = _parser().parse_intermixed_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     with one_line_errors("The same command goes on from here."):
@@ -54,20 +59,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--prior", metavar="A=.9,B=.1", help="frequencies of the admitted targets; sum to 1")
     add("--target-map", type=Path, metavar="YAML", help="merge targets: 'group: [targets]'")
     add("--column", metavar="NAME", help="column of a table: of paths ('path') or of encoded images")
-    add(
-        "--on-bad-image",
-        choices=["skip", "report", "error"],
-        default="skip",
-        help="leave an unreadable image out and log it (skip, the default), give it a row with the reason in "
-        "the column error (report), or stop (error)",
-    )
-    add(
-        "--max-pixels",
-        type=_count,
-        default=MAX_PIXELS,
-        metavar="N",
-        help="an image with more pixels counts as unreadable (%(default)s)",
-    )
+    bad = "an unreadable image is left out and logged (skip, the default), gets a row with the reason in the "
+    bad += "column error (report), or stops the command (error)"
+    add("--on-bad-image", choices=["skip", "report", "error"], default="skip", help=bad)
+    large = "an image with more pixels counts as unreadable (%(default)s)"
+    add("--max-pixels", type=_count, default=MAX_PIXELS, metavar="N", help=large)
     add("--gallery", type=Path, metavar="PAGE.html", help="also write a page of thumbnails")
     add("--overwrite", action="store_true", help="replace FILE, PAGE and the partial work of other commands")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:<index> or mps")
@@ -87,7 +83,7 @@ def _run(args: argparse.Namespace) -> None:
     check_threshold(args.threshold)
     with answers.place(args.out, overwrite=args.overwrite) as draft:
         if args.gallery is not None:
-            _check_gallery(args.gallery, overwrite=args.overwrite)
+            answers.check_place("gallery", args.gallery, overwrite=args.overwrite)
         knowledge = {
             "targets": None if args.targets is None else parse_targets(args.targets),
             "prior": None if args.prior is None else parse_prior(args.prior),
@@ -103,15 +99,6 @@ def _run(args: argparse.Namespace) -> None:
         journal = Journal(draft, _job(args, knowledge, model, wanted), fresh=args.overwrite)
         predict_into(journal, model, source, wanted)
         _finish(args, journal, model, source)
-
-
-def _check_gallery(path: Path, *, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise InputError("gallery", "must be in an existing folder", str(path.parent))
-    if path.is_dir():
-        raise InputError("gallery", "must be a file, and is a folder", str(path))
-    if path.exists() and not overwrite:
-        raise InputError("gallery", "must not exist yet", str(path), hint="--overwrite replaces it")
 
 
 def _load(args: argparse.Namespace, knowledge: dict[str, Any]) -> "SavedModel":
@@ -137,7 +124,7 @@ def _folder(model: str, tracking_uri: str | None) -> AbstractContextManager[Path
 def _job(
     args: argparse.Namespace, knowledge: dict[str, Any], model: "SavedModel", wanted: "Wanted"
 ) -> dict[str, Any]:
-    """All that decides the predictions, except the states of the images' files, which the records have."""
+    """Everything that decides the predictions, except the states of the images' files (in the records)."""
     from fused_clip.predict.sources import is_table, state_of
 
     places = [Path(place).expanduser().absolute() for place in args.images]
@@ -157,13 +144,16 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
     """Turn the journal into the page and the table, and print the counts."""
     from fused_clip.model.predictions import further_columns
 
-    counts = _count_records(journal)
+    counts: Counter[str] = Counter()
+    for record in journal:
+        counts["bad" if "error" in record else "predicted"] += 1
+        counts["abstained"] += bool(record.get("abstained"))
     if not counts["predicted"]:
         journal.remove()
         raise InputError("images", f"none of the {counts['bad']} images can be read", " ".join(args.images))
     errors = ["error"] if args.on_bad_image == "report" else []
     further = further_columns(model.names, top_k=args.top_k, each=args.probabilities)
-    # A page that can't be drawn costs no prediction, and a page that is there has its table.
+    # Write the page first: if it fails, the journal is kept; if it exists, so does its table.
     with _page(args, journal, model, source):
         answers.write(args.out, journal, (*answers.COLUMNS, *further, *errors))
     journal.remove()
@@ -171,7 +161,7 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
     if args.threshold:
         print(f"{counts['abstained']} have a probability below {args.threshold}: abstained.")
     if not model.calibrated:
-        print("The model is uncalibrated (made without labels): it gives margins, and no probabilities.")
+        print("The model was made without labels: its answers have margins, and no probabilities.")
 
 
 def _page(
@@ -182,14 +172,6 @@ def _page(
     from fused_clip.predict import gallery
 
     return gallery.drawn(args.gallery, source, journal, gallery.About.of(model, args.model), args.max_pixels)
-
-
-def _count_records(records: Iterable[Record]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for record in records:
-        counts["bad" if "error" in record else "predicted"] += 1
-        counts["abstained"] += bool(record.get("abstained"))
-    return counts
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The file of predictions: csv, Parquet or JSON lines, all three with the same columns."""
+"""The file of predictions: csv, Parquet or JSON lines, with the same columns."""
 
 import json
 import math
@@ -23,56 +23,54 @@ _ROWS_A_GROUP = 50_000
 
 @contextmanager
 def place(path: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Reserve the file of predictions for this process, for the length of a with block.
+    """Lock the file of predictions; yield the place of the partial predictions, in the same folder.
 
     Parameters
     ----------
     path : the file; its suffix decides the format.
-    overwrite : whether a file that is there may be replaced.
-
-    Yields
-    ------
-    Where the predictions are kept until all are there: a file in the same folder.
-
-    Raises
-    ------
-    InputError
-        If the suffix is unknown, the folder does not exist, the file exists, or another process predicts
-        into it.
+    overwrite : whether to replace an existing file.
     """
     if path.suffix not in _SUFFIXES:
         raise InputError("out", "must end in one of these", path.name, choices=_SUFFIXES)
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError("out", "must be in an existing folder that can be written", str(path.parent))
-    if path.is_dir():
-        raise InputError("out", "must be a file, and is a folder", str(path))
+    check_place("out", path, overwrite=True)  # another process may be about to write it
     draft = path.with_name(f"{path.name}.partial")
     lock = path.with_name(f"{draft.name}.lock")
     with locked(lock, wait=False) as alone:
         if not alone:
             raise InputError("out", "another process predicts into it: let it end, or stop it", str(path))
         try:
-            if path.exists() and not overwrite:
-                raise InputError("out", "must not exist yet", str(path), hint="--overwrite replaces it")
+            check_place("out", path, overwrite=overwrite)
             yield draft
         finally:
             with suppress(OSError):  # some systems delete no file that is open
                 lock.unlink()
 
 
+def check_place(option: str, path: Path, *, overwrite: bool) -> None:
+    """Raise InputError if a file can not be written.
+
+    Parameters
+    ----------
+    option : names the file.
+    path : the file.
+    overwrite : whether to replace an existing file.
+    """
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(option, "must be in an existing folder that can be written", str(path.parent))
+    if path.is_dir():
+        raise InputError(option, "must be a file, and is a folder", str(path))
+    if path.exists() and not overwrite:
+        raise InputError(option, "must not exist yet", str(path), hint="--overwrite replaces it")
+
+
 def write(path: Path, records: Iterable[Record], columns: Sequence[str] = COLUMNS) -> None:
-    """Write the file atomically; memory does not grow with the number of records.
+    """Write the file atomically, in constant memory.
 
     Parameters
     ----------
     path : the file; its suffix decides the format.
-    records : one an image. Those with an ``error`` are left out, unless that is a column.
-    columns : `COLUMNS`, those of `further_columns` that were asked for, and ``error`` last if asked for.
-
-    Raises
-    ------
-    InputError
-        If it can't be written.
+    records : one per image; those with an ``error`` are left out, unless that is a column.
+    columns : `COLUMNS`, then further ones, then ``error``.
     """
     kept = (record for record in records if "error" in columns or "error" not in record)
     try:
@@ -91,7 +89,7 @@ def _write_lines(path: Path, suffix: str, columns: Sequence[str], records: Itera
 
 
 def _finite(value: Any) -> Any:
-    """Replace an infinite margin, which JSON has no number for, by None."""
+    """Replace an infinite margin by None, as JSON has no number for it."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Items -> model input, decoded and scaled a few at a time, so that few large images are in memory."""
+"""Decode and scale images a few at a time, so that few large images are in memory."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ Prepare = Callable[[Sequence[ImageArray]], "torch.Tensor"]
 
 @dataclass(frozen=True)
 class ReadBatch:
-    """Some items as read.
+    """Items as read.
 
     Parameters
     ----------
     paths : n names.
-    states : of their files, before they were read.
-    errors : why each item can't be read; empty for those that can.
-    pixels : model input of each of those, in their order.
+    states : of the n files, before they were read.
+    errors : n reasons why an item can't be read, or empty.
+    pixels : model input of the items without an error, in order.
     """
 
     paths: list[str]
@@ -40,9 +40,9 @@ def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXEL
 
     Parameters
     ----------
-    items : images that are not read yet.
-    prepare : makes the model's input of pixels.
-    max_pixels : an image with more is unreadable.
+    items : images to read.
+    prepare : turns images into model input.
+    max_pixels : images with more are errors.
     """
     batch = ReadBatch([item.path for item in items], [item.state() for item in items], [], [])
     good: list[int] = []
@@ -74,7 +74,7 @@ def _content(item: Item) -> Content:
 
 
 def _tried(prepare: Prepare, images: Sequence[ImageArray]) -> "list[torch.Tensor | str]":
-    """Model input of each image, made of all at once or, if that fails, one by one; or why there is none."""
+    """Model input of each image or an error: made of all at once or, if that fails, one by one."""
     import torch
 
     try:

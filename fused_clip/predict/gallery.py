@@ -1,4 +1,4 @@
-"""A self-contained page to look at predictions: thumbnails by predicted target and by cluster."""
+"""A self-contained page of predictions: thumbnails by predicted target and by cluster."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ log = logging.getLogger(__name__)
 
 PER_SECTION = 24
 _PIXELS = 160  # longest side of a thumbnail: sharp on a dense screen at the size shown
-_BAD, _TARGETS = 100, 30  # unreadable images, and targets of the model, that the page names
+_BAD, _TARGETS = 100, 30  # most unreadable images, and targets of the model, that the page lists
 
 
 @dataclass(frozen=True)
 class About:
-    """What the page says of the model.
+    """Facts about the model.
 
     Parameters
     ----------
     facts : names and values, in the order shown.
-    warning : about its use on these images; empty for none.
+    warning : about its use on other images; may be empty.
     """
 
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class About:
 
         Parameters
         ----------
-        model : as it predicted.
+        model : that made the predictions.
         place : directory or address that it was loaded from.
         """
         from fused_clip.method.checks import other_images
@@ -63,21 +63,18 @@ class About:
             f"{'with' if training.uses_labels else 'without'} labels",
             "Backbone": backbone.name,
             "Targets": ", ".join(model.names[:_TARGETS]) + more,
-            "Probabilities": "calibrated"
-            if model.calibrated
-            else "none: the model is uncalibrated, and margins are shown instead",
+            "Probabilities": "calibrated" if model.calibrated else "none (uncalibrated): margins are shown",
         }
         return cls(facts, other_images(backbone))
 
 
 @dataclass(frozen=True)
 class GalleryItem:
-    """The prediction for a picture.
+    """A picture with its prediction.
 
     Parameters
     ----------
-    record : as in the journal: ``path``, ``target``, ``probability``, ``margin``, ``cluster``, ``abstained``,
-        ``runner_up``, and ``probability_2``, of the runner-up, if there is one.
+    record : of the journal.
     """
 
     record: Record
@@ -94,18 +91,18 @@ class GalleryItem:
 
     @property
     def rank(self) -> float:
-        """Certainty of the prediction: its probability, or its margin where there is none."""
+        """Certainty of the prediction: its probability, or else its margin."""
         probability: float | None = self.record["probability"]
         return float(self.record["margin"]) if probability is None else probability
 
     @property
     def certainty(self) -> str:
-        """Certainty as the page shows it."""
+        """Certainty as text."""
         return f"margin {self.rank:.3g}" if self.record["probability"] is None else f"{self.rank:.0%}"
 
     @property
     def second(self) -> str:
-        """The runner-up, after its probability where there is one; empty if only one answer is possible."""
+        """Runner-up with its probability, as text; empty if only one answer is possible."""
         name, probability = self.record.get("runner_up"), self.record.get("probability_2")
         if name is None:
             return ""
@@ -114,7 +111,7 @@ class GalleryItem:
 
 @dataclass
 class _Section:
-    """The first `size` items of a section in its order, and counts of all."""
+    """The first `size` items of a section, and counts of all."""
 
     size: int
     total: int = 0
@@ -123,7 +120,7 @@ class _Section:
     _kept: list[tuple[float, int, GalleryItem]] = field(default_factory=list)
 
     def add(self, rank: float, number: int, item: GalleryItem) -> None:
-        """Count the item, and keep it if it is among the first so far; of equal ones the earlier stays."""
+        """Count the item, and keep it if it is among the first so far; the earlier wins a tie."""
         self.total += 1
         self.abstained += item.record["abstained"]
         self.targets[item.record["target"]] += 1
@@ -133,7 +130,7 @@ class _Section:
 
     @property
     def shown(self) -> list[GalleryItem]:
-        """Those kept, lowest rank first."""
+        """Kept items, lowest rank first."""
         return [item for _, _, item in sorted(self._kept, key=lambda kept: (-kept[0], -kept[1]))]
 
 
@@ -141,21 +138,15 @@ class _Section:
 def drawn(
     path: Path, source: ImageSource, records: Iterable[Record], about: About, max_pixels: int
 ) -> Iterator[None]:
-    """Draw the page, and put it in its place when the with block ends without an error.
+    """Draw the page, and move it to its path when the with block ends without an error.
 
     Parameters
     ----------
     path : of the page.
-    source : of the images, found by their names; those that the page shows are read once more, and one that
-        is gone is left out.
-    records : as in the journal.
+    source : images, read again for their thumbnails; one that is gone is left out.
+    records : of the journal.
     about : describes the model.
     max_pixels : an image with more is unreadable.
-
-    Raises
-    ------
-    InputError
-        If the page can't be written.
     """
     try:
         with replacing(path) as draft:
@@ -175,16 +166,13 @@ def write(
 ) -> None:
     """Write the page: a section a target, least certain first, then one a cluster, most certain first.
 
-    Records are read one by one; only those that the page shows are kept, and asked for their thumbnails.
-
     Parameters
     ----------
     path : of the page.
-    records : as in the journal; those with an ``error`` are listed with it.
-    thumbnails : gives them, as `thumbnail` does, for the names of the images that the page shows; an image
-        without one is left out.
+    records : of the journal, read one by one; those with an ``error`` are listed.
+    thumbnails : gives the thumbnails of images by name; images without one are left out.
     about : describes the model.
-    per_section : thumbnails that a section shows at most, at least 1; the page gives the number of all.
+    per_section : most thumbnails of a section, at least 1.
     """
     targets: dict[str, _Section] = {}
     clusters: dict[int, _Section] = {}
@@ -225,11 +213,6 @@ def thumbnail(encoded: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
     ----------
     encoded : contents of an image file.
     max_pixels : an image with more is unreadable.
-
-    Raises
-    ------
-    UnreadableImageError
-        As `fused_clip.dataset.decode.decode`.
     """
     file = io.BytesIO()
     decode.thumbnail(encoded, _PIXELS, max_pixels).save(file, "WEBP", quality=85)

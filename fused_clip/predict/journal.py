@@ -1,4 +1,4 @@
-"""The predictions so far, in the folder of the file that they become: one line of JSON an image."""
+"""Partial predictions on disk: one line of JSON per image."""
 
 import json
 import os
@@ -12,21 +12,15 @@ Record = Mapping[str, Any]
 
 
 class Journal:
-    """Predictions that survive a kill.
+    """Predictions that survive a kill; InputError if the file is in use by another job, or not writable.
 
-    The first line describes the job. A last line that was cut short is dropped, so the same command goes on
-    after the last whole line.
+    The first line describes the job. An incomplete last line is dropped.
 
     Parameters
     ----------
     path : the journal.
-    job : all that decides the predictions, in types of JSON.
-    fresh : whether the journal of another job, or of images that have changed, is replaced.
-
-    Raises
-    ------
-    InputError
-        If the file is the journal of another job, or no journal; if it can't be written.
+    job : everything that decides the predictions, in types of JSON.
+    fresh : whether to replace the journal of another job or of changed images.
     """
 
     def __init__(self, path: Path, job: Mapping[str, Any], *, fresh: bool) -> None:
@@ -47,16 +41,11 @@ class Journal:
                 yield record
 
     def extend(self, records: Sequence[Record]) -> None:
-        """Add records; if the process is killed, the first of them may be kept.
+        """Append records.
 
         Parameters
         ----------
-        records : one an image, in types of JSON.
-
-        Raises
-        ------
-        InputError
-            If the disk is full.
+        records : one per image, in types of JSON.
         """
         lines = [json.dumps(record, ensure_ascii=True) + "\n" for record in records]
         try:
@@ -66,21 +55,15 @@ class Journal:
             raise _unwritable(self.path, error) from error
 
     def clear(self) -> None:
-        """Drop all records.
-
-        Raises
-        ------
-        InputError
-            If the journal can't be written.
-        """
+        """Drop all records."""
         self._cut(0)
 
     def remove(self) -> None:
-        """Delete the journal: the file is written."""
+        """Delete the journal."""
         os.unlink(self.path)
 
     def _cut(self, size: int) -> None:
-        """Keep the first bytes; with none, begin."""
+        """Keep the first bytes; write the first line if none are kept."""
         try:
             with self.path.open("ab") as file:
                 file.truncate(size)
@@ -90,7 +73,7 @@ class Journal:
             raise _unwritable(self.path, error) from error
 
     def _whole_lines(self) -> int:
-        """Bytes of the lines that are there and whole; 0 where there is no journal of this job."""
+        """Size of the complete lines, in bytes; 0 without a journal of this job."""
         try:
             file = self.path.open("rb")
         except FileNotFoundError:
@@ -108,11 +91,11 @@ class Journal:
         return end
 
     def _refuse_others(self, head: bytes) -> None:
-        """Refuse a first line that is neither cut short nor of a journal that gives way."""
+        """Raise InputError for the first line of another file or, unless fresh, of another job."""
         if self._head.startswith(head):
             return
         if not _is_job(head):
-            rule = "needs this place for the predictions so far, where another file is"
+            rule = "needs this path for partial predictions, and another file is there"
             raise InputError("out", rule, str(self.path), hint="Give another --out, or move that file")
         if not self.fresh:
             hint = "Give another --out, or --overwrite to start anew"

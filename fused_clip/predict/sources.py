@@ -1,10 +1,10 @@
-"""Images to predict: folders, files, globs and tables; one after the other, always in the same order."""
+"""Images to predict: folders, files, globs and tables, in a fixed order."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -24,13 +24,13 @@ State = list[int] | None
 
 
 class Item(NamedTuple):
-    """An image that is not read yet.
+    """An image to read.
 
     Parameters
     ----------
     path : its name in the table of predictions.
-    read : gives the contents of its file; raises OSError if it can't.
-    file : that it is in, where it has one of its own.
+    read : gives the contents of its file, or raises OSError.
+    file : of its own, if it has one.
     """
 
     path: str
@@ -38,22 +38,27 @@ class Item(NamedTuple):
     file: Path | None = None
 
     def state(self) -> State:
-        """As `state_of` its file."""
+        """State of its file."""
         return None if self.file is None else state_of(self.file)
 
 
 class ImageSource(Protocol):
-    """Images that can be iterated several times; at most their names are in memory."""
+    """Images that can be iterated several times."""
 
     def __len__(self) -> int:
-        """Number of images; an upper bound where several sources share some."""
+        """Number of images; an upper bound if several sources share some."""
 
     def __iter__(self) -> Iterator[Item]:
-        """Give each image once."""
+        """Yield each image once."""
 
 
 def state_of(file: Path) -> State:
-    """Size and time of change (ns), which differ for a file that was replaced; None where there is none."""
+    """Size and time of change (ns) of a file; None if there is none.
+
+    Parameters
+    ----------
+    file : to look at.
+    """
     try:
         status = file.stat()
     except (OSError, ValueError):
@@ -66,41 +71,41 @@ def find_source(images: str | Sequence[str], column: str | None = None) -> Image
 
     Parameters
     ----------
-    images : one place or several. A place is a folder, searched with all below it; an image file; a glob
-        (``**`` is any depth); a ``.csv``, ``.tsv`` or ``.parquet`` table of paths, relative to its folder; or
-        a ``.parquet`` table with encoded images, as the hub's sets are. With several places each file is
-        one image however often it is named, and the names of a table's images start with its folder.
-    column : of the tables; None is ``path`` for paths, else the first that has images.
-
-    Raises
-    ------
-    InputError
-        If a place does not exist or has no image; if a folder in it can't be read.
+    images : one place or several: a folder, searched recursively; an image file; a glob (``**`` is any
+        depth); a ``.csv``, ``.tsv`` or ``.parquet`` table of paths, relative to its folder; or a ``.parquet``
+        table with encoded images. With several places a file counts once, and names of a table's images
+        start with its folder.
+    column : of the tables; None is ``path``, or else the first column with images.
     """
     places = [images] if isinstance(images, str) else list(images)
     once: dict[str, str] = {}
     for place in places:
         once.setdefault(os.path.abspath(os.path.expanduser(place)), place)
     found = [_find_one(place, column) for place in once.values()]
-    return found[0] if len(found) == 1 else SeveralSources(tuple(found))
+    return found[0] if len(found) == 1 else _Source(lambda: _each_once(found), count=sum(map(len, found)))
 
 
 def is_table(place: str | Path) -> bool:
-    """Whether a place is an existing table of images."""
+    """Whether a place is an existing table of images.
+
+    Parameters
+    ----------
+    place : path.
+    """
     return Path(place).suffix in _TABLES and Path(place).is_file()
 
 
-def _find_one(images: str, column: str | None) -> ImageSource:
+def _find_one(images: str, column: str | None) -> _Source:
     place = Path(images).expanduser()
     if place.is_dir():
-        source: ImageSource = FolderSource(place)
+        source = _Source(lambda: map(_file_item, image_files(OPTION, place)))
     elif is_table(place):
         source = _TABLES[place.suffix](place, column)
     elif place.is_file():
-        source = FilesSource((str(place),))
+        source = _Source(lambda: [_file_item(str(place))])
     elif glob.has_magic(str(place)):
-        found = sorted(glob.glob(str(place), recursive=True))
-        source = FilesSource(tuple(name for name in found if is_image(name)))
+        found = [name for name in sorted(glob.glob(str(place), recursive=True)) if is_image(name)]
+        source = _Source(lambda: map(_file_item, found))
     else:
         raise InputError(OPTION, "must be an existing folder, file, glob, .csv, .tsv or .parquet", images)
     if not len(source):
@@ -109,95 +114,53 @@ def _find_one(images: str, column: str | None) -> ImageSource:
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """Image files of a folder and all below it, as `image_files` finds them."""
+class _Source:
+    """Items made anew for each iteration; `table` is the file that lists them, if any."""
 
-    root: Path
-
-    def __len__(self) -> int:
-        return sum(1 for _ in image_files(OPTION, self.root))
-
-    def __iter__(self) -> Iterator[Item]:
-        return map(_file_item, image_files(OPTION, self.root))
-
-
-@dataclass(frozen=True)
-class FilesSource:
-    """Files by name."""
-
-    names: tuple[str, ...]
+    items: Callable[[], Iterable[Item]]
+    table: Path | None = None
+    count: int | None = None
 
     def __len__(self) -> int:
-        return len(self.names)
+        return sum(1 for _ in self.items()) if self.count is None else self.count
 
     def __iter__(self) -> Iterator[Item]:
-        return map(_file_item, self.names)
+        return iter(self.items())
 
 
-@dataclass(frozen=True)
-class SeveralSources:
-    """Sources one after the other; a file that several of them have is one image, in its first place."""
-
-    sources: tuple[ImageSource, ...]
-
-    def __len__(self) -> int:
-        return sum(map(len, self.sources))
-
-    def __iter__(self) -> Iterator[Item]:
-        seen: set[str] = set()
-        for source in self.sources:
-            table = getattr(source, "table", None)
-            for item in source:
-                if item.file is not None:
-                    file = os.path.abspath(item.file)
-                    if file in seen:
-                        continue
-                    seen.add(file)
-                # Tables of different folders may list the same names.
-                yield item if table is None else item._replace(path=str(table.parent / item.path))
+def _each_once(sources: Sequence[_Source]) -> Iterator[Item]:
+    seen: set[str] = set()
+    for source in sources:
+        for item in source:
+            if item.file is not None:
+                file = os.path.abspath(item.file)
+                if file in seen:
+                    continue
+                seen.add(file)
+            # Tables of different folders may list the same names.
+            yield item._replace(path=str(source.table.parent / item.path)) if source.table else item
 
 
-@dataclass(frozen=True)
-class TextTableSource:
-    """Files that a column of a csv or tsv table names."""
+def _text_source(table: Path, column: str | None) -> _Source:
+    def items() -> Iterator[Item]:
+        return (
+            _listed_item(table, name) for (name,) in text_rows(OPTION, table, {"column": column or "path"})
+        )
 
-    table: Path
-    column: str
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self._names())
-
-    def __iter__(self) -> Iterator[Item]:
-        return (_listed_item(self.table, name) for name in self._names())
-
-    def _names(self) -> Iterator[str]:
-        return (name for (name,) in text_rows(OPTION, self.table, {"column": self.column}))
+    return _Source(items, table)
 
 
-@dataclass(frozen=True)
-class ParquetSource:
-    """Rows of a Parquet table, as `item` makes them of a cell and its row."""
-
-    table: Path
-    column: str
-    rows: int
-    item: Callable[[Path, int, Any], Item]
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def __iter__(self) -> Iterator[Item]:
-        cells = ParquetTable(OPTION, self.table).cells(self.column)
-        return (self.item(self.table, row, cell) for row, cell in enumerate(cells))
-
-
-def _parquet_source(table: Path, column: str | None) -> ParquetSource:
+def _parquet_source(table: Path, column: str | None) -> _Source:
     parquet = ParquetTable(OPTION, table)
     makers = _makers(parquet.schema)
     images = [name for name, maker in makers.items() if maker is not _path_cell]
     chosen = column or ("path" if "path" in makers else next(iter(images), "path"))
     check_columns({"column": chosen}, makers, "the table that can have images")
-    return ParquetSource(table, chosen, sum(parquet.group_sizes), makers[chosen])
+
+    def items() -> Iterator[Item]:
+        return (makers[chosen](table, row, cell) for row, cell in enumerate(parquet.cells(chosen)))
+
+    return _Source(items, table, sum(parquet.group_sizes))
 
 
 def _makers(schema: pa.Schema) -> dict[str, Callable[[Path, int, Any], Item]]:
@@ -225,8 +188,7 @@ def _bytes_cell(table: Path, row: int, cell: bytes | None) -> Item:
 
 def _struct_cell(table: Path, row: int, cell: dict[str, Any] | None) -> Item:
     """A cell as ``datasets`` writes it: bytes, or a path to a file, which need not be unique."""
-    path = (cell or {}).get("path")
-    encoded = (cell or {}).get("bytes")
+    path, encoded = (cell or {}).get("path"), (cell or {}).get("bytes")
     if encoded is None and path:
         return _listed_item(table, path)
     name = f"{table.name}/{row}" + (f"/{path}" if path else "")
@@ -255,8 +217,4 @@ def _contents(path: Path) -> bytes:
         raise OSError(str(error)) from error
 
 
-_TABLES: dict[str, Callable[[Path, str | None], ImageSource]] = {
-    ".csv": lambda place, column: TextTableSource(place, column or "path"),
-    ".tsv": lambda place, column: TextTableSource(place, column or "path"),
-    ".parquet": _parquet_source,
-}
+_TABLES = {".csv": _text_source, ".tsv": _text_source, ".parquet": _parquet_source}

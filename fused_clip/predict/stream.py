@@ -1,4 +1,4 @@
-"""Images through a model, batch by batch, into a journal."""
+"""Predict images batch by batch, into a journal."""
 
 import logging
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ OnBadImage = Literal["skip", "report", "error"]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to predict of each image, besides its answer.
+    """Options of a prediction.
 
     Parameters
     ----------
-    threshold : least probability of an answer that is no abstention, in [0, 1].
-    top_k : number of answers to give with their probabilities, at least 1.
-    probabilities : whether to give the probability of each answer.
-    on_bad_image : whether an image that can't be read is recorded with the reason and logged, or an error.
+    threshold : answers below this probability are abstentions, in [0, 1].
+    top_k : number of answers with their probabilities, at least 1.
+    probabilities : whether to give the probability of each target.
+    on_bad_image : ``error`` stops at an unreadable image; else it is recorded with the reason and logged.
     max_pixels : an image with more is unreadable.
     """
 
@@ -42,23 +42,14 @@ class Wanted:
 
 
 def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted) -> None:
-    """Predict all images that the journal does not have yet.
-
-    The next batches are read and decoded while the model computes; memory does not grow with the number of
-    images. On a terminal a bar shows images a second and the time left.
+    """Predict the images that the journal lacks, in constant memory, with read-ahead and a progress bar.
 
     Parameters
     ----------
-    journal : gets a record an image.
+    journal : gets one record per image.
     model : predicts.
     source : the images.
-    wanted : what to predict of them.
-
-    Raises
-    ------
-    InputError
-        On an image that can't be read, if it is to be an error; if the journal began with other images, and
-        is not to be fresh; if nothing can be written. What was predicted is in the journal.
+    wanted : options of the prediction.
     """
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -83,11 +74,11 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
             for place in bad:
                 log.warning("%s can't be read: %s", records[place]["path"], records[place]["error"])
             bar.update(len(records))
-        bar.total = bar.n  # an image that is named twice was counted twice
+        bar.total = bar.n  # len(source) may count an image twice
 
 
 def _rest(source: ImageSource, journal: Journal) -> tuple[Iterator[Item], int]:
-    """The items that are not predicted yet, and the number of those that are."""
+    """Items without a prediction, and the number of items with one."""
     items, done = iter(source), 0
     for record in journal:
         done += 1
@@ -97,13 +88,13 @@ def _rest(source: ImageSource, journal: Journal) -> tuple[Iterator[Item], int]:
                 journal.clear()
                 return iter(source), 0
             hint = "--overwrite starts anew"
-            rule = f"must be those that {journal.path} began with; {record['path']!r} is not what it was"
+            rule = f"must be those that {journal.path} began with; {record['path']!r} has changed"
             raise InputError(OPTION, rule, hint=hint)
     return items, done
 
 
 def _records(model: SavedModel, batch: ReadBatch, wanted: Wanted) -> list[Record]:
-    """One record an image, in order."""
+    """One record per image, in order."""
     errors = batch.errors
     found: Iterator[Record] = iter(())
     if batch.pixels:
@@ -113,7 +104,7 @@ def _records(model: SavedModel, batch: ReadBatch, wanted: Wanted) -> list[Record
         readable = [place for place, error in enumerate(errors) if not error]
         for row in bad:
             errors[readable[row]] = "its embedding is not finite, or zero"
-        # The gallery shows the probability of the second answer, whatever the table has.
+        # The gallery needs the probability of the second answer.
         top_k = max(wanted.top_k, 2 if model.calibrated and len(model.names) > 1 else 1)
         if good:
             predictions = model.predict_embeddings(rows[good])
@@ -125,5 +116,5 @@ def _records(model: SavedModel, batch: ReadBatch, wanted: Wanted) -> list[Record
 
 
 def _bad_image(record: Record) -> InputError:
-    hint = "Replace it and run again, which continues after the predicted ones; or use --on-bad-image skip"
+    hint = "Replace it and run the same command again, or use --on-bad-image skip"
     return InputError(OPTION, f"{record['path']} can't be read: {record['error']}", hint=hint)

@@ -66,22 +66,41 @@ def draw_cells(rows: Sequence[ChartRow], setting: str) -> bytes:
             values = [rows[place].references[title] for place in places]
             one = mark(number)
             axes.plot(values, places, one.marker, color=one.colour, ms=4, mew=0, alpha=0.85, label=title)
-        deviations = [statistics.stdev(row.accuracies) if len(row.accuracies) > 1 else 0.0 for row in rows]
         # A ring: references often coincide with the method, and have to be seen inside it.
         axes.errorbar(
-            [row.mean for row in rows], range(len(rows)), xerr=deviations, fmt="o", color=INK, ms=8,
-            mfc="none", elinewidth=1, capsize=2, label="method", zorder=3,
+            [row.mean for row in rows], range(len(rows)), xerr=[deviation(row.accuracies) for row in rows],
+            fmt="o", color=INK, ms=8, mfc="none", elinewidth=1, capsize=2, label="method", zorder=3,
         )  # fmt: skip
         axes.set_yticks(range(len(rows)), [cut(row.label, 60) for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.tick_params(labelsize=7, colors=INK)
         axes.grid(lw=0.3, color=FAINT, alpha=0.4)
         axes.set_axisbelow(True)
-        facts = ("bars: one standard deviation over seeds", *setting.split("; "))
-        lines = wrap(facts, 6.5, PAGE - 2 * MARGIN)
-        axes.set_xlabel("\n".join(["test accuracy", *lines]), size=6.5)
+        axes.set_xlabel(axis_label("test accuracy", setting), size=6.5)
         figure.legend(loc="outside upper center", ncols=5, fontsize=6.5, frameon=False)
         return png_of(figure)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the sample standard deviation; 0 for a single value.
+
+    Parameters
+    ----------
+    values : one a seed.
+    """
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def axis_label(name: str, setting: str) -> str:
+    """Return an axis' label with the picture's own caption below, for readers without the page.
+
+    Parameters
+    ----------
+    name : of the axis.
+    setting : data and backbone, in parts that ``; `` separates.
+    """
+    facts = ("bars: one standard deviation over seeds", *setting.split("; "))
+    return "\n".join([name, *wrap(facts, 6.5, PAGE - 2 * MARGIN)])
 
 
 def png_of(figure: "Figure") -> bytes:

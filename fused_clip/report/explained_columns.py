@@ -1,4 +1,4 @@
-"""Which columns the runs fill, and what each of them means."""
+"""The columns that runs fill, and their explanations."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,9 +11,7 @@ Facts = MetricFacts | ReferenceFacts
 
 
 def references_of(records: Sequence[RunRecord]) -> list[ReferenceFacts]:
-    """Return the facts of every reference that some run has computed.
-
-    A run's own config explains the references of its user, and wins over the package's.
+    """Return the facts of every reference that some run has computed; its own config wins over the package's.
 
     Parameters
     ----------
@@ -32,7 +30,11 @@ def references_of(records: Sequence[RunRecord]) -> list[ReferenceFacts]:
         if metric.startswith(PREFIX) and metric.endswith("_accuracy")
     )
     # Runs of another version may have a reference that has no facts any more.
-    known |= {name: _unknown(name) for name in names if name not in known}
+    known |= {
+        name: ReferenceFacts(name, name.replace("_", " "), "no explanation in this version", "unknown")
+        for name in names
+        if name not in known
+    }
     return [facts for name, facts in known.items() if name in names]
 
 
@@ -55,15 +57,7 @@ def columns_table(facts: Iterable[Facts]) -> Table:
     facts : of the columns, in their order.
     """
     rows = [
-        [
-            TableCell(one.title),
-            TableCell(one.uses_labels if isinstance(one, ReferenceFacts) else "-"),
-            TableCell(one.explanation),
-        ]
+        [TableCell(text) for text in (one.title, getattr(one, "uses_labels", "-"), one.explanation)]
         for one in facts
     ]
     return Table("The columns.", ["column", "uses labels", "explanation"], rows)
-
-
-def _unknown(name: str) -> ReferenceFacts:
-    return ReferenceFacts(name, name.replace("_", " "), "no explanation in this version", "unknown")

@@ -1,8 +1,9 @@
-"""The page of a study without a page of its own: every cell, seeds taken together, with its references."""
+"""The page of a study that has no builder: every cell, over its seeds, with its references."""
 
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fused_clip.metrics.catalogue import MetricFacts
@@ -32,18 +33,12 @@ def build(records: Sequence[RunRecord]) -> Page:
     setting = data_and_backbone(records)
     metrics, references = metrics_of(records), references_of(records)
     # References stand next to what they are compared with.
-    facts: list[Facts] = [
-        *(one for one in metrics if one.name == _ACCURACY),
-        *references,
-        *(one for one in metrics if one.name != _ACCURACY),
-    ]
+    first = [one for one in metrics if one.name == _ACCURACY]
+    facts: list[Facts] = [*first, *references, *(one for one in metrics if one not in first)]
     table = _results(groups, shown, facts, setting)
     results: list[Block] = [_labels(records), *_chart(groups, shown, setting), table, columns_table(facts)]
-    sections = [Section("Results", results)]
-    pictures = _maps(groups)
-    if pictures:
-        sections.append(Section("Maps", pictures))
-    return Page(f"Study {study}" if study else "Runs", sections)
+    sections = [Section("Results", results), Section("Maps", _maps(groups))]
+    return Page(f"Study {study}" if study else "Runs", [one for one in sections if one.blocks])
 
 
 def _results(groups: Groups, shown: Sequence[str], facts: Sequence[Facts], setting: str) -> Table:
@@ -51,13 +46,13 @@ def _results(groups: Groups, shown: Sequence[str], facts: Sequence[Facts], setti
     ordered = [all(_as_number(values[place]) is not None for values in groups) for place in range(len(shown))]
     rows = []
     for values, some in groups.items():
-        finished = [record.run_id for record in some if record.finished]
+        finished = sum(record.finished for record in some)
         ids = [record.run_id for record in some if record.run_id]
         named = [
             TableCell(value, _as_number(value) if by_number else None)
             for value, by_number in zip(values, ordered, strict=True)
         ]
-        runs = TableCell(str(len(finished)), len(finished), ids, flag_of(some))
+        runs = TableCell(str(finished), finished, ids, flag_of(some))
         rows.append([*named, runs, *(_unflagged(some, one) for one in facts)])
     several = any(len(some) > 1 for some in groups.values())
     spread = "; mean ± standard deviation over seeds" if several else ""
@@ -67,12 +62,8 @@ def _results(groups: Groups, shown: Sequence[str], facts: Sequence[Facts], setti
 
 def _unflagged(records: Sequence[RunRecord], facts: Facts) -> TableCell:
     """Summarize without the flag, which stands once a row, at the number of runs."""
-    if isinstance(facts, MetricFacts):
-        name, digits = facts.name, facts.digits
-    else:
-        name, digits = facts.accuracy, 4
-    cell = summarize(records, name, digits)
-    return TableCell(cell.text, cell.value, cell.run_ids, values=cell.values)
+    metric = (facts.name, facts.digits) if isinstance(facts, MetricFacts) else (facts.accuracy,)
+    return replace(summarize(records, *metric), flag="")
 
 
 def _chart(groups: Groups, shown: Sequence[str], setting: str) -> list[Figure]:
@@ -93,10 +84,11 @@ def _chart(groups: Groups, shown: Sequence[str], setting: str) -> list[Figure]:
 
 
 def _labels(records: Sequence[RunRecord]) -> Prose:
-    """Count the runs that used labels."""
     finished = [record for record in records if record.finished]
-    supervised = sum(record.tags.get("uses_labels") == "true" for record in finished)
-    saw = sum(record.tags.get("backbone_saw_labels") == "true" for record in finished)
+    supervised, saw = (
+        sum(record.tags.get(tag) == "true" for record in finished)
+        for tag in ("uses_labels", "backbone_saw_labels")
+    )
     text = f"{supervised} of {len(finished)} finished runs used training labels (pairing or vote)"
     if saw:
         text += f"; in {saw} the backbone had been trained on labels of these images"
@@ -104,8 +96,8 @@ def _labels(records: Sequence[RunRecord]) -> Prose:
 
 
 def _maps(groups: Groups) -> list[Block]:
-    firsts = [next((run for run in some if "tsne" in run.figures), None) for some in groups.values()]
-    drawn = [(values, run) for values, run in zip(groups, firsts, strict=True) if run]
+    firsts = {values: [run for run in some if "tsne" in run.figures][:1] for values, some in groups.items()}
+    drawn = [(values, run) for values, runs in firsts.items() for run in runs]
     blocks: list[Block] = [
         Figure(f"t-SNE of {', '.join(values) or run.name} (run {run.run_id})", _scaled(run.figures["tsne"]))
         for values, run in drawn[:_PICTURES]

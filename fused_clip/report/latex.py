@@ -4,30 +4,16 @@ from collections.abc import Mapping, Sequence
 
 from fused_clip.report.page import Block, Details, Figure, Page, Prose, Section, Table, TableCell
 
-_ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "±": r"$\pm$",
-    "→": r"$\rightarrow$",
-    "−": r"$-$",
-    "≤": r"$\leq$",
-    "≥": r"$\geq$",
+_ESCAPES = str.maketrans(
+    {letter: f"\\{letter}" for letter in "{}$&#%_"}
+    | {letter: f"\\text{name}{{}}" for letter, name in {
+        "\\": "backslash", "^": "asciicircum", "~": "asciitilde", "<": "less", ">": "greater", "|": "bar",
+        '"': "quotedbl",
+    }.items()}
+    | {"±": r"$\pm$", "→": r"$\rightarrow$", "−": r"$-$", "≤": r"$\leq$", "≥": r"$\geq$"}
     # At the start of a row these would be read as arguments of the \\ before it.
-    "[": "{[}",
-    "*": "{*}",
-}
+    | {"[": "{[}", "*": "{*}"}
+)  # fmt: skip
 _PREAMBLE = r"""\documentclass{article}
 \usepackage{booktabs,graphicx,iftex,longtable}
 \ifPDFTeX\usepackage[T1]{fontenc}\else\usepackage{fontspec}\fi % names beyond Latin need LuaLaTeX
@@ -36,13 +22,13 @@ _PREAMBLE = r"""\documentclass{article}
 
 
 def escape(text: str) -> str:
-    """Return `text` on one line, to be read as it is and not as commands.
+    """Return `text` on one line, with every command escaped.
 
     Parameters
     ----------
     text : any.
     """
-    return "".join(_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
+    return " ".join(text.split()).translate(_ESCAPES)
 
 
 def latex(page: Page, figures: Mapping[Figure, str]) -> str:
@@ -87,19 +73,10 @@ def _table(table: Table) -> str:
     """A longtable, which may break across pages."""
     columns = "".join("r" if place in table.numeric else "l" for place in range(len(table.columns)))
     heads = " & ".join(escape(column) for column in table.columns)
-    return "\n".join(
-        [
-            rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
-            rf"\caption{{{escape(table.caption)}}} \\",
-            r"\toprule",
-            rf"{heads} \\",
-            r"\midrule",
-            r"\endhead",
-            *(_row(row) for row in table.rows),
-            r"\bottomrule",
-            r"\end{longtable}",
-        ]
-    )
+    caption = rf"\caption{{{escape(table.caption)}}} \\"
+    head = [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", caption, r"\toprule", rf"{heads} \\"]
+    rows = [r"\midrule", r"\endhead", *map(_row, table.rows), r"\bottomrule", r"\end{longtable}"]
+    return "\n".join([*head, *rows])
 
 
 def _row(row: Sequence[TableCell]) -> str:

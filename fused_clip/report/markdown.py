@@ -10,19 +10,14 @@ from fused_clip.report.page import Block, Details, Figure, Page, Prose, Table, T
 # What begins markup where it stands (CommonMark 0.31 and GitHub's math, tables and strikethrough). Brackets
 # that no address follows, and underscores inside words, begin none.
 _SPECIAL = re.compile(
-    r"[\\`*|~$]"
-    r"|(?<![^\W_])_|_(?![^\W_])"
-    r"|\](?=[(\[:])"
-    r"|<(?=[A-Za-z/!?])"
-    r"|&(?=#?\w+;)"
-    r"|(?<!\S)#"
+    r"[\\`*|~$]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|<(?=[A-Za-z/!?])|&(?=#?\w+;)|(?<!\S)#"
 )
 _OPENS_BLOCK = re.compile(r"^(?:(?=[-+>])|\d+(?=[.)]))")
 _WIDEST = 40  # columns; a longer field would push all others out of sight
 
 
 def escape(text: str) -> str:
-    """Return `text` on one line, to be read as it is and not as markup.
+    """Return `text` on one line, with every markup escaped.
 
     Parameters
     ----------
@@ -83,23 +78,19 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: 
     numeric : positions of the columns that are aligned right.
     """
     heads = [escape(column) for column in columns]
-    widths = [_width([row[place] for row in (heads, *rows)]) for place in range(len(heads))]
-    rule = [
-        "-" * (width - 1) + ":" if place in numeric else "-" * width for place, width in enumerate(widths)
+    widths = [
+        max(3, *(min(cell_len(field), _WIDEST) for field in column))
+        for column in zip(heads, *rows, strict=True)
     ]
+    rule = ["-" * (width - 1) + (":" if place in numeric else "-") for place, width in enumerate(widths)]
     lines = []
     for row in (heads, rule, *rows):
-        gaps = [" " * max(0, width - cell_len(field)) for field, width in zip(row, widths, strict=True)]
-        padded = [
-            gap + field if place in numeric else field + gap
-            for place, (field, gap) in enumerate(zip(row, gaps, strict=True))
-        ]
-        lines.append(f"| {' | '.join(padded)} |")
+        fields = []
+        for place, (field, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - cell_len(field))
+            fields.append(gap + field if place in numeric else field + gap)
+        lines.append(f"| {' | '.join(fields)} |")
     return "\n".join(lines)
-
-
-def _width(fields: Sequence[str]) -> int:
-    return max(3, *(min(cell_len(field), _WIDEST) for field in fields))
 
 
 def _field(cell: TableCell) -> str:

@@ -13,15 +13,10 @@ class TableCell:
     Parameters
     ----------
     text : what is read.
-    value : number that the table sorts by; None sorts by `text`.
+    value : finite number that the table sorts by; None sorts by `text`.
     run_ids : runs that the number comes from.
     flag : a short warning or comment, shown after the text.
     values : one number a run where the text is their mean and deviation.
-
-    Raises
-    ------
-    ValueError
-        If `value` is not finite.
     """
 
     text: str
@@ -32,9 +27,7 @@ class TableCell:
 
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
-            raise ValueError(
-                f"the value of a cell must be finite or None, got {self.value} for {self.text!r}"
-            )
+            raise ValueError(f"the value of cell {self.text!r} must be finite or None, got {self.value}")
 
     @property
     def deviation(self) -> float | None:
@@ -52,17 +45,14 @@ class Table:
     columns : headings.
     rows : cells of each row.
     name : of its data files, ``tables/<name>.json`` and ``tables/<name>.csv``; empty for no file.
-
-    Raises
-    ------
-    ValueError
-        If a row is of another length.
+    of_runs : whether the first column has ids of runs: numbers of the page link to these rows.
     """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[TableCell]]
     name: str = ""
+    of_runs: bool = False
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
@@ -73,11 +63,6 @@ class Table:
         """Positions of the columns that have a number in some row."""
         columns = range(len(self.columns))
         return {place for place in columns if any(row[place].value is not None for row in self.rows)}
-
-
-@dataclass(frozen=True)
-class RunTable(Table):
-    """A table of runs, whose first column is their id: numbers link to its rows."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +81,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Prose:
-    """A paragraph of plain text, without markup of any format.
+    """A paragraph of plain text.
 
     Parameters
     ----------
-    text : the paragraph.
+    text : the paragraph; markup of any format is escaped.
     """
 
     text: str
@@ -145,7 +130,7 @@ class Page:
     ----------
     title : main heading.
     sections : from top to bottom.
-    problems : what the reader must know before she believes a number; shown first.
+    problems : warnings about the numbers, shown first.
     """
 
     title: str

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from fused_clip.report.page import Block, Details, Prose, RunTable, Section, TableCell
+from fused_clip.report.page import Block, Details, Prose, Section, Table, TableCell
 from fused_clip.report.summary import mixed_data, varying
 from fused_clip.tracking.records import RunRecord
 
@@ -23,14 +23,12 @@ def problems(records: Sequence[RunRecord]) -> list[str]:
     records : cells of the report.
     """
     found = []
-    failed = [record for record in records if record.status == "FAILED"]
-    absent = [record for record in records if not record.finished and record.status != "FAILED"]
     axes = varying(records)
-    for word, some in (("failed", failed), ("missing (never started, or never ended)", absent)):
+    for word, failed in (("failed", True), ("missing (never started, or never ended)", False)):
+        some = [one for one in records if not one.finished and (one.status == "FAILED") == failed]
         if some:
-            names = "; ".join(_label(record, axes) for record in some[:_NAMED])
-            names += "; …" if len(some) > _NAMED else ""
-            found.append(f"{len(some)} of {len(records)} cells {word}: {names}.")
+            names = [*(_label(record, axes) for record in some[:_NAMED]), *["…"] * (len(some) > _NAMED)]
+            found.append(f"{len(some)} of {len(records)} cells {word}: {'; '.join(names)}.")
     finished = [record for record in records if record.finished]
     commits = list(dict.fromkeys(record.commit or "unknown" for record in finished))
     if len(commits) > 1:
@@ -63,13 +61,19 @@ def runs_section(records: Sequence[RunRecord]) -> Section:
     records : cells of the report.
     """
     configs = {record.run_id: _flat(record.config) for record in records if record.config}
-    shared = _shared(list(configs.values()))
-    blocks: list[Block] = [_durations(records), _runs(records)]
+    first, *others = configs.values() or [{}]
+    shared = {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
+    known = [record.seconds for record in records if math.isfinite(record.seconds)]
+    total = duration(math.fsum(known) if known else math.nan)
+    times = Prose(f"{len(records)} cells; their runs took {total} in all, one after the other.")
+    blocks: list[Block] = [times, _runs(records)]
     if configs:
-        title = (
-            "Resolved config" if len(configs) == 1 else f"Resolved config that all {len(configs)} runs share"
-        )
-        blocks.append(Details(title, _yaml(shared)))
+        all_share = f" that all {len(configs)} runs share" if len(configs) > 1 else ""
+        blocks.append(Details(f"Resolved config{all_share}", _yaml(shared)))
     for record in records:
         own = {key: value for key, value in configs.get(record.run_id, {}).items() if key not in shared}
         if own:
@@ -97,20 +101,12 @@ def _label(record: RunRecord, axes: Sequence[str]) -> str:
     return " ".join(f"{axis}={record.option(axis)}" for axis in axes) or record.name
 
 
-def _durations(records: Sequence[RunRecord]) -> Prose:
-    known = [record.seconds for record in records if math.isfinite(record.seconds)]
-    total = duration(math.fsum(known)) if known else "-"
-    return Prose(f"{len(records)} cells; their runs took {total} in all, one after the other.")
-
-
-def _runs(records: Sequence[RunRecord]) -> RunTable:
-    with_errors = any(record.error for record in records)
-    columns = ["run", "cell", "status", "commit", "data", "duration", *(["error"] if with_errors else [])]
+def _runs(records: Sequence[RunRecord]) -> Table:
+    columns = ["run", "cell", "status", "commit", "data", "duration", "error"]
+    columns = columns if any(record.error for record in records) else columns[:-1]
     axes = varying(records)
-    rows = [
-        [*_run_row(record, axes), *([TableCell(record.error)] if with_errors else [])] for record in records
-    ]
-    return RunTable("The runs behind the numbers.", columns, rows)
+    rows = [_run_row(record, axes)[: len(columns)] for record in records]
+    return Table("The runs behind the numbers.", columns, rows, of_runs=True)
 
 
 def _run_row(record: RunRecord, axes: Sequence[str]) -> list[TableCell]:
@@ -122,6 +118,7 @@ def _run_row(record: RunRecord, axes: Sequence[str]) -> list[TableCell]:
         TableCell(_short_commit(record.commit)),
         TableCell(record.data_fingerprint[:_SHORT]),
         TableCell(duration(record.seconds), round(record.seconds, 3) if known else None),
+        TableCell(record.error),
     ]
 
 
@@ -138,15 +135,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
-
-
-def _shared(configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    first, *others = configs or [{}]
-    return {
-        key: value
-        for key, value in first.items()
-        if all(key in other and other[key] == value for other in others)
-    }
 
 
 def _yaml(flat: Mapping[str, Any]) -> str:

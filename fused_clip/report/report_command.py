@@ -17,39 +17,33 @@ from fused_clip.support.errors import InputError
 from fused_clip.tracking.records import RunRecord
 from fused_clip.tracking.stored_runs import open_runs
 
+_OPTIONS = {
+    "study": ("NAME", None, "every cell of a study"),
+    "sweep": ("ID", None, "the cells of one sweep (its tag sweep_id)"),
+    "output-dir": ("DIR", "outputs", "where the runs are (default: outputs)"),
+    "tracking-uri": ("URI", None, "their MLflow store, if it isn't the one in --output-dir"),
+    "experiment": ("NAME", "fused_clip", "its experiment (default: fused_clip)"),
+    "out": ("DIR", None, "where the report goes (default: OUTPUT_DIR/reports/<NAME or ID>)"),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line; the exit code is 0, or 1 on bad input or if a cell is missing or has failed.
 
     Parameters
     ----------
     arguments : words after the command; those of the process by default.
-
-    Returns
-    -------
-    Exit code: 0, or 1 if a cell is missing or has failed. The process ends with 1 on bad input.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     with one_line_errors("Files of the report may be incomplete: run the same command again."):
         if options.words:
             raise _old_grammar(options.words[0])
         if bool(options.study) == bool(options.sweep):
             raise InputError("report", "needs either --study NAME or --sweep ID")
-        return report(options)
+        return _report(options)
 
 
-def report(options: argparse.Namespace) -> int:
-    """Make the report.
-
-    Parameters
-    ----------
-    options : of the command line.
-
-    Returns
-    -------
-    Exit code: 1 if a cell has no number.
-    """
+def _report(options: argparse.Namespace) -> int:
     with open_runs(options.tracking_uri, Path(options.output_dir), options.experiment) as stored:
         records = stored.study(options.study) if options.study else stored.sweep(options.sweep)
         if not records:
@@ -60,7 +54,7 @@ def report(options: argparse.Namespace) -> int:
             written = writer.write(page, out)
         except OSError as error:
             raise InputError("out", f"can't be written ({error.strerror})", str(out)) from error
-        print(*written, sep="\n")
+    print(*written, sep="\n")
     for problem in page.problems:
         print(problem, file=sys.stderr)
     return int(not all(record.finished for record in records))
@@ -74,11 +68,8 @@ def page_of(records: Sequence[RunRecord]) -> Page:
     records : cells of one study or sweep, at least one.
     """
     page = _builder(records[0].study)(records)
-    return Page(
-        page.title,
-        [*page.sections, provenance.runs_section(records)],
-        [*provenance.problems(records), *page.problems],
-    )
+    sections = [*page.sections, provenance.runs_section(records)]
+    return Page(page.title, sections, [*provenance.problems(records), *page.problems])
 
 
 def _builder(study: str) -> Callable[[Sequence[RunRecord]], Page]:
@@ -96,20 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         "Make a report of runs: Markdown, LaTeX, CSV, and one HTML page that needs no other file.",
         "Exit code 1 if a cell is missing or has failed; the report is made and lists these cells.",
     )
-    parser.add_argument("--study", metavar="NAME", help="every cell of a study")
-    parser.add_argument("--sweep", metavar="ID", help="the cells of one sweep (its tag sweep_id)")
-    parser.add_argument(
-        "--output-dir", metavar="DIR", default="outputs", help="where the runs are (default: outputs)"
-    )
-    parser.add_argument(
-        "--tracking-uri", metavar="URI", help="their MLflow store, if it isn't the one in --output-dir"
-    )
-    parser.add_argument(
-        "--experiment", metavar="NAME", default="fused_clip", help="its experiment (default: fused_clip)"
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", help="where the report goes (default: OUTPUT_DIR/reports/<NAME or ID>)"
-    )
+    for name, (metavar, default, words) in _OPTIONS.items():
+        parser.add_argument(f"--{name}", metavar=metavar, default=default, help=words)
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     return parser
 
@@ -118,6 +97,5 @@ def _old_grammar(word: str) -> InputError:
     """Explain that a ``key=value`` word is written with dashes."""
     key, equals, value = word.partition("=")
     option = key.removeprefix("tracking.").replace("uri", "tracking-uri").replace("_", "-")
-    known = ("study", "sweep", "output-dir", "tracking-uri", "experiment", "out")
-    hint = f"Write --{option} {value}" if equals and option in known else ""
+    hint = f"Write --{option} {value}" if equals and option in _OPTIONS else ""
     return InputError("report", "takes options such as --study NAME", word, hint=hint)

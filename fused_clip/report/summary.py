@@ -12,8 +12,7 @@ from fused_clip.tracking.records import RunRecord
 def summarize(records: Sequence[RunRecord], metric: str, digits: int = 4) -> TableCell:
     """Make a cell of a metric's mean over runs and, of several, its standard deviation (n - 1).
 
-    The cell is flagged where runs are missing or failed, or where the finished ones are of different commits
-    or, on the same dataset, of different data. Without a finished run that has the metric its text is ``-``.
+    Its flag is that of `flag_of`; its text is ``-`` if no finished run has the metric.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ def summarize(records: Sequence[RunRecord], metric: str, digits: int = 4) -> Tab
 
 
 def flag_of(records: Sequence[RunRecord]) -> str:
-    """Name what a number made from these runs lacks: cells without a number, one code, one data set.
+    """Name the problems of runs: missing or failed cells, several commits, several versions of the data.
 
     Parameters
     ----------
@@ -62,15 +61,13 @@ def mixed_data(records: Iterable[RunRecord]) -> dict[str, set[str]]:
     """
     found: dict[str, set[str]] = {}
     for record in records:
-        found.setdefault(_data_setting(record), set()).add(record.data_fingerprint)
+        dataset = record.config.get("dataset", {})
+        # Runs that share the dataset and these options must have seen the same rows.
+        drawn = [
+            f"{key}={dataset[key]}" for key in ("seed", "n_train", "n_test", "from_split") if key in dataset
+        ]
+        found.setdefault(" ".join([record.option("dataset"), *drawn]), set()).add(record.data_fingerprint)
     return {setting: prints for setting, prints in found.items() if len(prints) > 1}
-
-
-def _data_setting(record: RunRecord) -> str:
-    """Name the dataset and what draws its rows: runs that share it ought to have seen the same data."""
-    dataset = record.config.get("dataset", {})
-    drawn = {key: dataset[key] for key in ("seed", "n_train", "n_test", "from_split") if key in dataset}
-    return " ".join([record.option("dataset"), *(f"{key}={value}" for key, value in drawn.items())])
 
 
 def data_and_backbone(records: Sequence[RunRecord]) -> str:

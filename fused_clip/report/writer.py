@@ -6,12 +6,11 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from fused_clip.report.html import write_html
 from fused_clip.report.latex import latex
 from fused_clip.report.markdown import markdown
 from fused_clip.report.page import Figure, Page, Table, TableCell
+from fused_clip.support import web
 
 
 def write(page: Page, directory: Path) -> list[Path]:
@@ -24,12 +23,13 @@ def write(page: Page, directory: Path) -> list[Path]:
 
     Returns
     -------
-    The three reports, the one to be looked at first.
+    The paths of the three reports.
     """
     directory.mkdir(parents=True, exist_ok=True)
     html, text, tex = (directory / f"report.{kind}" for kind in ("html", "md", "tex"))
     figures = _write_figures(page, directory)
-    write_html(page, html)
+    style = ("base.css", "report.css")
+    web.render("report.html", html, styles=style, script="report.js", **vars(page))
     text.write_text(markdown(page, figures, html.name), encoding="utf-8")
     tex.write_text(latex(page, figures), encoding="utf-8")
     for section in page.sections:
@@ -46,7 +46,7 @@ def write_table(table: Table, path: Path) -> None:
 
     Parameters
     ----------
-    table : its name is not kept; the file's is.
+    table : the file's name takes the place of its own.
     path : of a JSON file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,12 +66,10 @@ def read_table(path: Path) -> Table:
     path : of the JSON file.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows = [[_cell(**cell) for cell in row] for row in content["rows"]]
+    for cell in (cell for row in content["rows"] for cell in row):
+        cell |= {name: tuple(cell.get(name, ())) for name in ("run_ids", "values")}
+    rows = [[TableCell(**cell) for cell in row] for row in content["rows"]]
     return Table(content["caption"], content["columns"], rows, path.stem)
-
-
-def _cell(run_ids: list[str], values: Sequence[float] = (), **fields: Any) -> TableCell:
-    return TableCell(run_ids=tuple(run_ids), values=tuple(values), **fields)
 
 
 def csv_text(table: Table) -> str:
@@ -85,38 +83,29 @@ def csv_text(table: Table) -> str:
     ----------
     table : of a report.
     """
-    columns: list[tuple[str, list[object]]] = []
+    found: list[tuple[str, Sequence[object]]] = []
     for place, heading in enumerate(table.columns):
         again = list(table.columns[:place]).count(heading)
-        columns += _columns(
-            f"{heading}_{again + 1}" if again else heading, [row[place] for row in table.rows]
-        )
+        name, cells = f"{heading}_{again + 1}" if again else heading, [row[place] for row in table.rows]
+        numbers = place in table.numeric
+        found.append((name, [cell.value if numbers else cell.text for cell in cells]))
+        if any(len(cell.values) > 1 for cell in cells):
+            found.append((f"{name}_sd", [cell.deviation for cell in cells]))
+            found.append((f"{name}_values", [" ".join(map(str, cell.values)) for cell in cells]))
+        if any(cell.flag for cell in cells):
+            found.append((f"{name}_note", [cell.flag for cell in cells]))
     file = io.StringIO()
     lines = csv.writer(file, lineterminator="\n")
-    lines.writerow([name for name, _ in columns])
-    lines.writerows(zip(*(fields for _, fields in columns), strict=True))
+    lines.writerow([name for name, _ in found])
+    lines.writerows(zip(*(fields for _, fields in found), strict=True))
     return file.getvalue()
-
-
-def _columns(name: str, cells: list[TableCell]) -> list[tuple[str, list[object]]]:
-    """Return what CSV has for one column of a table: its fields and those that explain them."""
-    numeric = any(cell.value is not None for cell in cells)
-    found: list[tuple[str, list[object]]] = [(name, [cell.value if numeric else cell.text for cell in cells])]
-    if any(len(cell.values) > 1 for cell in cells):
-        found.append((f"{name}_sd", [cell.deviation for cell in cells]))
-        found.append((f"{name}_values", [" ".join(map(str, cell.values)) for cell in cells]))
-    if any(cell.flag for cell in cells):
-        found.append((f"{name}_note", [cell.flag for cell in cells]))
-    return found
 
 
 def _write_figures(page: Page, directory: Path) -> dict[Figure, str]:
     blocks = [block for section in page.sections for block in section.blocks]
     figures = dict.fromkeys(block for block in blocks if isinstance(block, Figure))
-    addresses = {}
-    for number, figure in enumerate(figures, start=1):
-        addresses[figure] = f"figures/{number:02}.png"
-        path = directory / addresses[figure]
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(figure.png)
+    addresses = {figure: f"figures/{number:02}.png" for number, figure in enumerate(figures, start=1)}
+    for figure, address in addresses.items():
+        (directory / address).parent.mkdir(exist_ok=True)
+        (directory / address).write_bytes(figure.png)
     return addresses

@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fused_clip.model.result import Result
 from fused_clip.runner.config import FigureOptions, Options
-from fused_clip.runner.jobs import axes_of
 from fused_clip.runner.outcomes import record
 from fused_clip.runner.stages import NamedStages
+from fused_clip.support.axes import axes_of
 from fused_clip.support.files import disk_full_errors
 
 if TYPE_CHECKING:

@@ -1,14 +1,11 @@
 """The cells that a sweep is going to run, known before the first of them starts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
 
-
-def axes_of(overrides: Iterable[str]) -> dict[str, str]:
-    """Overrides of a job, by the key that they set: ``+a.b=1`` gives ``{"a.b": "1"}``."""
-    return dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+from fused_clip.support.axes import axes_of
 
 
 def varying_axes(cells: Sequence[Mapping[str, str]]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fused_clip.runner.jobs import axes_of
+from fused_clip.support.axes import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
 

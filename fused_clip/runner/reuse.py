@@ -16,13 +16,11 @@ from pydantic import BaseModel, ValidationError
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import Options, locate
+from fused_clip.support.axes import PLACES_AND_EXTRAS
 from fused_clip.support.files import locked, sha256, write_atomic
 from fused_clip.support.versions import code_version, versions
 
 _CODE = ("audit", "estimator", "pipeline", "method", "metrics", "model")  # modules that compute results
-PLACES_AND_EXTRAS = {
-    "data_dir", "output_dir", "study", "tracking", "resume", "figures", "output", "reference"
-}  # fmt: skip
 _LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy")
 _NOT_RESULTS = ("fused_clip.log", "record.json")
 
@@ -70,7 +68,7 @@ def cell_key(options: Options, dataset: ImageDataset, backbone_fingerprint: str)
     InputError
         If a part can't be imported.
     """
-    chosen = options.model_dump(mode="json", by_alias=True, exclude=PLACES_AND_EXTRAS)
+    chosen = options.model_dump(mode="json", by_alias=True, exclude=set(PLACES_AND_EXTRAS))
     facts = {
         "options": chosen,
         "data": dataset.fingerprint,

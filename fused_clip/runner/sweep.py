@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fused_clip.runner.jobs import axes_of, planned_jobs, swept_keys, varying_axes
+from fused_clip.runner.jobs import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.outcomes import read_records, table_row
 from fused_clip.runner.progress import Progress
+from fused_clip.support.axes import axes_of
 from fused_clip.support.files import check_writable, disk_full_errors
 
 if TYPE_CHECKING:

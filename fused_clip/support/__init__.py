@@ -1,1 +1,1 @@
-"""The ground that all packages stand on: types, errors, files, threads, sampling."""
+"""Common code of all packages: types, errors, files, threads, sampling."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]  # embeddings, and what is kept on disk
+FloatArray = NDArray[np.float32]  # embeddings, and arrays on disk
 DoubleArray = NDArray[np.float64]  # statistics, distances and probabilities
 IntArray = NDArray[np.int64]  # indices: rows, classes, targets, prompts, clusters
 BoolArray = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Iterables in portions."""
+"""Batches of an iterable."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -8,16 +8,12 @@ T = TypeVar("T")
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Split items into lists, in their order, without holding more than one of them.
+    """Split items into lists, in order, one at a time.
 
     Parameters
     ----------
     items : any iterable.
-    size : items in a list, at least 1; the last list may be shorter.
-
-    Yields
-    ------
-    Lists that are not empty.
+    size : items per list, at least 1; the last list may be shorter.
     """
     rest = iter(items)  # itertools.batched needs Python 3.12
     while some := list(islice(rest, size)):

@@ -1,7 +1,4 @@
-"""Command lines that take ``--options``: one parser, one way to end.
-
-Commands that Hydra composes (``fused_clip.run``) take ``key=value`` instead.
-"""
+"""Command lines with ``--options``: the parser, and errors in one line."""
 
 import argparse
 import sys
@@ -19,9 +16,9 @@ def make_parser(prog: str, description: str, epilog: str = "") -> argparse.Argum
 
     Parameters
     ----------
-    prog : the command, as users type it.
-    description : what it does, in a sentence.
-    epilog : what follows the options in ``--help``.
+    prog : name of the command.
+    description : one sentence for ``--help``.
+    epilog : text after the options in ``--help``.
     """
     parser = argparse.ArgumentParser(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=version_line())
@@ -34,7 +31,7 @@ def one_line_errors(after_interrupt: str) -> Iterator[None]:
 
     Parameters
     ----------
-    after_interrupt : what is kept, and how to go on.
+    after_interrupt : printed after Ctrl-C: how to go on.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""One grammar for every complaint about input: what, the rule, the value received, the choices."""
+"""The error for invalid input: option, rule, value, choices, next step."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,15 +7,15 @@ _ABSENT = object()
 
 
 class InputError(ValueError):
-    """Input that can't be used, told before work starts.
+    """Invalid input.
 
     Parameters
     ----------
     option : name of the option or argument at fault, e.g. ``dataset.n_train``.
-    rule : what must hold, e.g. ``must be at least 1``.
-    value : what was received; left out of the message when not given.
-    choices : the values that would be accepted; the closest one to `value` is suggested.
-    hint : what to do about it.
+    rule : condition, e.g. ``must be at least 1``.
+    value : that breaks the rule; left out of the message if not given.
+    choices : accepted values; the closest one to `value` is suggested.
+    hint : next step.
     """
 
     def __init__(

@@ -16,26 +16,17 @@ from fused_clip.support.errors import InputError
 log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # what network and FUSE file systems say of folders
+_CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # errors of network and FUSE file systems
 _PROBE_BYTES = 1 << 16  # room for the files that Hydra writes before a run starts
 
 
 def write_atomic(path: Path, content: bytes) -> str:
-    """Write a file atomically and durably: after a crash or power cut it is the old or the new one, whole.
+    """Write a file atomically, also through a power cut, and return the SHA-256 (hex) of its content.
 
     Parameters
     ----------
     path : the file; its folder must exist.
-    content : what it holds afterwards.
-
-    Returns
-    -------
-    SHA-256 (hex) of the content.
-
-    Raises
-    ------
-    InputError
-        If it can't be written.
+    content : new content.
     """
     with writable(path.parent), replacing(path) as draft, draft.open("wb") as file:
         file.write(content)
@@ -46,20 +37,11 @@ def write_atomic(path: Path, content: bytes) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file beside its place, and move it there when the with block ends without an error.
+    """Yield a draft path; the draft replaces the file, unless the with block fails.
 
     Parameters
     ----------
-    path : the file's place, in a folder that exists.
-
-    Yields
-    ------
-    Where to write it; removed if the block fails.
-
-    Raises
-    ------
-    OSError
-        If the file can't be moved.
+    path : the file; its folder must exist.
     """
     draft = path.with_name(f"{path.name}.draft")
     try:
@@ -72,7 +54,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str | None:
-    """Hash of a file's contents (hex); None if it is not there."""
+    """Hash a file (hex); None if it does not exist.
+
+    Parameters
+    ----------
+    path : the file.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -81,29 +68,25 @@ def sha256(path: Path) -> str | None:
 
 
 def touch(path: Path) -> None:
-    """Note the time of use, where that may be written."""
+    """Set the time of use to now, if permitted.
+
+    Parameters
+    ----------
+    path : a file.
+    """
     if os.access(path, os.W_OK):
         os.utime(path)
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True, what: str = "") -> Iterator[bool]:
-    """Hold a lock that other processes and threads respect; it ends with the process, however that ends.
+    """Lock a file between processes and threads until the block or the process ends; yield whether it worked.
 
     Parameters
     ----------
-    path : the lock's file; it stays.
-    wait : until whoever has the lock lets it go.
-    what : is being computed meanwhile, for the log.
-
-    Yields
-    ------
-    Whether the lock was had; always so if `wait`.
-
-    Raises
-    ------
-    InputError
-        If the lock's file can't be written.
+    path : file of the lock; it is not deleted.
+    wait : for the lock to be free.
+    what : description for the log.
     """
     from filelock import FileLock, Timeout
 
@@ -123,12 +106,11 @@ def locked(path: Path, *, wait: bool = True, what: str = "") -> Iterator[bool]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder and see that a file can be written there.
+    """Make a folder, and raise InputError if no file can be written in it.
 
-    Raises
-    ------
-    InputError
-        If not, as below a regular file or on a full disk.
+    Parameters
+    ----------
+    folder : may exist.
     """
     probe = folder / f".probe-{os.getpid()}"
     with writable(folder):
@@ -141,7 +123,12 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Say what to do about errors of writing below the output directory."""
+    """Turn OSError into InputError.
+
+    Parameters
+    ----------
+    folder : that the block writes to.
+    """
     try:
         yield
     except OSError as error:
@@ -152,10 +139,9 @@ def writable(folder: Path) -> Iterator[None]:
 def disk_full_errors(folder: Path) -> Iterator[None]:
     """Turn disk-full errors of any library into InputError.
 
-    Raises
-    ------
-    InputError
-        In place of an error that a full disk caused; others pass.
+    Parameters
+    ----------
+    folder : that the block writes to.
     """
     try:
         yield
@@ -166,13 +152,13 @@ def disk_full_errors(folder: Path) -> Iterator[None]:
 
 
 def _unwritable(folder: Path, reason: str | None) -> InputError:
-    rule = f"must be a folder that can be written, and has room ({reason})"
-    hint = "What is finished is kept: free space or choose another folder, and run again"
+    rule = f"must be a writable folder with free space ({reason})"
+    hint = "Finished work is kept: free space or choose another folder, and run again"
     return InputError("output_dir", rule, str(folder), hint=hint)
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error."""
+    """Whether a full disk caused an error."""
     if error is None:
         return False
     full = isinstance(error, OSError) and error.errno in _FULL
@@ -181,7 +167,7 @@ def _is_full(error: BaseException | None) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where folders can be synced."""
+    """Make a rename last through a power cut, if the system can sync folders."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

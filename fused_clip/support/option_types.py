@@ -1,4 +1,4 @@
-"""Types of option values that several groups share."""
+"""Types of option values."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _name(value: object) -> object:
-    """YAML reads an unquoted 0 as a number: it is the name "0". A boolean or null is no name."""
+    """Accept numbers, as YAML reads an unquoted name 0 as a number; refuse booleans and null."""
     if isinstance(value, (bool, type(None))):
         raise ValueError(f"must be a name; YAML reads it as {value!r}: quote it")
     return str(value) if isinstance(value, (int, float)) else value

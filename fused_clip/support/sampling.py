@@ -1,4 +1,4 @@
-"""Stratified subsets and splits: exact in size, and the same in every process for a seed."""
+"""Stratified subsets and splits of exact size."""
 
 import numpy as np
 
@@ -13,13 +13,13 @@ def allocate(counts: IntArray, n: int, *, least: IntArray | int = 1, spare: int 
     ----------
     counts : (C,) rows of each class.
     n : places to share out, in [sum(least), sum(counts - spare)].
-    least : places that each class has at least, at most ``counts - spare``; one number or (C,).
-    spare : rows that must be left over in every class.
+    least : least places of each class, at most ``counts - spare``; one number or (C,).
+    spare : rows left over in every class.
 
     Returns
     -------
-    (C,) places of each class, in [least, counts - spare]; their sum is `n`. Each differs by less than one
-    from its proportional share wherever those bounds allow it.
+    (C,) places of each class, in [least, counts - spare], with sum `n`; each differs by less than one from
+    its proportional share if the bounds allow it.
     """
     share = counts * (n / counts.sum())
     places: IntArray = np.clip(np.floor(share).astype(np.int64), least, counts - spare)
@@ -33,19 +33,14 @@ def allocate(counts: IntArray, n: int, *, least: IntArray | int = 1, spare: int 
 
 
 def stratified_sample(labels: IntArray, n: int, seed: int, *, least: int = 0) -> IntArray:
-    """Draw `n` positions of `labels`, each class in proportion to its rows; all where there are no more.
+    """Draw `n` ascending positions of `labels` (or all), each class in proportion to its rows.
 
     Parameters
     ----------
     labels : (N,) class of each row.
     n : size of the sample.
     seed : drives the sample.
-    least : rows of each class that are drawn at least, or all where it has fewer; the sample gets larger
-        than `n` where they do not fit in it.
-
-    Returns
-    -------
-    Ascending positions in [0, N).
+    least : rows of each class, or all if it has fewer; the sample exceeds `n` if they need more places.
     """
     if len(labels) <= n:
         return np.arange(len(labels))
@@ -56,7 +51,7 @@ def stratified_sample(labels: IntArray, n: int, seed: int, *, least: int = 0) ->
 
 
 def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare: int = 0) -> IntArray:
-    """Draw `n` positions of `labels`, each class in proportion to its rows and with at least one.
+    """Draw `n` ascending positions of `labels`, each class in proportion to its rows and with at least one.
 
     Parameters
     ----------
@@ -64,11 +59,7 @@ def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare
     n : size of the subset.
     seed : drives the subset.
     option : name of the option that asks for it, for errors.
-    spare : rows that must be left over in every class.
-
-    Returns
-    -------
-    (n,) ascending positions in [0, N).
+    spare : rows left over in every class.
 
     Raises
     ------
@@ -78,7 +69,7 @@ def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare
     _, kind, counts = np.unique(labels, return_inverse=True, return_counts=True)
     most = len(labels) - spare * len(counts)
     if not len(counts) <= n <= most:
-        rule = f"must be between {len(counts)} (the classes) and {most} (the images there are)"
+        rule = f"must be between {len(counts)} (the classes) and {most} (the images available)"
         raise InputError(option, rule, n)
     return _drawn(kind, counts, allocate(counts, n, spare=spare), seed)
 

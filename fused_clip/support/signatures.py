@@ -1,4 +1,4 @@
-"""Which keyword arguments a function takes."""
+"""Keyword arguments of functions."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -20,12 +20,22 @@ def accepted(function: Callable[..., Any], available: Mapping[str, Any]) -> dict
 
 
 def keywords(function: Callable[..., Any]) -> list[str]:
-    """Names of the parameters that a function's signature names, without ``*args`` and ``**kwargs``."""
+    """Names of the parameters of a function, without ``*args`` and ``**kwargs``.
+
+    Parameters
+    ----------
+    function : function, class or partial.
+    """
     parameters = inspect.signature(function).parameters.values()
     return [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
 
 
 def takes_any_keyword(function: Callable[..., Any]) -> bool:
-    """Whether a function has ``**kwargs``."""
+    """Whether a function has ``**kwargs``.
+
+    Parameters
+    ----------
+    function : function, class or partial.
+    """
     parameters = inspect.signature(function).parameters.values()
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Stages:
-    """Collects how long each stage takes.
+    """Measure the stages of a run.
 
     Parameters
     ----------
-    seconds : by stage, in the order of their starts; several spans of one stage add up.
+    seconds : by stage, in order; several spans of one stage add up.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)

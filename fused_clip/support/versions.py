@@ -1,4 +1,4 @@
-"""Versions of this package and of the libraries that compute."""
+"""Versions of this package, its source and its libraries."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,13 +15,18 @@ def version_line() -> str:
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Version of each distribution by its name on PyPI."""
+    """Versions of installed distributions.
+
+    Parameters
+    ----------
+    distributions : names on PyPI.
+    """
     return {name: version(name) for name in distributions}
 
 
 @cache
 def code_version(modules: tuple[str, ...]) -> str:
-    """SHA-256 (hex) of the source of some modules and packages of this package, without their tests.
+    """SHA-256 (hex) of the source of some modules of this package.
 
     Parameters
     ----------

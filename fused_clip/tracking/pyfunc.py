@@ -21,7 +21,7 @@ class FusedClipModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the model that was logged."""
-        from fused_clip import load_model
+        from fused_clip.model.saved import load_model
 
         self.model = load_model(context.artifacts["model"])
 
@@ -47,8 +47,8 @@ class FusedClipModel(PythonModel):
         fused_clip.InputError
             If the column has another name, an image can't be read, or a parameter does not fit the model.
         """
-        from fused_clip import InputError
-        from fused_clip.predict import constraints
+        from fused_clip.model import written
+        from fused_clip.support.errors import InputError
 
         column = model_input.columns[0]  # MLflow passes the first alone, named 0 if it came as a list
         if column not in ("image", "path", 0):
@@ -57,11 +57,11 @@ class FusedClipModel(PythonModel):
         given = params or {}
         targets, prior, groups = (given.get(name) for name in ("targets", "prior", "target_map"))
         threshold = given.get("threshold", 0.0)
-        constraints.check_threshold(threshold, calibrated=self.model.calibrated)
+        written.check_threshold(threshold, calibrated=self.model.calibrated)
         model = self.model.constrain(
-            targets=constraints.parse_targets(targets) if targets else None,
-            prior=constraints.parse_prior(prior) if prior else None,
-            target_map=constraints.parse_target_map(groups) if groups else None,
+            targets=written.parse_targets(targets) if targets else None,
+            prior=written.parse_prior(prior) if prior else None,
+            target_map=written.parse_target_map(groups) if groups else None,
         )
         predictions = model.predict_embeddings(model.embed(model_input[column].tolist()))
         return pd.DataFrame(predictions.records(threshold))

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from fused_clip.runner.jobs import axes_of
-from fused_clip.runner.reuse import PLACES_AND_EXTRAS
+from fused_clip.support.axes import PLACES_AND_EXTRAS, axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.tracking.database import absolute_uri, all_runs, complaints, connect_to_read
 from fused_clip.tracking.records import RunRecord, RunStatus

@@ -148,7 +148,7 @@ def test_nothing_in_gives_no_rows(tiny: Path) -> None:
 def test_a_text_longer_than_the_context_is_refused_not_cut(tiny: Path) -> None:
     backbone = make(tiny)
     backbone.encode_texts(["a " * 14])
-    with pytest.raises(InputError, match="fit the 16 tokens that tiny reads, and this has 17, got 'a a "):
+    with pytest.raises(InputError, match="fit the 16 tokens that tiny reads, and has 17, got 'a a "):
         backbone.encode_texts(["short", "a " * 15])
     with pytest.raises(InputError, match="supercalifragilistic"):
         backbone.encode_texts(["supercalifragilisticexpialidocious" * 4])
@@ -376,7 +376,7 @@ def test_what_is_not_there_is_refused_by_option(
 
 def test_a_folder_without_an_architecture_is_refused(own: Path) -> None:
     edit(own / "open_clip_config.json", lambda config: config["model_cfg"].pop("embed_dim"))
-    with pytest.raises(InputError, match="must hold model_cfg with embed_dim"):
+    with pytest.raises(InputError, match="must have model_cfg with embed_dim"):
         make(own).check()
     (own / "open_clip_config.json").write_text("{")
     with pytest.raises(InputError, match=r"open_clip_config\.json can't be read"):

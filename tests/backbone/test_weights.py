@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fused_clip.backbone.weights import HubWeights, LocalWeights, check_shapes
+from fused_clip.backbone.weights import HubWeights, LocalWeights
 from fused_clip.support.errors import InputError
 
 SHAPES = {"token_embedding.weight": (7, 3)}
@@ -55,7 +55,7 @@ def be_other_json(path: Path) -> None:
 def test_a_file_that_is_no_whole_safetensors_file_is_refused(
     weights: Path, damage: Callable[[Path], None]
 ) -> None:
-    check_shapes(weights, SHAPES)
+    LocalWeights(weights).check(SHAPES)
     damage(weights)
     with pytest.raises(InputError, match=r"safetensors") as caught:
         LocalWeights(weights).check(SHAPES)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fused_clip.figures import DPI, draw, save
 from fused_clip.figures.heatmaps import composition, confusion
+from fused_clip.figures.maps import _spread
 from fused_clip.figures.projection import project, project_both
 from fused_clip.figures.style import (
     COLOURS,
@@ -24,7 +25,6 @@ from fused_clip.figures.style import (
     cut,
     mark,
     shade,
-    spread,
     width_of,
     wrap,
 )
@@ -370,7 +370,7 @@ def test_wrapped_lines_fit_and_lose_nothing(parts: list[str]) -> None:
 @settings(max_examples=30)
 def test_spread_places_keep_apart(count: int, seed: int) -> None:
     places = np.random.default_rng(seed).uniform(size=(count, 2))
-    moved = spread(places, 0.01)
+    moved = _spread(places, 0.01)
     distances = np.linalg.norm(moved[:, None] - moved[None], axis=2) + np.eye(count)
     assert moved.shape == (count, 2)
     assert count < 2 or distances.min() > 0.005

@@ -61,7 +61,7 @@ def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
         path.write_bytes(content)
         for fresh in (False, True):
             with pytest.raises(
-                InputError, match="out: needs this place for the predictions so far, where another file is"
+                InputError, match="out: needs this path for partial predictions, and another file is there"
             ):
                 Journal(path, JOB, fresh=fresh)
         assert path.read_bytes() == content

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from fused_clip.dataset import ImageDataset, Labelled, Recipe
-from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.images import ArrayImages
 from fused_clip.runner import build
 from fused_clip.runner.config import Options, check

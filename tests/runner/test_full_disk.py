@@ -96,7 +96,7 @@ def test_a_run_goes_on_when_there_is_room_again(tracking: str, small_disk: Path,
     filler = leave_free(small_disk, 300_000)  # of the 460,032 bytes that the embeddings take
     done = fused_clip(f"tracking={tracking}", uri, output_dir=small_disk / "out")
     assert done.returncode == 1
-    assert "Error: output_dir: must be a folder that can be written, and has room" in done.stderr
+    assert "Error: output_dir: must be a writable folder with free space" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(small_disk.glob("out/finished/*.json"))
 
@@ -153,7 +153,7 @@ def test_a_sweep_whose_disk_gets_full_ends_at_once_and_goes_on_later(
         timeout=600,
     )
     assert done.returncode == 1
-    assert "Error: output_dir: must be a folder that can be written, and has room" in done.stderr
+    assert "Error: output_dir: must be a writable folder with free space" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert "1 jobs" in done.stdout, "the table tells what is finished"
     cell, parent = sorted(runs_in(tmp_path / "mlflow.db"), key=lambda run: "swept" in run.data.tags)

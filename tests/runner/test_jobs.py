@@ -4,7 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.runner.jobs import axes_of, planned_cells
+from fused_clip.runner.jobs import planned_cells
+from fused_clip.support.axes import axes_of
 from fused_clip.support.conf import conf_dir
 
 

@@ -179,15 +179,16 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
         X : (m, d) image embeddings, as the backbone gives them.
         """
 
+    def check_arrays(self) -> None:
+        """Check restored arrays, and set `targets_` if it is not among them; raises `ValueError`."""
+
     def arrays(self) -> dict[str, Array]:
         """Fitted arrays by name: the attributes that end in an underscore, without it."""
-        fitted = {
-            name: value for name, value in vars(self).items() if name.endswith("_") and value is not None
-        }
-        return {name[:-1]: value for name, value in fitted.items() if isinstance(value, np.ndarray)}
+        fitted = {name[:-1]: value for name, value in vars(self).items() if name.endswith("_")}
+        return {name: value for name, value in fitted.items() if isinstance(value, np.ndarray)}
 
     def restore(self, arrays: Mapping[str, Array], n_targets: int, fusion: Fusion) -> Self:
-        """Be fitted with arrays that `arrays` gave; a class that fits more than arrays extends this.
+        """Be fitted with arrays that `arrays` gave.
 
         Parameters
         ----------
@@ -202,7 +203,27 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
         """
         for name, array in arrays.items():
             setattr(self, f"{name}_", array)
+        self.n_targets_, self.fusion_ = n_targets, fusion
+        self.check_arrays()
         return self
+
+    def _floats(self, name: str) -> Rows:
+        """A matrix of finite numbers among the fitted arrays."""
+        array = getattr(self, f"{name}_", None)
+        if array is None or array.dtype.kind != "f" or array.ndim != 2 or 0 in array.shape:
+            raise ValueError(f"{name} must be a matrix of floats")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} is not finite")
+        return np.asarray(array)
+
+    def _index(self, name: str, length: int, count: int) -> IntArray:
+        """An index among the fitted arrays: `length` numbers below `count`."""
+        array = getattr(self, f"{name}_", None)
+        if array is None or array.dtype.kind != "i" or array.shape != (length,):
+            raise ValueError(f"{name} must be {length} whole numbers")
+        if array.min() < 0 or array.max() >= count:
+            raise ValueError(f"{name} must be in [0, {count})")
+        return np.asarray(array)
 
 
 def cluster_means(rows: Rows, clusters: IntArray, n_clusters: int) -> DoubleArray:

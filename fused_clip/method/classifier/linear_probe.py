@@ -1,6 +1,5 @@
 """Logistic regression on the image embeddings: the strong supervised classifier."""
 
-from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -8,22 +7,21 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
-from fused_clip.method.fusion import Fusion
-from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
+from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.sampling import stratified_split
 
 _GRID = tuple(10.0**power for power in range(-4, 3))
 _VALIDATION = 0.2
 _SEARCH_TOLERANCE = 1e-4  # of the fits that are compared: the order of their accuracies is settled by then
-_WORSE = 2  # values of C in a row without a better one, after which weaker penalties are not tried
+_WORSE = 2  # worse values of C in a row, after which weaker penalties are not tried
 
 
 class LinearProbe(Classifier):
     """Multinomial logistic regression on standardised images, in float64, fitted to convergence.
 
     The inverse penalty C is the value of 1e-4 ... 1e2 with the best accuracy on a stratified fifth of the
-    training rows, searched from the strongest penalty on until two values in a row are no better; ties go to
-    the strongest. The probe is then fitted on all training rows. Where a target has a single row, or there
+    training rows, searched from the strongest penalty on until two values in a row are worse; ties go to the
+    strongest. The probe is then fitted on all training rows. Where a target has a single row, or there
     are too few rows to hold out, C is 1.
 
     Parameters
@@ -72,30 +70,12 @@ class LinearProbe(Classifier):
         self.intercept_ = intercept - self.coef_ @ mean
         return self
 
-    def restore(self, arrays: Mapping[str, Array], n_targets: int, fusion: Fusion) -> Self:
-        """Be fitted with weights that are known; see `Classifier.restore`.
-
-        Parameters
-        ----------
-        arrays : the attributes without their underscore.
-        n_targets : K.
-        fusion : not used.
-
-        Raises
-        ------
-        ValueError
-            If an array is missing, or does not fit the others.
-        """
-        coef, intercept, targets = (
-            arrays.get(name, np.empty(0)) for name in ("coef", "intercept", "targets")
-        )
-        count = len(targets)
-        if coef.ndim != 2 or intercept.shape != (count,) or len(coef) != count or not count:
-            raise ValueError("coef, intercept and targets must have a row a target")
-        if targets.min() < 0 or targets.max() >= n_targets:
-            raise ValueError(f"targets must be in [0, {n_targets})")
-        self.coef_, self.intercept_, self.targets_, self.n_targets_ = coef, intercept, targets, n_targets
-        return self
+    def check_arrays(self) -> None:
+        """Check that weights, intercepts and targets have a row a target."""
+        count = len(self._floats("coef"))
+        self._index("targets", count, self.n_targets_)
+        if self.intercept_.shape != (count,):
+            raise ValueError(f"intercept must be {count} numbers")
 
     def target_scores(self, X: Rows) -> TargetScores:
         """Score each target by its log-probability.
@@ -121,7 +101,7 @@ class LinearProbe(Classifier):
         for penalty in _GRID:
             probe.set_params(C=penalty).fit(rows[fit], targets[fit])
             accuracy = float((probe.predict(rows[held_out]) == targets[held_out]).mean())
-            worse = 0 if accuracy > best else worse + 1
+            worse = worse + 1 if accuracy < best else 0
             if accuracy > best:
                 best, chosen = accuracy, penalty
             if worse == _WORSE:

@@ -1,26 +1,16 @@
 """The paper's claims as checks: each with its verdict on these runs and the evidence."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from fused_clip.metrics.numbers import number
 from fused_clip.report.page import Table, TableCell
 from fused_clip.report.studies.measurements import BLIND, Measurements
-from fused_clip.report.studies.pairs import Comparison
+from fused_clip.report.studies.pairs import Answer, Comparison
 from fused_clip.report.studies.published import load
 from fused_clip.report.studies.settings import dataset_name
-from fused_clip.report.studies.verdicts import (
-    Answer,
-    Holds,
-    against,
-    beats,
-    equals,
-    everywhere,
-    gained,
-    judge,
-    spans,
-    tally,
-)
+from fused_clip.report.studies.verdicts import ClaimVerdict, everywhere, judge, spans, tally
 
 DOMINATED = 0.95  # share of rows in clusters of their own prompt from which on the text dominates
 WITH_TEXT = ("task", "swapped", "grouped", "hierarchical")
@@ -34,14 +24,14 @@ class Claim:
     Parameters
     ----------
     name : the claim in a few words.
-    holds : the verdict.
+    verdict : of these runs.
     evidence : the numbers behind it, in sentences.
     run_ids : runs behind it.
     flag : problems of these runs, in a few words.
     """
 
     name: str
-    holds: Holds
+    verdict: ClaimVerdict
     evidence: str
     run_ids: Sequence[str] = ()
     flag: str = ""
@@ -71,13 +61,12 @@ def check(measured: Measurements) -> list[Claim]:
 
 
 def _better_structure(measured: Measurements) -> Claim:
-    """Compare task with image only in ARI, seed by seed, in every dataset."""
     name = "Task prompts beat image only in ARI"
     oracle, blind = (measured.gains("train/ari", pairing=how) for how in ("oracle", "zero_shot"))
     if not oracle:
         return Claim(name, "not measured", "")
     count = len(measured.datasets)
-    answers = [everywhere([gained(gain) for gain in gains], count) for gains in (oracle, blind)]
+    answers = [everywhere([gain.is_positive for gain in gains], count) for gains in (oracle, blind)]
     words = f"Task minus image only: {spans(oracle, count)}."
     words += f" With prompts paired without labels: {spans(blind, count)}." if blind else _NOT_ASKED
     ids = tuple(dict.fromkeys(run for gain in [*oracle, *blind] for run in gain.run_ids))
@@ -85,13 +74,12 @@ def _better_structure(measured: Measurements) -> Claim:
 
 
 def _better_accuracy(measured: Measurements, name: str, question: str) -> Claim:
-    """Ask for a higher accuracy in every dataset."""
     oracle, blind = (measured.comparisons.get(words, []) for words in (question, question + BLIND))
     if not oracle:
         return Claim(name, "not measured", "")
     count = len(measured.datasets)
-    answers = [everywhere([beats(one) for one in some], count) for some in (oracle, blind)]
-    words = f"{against(oracle, count)}."
+    answers = [everywhere([one.is_better for one in some], count) for some in (oracle, blind)]
+    words = f"Against {oracle[0].second}: {tally(oracle, count)}."
     words += f" With prompts paired without labels: {tally(blind, count)}." if blind else _NOT_ASKED
     return Claim(name, judge(*answers), words, _ids(oracle + blind))
 
@@ -99,30 +87,23 @@ def _better_accuracy(measured: Measurements, name: str, question: str) -> Claim:
 def _grouped_serves(measured: Measurements) -> Claim:
     """Compare grouped with image only at two targets; the evidence names zero-shot too."""
     claim = _better_accuracy(measured, "Grouped prompts serve binary tasks", "grouped")
-    asked = [
-        one
-        for question in ("grouped zero-shot", "grouped via class")
-        for one in [measured.comparisons.get(question, [])]
-        if one
-    ]
-    words = "".join(f" {against(some, len(measured.datasets))}." for some in asked)
-    ids = (*claim.run_ids, *_ids([one for some in asked for one in some]))
-    return replace(claim, evidence=claim.evidence + words, run_ids=tuple(dict.fromkeys(ids)))
+    asked = [measured.comparisons.get(f"grouped {rival}", []) for rival in ("zero-shot", "via class")]
+    words = [f"Against {some[0].second}: {tally(some, len(measured.datasets))}." for some in asked if some]
+    ids = dict.fromkeys((*claim.run_ids, *_ids(chain(*asked))))
+    return replace(claim, evidence=" ".join([claim.evidence, *words]), run_ids=tuple(ids))
 
 
 def _swapped_equals_task(measured: Measurements) -> Claim:
-    """Ask for intervals within .01 in every dataset; swapping needs labels."""
     name = "Swapped prompts do as well as task prompts"
     pairs = measured.comparisons.get("swapped", [])
     if not pairs:
         return Claim(name, "not measured", "")
     count = len(measured.datasets)
     words = f"Task minus swapped: {tally(pairs, count)}. Wrong prompts can only be paired by labels."
-    return Claim(name, judge(everywhere([equals(one) for one in pairs], count), None), words, _ids(pairs))
+    return Claim(name, judge(everywhere([one.is_same for one in pairs], count), None), words, _ids(pairs))
 
 
 def _nothing_missing(measured: Measurements) -> Claim:
-    """Ask that every target has a cluster in every run with text."""
     name, metric = "No target goes missing", "missing_targets"
     oracle = measured.known(metric, *WITH_TEXT)
     blind = measured.known(metric, *WITH_TEXT, pairing="zero_shot")
@@ -134,20 +115,23 @@ def _nothing_missing(measured: Measurements) -> Claim:
     words = f"Missing in {counts[0]} of {len(oracle)} runs with text"
     words += f", in {counts[1]} of {len(blind)} paired without labels" if blind else ""
     words += f"; of image only in {counts[2]} of {len(alone)}." if alone else "."
-    words += f" In the published table: {_published_missing()}."
+    published = [
+        f"class {', '.join(names)} of {dataset_name(dataset)}, under {prompt}"
+        for (dataset, prompt), names in load().missing.items()
+    ]
+    words += f" In the published table: {'; '.join(published)}."
     words += "" if blind else _NOT_ASKED
     return Claim(name, judge(*answers), words, tuple(run.run_id for run, _ in [*oracle, *blind, *alone]))
 
 
 def _text_dominates(measured: Measurements) -> Claim:
-    """Ask that nearly every row lies in a cluster of its own prompt."""
     name, metric = "The text dominates the structure", "train/prompt_purity"
     oracle = measured.known(metric, *WITH_TEXT)
     blind = measured.known(metric, *WITH_TEXT, pairing="zero_shot")
     if not oracle:
         return Claim(name, "not measured", "")
     answers = [
-        _every_run(measured, metric, how, lambda value: value >= DOMINATED) for how in ("oracle", "zero_shot")
+        _every_run(measured, metric, how, lambda share: share >= DOMINATED) for how in ("oracle", "zero_shot")
     ]
     least = [number(min((value for _, value in some), default=float("nan"))) for some in (oracle, blind)]
     words = f"Rows in a cluster of their own prompt, least of all runs: {least[0]}"
@@ -166,7 +150,7 @@ def _consistently_best(measured: Measurements) -> Claim:
         return Claim(name, "not measured", "")
     count = len(measured.datasets)
     answers = [
-        everywhere([everywhere([beats(one) for one in some], count) for some in rivals], len(rivals))
+        everywhere([everywhere([one.is_better for one in some], count) for some in rivals], len(rivals))
         for rivals in (oracle, blind)
     ]
     words = f"The highest mean of {len(oracle) + 1} strategies in {_wins(oracle)} of {count} datasets"
@@ -177,12 +161,12 @@ def _consistently_best(measured: Measurements) -> Claim:
     words += f". In the published table: of three in {won} of {printed}."
     if blind:
         words += f" With prompts paired without labels: of {len(blind) + 1} in {_wins(blind)} of {count}."
-    ids = _ids([one for some in [*oracle, *blind, zero_shot] for one in some])
+    ids = _ids(chain(*oracle, *blind, zero_shot))
     return Claim(name, judge(*answers), words + ("" if blind else _NOT_ASKED), ids)
 
 
 def claims_table(claims: Sequence[Claim], caption: str) -> Table:
-    """Make a table of one row a claim.
+    """Make a table of the claims.
 
     Parameters
     ----------
@@ -190,14 +174,13 @@ def claims_table(claims: Sequence[Claim], caption: str) -> Table:
     caption : of the table.
     """
     rows = [
-        [TableCell(one.name), TableCell(one.holds, None, one.run_ids, one.flag), TableCell(one.evidence)]
+        [TableCell(one.name), TableCell(one.verdict, None, one.run_ids, one.flag), TableCell(one.evidence)]
         for one in claims
     ]
     return Table(caption, ["claim", "verdict", "evidence"], rows, "claims")
 
 
 def _every_run(measured: Measurements, metric: str, pairing: str, good: Callable[[float], bool]) -> Answer:
-    """Answer whether a metric is good in every planned run with text."""
     answers: list[Answer] = []
     for dataset in measured.datasets:
         runs = measured.runs(dataset, *WITH_TEXT, pairing=pairing)
@@ -221,19 +204,13 @@ def _wins(rivals: Sequence[Sequence[Comparison]]) -> int:
 def _published_wins() -> tuple[int, int]:
     """Count the datasets of the published table in which ``task`` is the best ten-way strategy."""
     published = load()
-    rows = [
-        {p: published.numbers[dataset, p, "test/accuracy"] for p in ("task", "none", "swapped")}
+    wins = [
+        published.numbers[dataset, "task", "test/accuracy"]
+        > max(published.numbers[dataset, rival, "test/accuracy"] for rival in ("none", "swapped"))
         for dataset in published.splits
     ]
-    return sum(row["task"] > max(row["none"], row["swapped"]) for row in rows), len(rows)
+    return sum(wins), len(wins)
 
 
-def _published_missing() -> str:
-    return "; ".join(
-        f"class {', '.join(names)} of {dataset_name(dataset)}, under {prompt}"
-        for (dataset, prompt), names in load().missing.items()
-    )
-
-
-def _ids(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+def _ids(comparisons: Iterable[Comparison]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run_id for one in comparisons for run_id in one.run_ids))

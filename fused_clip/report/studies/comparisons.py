@@ -1,16 +1,17 @@
-"""The arms of the audit and their rivals on the same test rows."""
+"""The arms of the audit and their rivals, on the same test rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
 from fused_clip.report.explained_columns import references_of
+from fused_clip.report.studies.factors import NORMALISED
 from fused_clip.report.studies.pairs import Answers, Arm, Comparison, corrected
 from fused_clip.report.studies.settings import chosen, dataset_name, values
+from fused_clip.report.summary import group_by
 from fused_clip.tracking.records import RunRecord
 
 CONTROLS = ("permuted", "rotated", "isotropic", "orthogonal")
-NORMALISED = {"inputs": ("true", "false"), "output": ("false", "true"), "both": ("true", "true")}
 Pair = tuple[Arm, Arm]
 
 
@@ -43,17 +44,14 @@ def comparisons(records: Sequence[RunRecord]) -> list[Comparison]:
     return corrected(made)
 
 
-def without_labels(records: Sequence[RunRecord]) -> Mapping[tuple[str, str], list[RunRecord]]:
+def without_labels(records: Sequence[RunRecord]) -> Mapping[tuple[str, ...], list[RunRecord]]:
     """Return the runs paired and named without labels, by dataset and prompt.
 
     Parameters
     ----------
     records : cells of the study.
     """
-    groups: dict[tuple[str, str], list[RunRecord]] = {}
-    for record in chosen(records, pairing="zero_shot", vote="prompt"):
-        groups.setdefault((record.option("dataset"), record.option("prompt")), []).append(record)
-    return groups
+    return group_by(chosen(records, pairing="zero_shot", vote="prompt"), ["dataset", "prompt"])
 
 
 def label_free(records: Sequence[RunRecord]) -> list[ReferenceFacts]:
@@ -67,7 +65,6 @@ def label_free(records: Sequence[RunRecord]) -> list[ReferenceFacts]:
 
 
 def _against(method: Arm, references: Sequence[ReferenceFacts]) -> list[Pair]:
-    """Pair an arm with references of its own runs."""
     return [
         (method, replace(method, name=facts.title, column=f"{PREFIX}{facts.name}")) for facts in references
     ]
@@ -81,17 +78,10 @@ class _Setting:
     dataset: str
 
     def arm(self, name: str, options: Mapping[str, str]) -> Arm:
-        """Make an arm of the task prompts with some options changed.
-
-        Parameters
-        ----------
-        name : of the arm.
-        options : by their names on the command line.
-        """
+        """Make an arm of the task prompts with some options changed."""
         return Arm(name, runs_at(self.records, self.dataset, options))
 
     def pairs(self) -> Iterator[Pair]:
-        """Yield each arm with its rival."""
         task = self.arm("task", {})
         for control in CONTROLS:
             yield task, self.arm(f"task, {control} text", {"text": control})
@@ -100,13 +90,12 @@ class _Setting:
         yield from _against(task, rivals)
         yield task, self.arm("task, one cluster a target", {"clusters_per_target": "1"})
         yield task, self.arm("task, zero-shot pairing", {"pairing": "zero_shot"})
-        for what, (inputs, output) in NORMALISED.items():
-            options = {"fusion.normalize_inputs": inputs, "fusion.normalize_output": output}
-            name = f"task, {what} normalised"
+        for part in ("inputs", "output", "both"):
+            options, name = NORMALISED[part], f"task, {part} normalised"
             normalised = self.arm(name, options)
             yield normalised, task
             alone = known_references()["image_only"]
-            yield from _against(normalised, [replace(alone, title=f"{alone.title}, {what} normalised")])
+            yield from _against(normalised, [replace(alone, title=f"{alone.title}, {part} normalised")])
             yield normalised, self.arm(f"{name}, rotated text", {**options, "text": "rotated"})
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fused_clip.figures.style import COLOURS, FAINT, INK, MARGIN, PAGE, house_style, wrap
-from fused_clip.report.chart import png_of
+from fused_clip.figures.style import COLOURS, FAINT, INK, PAGE, house_style
+from fused_clip.report.chart import axis_label, deviation, png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +40,9 @@ def draw_curves(
     Parameters
     ----------
     panels : one a dataset and measure.
-    levels : names along the horizontal axis.
-    axis : its label.
-    steps : how many of the first levels are joined by lines.
-    setting : caption of the picture itself, which is also shown without the page.
+    levels, axis : names along the horizontal axis, and its label.
+    steps : number of first levels that are joined by lines.
+    setting : data and backbone, written below the axis.
     """
     from matplotlib.figure import Figure
 
@@ -56,19 +55,15 @@ def draw_curves(
         for panel in panels:
             axes = grid[rows.index(panel.dataset)][columns.index(panel.measure)]
             _draw(axes, panel, names, steps=steps)
-            axes.set_xticks(
-                range(len(levels)), levels, size=6, rotation=60, ha="right", rotation_mode="anchor"
-            )
+            style = {"size": 6, "rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+            axes.set_xticks(range(len(levels)), levels, **style)
             if panel.dataset == rows[0]:
                 axes.set_title(panel.measure, size=8, color=INK)
             if panel.measure == columns[0]:
                 axes.set_ylabel(panel.dataset, size=8, color=INK)
-        lines = wrap(
-            ("bars: one standard deviation over seeds", *setting.split("; ")), 6.5, PAGE - 2 * MARGIN
-        )
-        figure.supxlabel("\n".join([axis, *lines]), size=6.5, color=INK)
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=6, frameon=False)
+        figure.supxlabel(axis_label(axis, setting), size=6.5, color=INK)
+        found = grid[0][0].get_legend_handles_labels()
+        figure.legend(*found, loc="outside upper center", ncols=4, fontsize=6, frameon=False)
         return png_of(figure)
 
 
@@ -78,14 +73,12 @@ def _draw(axes: Axes, panel: Panel, names: Sequence[str], *, steps: int) -> None
         means = [statistics.fmean(values[place]) for place in places]
         method = name == METHOD
         colour = INK if method else COLOURS[(names.index(name) - 1) % len(COLOURS)]
-        axes.plot(
-            places, means, "o", label=name, color=colour, ms=5 if method else 2.2, zorder=2 if method else 3
-        )
+        size, width, style, layer = (5, 1.6, "-", 2) if method else (2.2, 0.8, "--", 3)
+        axes.plot(places, means, "o", label=name, color=colour, ms=size, zorder=layer)
         joined = sum(place < steps for place in places)
-        width, style = (1.6, "-") if method else (0.8, "--")
-        axes.plot(places[:joined], means[:joined], style, lw=width, color=colour, zorder=2 if method else 3)
+        axes.plot(places[:joined], means[:joined], style, lw=width, color=colour, zorder=layer)
         if method:
-            spread = [statistics.stdev(values[place]) if len(values[place]) > 1 else 0.0 for place in places]
+            spread = [deviation(values[place]) for place in places]
             axes.errorbar(places, means, spread, fmt="none", ecolor=INK, elinewidth=0.8, capsize=2)
     axes.tick_params(labelsize=6, colors=FAINT)
     axes.grid(axis="y", lw=0.3, color=FAINT, alpha=0.4)

@@ -4,6 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 ALPHAS = ("0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1")
+NORMALISED = {
+    part: {"fusion.normalize_inputs": inputs, "fusion.normalize_output": output}
+    for part, inputs, output in (
+        ("nothing", "false", "false"), ("inputs", "true", "false"),
+        ("output", "false", "true"), ("both", "true", "true"),
+    )
+}  # fmt: skip
 NOISE = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.8", "1")
 
 
@@ -17,7 +24,7 @@ class Factor:
     title : as the page heads its section.
     axis : label of the figure's axis.
     levels : options that each level changes, by its name on the axis.
-    steps : how many of the first levels are steps of one quantity, to be joined by lines.
+    steps : number of first levels that are steps of one quantity, joined by lines.
     """
 
     name: str
@@ -44,19 +51,10 @@ FACTORS: Sequence[Factor] = (
     Factor(
         "normalisation",
         "L2 normalisation",
-        "what is normalised, and the text rows",
+        "normalised part, and the text rows",
         {
-            f"{what}, {words}": {
-                "fusion.normalize_inputs": inputs,
-                "fusion.normalize_output": output,
-                "text": words,
-            }
-            for what, inputs, output in (
-                ("nothing", "false", "false"),
-                ("inputs", "true", "false"),
-                ("output", "false", "true"),
-                ("both", "true", "true"),
-            )
+            f"{part}, {words}": {**options, "text": words}
+            for part, options in NORMALISED.items()
             for words in ("prompt", "rotated")
         },
     ),
@@ -73,10 +71,7 @@ FACTORS: Sequence[Factor] = (
         "share of wrong prompts at training, and zero-shot pairing",
         {
             "0 %": {"pairing": "oracle"},
-            **{
-                f"{100 * float(share):.0f} %": {"pairing": "noisy", "pairing.fraction": share}
-                for share in NOISE
-            },
+            **{f"{100 * float(s):.0f} %": {"pairing": "noisy", "pairing.fraction": s} for s in NOISE},
             "zero-shot": {"pairing": "zero_shot"},
         },
         steps=1 + len(NOISE),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from fused_clip.model.result import Result, SplitResult
 from fused_clip.report.chart import png_of
 from fused_clip.report.page import Block, Figure, Prose
 from fused_clip.report.studies.settings import dataset_name, values
+from fused_clip.report.summary import group_by
 from fused_clip.runner.readback import read
 from fused_clip.support.arrays import DoubleArray, IntArray
 from fused_clip.support.errors import InputError
@@ -29,14 +30,12 @@ POINTS = 1_000  # rows a panel
 PROMPTS = {"none": "image only", "task": "task", "swapped": "swapped", "grouped": "grouped"}
 MOST_DATASETS = 3  # more would be smaller than the eye can read
 LEFT, LEGEND = 0.25, 1.1  # inches of a row's width
-Part = Literal["train", "test"]
 
 
 def strategy_maps(records: Sequence[RunRecord], setting: str) -> list[Block]:
     """Draw both grids: rows are datasets, columns strategies; colour is the true class or group.
 
-    The first finished run of each dataset and strategy is shown, of the first three datasets, as far as its
-    directory and embeddings are still on this machine.
+    Shown are the first finished runs of the first three datasets whose files are on this machine.
 
     Parameters
     ----------
@@ -47,19 +46,14 @@ def strategy_maps(records: Sequence[RunRecord], setting: str) -> list[Block]:
     if not results:
         return [Prose("No maps: the runs' directories or embeddings are not on this machine.")]
     figures: list[Block] = []
-    grids: tuple[tuple[Part, int], ...] = (("train", 2), ("test", 3))
-    for split, number in grids:
-        panels = {key: _place(result, split) for key, result in results.items()}
-        won = "each fused with the prompt that won, " if split == "test" else ""
+    for split, number, won in (("train", 2, ""), ("test", 3, "each fused with its predicted prompt, ")):
+        panels = {key: _place(getattr(result, split), result) for key, result in results.items()}
         caption = (
             f"As the paper's Figure {number}: t-SNE of the fused {split} rows, {won}coloured by true class, "
             f"under grouped by true group. {setting}"
         )
         figures.append(Figure(caption, _grid(panels, f"Fused {split} rows", setting)))
     return figures
-
-
-Panels = Mapping[tuple[str, str], "_PanelRows"]
 
 
 class _PanelRows(NamedTuple):
@@ -70,20 +64,16 @@ class _PanelRows(NamedTuple):
     names: Sequence[str]
 
 
-def _results(records: Sequence[RunRecord]) -> dict[tuple[str, str], Result]:
-    """The result of the first finished run of each dataset and strategy that can be read back."""
-    results: dict[tuple[str, str], Result] = {}
-    for dataset in values(records, "dataset")[:MOST_DATASETS]:
-        for prompt in PROMPTS:
-            runs = [
-                run
-                for run in records
-                if run.finished and (run.option("dataset"), run.option("prompt")) == (dataset, prompt)
-            ]
-            found = _read_back(runs[0]) if runs else None
-            if found is not None:
-                results[dataset, prompt] = found
-    return results
+Panels = Mapping[tuple[str, ...], _PanelRows]
+
+
+def _results(records: Sequence[RunRecord]) -> dict[tuple[str, ...], Result]:
+    runs = group_by([record for record in records if record.finished], ["dataset", "prompt"])
+    cells = [
+        (dataset, prompt) for dataset in values(records, "dataset")[:MOST_DATASETS] for prompt in PROMPTS
+    ]
+    found = {cell: _read_back(runs[cell][0]) for cell in cells if cell in runs}
+    return {cell: result for cell, result in found.items() if result is not None}
 
 
 def _read_back(record: RunRecord) -> Result | None:
@@ -95,21 +85,20 @@ def _read_back(record: RunRecord) -> Result | None:
         return None
 
 
-def _place(result: Result, split: Part) -> _PanelRows:
-    part: SplitResult = getattr(result, split)
+def _place(part: SplitResult, result: Result) -> _PanelRows:
     kept = stratified_sample(part.targets, POINTS, seed=0)
     return _PanelRows(project(part.fused[kept], seed=0), part.targets[kept], result.target_names)
 
 
 def _grid(panels: Panels, title: str, setting: str) -> bytes:
-    """Draw the panels, a row a dataset, each with its legend at the right; PNG."""
+    """Draw the panels, a row a dataset, each row with its legend at the right; PNG."""
     import matplotlib.figure
 
     rows = list(dict.fromkeys(dataset for dataset, _ in panels))
     side = (PAGE - LEFT - MARGIN - LEGEND) / len(PROMPTS)
     with house_style():
-        rows_of = f"one run a panel, up to {POINTS:,} of its rows, stratified"
-        heading = Heading(title, (rows_of, *setting.split("; ")))
+        drawn = f"one run a panel, up to {POINTS:,} of its rows, stratified"
+        heading = Heading(title, (drawn, *setting.split("; ")))
         top = heading.height(PAGE) + 0.2
         height = top + len(rows) * side + MARGIN
         figure = matplotlib.figure.Figure(figsize=(PAGE, height))
@@ -117,10 +106,8 @@ def _grid(panels: Panels, title: str, setting: str) -> bytes:
         for line, dataset in enumerate(rows):
             y = height - top - (line + 1) * side
             for column, prompt in enumerate(PROMPTS):
-                x = LEFT + column * side
-                box = (x / PAGE, y / height, 0.96 * side / PAGE, 0.96 * side / height)
-                axes = figure.add_axes(box)
-                axes.set(xticks=[], yticks=[])
+                box = (LEFT + column * side) / PAGE, y / height, 0.96 * side / PAGE, 0.96 * side / height
+                axes = figure.add_axes(box, xticks=[], yticks=[])
                 if (dataset, prompt) in panels:
                     _scatter(axes, panels[dataset, prompt])
                 if line == 0:
@@ -141,10 +128,11 @@ def _scatter(axes: Axes, rows: _PanelRows) -> None:
 def _legend(figure: FigureType, panels: Panels, dataset: str, at: tuple[float, float]) -> None:
     """Name the classes; groups take the first colours, as the caption says."""
     width, height = figure.get_size_inches()
-    names = next((list(rows.names) for (d, p), rows in panels.items() if d == dataset and p != "grouped"), [])
-    groups = [list(rows.names) for (d, p), rows in panels.items() if d == dataset and p == "grouped"]
-    lines = [(mark(index), name) for index, name in enumerate(names)]
-    lines += [(mark(index), f"{name} (grouped)") for group in groups for index, name in enumerate(group)]
+    names = next((rows.names for (d, p), rows in panels.items() if d == dataset and p != "grouped"), ())
+    groups = [
+        f"{name} (grouped)" for rows in [panels.get((dataset, "grouped"))] if rows for name in rows.names
+    ]
+    lines = [(mark(index), name) for some in (names, groups) for index, name in enumerate(some)]
     axes = figure.add_axes((at[0] / width, 0, LEGEND / width, 1))
     axes.set(xlim=(0, LEGEND), ylim=(0, height))
     axes.axis("off")

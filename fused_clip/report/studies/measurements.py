@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from fused_clip.method.reference import PREFIX, known_references
-from fused_clip.report.studies.pairs import Answers, Arm, Comparison, corrected
+from fused_clip.report.studies.pairs import Answer, Answers, Arm, Comparison, corrected
 from fused_clip.report.studies.settings import chosen, dataset_name, values
 from fused_clip.report.studies.significance import Interval, seed_interval
 from fused_clip.report.summary import flag_of
@@ -28,6 +28,13 @@ class Gain:
     interval: Interval
     whole: bool
     run_ids: Sequence[str]
+
+    @property
+    def is_positive(self) -> Answer:
+        """Whether the gain is beyond the spread of seeds: "no" if its interval has no positive value."""
+        if not self.whole:
+            return "not measured"
+        return "yes" if self.interval.low > 0 else "no" if self.interval.high <= 0 else "open"
 
 
 class Measurements:
@@ -69,7 +76,7 @@ class Measurements:
 
     @cached_property
     def comparisons(self) -> Mapping[str, list[Comparison]]:
-        """Accuracies compared, by what is asked; Holm's correction is over all of them."""
+        """Accuracies compared, by question; Holm's correction is over all of them."""
         answers = Answers()
         asked = [
             (question, answers.compare(dataset_name(dataset), first, second))
@@ -86,11 +93,8 @@ class Measurements:
         """Return the arms that answer each question, with labels and, where possible, without."""
         swapped = self._arm(dataset, "task"), self._arm(dataset, "swapped")
         blind = self._asked(dataset, ", zero-shot pairing", pairing="zero_shot")
-        return {
-            **self._asked(dataset, ""),
-            "swapped": swapped,
-            **{f"{question}{BLIND}": pair for question, pair in blind.items()},
-        }
+        unlabelled = {f"{question}{BLIND}": pair for question, pair in blind.items()}
+        return {**self._asked(dataset, ""), "swapped": swapped, **unlabelled}
 
     def _asked(self, dataset: str, words: str, **options: str) -> Mapping[str, tuple[Arm, Arm]]:
         """Return the questions of one pairing; one prompt or none needs no pairing."""
@@ -123,16 +127,13 @@ class Measurements:
         for dataset in self.datasets:
             runs = self.runs(dataset, "task", pairing=pairing)
             alone = {run.option("seed"): run for run in self.runs(dataset, "none")}
-            pairs = [(run, alone.get(run.option("seed"))) for run in runs]
             kept = [
-                (mine, theirs)
-                for mine, theirs in pairs
-                if theirs and all(one.finished and metric in one.metrics for one in (mine, theirs))
+                (run, alone[seed])
+                for run in runs
+                if (seed := run.option("seed")) in alone and _have(metric, run, alone[seed])
             ]
             if kept:
-                interval = seed_interval(
-                    [mine.metrics[metric] - theirs.metrics[metric] for mine, theirs in kept]
-                )
+                interval = seed_interval([run.metrics[metric] - one.metrics[metric] for run, one in kept])
                 whole = len(kept) == len({run.option("seed") for run in [*runs, *alone.values()]})
                 found.append(Gain(interval, whole, tuple(run.run_id for pair in kept for run in pair)))
         return found
@@ -149,8 +150,12 @@ class Measurements:
             (run, run.metrics[metric])
             for dataset in self.datasets
             for run in self.runs(dataset, *prompts, **options)
-            if run.finished and metric in run.metrics
+            if _have(metric, run)
         ]
+
+
+def _have(metric: str, *runs: RunRecord) -> bool:
+    return all(run.finished and metric in run.metrics for run in runs)
 
 
 def _reference(arm: Arm, name: str, words: str = "") -> Arm:

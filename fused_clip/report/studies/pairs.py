@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,7 +15,17 @@ from fused_clip.report.studies.significance import ALPHA, Interval, combined, ho
 from fused_clip.report.summary import flag_of
 
 SAME = 0.01  # accuracies closer than this are called equal
+Answer = Literal["yes", "no", "open", "not measured"]
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
+
+DIFFERENCES = (
+    "First minus second, on the same test rows, mean over seeds. The interval is for other test images and "
+    "for other seeds, which draw splits and drive fits: a bootstrap over images, paired, with the spread of "
+    "the seeds added. The p-value is McNemar's exact test in each seed, the seeds combined by Rueger's rule, "
+    "corrected by Holm's method for all rows of the table, copies counted once; it is for these fits. A "
+    "difference is significant if the corrected p-value is below .05 and the interval excludes zero. With "
+    "one seed there is no interval, and nothing is significant."
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -47,8 +57,7 @@ class Comparison:
     ----------
     dataset, first, second : names of the dataset and of both arms.
     interval : of the mean difference, for other images and other seeds; NaN where no seed has both arms.
-    p_value : of McNemar's exact test in each seed, combined; NaN where there is none. It takes the fits as
-        they are.
+    p_value : of McNemar's exact test in each seed, combined, for these fits; NaN where there is none.
     run_ids : runs of both arms.
     seeds, rows, differing : seeds compared, their test rows, and those that only one arm gets right.
     whole : whether every planned run of both arms was compared.
@@ -92,33 +101,37 @@ class Comparison:
         """Whether the interval lies within .01 of zero."""
         return max(-self.interval.low, self.interval.high) < SAME
 
+    @property
+    def is_better(self) -> Answer:
+        """Whether the first is better: "no" if it is significantly worse, or within .01."""
+        return self._answer(self.better, self.worse or self.same)
 
-@dataclass
+    @property
+    def is_same(self) -> Answer:
+        """Whether both are within .01: "no" if they differ significantly and may be further apart."""
+        return self._answer(self.same, self.significant)
+
+    def _answer(self, shown: bool, refuted: bool) -> Answer:
+        if not self.whole:
+            return "not measured"
+        return "yes" if shown else "no" if refuted else "open"
+
+
 class Answers:
-    """Which test rows each run and each of its references got right; a run's file is read once.
+    """Which test rows each run and each of its references got right; a run's file is read once."""
 
-    Parameters
-    ----------
-    known : what has been read, by run id.
-    """
+    def __init__(self) -> None:
+        self._known: dict[str, DataFrame | None] = {}
 
-    known: dict[str, DataFrame | None] = field(default_factory=dict)
-
-    def of(self, record: RunRecord) -> DataFrame | None:
-        """Return booleans by row id, one column a predictor; None where the run left no predictions.
-
-        Parameters
-        ----------
-        record : a run.
-        """
-        if record.run_id not in self.known:
-            self.known[record.run_id] = _answers(record) if record.finished else None
-        return self.known[record.run_id]
+    def _of(self, record: RunRecord) -> DataFrame | None:
+        if record.run_id not in self._known:
+            self._known[record.run_id] = _answers(record) if record.finished else None
+        return self._known[record.run_id]
 
     def compare(self, dataset: str, first: Arm, second: Arm) -> Comparison | None:
-        """Compare seed by seed, on the rows that both predicted.
+        """Compare seed by seed, on the rows that both predicted; without numbers where no seed has both.
 
-        Without numbers where no seed has both; None where an arm was not planned or does not predict.
+        None where an arm was not planned or does not predict.
 
         Parameters
         ----------
@@ -142,13 +155,12 @@ class Answers:
         return _measured(made, kept) if kept else made
 
     def _predicts(self, arm: Arm) -> bool:
-        """Return whether an arm has runs, and every one that predicted has its column."""
-        known = [self.of(record) for record in arm.records]
+        known = [self._of(record) for record in arm.records]
         return bool(known) and all(arm.column in table for table in known if table is not None)
 
     def _rows(self, mine: RunRecord, column: str, theirs: RunRecord, other: str) -> DataFrame | None:
         """Return what each got right on their common rows, in columns 0 and 1; None without such rows."""
-        a, b = self.of(mine), self.of(theirs)
+        a, b = self._of(mine), self._of(theirs)
         if a is None or b is None:
             return None
         rows = a[[column]].set_axis([0], axis=1).join(b[[other]].set_axis([1], axis=1), how="inner")
@@ -156,7 +168,6 @@ class Answers:
 
 
 def _measured(made: Comparison, kept: Sequence[tuple[RunRecord, RunRecord, DataFrame]]) -> Comparison:
-    """Add the numbers to a comparison."""
     right = [rows.to_numpy(dtype=bool) for _, _, rows in kept]
     differences = np.concatenate([one[:, 0].astype(float) - one[:, 1] for one in right])
     images = np.concatenate([rows.index.to_numpy(dtype=str) for _, _, rows in kept])
@@ -175,25 +186,21 @@ def _measured(made: Comparison, kept: Sequence[tuple[RunRecord, RunRecord, DataF
 def corrected(comparisons: Sequence[Comparison | None]) -> list[Comparison]:
     """Apply Holm's correction over the family; comparisons that could not be made are left out.
 
-    Comparisons of a dataset that come to the same rows, as with two controls that predict alike, are one
-    test and count once.
-
     Parameters
     ----------
-    comparisons : the whole family.
+    comparisons : the whole family; copies, as of two controls that predict alike, are one test.
     """
     made = [one for one in comparisons if one is not None]
-    tests = {_evidence(one): one.p_value for one in made if not math.isnan(one.p_value)}
+    evidence = [(one.dataset, one.interval, one.p_value, one.seeds, one.rows, one.differing) for one in made]
+    tests = {key: one.p_value for key, one in zip(evidence, made, strict=True) if not math.isnan(one.p_value)}
     values = dict(zip(tests, holm(list(tests.values())), strict=True))
-    return [replace(one, corrected=values.get(_evidence(one), math.nan)) for one in made]
-
-
-def _evidence(one: Comparison) -> tuple[object, ...]:
-    return one.dataset, one.interval, one.p_value, one.seeds, one.rows, one.differing
+    return [
+        replace(one, corrected=values.get(key, math.nan)) for key, one in zip(evidence, made, strict=True)
+    ]
 
 
 def difference_table(comparisons: Sequence[Comparison], setting: str) -> Table:
-    """Make a table of one row a comparison.
+    """Make a table of one row a comparison; `DIFFERENCES` explains it.
 
     Parameters
     ----------
@@ -206,29 +213,21 @@ def difference_table(comparisons: Sequence[Comparison], setting: str) -> Table:
     ]  # fmt: skip
     rows = [
         [
-            TableCell(one.dataset),
-            TableCell(one.first),
-            TableCell(one.second),
-            TableCell(signed(one.interval.mean), finite(one.interval.mean), one.run_ids, one.flag),
-            TableCell(bounds(one), finite(one.interval.low)),
-            TableCell("< .001" if one.corrected < 0.001 else number(one.corrected, 3), finite(one.corrected)),
+            *map(TableCell, (one.dataset, one.first, one.second)),
+            TableCell(signed(one.interval.mean), _finite(one.interval.mean), one.run_ids, one.flag),
+            TableCell(_bounds(one), _finite(one.interval.low)),
+            TableCell(
+                "< .001" if one.corrected < 0.001 else number(one.corrected, 3), _finite(one.corrected)
+            ),
             TableCell("yes" if one.significant else "no" if one.rows else "-"),
-            TableCell(str(one.seeds), one.seeds),
-            TableCell(str(one.rows), one.rows),
-            TableCell(str(one.differing), one.differing),
+            *(TableCell(str(count), count) for count in (one.seeds, one.rows, one.differing)),
         ]
         for one in comparisons
     ]
     return Table(f"Accuracies compared. {setting}", columns, rows, "differences")
 
 
-def finite(value: float) -> float | None:
-    """Return what a cell sorts by: None for NaN.
-
-    Parameters
-    ----------
-    value : any.
-    """
+def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
@@ -243,13 +242,7 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
-def bounds(one: Comparison) -> str:
-    """Format the interval: ``[low, high]``, ``-`` where there is none, words where it has no width.
-
-    Parameters
-    ----------
-    one : the comparison.
-    """
+def _bounds(one: Comparison) -> str:
     if one.rows and not one.differing:
         return "no test row differs"
     low, high = one.interval[1:]

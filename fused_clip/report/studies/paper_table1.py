@@ -9,9 +9,9 @@ from fused_clip.report.page import Block, Page, Prose, Section, Table, TableCell
 from fused_clip.report.studies.claims import check, claims_table
 from fused_clip.report.studies.map_grid import strategy_maps
 from fused_clip.report.studies.measurements import Measurements
-from fused_clip.report.studies.pairs import difference_table
+from fused_clip.report.studies.pairs import DIFFERENCES, difference_table
 from fused_clip.report.studies.published import load, verdict
-from fused_clip.report.studies.settings import apart, chosen, circumstances, dataset_name
+from fused_clip.report.studies.settings import apart, chosen, circumstances, dataset_name, missing_targets
 from fused_clip.report.summary import group_by, summarize
 from fused_clip.tracking.records import RunRecord
 
@@ -40,11 +40,7 @@ def _sections(records: Sequence[RunRecord]) -> list[Section]:
         Section("Accuracy", _accuracy(cells, setting)),
         Section("Structure of the training rows", [Prose(_STRUCTURE), _structure_table(cells, setting)]),
         Section(
-            "Differences on the same test rows",
-            [
-                Prose(DIFFERENCES),
-                difference_table(compared, setting),
-            ],
+            "Differences on the same test rows", [Prose(DIFFERENCES), difference_table(compared, setting)]
         ),
         Section("Maps", strategy_maps(chosen(records), setting)),
     ]
@@ -92,7 +88,7 @@ def _judged(dataset: str, prompt: str, metric: str, records: Sequence[RunRecord]
     """Return the published number, flagged where it is corrected; the measured one; the verdict."""
     paper = load()
     published = paper.numbers.get((dataset, prompt, metric))
-    flag = "corrected" if paper.reason(dataset, prompt, metric) else ""
+    flag = "corrected" if (dataset, prompt, metric) in paper.corrections else ""
     known = [record for record in records if record.finished and metric in record.metrics]
     comparable = bool(known) and all(paper.comparable(record) for record in known)
     word = verdict(published, [record.metrics[metric] for record in known], comparable=comparable)
@@ -100,35 +96,21 @@ def _judged(dataset: str, prompt: str, metric: str, records: Sequence[RunRecord]
     return [printed, summarize(records, metric), TableCell(word or "-")]
 
 
-def missing_targets(records: Sequence[RunRecord]) -> TableCell:
-    """Count the finished runs in which a target has no cluster.
-
-    Parameters
-    ----------
-    records : runs of one row of a table.
-    """
-    known = [record for record in records if record.finished and "missing_targets" in record.metrics]
-    lacking = [record.run_id for record in known if record.metrics["missing_targets"]]
-    return TableCell(f"in {len(lacking)} of {len(known)}" if known else "-", len(lacking), lacking)
-
-
 def _corrections(cells: Cells) -> list[Block]:
     """Give each reason why published numbers of these cells are corrected, once."""
     paper = load()
-    reasons = {
-        paper.reason(dataset, prompt, metric): None for dataset, prompt in cells for metric in paper.metrics
-    }
+    reasons = {paper.corrections.get(key): None for cell in cells for key in paper.numbers if key[:2] == cell}
     return [Prose(f"Corrected: {reason}") for reason in reasons if reason]
 
 
 _CLAIMS = (
-    "A claim holds if it is shown in every dataset, with the true labels choosing each training image's "
-    "prompt, as the paper does, and also with prompts paired by zero-shot classification, without labels; if "
-    "shown with the former and refuted with the latter, or if it can't be asked without labels, it holds "
-    "only with labels. It does not hold if a dataset refutes it: significantly worse, or within .01 where a "
-    "difference is claimed. A claim that the runs leave open is not shown, and one with a missing or failed "
-    "run is not measured. Better means here McNemar's p below .05 and an interval above zero: a claim about "
-    "all datasets must pass in each, which needs no correction (Berger 1982)."
+    "A claim is supported if it is shown in every dataset, with the true labels choosing each training "
+    "image's prompt, as the paper does, and also with prompts paired by zero-shot classification, without "
+    "labels; if shown with the former and refuted with the latter, or if it can't be asked without labels, "
+    "it is supported only with labels. It is refuted if one dataset refutes it: significantly worse, or "
+    "within .01 where a difference is claimed. A claim that the runs leave open is not shown, and one with a "
+    "missing or failed run is not measured. Better means here McNemar's p below .05 and an interval above "
+    "zero: a claim about all datasets must pass in each, which needs no correction (Berger 1982)."
 )
 _VERDICTS = (
     "A published number is reproduced if the mean over seeds is within two standard deviations of it, but"
@@ -140,12 +122,4 @@ _STRUCTURE = (
     "label: their agreement with the labels shows what the text separates, not what was found. With two "
     "clusters a target, pure and even splits cap ARI near .64 for ten targets and .50 for two: compare it "
     "with purity."
-)
-DIFFERENCES = (
-    "First minus second, on the same test rows, mean over seeds. The interval is for other test images and "
-    "for other seeds, which draw splits and drive fits: a bootstrap over images, paired, with the spread of "
-    "the seeds added. The p-value is McNemar's exact test in each seed, the seeds combined by Rueger's rule, "
-    "corrected by Holm's method for all rows of the table, copies counted once; it takes the fits as they "
-    "are. A difference is significant if the corrected p-value is below .05 and the interval excludes zero. "
-    "With one seed there is no interval, and nothing is significant."
 )

@@ -17,72 +17,37 @@ CLOSEST, FURTHEST = 0.01, 0.03  # bounds of the tolerance
 
 
 @dataclass(frozen=True)
-class Correction:
-    """Published numbers that are wrong, and why.
-
-    Parameters
-    ----------
-    prompts, metrics, datasets : the numbers' rows and columns.
-    reason : one sentence.
-    """
-
-    prompts: Sequence[str]
-    metrics: Sequence[str]
-    datasets: Sequence[str]
-    reason: str
-
-
-@dataclass(frozen=True)
 class Published:
     """The published table, and the data it was measured on.
 
     Parameters
     ----------
     backbone : open_clip name of the model.
-    metrics : names of the numbers.
     splits : (train, test) images of each dataset.
     numbers : by (dataset, prompt, metric).
-    corrections : numbers that are wrong.
+    corrections : reason why a number is wrong, by (dataset, prompt, metric).
     missing : classes printed as missing, by (dataset, prompt).
     """
 
     backbone: str
-    metrics: Sequence[str]
     splits: Mapping[str, tuple[int, int]]
     numbers: Mapping[tuple[str, str, str], float]
-    corrections: Sequence[Correction]
+    corrections: Mapping[tuple[str, str, str], str]
     missing: Mapping[tuple[str, str], Sequence[str]]
 
-    def reason(self, dataset: str, prompt: str, metric: str) -> str:
-        """Return why a number is corrected here; empty where it stands.
-
-        Parameters
-        ----------
-        dataset, prompt, metric : the number's row and column.
-        """
-        for one in self.corrections:
-            if prompt in one.prompts and metric in one.metrics and dataset in one.datasets:
-                return one.reason
-        return ""
-
     def same_backbone(self, record: RunRecord) -> bool:
-        """Whether a run has the paper's backbone with OpenAI's weights.
-
-        Weights from a local file with ``backbone=vit_b_32`` are taken for OpenAI's.
+        """Whether a run has the paper's backbone with OpenAI's weights, or with those of a local file.
 
         Parameters
         ----------
         record : a finished run.
         """
         weights = record.option("backbone.pretrained")
-        return (
-            record.option("backbone") == "vit_b_32"
-            and record.option("backbone.model") == self.backbone
-            and (weights == "openai" or Path(weights).suffix != "")
-        )
+        model = record.option("backbone"), record.option("backbone.model")
+        return model == ("vit_b_32", self.backbone) and (weights == "openai" or Path(weights).suffix != "")
 
     def same_splits(self, record: RunRecord) -> bool:
-        """Whether a run has as many images in both splits as the paper; other datasets have not.
+        """Whether a run has as many images in both splits as the paper.
 
         Parameters
         ----------
@@ -92,7 +57,7 @@ class Published:
         return sizes == tuple(map(str, self.splits.get(record.option("dataset"), ())))
 
     def comparable(self, record: RunRecord) -> bool:
-        """Whether a run's numbers can be compared with the paper's.
+        """Whether backbone and splits of a run are the paper's.
 
         Parameters
         ----------
@@ -142,10 +107,17 @@ def load() -> Published:
         for prompt, values in rows.items()
         for metric, value in zip(content["metrics"], values, strict=True)
     }
-    everywhere = list(content["splits"])
-    corrections = [Correction(**{"datasets": everywhere, **one}) for one in content["corrected"]]
+    corrections = {
+        (dataset, prompt, metric): one["reason"]
+        for one in content["corrected"]
+        for dataset in one.get("datasets", content["splits"])
+        for prompt in one["prompts"]
+        for metric in one["metrics"]
+    }
     splits = {dataset: (train, test) for dataset, (train, test) in content["splits"].items()}
     missing = {
-        (dataset, p): names for dataset, rows in content["missing"].items() for p, names in rows.items()
+        (dataset, prompt): names
+        for dataset, rows in content["missing"].items()
+        for prompt, names in rows.items()
     }
-    return Published(content["backbone"], content["metrics"], splits, numbers, corrections, missing)
+    return Published(content["backbone"], splits, numbers, corrections, missing)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from fused_clip.metrics.scores import slug
-from fused_clip.report.page import Block, Section, Table
+from fused_clip.report.page import Block, Section, Table, TableCell
 from fused_clip.report.studies.published import load
 from fused_clip.tracking.records import RunRecord
 
@@ -20,21 +20,26 @@ BASE: Mapping[str, str] = {
 }
 # What a study never varies itself: runs that differ in it do not stand in one table.
 SETTING = (
-    "backbone",
-    "backbone.model",
-    "backbone.pretrained",
-    "backbone.preprocessing",
-    "dataset.from_split",
-    "dataset.n_train",
-    "dataset.n_test",
-    "clusterer",
-    "clusterer.n_neighbors",
-)
+    "backbone", "backbone.model", "backbone.pretrained", "backbone.preprocessing",
+    "dataset.from_split", "dataset.n_train", "dataset.n_test", "clusterer", "clusterer.n_neighbors",
+)  # fmt: skip
 NAMES = {
     "mnist": "MNIST",
     "cifar10": "CIFAR-10",
     **{f"cifar100_{subset}": f"CIFAR-100 s{subset}" for subset in range(1, 6)},
 }
+
+
+def missing_targets(records: Sequence[RunRecord]) -> TableCell:
+    """Count the finished runs in which a target has no cluster.
+
+    Parameters
+    ----------
+    records : runs of one row of a table.
+    """
+    known = [record for record in records if record.finished and "missing_targets" in record.metrics]
+    lacking = [record.run_id for record in known if record.metrics["missing_targets"]]
+    return TableCell(f"in {len(lacking)} of {len(known)}" if known else "-", len(lacking), lacking)
 
 
 def dataset_name(option: str) -> str:
@@ -48,9 +53,7 @@ def dataset_name(option: str) -> str:
 
 
 def chosen(records: Iterable[RunRecord], **options: str) -> list[RunRecord]:
-    """Return the runs of the base setting but for some options.
-
-    A missing cell that does not name an option is taken to have the base's.
+    """Return the runs of the base setting but for some options; missing cells name only what they change.
 
     Parameters
     ----------
@@ -84,7 +87,7 @@ def values(records: Iterable[RunRecord], option: str) -> list[str]:
 def by_setting(records: Sequence[RunRecord]) -> Mapping[str, list[RunRecord]]:
     """Group the runs that may stand in one table, by the options that differ; an empty name for one group.
 
-    A cell that did not finish has the setting of those runs whose sweeps gave it the same options.
+    An unfinished cell joins the finished runs whose sweeps gave it the same options.
 
     Parameters
     ----------
@@ -94,8 +97,7 @@ def by_setting(records: Sequence[RunRecord]) -> Mapping[str, list[RunRecord]]:
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in records:
         own = _setting(record)
-        place = own if record.finished else known.get(_named(record), own)
-        groups.setdefault(place, []).append(record)
+        groups.setdefault(own if record.finished else known.get(_named(record), own), []).append(record)
     return {_name(setting, list(groups)): some for setting, some in groups.items()}
 
 
@@ -104,8 +106,7 @@ def _named(record: RunRecord) -> tuple[str, ...]:
 
 
 def _setting(record: RunRecord) -> tuple[str, ...]:
-    found = (record.option(name) for name in SETTING)
-    return tuple("" if value == "null" else value for value in found)
+    return tuple("" if value == "null" else value for value in map(record.option, SETTING))
 
 
 def _name(setting: tuple[str, ...], settings: Sequence[tuple[str, ...]]) -> str:
@@ -121,7 +122,7 @@ def _name(setting: tuple[str, ...], settings: Sequence[tuple[str, ...]]) -> str:
 def apart(
     records: Sequence[RunRecord], build: Callable[[Sequence[RunRecord]], Sequence[Section]]
 ) -> tuple[list[Section], list[str]]:
-    """Make the sections of a page once for every setting, and warn the reader of several.
+    """Make the sections of a page once for every setting, with a warning if there are several.
 
     Parameters
     ----------
@@ -131,19 +132,18 @@ def apart(
     settings = by_setting(records)
     if len(settings) == 1:
         return list(build(records)), []
+
+    def renamed(block: Block, setting: str) -> Block:
+        if isinstance(block, Table) and block.name:
+            return replace(block, name=f"{block.name}-{slug(setting)}")
+        return block
+
     sections = [
-        Section(f"{section.title}: {name}", [_renamed(block, name) for block in section.blocks])
+        Section(f"{section.title}: {name}", [renamed(block, name) for block in section.blocks])
         for name, some in settings.items()
         for section in build(some)
     ]
     return sections, [f"The runs are of {len(settings)} settings, in separate tables: {'; '.join(settings)}."]
-
-
-def _renamed(block: Block, setting: str) -> Block:
-    """Give a table a file of its own."""
-    if isinstance(block, Table) and block.name:
-        return replace(block, name=f"{block.name}-{slug(setting)}")
-    return block
 
 
 def circumstances(records: Sequence[RunRecord]) -> str:
@@ -153,19 +153,18 @@ def circumstances(records: Sequence[RunRecord]) -> str:
     ----------
     records : runs of one setting.
     """
-    paper, finished = load(), [record for record in records if record.finished]
+    finished = [record for record in records if record.finished]
     backbone, stands_in = ", ".join(values(records, "backbone")), ""
-    if not all(map(paper.same_backbone, finished)):
+    if not all(map(load().same_backbone, finished)):
         others = [name for name in values(finished, "backbone.pretrained") if backbone == "vit_b_32"]
         weights = f" with the weights {', '.join(others)}" if others else ""
         stands_in = f"{weights}, in place of the paper's ViT-B/32: not its numbers"
-    seeds = values(records, "seed")
-    count = f"{len(seeds)} seed" + ("s" if len(seeds) != 1 else "")
+    seeds = len(values(records, "seed"))
+    count = f"{seeds} seed" + "s" * (seeds != 1)
     return f"Backbone {backbone}{stands_in}; {_images(finished, backbone)}; {count}."
 
 
 def _images(records: Sequence[RunRecord], backbone: str) -> str:
-    """Describe the images."""
     if all(map(load().same_splits, records)):
         return "official splits"
     paper_sets = all(record.option("dataset") in NAMES for record in records)

@@ -37,18 +37,14 @@ class Interval(NamedTuple):
 
 
 def mcnemar(right_a: BoolArray, right_b: BoolArray) -> float:
-    """Return the two-sided p-value of McNemar's exact test that two classifiers err equally often.
+    """Return the two-sided p-value of McNemar's exact test that two fitted classifiers err equally often.
 
-    The fits are taken as they are: another fit of either classifier is not considered.
+    McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12 (1947). Another fit of either classifier is not considered.
 
     Parameters
     ----------
-    right_a, right_b : (m,) whether each classifies each of the same test rows rightly.
-
-    Returns
-    -------
-    In (0, 1]; 1 where they are right on the same rows. McNemar, "Note on the sampling error of the
-    difference between correlated proportions or percentages", Psychometrika 12 (1947).
+    right_a, right_b : (m,) whether each classifies each of the same test rows correctly.
     """
     from statsmodels.stats.contingency_tables import mcnemar as test
 
@@ -80,7 +76,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p-values for the whole family by Holm's step-down method.
 
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6
-    (1979). It holds for dependent tests, as these on the same rows are, and rejects more than Bonferroni.
+    (1979), is valid for dependent tests, as these on the same rows are, and rejects more than Bonferroni.
 
     Parameters
     ----------

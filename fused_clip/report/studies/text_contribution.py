@@ -9,9 +9,8 @@ from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, T
 from fused_clip.report.studies.comparisons import audited, comparisons, label_free, runs_at, without_labels
 from fused_clip.report.studies.curves import METHOD, Panel, draw_curves
 from fused_clip.report.studies.factors import FACTORS, Factor
-from fused_clip.report.studies.pairs import difference_table
-from fused_clip.report.studies.paper_table1 import DIFFERENCES, missing_targets
-from fused_clip.report.studies.settings import apart, circumstances, dataset_name
+from fused_clip.report.studies.pairs import DIFFERENCES, difference_table
+from fused_clip.report.studies.settings import apart, circumstances, dataset_name, missing_targets
 from fused_clip.report.summary import summarize
 from fused_clip.tracking.records import RunRecord
 
@@ -34,11 +33,7 @@ def _sections(records: Sequence[RunRecord]) -> list[Section]:
     compared = comparisons(records)
     return [
         Section(
-            "Which differences are significant",
-            [
-                Prose(DIFFERENCES),
-                difference_table(compared, setting),
-            ],
+            "Which differences are significant", [Prose(DIFFERENCES), difference_table(compared, setting)]
         ),
         *(Section(factor.title, _factor_blocks(records, factor, setting)) for factor in FACTORS),
         Section("Without any label", _without_any_label(records, setting)),

@@ -1,52 +1,51 @@
-"""From differences to words: the answer of each, of all together, and a claim's verdict."""
+"""From the answers of each dataset to a claim's verdict, and the evidence in words."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from fused_clip.metrics.numbers import number
 from fused_clip.report.studies.measurements import Gain
-from fused_clip.report.studies.pairs import SAME, Comparison, signed
+from fused_clip.report.studies.pairs import SAME, Answer, Comparison, signed
 
-Holds = Literal[
-    "holds",
-    "holds only with labels",
-    "does not hold",
+ClaimVerdict = Literal[
+    "supported",
+    "supported only with labels",
+    "refuted",
     "not shown",
     "not measured",
-    "holds with labels, not shown without",
-    "holds with labels, not measured without",
+    "supported with labels, not shown without",
+    "supported with labels, not measured without",
 ]
-Answer = Literal["yes", "no", "open", "not measured"]
+_WITH_LABELS: dict[Answer, ClaimVerdict] = {
+    "no": "refuted", "open": "not shown", "not measured": "not measured",
+}  # fmt: skip
+_WITHOUT: dict[Answer | None, ClaimVerdict] = {
+    "yes": "supported",
+    "no": "supported only with labels",
+    "open": "supported with labels, not shown without",
+    "not measured": "supported with labels, not measured without",
+    None: "supported only with labels",
+}
 
 
-def judge(with_labels: Answer, without: Answer | None) -> Holds:
-    """Turn two answers into words.
+def judge(with_labels: Answer, without: Answer | None) -> ClaimVerdict:
+    """Combine the answers with and without labels into a verdict.
 
     Parameters
     ----------
-    with_labels : whether the claim holds when the true labels choose each training image's prompt.
-    without : whether it also holds when they do not; None where it can't be asked without labels.
+    with_labels : answer where the true labels choose each training image's prompt.
+    without : answer where no label does; None for a question that needs labels.
     """
-    if with_labels == "no":
-        return "does not hold"
-    if with_labels == "open":
-        return "not shown"
-    if with_labels == "not measured":
-        return "not measured"
-    if without == "open":
-        return "holds with labels, not shown without"
-    if without == "not measured":
-        return "holds with labels, not measured without"
-    return "holds" if without == "yes" else "holds only with labels"
+    return _WITH_LABELS.get(with_labels, _WITHOUT[without])
 
 
 def everywhere(answers: Sequence[Answer], datasets: int) -> Answer:
-    """Combine the answers of all datasets: one no is no, and yes needs a yes in each.
+    """Combine the answers of all datasets: one "no" refutes, and "yes" needs a "yes" in each.
 
     Parameters
     ----------
     answers : one a dataset that has any.
-    datasets : how many there are.
+    datasets : number of all datasets.
     """
     if "no" in answers:
         return "no"
@@ -55,75 +54,18 @@ def everywhere(answers: Sequence[Answer], datasets: int) -> Answer:
     return "open" if "open" in answers else "yes"
 
 
-def beats(one: Comparison) -> Answer:
-    """Answer whether the first is better: no if it is significantly worse, or within .01.
-
-    Parameters
-    ----------
-    one : the comparison.
-    """
-    if not one.whole:
-        return "not measured"
-    if one.better:
-        return "yes"
-    return "no" if one.worse or one.same else "open"
-
-
-def equals(one: Comparison) -> Answer:
-    """Answer whether the two are within .01: no if they differ significantly and may be further apart.
-
-    Parameters
-    ----------
-    one : the comparison.
-    """
-    if not one.whole:
-        return "not measured"
-    if one.same:
-        return "yes"
-    return "no" if one.significant else "open"
-
-
-def gained(gain: Gain) -> Answer:
-    """Answer whether a gain is beyond the spread of seeds: no if its interval has no positive value.
-
-    Parameters
-    ----------
-    gain : of one dataset.
-    """
-    if not gain.whole:
-        return "not measured"
-    if gain.interval.low > 0:
-        return "yes"
-    return "no" if gain.interval.high <= 0 else "open"
-
-
-def against(pairs: Sequence[Comparison], datasets: int) -> str:
-    """Write `tally` with the name of the rival.
-
-    Parameters
-    ----------
-    pairs, datasets : as `tally` takes them.
-    """
-    return f"Against {pairs[0].second}: {tally(pairs, datasets)}"
-
-
 def tally(pairs: Sequence[Comparison], datasets: int) -> str:
     """Write the range of the differences, and the number of datasets with each answer.
 
     Parameters
     ----------
     pairs : the comparisons of one question, one a dataset.
-    datasets : how many there are.
+    datasets : number of all datasets.
     """
     known = [one for one in pairs if one.rows]
-    counts = {
-        "better": sum(one.better for one in known),
-        "worse": sum(one.worse for one in known),
-        f"within ±{number(SAME, 2)}": sum(one.same for one in known),
-    }
-    words = ", ".join(f"{word} in {count}" for word, count in counts.items())
-    span = _range([one.interval.mean for one in known]) if known else "-"
-    return f"{span}; {words} of {_measured(sum(one.whole for one in pairs), datasets)}"
+    better, worse, same = (sum(getattr(one, name) for one in known) for name in ("better", "worse", "same"))
+    counts = f"better in {better}, worse in {worse}, within ±{number(SAME, 2)} in {same}"
+    return f"{_range([one.interval.mean for one in known])}; {counts} of {_measured(pairs, datasets)}"
 
 
 def spans(gains: Sequence[Gain], datasets: int) -> str:
@@ -132,20 +74,16 @@ def spans(gains: Sequence[Gain], datasets: int) -> str:
     Parameters
     ----------
     gains : one a dataset.
-    datasets : how many there are.
+    datasets : number of all datasets.
     """
-    higher = sum(gain.interval.low > 0 for gain in gains)
-    span = _range([gain.interval.mean for gain in gains])
-    measured = _measured(sum(gain.whole for gain in gains), datasets)
-    return f"{span}; higher beyond the spread of seeds in {higher} of {measured}"
+    higher = f"higher beyond the spread of seeds in {sum(gain.interval.low > 0 for gain in gains)}"
+    return f"{_range([gain.interval.mean for gain in gains])}; {higher} of {_measured(gains, datasets)}"
 
 
-def _measured(whole: int, datasets: int) -> str:
-    """Write the number of datasets, and of those with missing runs."""
-    holes = f" ({datasets - whole} not measured in full)" if whole < datasets else ""
-    return f"{datasets} datasets{holes}"
+def _measured(found: Sequence[Comparison | Gain], datasets: int) -> str:
+    missing = datasets - sum(one.whole for one in found)
+    return f"{datasets} datasets" + (f" ({missing} not measured in full)" if missing else "")
 
 
 def _range(numbers: Sequence[float]) -> str:
-    low, high = signed(min(numbers)), signed(max(numbers))
-    return low if low == high else f"{low} to {high}"
+    return " to ".join(dict.fromkeys(signed(end(numbers)) for end in (min, max))) if numbers else "-"

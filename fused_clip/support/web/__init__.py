@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fused_clip.support.files import replacing
+
 _HERE = Path(__file__).parent
 
 
@@ -19,8 +21,9 @@ def render(template: str, path: Path, *, styles: tuple[str, ...], script: str = 
     Parameters
     ----------
     template : file of ``templates``, which extends ``base.html``.
+    path : of the page.
     styles, script : files of this package that the page carries.
-    values : what the template names; plain strings are escaped.
+    values : variables of the template; plain strings are escaped.
     """
     from markupsafe import Markup
 
@@ -32,10 +35,8 @@ def render(template: str, path: Path, *, styles: tuple[str, ...], script: str = 
         "base-uri 'none'; form-action 'none'"
     )
     own = {"policy": policy, "style": Markup(style), "script": Markup(code)}  # noqa: S704  # our own files
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
+    with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
         file.writelines(_environment().get_template(template).generate(**own, **values))
-    partial.replace(path)
 
 
 def data_uri(image: bytes, kind: str = "png") -> str:
@@ -53,12 +54,9 @@ def data_uri(image: bytes, kind: str = "png") -> str:
 def _environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    loader = FileSystemLoader(_HERE / "templates")
     made = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters["data_uri"] = data_uri
     return made

@@ -108,9 +108,9 @@ def test_a_subset_keeps_the_targets_of_its_clusters(clusters: list[int], seed: i
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(0, 99))
 def test_nearest_of_each_owner(owners: list[int], seed: int) -> None:
     squared = np.random.default_rng(seed).uniform(size=(5, len(owners)))
-    found = nearest_of_each(squared, np.array(owners), 4)
+    values, nearest = nearest_of_each(squared, np.array(owners), 4)
     for owner in range(4):
         own = squared[:, np.array(owners) == owner]
-        np.testing.assert_array_equal(found.values[:, owner], -np.sqrt(own.min(axis=1, initial=np.inf)))
-        clusters = np.asarray(found.clusters)[:, owner]
+        np.testing.assert_array_equal(values[:, owner], -np.sqrt(own.min(axis=1, initial=np.inf)))
+        clusters = nearest[:, owner]
         assert (clusters == -1).all() if not own.size else (np.array(owners)[clusters] == owner).all()

@@ -8,13 +8,14 @@ import pytest
 
 from fused_clip.report.studies.claims import check, claims_table
 from fused_clip.report.studies.measurements import Measurements
-from fused_clip.report.studies.verdicts import Answer, everywhere, judge
+from fused_clip.report.studies.pairs import Answer
+from fused_clip.report.studies.verdicts import everywhere, judge
 from fused_clip.tracking.records import RunRecord
 from tests.study_records import study_record
 
 SEEDS = (42, 43)
 DATASETS = ("mnist", "cifar10")
-WITH_LABELS = "holds only with labels"
+WITH_LABELS = "supported only with labels"
 
 
 def runs(folder: Path, seeds: Sequence[int] = SEEDS, **changes: dict[str, object]) -> list[RunRecord]:
@@ -55,20 +56,20 @@ def runs(folder: Path, seeds: Sequence[int] = SEEDS, **changes: dict[str, object
 
 
 def verdicts(records: Sequence[RunRecord]) -> list[str]:
-    return [claim.holds for claim in check(Measurements(records))]
+    return [claim.verdict for claim in check(Measurements(records))]
 
 
 def test_each_claim_has_its_verdict(tmp_path: Path) -> None:
     claims = {claim.name: claim for claim in check(Measurements(runs(tmp_path)))}
-    assert {name: claim.holds for name, claim in claims.items()} == {
+    assert {name: claim.verdict for name, claim in claims.items()} == {
         "Task prompts beat image only in ARI": WITH_LABELS,
         "Task prompts beat image only in accuracy": WITH_LABELS,
         "Swapped prompts do as well as task prompts": WITH_LABELS,
         "Grouped prompts serve binary tasks": WITH_LABELS,
-        "Two clusters a target beat one": "holds",
-        "No target goes missing": "holds",
+        "Two clusters a target beat one": "supported",
+        "No target goes missing": "supported",
         "The text dominates the structure": WITH_LABELS,
-        "Task prompts are consistently best": "does not hold",
+        "Task prompts are consistently best": "refuted",
     }
     assert claims["Task prompts beat image only in accuracy"].evidence == (
         "Against image only: +.1500; better in 2, worse in 0, within ±.01 in 0 of 2 datasets."
@@ -101,27 +102,27 @@ BEST = {"swapped": {"wrong": 80}}  # so that no other strategy is level with tas
 @pytest.mark.parametrize(
     ("claim", "changes", "verdict"),
     [
-        (0, {"blind": {"ari": 0.6}}, "holds"),
-        (0, {"task": {"ari": 0.5}}, "does not hold"),
-        (1, {"blind": {"wrong": 50}}, "holds"),
-        (1, {"blind": {"wrong": 95}}, "holds with labels, not shown without"),
+        (0, {"blind": {"ari": 0.6}}, "supported"),
+        (0, {"task": {"ari": 0.5}}, "refuted"),
+        (1, {"blind": {"wrong": 50}}, "supported"),
+        (1, {"blind": {"wrong": 95}}, "supported with labels, not shown without"),
         (1, {"task": {"wrong": 95}}, "not shown"),
-        (1, {"task": {"wrong": 99}}, "does not hold"),
-        (1, {"task": {"wrong": 150}}, "does not hold"),
+        (1, {"task": {"wrong": 99}}, "refuted"),
+        (1, {"task": {"wrong": 150}}, "refuted"),
         (2, {"swapped": {"wrong": 44}}, "not shown"),
-        (2, {"swapped": {"wrong": 55}}, "does not hold"),
-        (3, {"blind_groups": {"wrong": 20}}, "holds"),
+        (2, {"swapped": {"wrong": 55}}, "refuted"),
+        (3, {"blind_groups": {"wrong": 20}}, "supported"),
         (3, {"grouped": {"wrong": 76}}, "not shown"),
-        (4, {"one": {"wrong": 41}}, "does not hold"),
-        (4, {"blind_one": {"wrong": 101}}, "holds only with labels"),
-        (5, {"blind": {"missing": 1.0}}, "holds only with labels"),
-        (5, {"swapped": {"missing": 1.0}}, "does not hold"),
-        (6, {"blind": {"followed": 0.99}}, "holds"),
-        (6, {"grouped": {"followed": 0.9}}, "does not hold"),
-        (7, {**BEST, "blind": {"wrong": 50}}, "holds"),
-        (7, BEST, "holds only with labels"),
+        (4, {"one": {"wrong": 41}}, "refuted"),
+        (4, {"blind_one": {"wrong": 101}}, "supported only with labels"),
+        (5, {"blind": {"missing": 1.0}}, "supported only with labels"),
+        (5, {"swapped": {"missing": 1.0}}, "refuted"),
+        (6, {"blind": {"followed": 0.99}}, "supported"),
+        (6, {"grouped": {"followed": 0.9}}, "refuted"),
+        (7, {**BEST, "blind": {"wrong": 50}}, "supported"),
+        (7, BEST, "supported only with labels"),
         (7, {**BEST, "hierarchical": {"wrong": 44}}, "not shown"),
-        (7, {"swapped": {"wrong": 39}}, "does not hold"),
+        (7, {"swapped": {"wrong": 39}}, "refuted"),
     ],
 )
 def test_a_verdict_follows_the_runs(
@@ -136,12 +137,12 @@ def test_without_the_further_cells_nothing_is_said_of_prompts_paired_without_lab
         for record in runs(tmp_path, **BEST)
         if "pairing" not in record.params and "clusters_per_target" not in record.params
     ]
-    half = "holds with labels, not measured without"
+    half = "supported with labels, not measured without"
     found = check(Measurements(table))
-    assert [claim.holds for claim in found] == [
-        half, half, "does not hold", half, "not measured", half, half, half
+    assert [claim.verdict for claim in found] == [
+        half, half, "refuted", half, "not measured", half, half, half
     ]  # fmt: skip
-    assert all("without labels" in claim.evidence for claim in found if claim.holds == half)
+    assert all("without labels" in claim.evidence for claim in found if claim.verdict == half)
 
 
 def test_one_seed_shows_no_difference(tmp_path: Path) -> None:
@@ -151,7 +152,7 @@ def test_one_seed_shows_no_difference(tmp_path: Path) -> None:
 
 def test_nothing_is_concluded_from_nothing(tmp_path: Path) -> None:
     found = check(Measurements([study_record(tmp_path, prompt="generic")]))
-    assert {claim.holds for claim in found} == {"not measured"}
+    assert {claim.verdict for claim in found} == {"not measured"}
     assert len(claims_table(found, "caption").rows) == 8
 
 
@@ -171,9 +172,9 @@ def test_a_hole_leaves_a_claim_unmeasured_unless_the_rest_refutes_it(lost: str, 
         for record in records
     ]
     found = check(Measurements(holes))
-    refuted = [claim.name for claim in found if claim.holds != "not measured"]
+    refuted = [claim.name for claim in found if claim.verdict != "not measured"]
     assert refuted == ["Swapped prompts do as well as task prompts"]
-    assert found[2].holds == "does not hold"
+    assert found[2].verdict == "refuted"
     assert found[1].evidence.startswith("Against image only: +.1500;")
     assert "of 2 datasets (1 not measured in full)" in found[1].evidence
 
@@ -189,11 +190,11 @@ def test_mixed_code_is_marked(tmp_path: Path) -> None:
 
 
 def test_a_judgement_by_hand() -> None:
-    assert judge("yes", "yes") == "holds"
+    assert judge("yes", "yes") == "supported"
     assert judge("yes", "no") == judge("yes", None) == WITH_LABELS
-    assert judge("yes", "open") == "holds with labels, not shown without"
-    assert judge("yes", "not measured") == "holds with labels, not measured without"
-    assert judge("no", "yes") == judge("no", None) == "does not hold"
+    assert judge("yes", "open") == "supported with labels, not shown without"
+    assert judge("yes", "not measured") == "supported with labels, not measured without"
+    assert judge("no", "yes") == judge("no", None) == "refuted"
     assert judge("open", "yes") == "not shown"
     assert judge("not measured", "yes") == "not measured"
 

@@ -11,7 +11,7 @@ import pytest
 
 from fused_clip.report import report_command as command
 from fused_clip.report.studies.factors import FACTORS
-from fused_clip.report.studies.verdicts import Holds
+from fused_clip.report.studies.verdicts import ClaimVerdict
 
 FEW = [
     "backbone=compact",
@@ -65,8 +65,8 @@ def test_the_papers_table_on_a_few_digits(tmp_path: Path) -> None:
     assert all("±" in text for text in texts(report, "accuracy", "linear probe"))
     verdicts = texts(report, "claims", "verdict")
     assert [verdicts[place] for place in (2, 3, 4)] == ["not measured"] * 3
-    assert verdicts[5] == "holds with labels, not measured without"
-    assert set(verdicts) <= set(get_args(Holds))
+    assert verdicts[5] == "supported with labels, not measured without"
+    assert set(verdicts) <= set(get_args(ClaimVerdict))
     assert texts(report, "differences", "seeds") == ["2", "2"]
     assert texts(report, "differences", "test rows") == ["200", "200"]
     assert len(list((report / "figures").glob("*.png"))) == 2

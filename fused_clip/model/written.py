@@ -1,4 +1,4 @@
-"""Targets, priors and groups as written on the command line -> arguments of a model."""
+"""Parse targets, priors and groups of the command line."""
 
 import csv
 import math
@@ -13,37 +13,27 @@ Groups = dict[str, list[str]]
 
 
 def parse_targets(text: str) -> list[str]:
-    """Read ``cat,dog``; a name with a comma is quoted as in csv.
+    """Parse distinct names such as ``cat,dog``; a name with a comma is quoted as in csv.
 
     Parameters
     ----------
-    text : names with commas between them.
-
-    Raises
-    ------
-    InputError
-        If a name is empty or there twice.
+    text : names, separated by commas.
     """
     try:
         names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
     except csv.Error:  # a line break
         names = []
     if not names or "" in names or len(set(names)) < len(names):
-        raise InputError("targets", "must be distinct names with commas between them", text)
+        raise InputError("targets", "must be distinct names, separated by commas", text)
     return names
 
 
 def parse_prior(text: str) -> dict[str, float]:
-    """Read ``cat=.9,dog=.1``.
+    """Parse frequencies such as ``cat=.9,dog=.1``.
 
     Parameters
     ----------
-    text : names and numbers.
-
-    Raises
-    ------
-    InputError
-        If a name or number is missing.
+    text : name=number, separated by commas.
     """
     prior = {}
     for part in parse_targets(text):
@@ -53,7 +43,7 @@ def parse_prior(text: str) -> dict[str, float]:
         except ValueError:
             prior[name.strip()] = math.nan
         if not name.strip() or math.isnan(prior[name.strip()]):
-            raise InputError("prior", "must be name=number with commas between them, as cat=.9,dog=.1", text)
+            raise InputError("prior", "must be name=number, separated by commas, such as cat=.9,dog=.1", text)
     return prior
 
 
@@ -63,11 +53,6 @@ def read_target_map(path: Path) -> Groups:
     Parameters
     ----------
     path : of the file, in UTF-8.
-
-    Raises
-    ------
-    InputError
-        If it can't be read, or has another structure.
     """
     try:
         text = path.read_text("utf-8")
@@ -77,17 +62,12 @@ def read_target_map(path: Path) -> Groups:
 
 
 def parse_target_map(text: str, name: str | None = None) -> Groups:
-    """Read YAML of ``group: [targets]``, such as ``{pet: [cat, dog]}``.
+    """Parse YAML of ``group: [targets]``, such as ``{pet: [cat, dog]}``.
 
     Parameters
     ----------
     text : YAML.
-    name : of the text, for an error; None for the text itself.
-
-    Raises
-    ------
-    InputError
-        If it has another structure.
+    name : of the text, for errors; by default the text itself.
     """
     import yaml
 
@@ -106,18 +86,13 @@ def check_threshold(threshold: float, *, calibrated: bool = True) -> None:
 
     Parameters
     ----------
-    threshold : least probability of an answer that is no abstention.
+    threshold : answers below this probability are abstentions.
     calibrated : whether the model gives probabilities.
-
-    Raises
-    ------
-    InputError
-        If not.
     """
     if not 0 <= threshold <= 1:
         raise InputError("threshold", "must be a probability, between 0 and 1", threshold)
     if threshold and not calibrated:
-        rule = "needs a calibrated model, and this one was made without labels: it gives no probabilities"
+        rule = "needs a model with probabilities, and this one was made without labels"
         raise InputError("threshold", rule, threshold, hint="Filter the answers by their margins instead")
 
 
