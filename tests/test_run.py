@@ -77,7 +77,7 @@ def test_help_lists_groups_and_options(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("seed=-1", "Error: seed: must be greater than or equal to 0, got -1"),
-        ("dataset.n_train=5", "Error: dataset.n_train: "),
+        pytest.param("dataset.n_train=5", "Error: dataset.n_train: ", marks=pytest.mark.slow),
         ("clusters_per_target=1000", "Error: clusters_per_target: makes 10000 clusters"),
     ],
 )

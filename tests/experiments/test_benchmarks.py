@@ -145,6 +145,7 @@ def test_exponents():
     assert math.isnan(report.exponent([10], [1.0]))
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_in_a_process_of_its_own():
     large = np.ones(150_000_000)  # 1.2 GB of the process that measures are not the run's
     timer = Timer()

@@ -200,6 +200,7 @@ def one_image() -> pd.DataFrame:
     return pd.DataFrame({"image": [png("red")]})
 
 
+@pytest.mark.slow
 def test_logging_stays_within_its_place_and_its_time(
     tracker: MlflowTracker, run_directory: Path, tmp_path: Path
 ) -> None:

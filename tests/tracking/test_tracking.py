@@ -213,6 +213,7 @@ def test_the_dataset_is_an_input_with_its_fingerprint(
     assert json.loads(logged.dataset.profile) == {"num_rows": {"train": 60, "test": 30}}
 
 
+@pytest.mark.slow
 def test_of_cells_that_name_a_new_dataset_at_once_none_fails(tmp_path: Path) -> None:
     """Two processes both find the dataset missing; the second's row is refused as a duplicate."""
     tracker = MlflowTracker(with_database(tmp_path))
@@ -460,6 +461,7 @@ def test_nothing_is_imported_or_made_before_it_is_needed(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @given(st.text(max_size=400))
 def test_any_name_becomes_a_key_that_mlflow_takes(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name, _validate_param_name
