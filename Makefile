@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests run side by side, one worker a core; past four, memory is what is short.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test quick check docs smoke verify-openai clean
 
@@ -11,10 +13,10 @@ demo: $(VENV)/installed  ## set up, then run the main job on real digits that sh
 	$(BIN)/python -m fused_clip.run
 
 test: $(VENV)/installed  ## set up, then run every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(VENV)/installed  ## set up, then run the tests without the slow ones
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(PYTEST) -m "not slow"
 
 check: $(VENV)/installed  ## lint, types, tables and links of documents, plain words
 	$(BIN)/ruff check .

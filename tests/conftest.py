@@ -1,7 +1,11 @@
 """Small sets whose right answers are known, shared by the tests."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of workers side by side would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -12,6 +12,7 @@ from fused_clip import load_model
 from fused_clip.predict.__main__ import main as predict
 from fused_clip.runner.artifacts import read_metrics
 from fused_clip.tracking.values import metric_name
+from tests.databases import with_database
 from tests.test_run import fused_clip, run_directories
 from tests.tiny_clip import save_tiny_clip
 
@@ -39,6 +40,7 @@ def paint(folder: Path) -> str:
 
 @pytest.mark.slow
 def test_names_come_through_to_files_figures_and_mlflow(tmp_path: Path) -> None:
+    with_database(tmp_path / "outputs")
     path = paint(tmp_path / "my photos [2]=x, y")
     clip = save_tiny_clip(tmp_path / "clip")
     done = fused_clip(
@@ -122,6 +124,7 @@ def vectors(folder: Path, **changed: object) -> str:
 
 @pytest.mark.slow
 def test_vectors_run_without_a_model_or_an_image(tmp_path: Path) -> None:
+    with_database(tmp_path / "outputs")
     path = vectors(tmp_path)
     done = fused_clip(
         "dataset=embeddings",

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from fused_clip.tracking import MlflowTracker
+from tests.databases import with_database
 from tests.records import png
 from tests.results import make_result
 
@@ -40,7 +41,7 @@ SECONDS = 120  # a page may take on a loaded machine; a quiet one takes 10
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
     """A store with a sweep of two prompts, whose maps are of two colours."""
     root = tmp_path_factory.mktemp("ui")
-    tracker = MlflowTracker(root / "out")
+    tracker = MlflowTracker(with_database(root / "out"))
     parent = tracker.start_sweep("sweep-s", {"study": "s", "sweep_id": "ab12", "swept": "prompt"})
     for prompt, colour in PROMPTS.items():
         picture = root / prompt / "tsne.png"

@@ -183,7 +183,10 @@ def test_composition_is_in_per_cent_of_each_cluster_under_its_majority_target() 
     assert labels == ["a #0 (3)", "b #1 (2)", "b #2 (1)"]
 
 
-@pytest.mark.parametrize(("classes", "per_target"), [(2, 2), (20, 2), (100, 1)])
+@pytest.mark.parametrize(
+    ("classes", "per_target"),
+    [(2, 2), pytest.param(20, 2, marks=pytest.mark.slow), pytest.param(100, 1, marks=pytest.mark.slow)],
+)
 def test_nothing_hangs_over_the_edge_or_over_the_map(classes: int, per_target: int) -> None:
     names = [f"large man-made outdoor thing {index}" for index in range(classes)]
     result = make_result(names, clusters_per_target=per_target, n_train=240, n_test=120)
@@ -206,6 +209,7 @@ def test_nothing_hangs_over_the_edge_or_over_the_map(classes: int, per_target: i
             assert numbers or not any(box.overlaps(inside) for inside in maps), (name, text)
 
 
+@pytest.mark.slow
 def test_names_are_text_and_nothing_else(tmp_path: Path) -> None:
     result = make_result(
         ODD_NAMES, dataset="d$_$" * 30, prompt="<b>$x$</b>", backbone="local-dir:/" + "x" * 200
@@ -219,6 +223,7 @@ def test_names_are_text_and_nothing_else(tmp_path: Path) -> None:
     assert len(save({name: figures[name] for name in ("composition", "tsne_test_target")}, tmp_path)) == 4
 
 
+@pytest.mark.slow
 def test_files_are_fit_for_print(drawn: dict[str, Figure], tmp_path: Path) -> None:
     files = save(drawn, tmp_path / "made" / "here")
     assert [path.name for path in files] == [f"{key}.{kind}" for key in KEYS for kind in ("png", "pdf")]
@@ -232,12 +237,14 @@ def test_files_are_fit_for_print(drawn: dict[str, Figure], tmp_path: Path) -> No
     assert b"CreationDate" not in pdf
 
 
+@pytest.mark.slow
 def test_the_same_result_gives_the_same_files(tmp_path: Path) -> None:
     first, second = (save(draw(make_result(), points=30, seed=1), tmp_path / name) for name in ("one", "two"))
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
+@pytest.mark.slow
 def test_settings_of_the_user_neither_matter_nor_change(tmp_path: Path) -> None:
     plain = draw(make_result(), points=30, seed=0)["tsne"]
     with mpl.rc_context({"font.size": 30.0, "text.usetex": True, "axes.grid": True, "font.family": "serif"}):

@@ -67,6 +67,7 @@ def test_hungarian_accuracy_is_the_best_matching(sample):
     assert hungarian_accuracy(targets, clusters) == pytest.approx(best)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(labelled(lowest=-1), st.integers(0, 2**32 - 1))
 def test_clustering_scores_are_those_of_scikit_learn_without_noise(sample, seed):

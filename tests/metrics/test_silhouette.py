@@ -106,6 +106,7 @@ def test_exact_up_to_a_size_and_estimated_beyond_it():
     assert estimate == silhouette(rows, labels, exact_rows=999, sampled_rows=200)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     rows, labels = overlapping([1000, 400, 3, 1])
     truth = peers.silhouette_score(rows, labels)

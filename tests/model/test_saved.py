@@ -263,6 +263,7 @@ def timed(result: Result) -> Result:
     return dataclasses.replace(result, metrics={**result.metrics, "seconds/total": 1.0})
 
 
+@pytest.mark.slow
 def test_loading_needs_no_torch_where_embeddings_are_there(run_directory: Path) -> None:
     script = (
         "import sys; from fused_clip import load_model\n"

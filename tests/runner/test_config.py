@@ -1,5 +1,6 @@
 """Typed options: what is refused, and how it is said."""
 
+import copy
 import functools
 from fractions import Fraction
 from typing import Any
@@ -15,10 +16,15 @@ from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 
-def composed(*overrides: str) -> DictConfig:
-    """Compose as the command line does, with the interpolations that Hydra's runtime fills."""
+@functools.cache
+def _composed(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("config", overrides=["study=test", "data_dir=null", *overrides])
+
+
+def composed(*overrides: str) -> DictConfig:
+    """Compose as the command line does, with the interpolations that Hydra's runtime fills."""
+    return copy.deepcopy(_composed(*overrides))
 
 
 @pytest.mark.parametrize(

@@ -357,6 +357,7 @@ embeddings.Store({str(root)!r}).images(FakeBackbone(**{backbone!r}), ArrayRows("
     return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, cwd=folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images_done", [0, 16, 40])
 def test_a_kill_loses_no_finished_shard_and_changes_no_byte(
     root: Path, tmp_path: Path, images_done: int, caplog: pytest.LogCaptureFixture
@@ -433,6 +434,7 @@ def test_a_root_that_cannot_be_made_is_told_before_anything_is_embedded(tmp_path
 # Several processes
 
 
+@pytest.mark.slow
 def test_processes_that_want_the_same_compute_it_once(root: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     processes = [start_process(root, log=str(log), seconds=0.05) for _ in range(3)]

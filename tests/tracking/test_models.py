@@ -13,6 +13,7 @@ from fused_clip.model import format as model_files
 from fused_clip.predict.__main__ import main
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.models import fetched, log_model
+from tests.databases import with_database
 from tests.models import save_model, save_pictures
 from tests.records import png
 from tests.results import make_result
@@ -25,7 +26,9 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
-    return MlflowTracker(tmp_path_factory.mktemp("tracking") / "out put=[1]", registered_model="colours")
+    return MlflowTracker(
+        with_database(tmp_path_factory.mktemp("tracking") / "out put=[1]"), registered_model="colours"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +200,7 @@ def one_image() -> pd.DataFrame:
     return pd.DataFrame({"image": [png("red")]})
 
 
+@pytest.mark.slow
 def test_logging_stays_within_its_place_and_its_time(
     tracker: MlflowTracker, run_directory: Path, tmp_path: Path
 ) -> None:

@@ -10,11 +10,12 @@ from urllib.parse import parse_qs
 import pytest
 
 from fused_clip.tracking import MlflowTracker, process
+from tests.databases import with_database
 
 
 @pytest.fixture(scope="module")
 def tracker(tmp_path_factory: pytest.TempPathFactory) -> MlflowTracker:
-    return MlflowTracker(tmp_path_factory.mktemp("resuming"))
+    return MlflowTracker(with_database(tmp_path_factory.mktemp("resuming")))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.records import RunRecord
 from fused_clip.tracking.stored_runs import StoredRuns, open_runs
+from tests.databases import with_database
 from tests.results import make_result
 
 
@@ -46,7 +47,7 @@ def output_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.yaml").write_text("seed: 0\nfusion: {alpha: 0.5, normalize_inputs: false}\n")
     make_predictions(folder / "predictions.parquet")
     Image.new("RGB", (4, 4)).save(folder / "figures" / "tsne.png")
-    tracker = MlflowTracker(root / "out")
+    tracker = MlflowTracker(with_database(root / "out"))
 
     plan = [axes(prompt, seed) for prompt in ("task", "none") for seed in range(3)]
     first = tracker.start_sweep("a", {"study": "a", "sweep_id": "a1", "swept": "prompt, seed"}, plan)
@@ -140,7 +141,7 @@ def test_a_study_is_all_of_its_sweeps_the_newest_finished_run_of_each_cell(runs:
 
 def test_a_cell_with_fewer_axes_is_not_taken_for_one_with_more(tmp_path: Path) -> None:
     """In a sweep of several grids, not every cell sets every axis."""
-    tracker = MlflowTracker(tmp_path / "out")
+    tracker = MlflowTracker(with_database(tmp_path / "out"))
     plan = [{**axes("task", 0), "vote": "prompt"}, axes("task", 0)]
     tags = {"study": "a", "sweep_id": "a1"}
     parent = tracker.start_sweep("a", {**tags, "swept": "seed"}, plan)
@@ -155,7 +156,7 @@ def test_a_cell_with_fewer_axes_is_not_taken_for_one_with_more(tmp_path: Path) -
 
 
 def test_a_cell_of_a_sweep_that_was_cut_off_is_known_by_its_overrides(tmp_path: Path) -> None:
-    tracker = MlflowTracker(tmp_path / "out")
+    tracker = MlflowTracker(with_database(tmp_path / "out"))
     plan = [axes("task", 0), {**axes("task", 0), "vote": "prompt"}]
     tags = {"study": "a", "sweep_id": "a1"}
     parent = tracker.start_sweep("a", {**tags, "swept": "seed"}, plan)
@@ -167,7 +168,7 @@ def test_a_cell_of_a_sweep_that_was_cut_off_is_known_by_its_overrides(tmp_path: 
 
 
 def test_a_sweep_taken_up_again_is_the_same_cells(tmp_path: Path) -> None:
-    tracker = MlflowTracker(tmp_path / "out")
+    tracker = MlflowTracker(with_database(tmp_path / "out"))
     places = {"output_dir": "elsewhere", "resume": "true"}
     for sweep, cells in (("s1", [axes("task", 0), axes("task", 1)]), ("s2", [{**axes("task", 1), **places}])):
         tags = {"study": "a", "sweep_id": sweep}

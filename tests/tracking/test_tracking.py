@@ -22,6 +22,7 @@ from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker, NoTracker
 from fused_clip.tracking.database import absolute_uri
 from fused_clip.tracking.values import chart_name, image_name, metric_name, mlflow_key
+from tests.databases import with_database
 from tests.results import make_result
 
 ODD = "out put=[1] 50% #2 'ü'"  # a directory whose name every layer would like to take for syntax
@@ -214,9 +215,10 @@ def test_the_dataset_is_an_input_with_its_fingerprint(
     assert json.loads(logged.dataset.profile) == {"num_rows": {"train": 60, "test": 30}}
 
 
+@pytest.mark.slow
 def test_of_cells_that_name_a_new_dataset_at_once_none_fails(tmp_path: Path) -> None:
     """Two processes both find the dataset missing; the second's row is refused as a duplicate."""
-    tracker = MlflowTracker(tmp_path)
+    tracker = MlflowTracker(with_database(tmp_path))
     client = tracker._store()[0]
     result = make_result()
     real, calls = client.log_inputs, []
@@ -461,6 +463,7 @@ def test_nothing_is_imported_or_made_before_it_is_needed(tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @given(st.text(max_size=400))
 def test_any_name_becomes_a_key_that_mlflow_takes(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name, _validate_param_name

@@ -46,6 +46,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_model")
 def test_resuming_gives_the_weights_of_an_unbroken_run_and_exports(tmp_path: Path, corpus: Corpus) -> None:
     import open_clip
@@ -145,12 +146,14 @@ def test_the_command_trains_on_a_mirror(tmp_path: Path) -> None:
     assert names == {"open_clip_config.json", "open_clip_model.safetensors", "training.json"}
 
 
+@pytest.mark.slow
 def test_the_command_says_in_a_line_what_is_wrong(tmp_path: Path) -> None:
     done = command(tmp_path, tmp_path / "none")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith(f"Error: data_dir: must be an existing directory, got '{tmp_path}/none'")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_model")
 @pytest.mark.parametrize(
     ("changes", "message"),

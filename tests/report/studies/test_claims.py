@@ -86,6 +86,7 @@ def test_each_claim_has_its_verdict(tmp_path: Path) -> None:
     assert missing.endswith("In the published table: class 96 of CIFAR-100 s5, under task.")
 
 
+@pytest.mark.slow
 def test_every_verdict_names_the_runs_behind_it(tmp_path: Path) -> None:
     records = runs(tmp_path)
     known = {record.run_id for record in records}
@@ -98,6 +99,7 @@ def test_every_verdict_names_the_runs_behind_it(tmp_path: Path) -> None:
 BEST = {"swapped": {"wrong": 80}}  # so that no other strategy is level with task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("claim", "changes", "verdict"),
     [
@@ -160,6 +162,7 @@ def test_a_failed_run_is_no_evidence(tmp_path: Path) -> None:
     assert set(verdicts(failed)) == {"not measured"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["one seed", "one dataset"])
 def test_a_hole_leaves_a_claim_unmeasured_unless_the_rest_refutes_it(lost: str, tmp_path: Path) -> None:
     records = runs(tmp_path, **BEST, blind={"wrong": 50, "ari": 0.6, "followed": 1.0})
