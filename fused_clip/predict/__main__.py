@@ -161,7 +161,7 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
     if args.threshold:
         print(f"{counts['abstained']} have a probability below {args.threshold}: abstained.")
     if not model.calibrated:
-        print("The model was made without labels: its answers have margins, and no probabilities.")
+        print("The model is uncalibrated (made without labels): its answers have margins, no probabilities.")
 
 
 def _page(
