@@ -227,8 +227,12 @@ def _fill(axes: Axes, panel: _Map) -> None:
         for rows, edge, width in ((inside & ~wrong, "white", 0.15), (inside & wrong, "black", 0.4)):
             x, y = positions[rows].T
             axes.scatter(x, y, s=size, c=one.colour, marker=one.marker, edgecolors=edge, linewidths=width)
-    axes.set(xticks=[], yticks=[], xlim=window[:, 0], ylim=window[:, 1])
-    axes.set_aspect("equal", adjustable="datalim")
+    # The limits make units as long across as up, which set_aspect would do by changing them per panel.
+    box = axes.get_window_extent()
+    half = np.ptp(window, axis=0) / 2
+    half = max(half[0] / box.width, half[1] / box.height) * np.array([box.width, box.height])
+    low, high = window.mean(axis=0) - half, window.mean(axis=0) + half
+    axes.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     if panel.numbers:
         _number(axes, panel)
 

@@ -160,7 +160,7 @@ def test_the_command_says_in_a_line_what_is_wrong(tmp_path: Path) -> None:
     [
         ({"holdout": 24}, "^holdout: must leave images to train on, and cifar10 has 24, got 24$"),
         ({"batch_size": 200}, "^batch_size: must be at most the images of an epoch, got 200$"),
-        ({"export_dir": "/proc/none"}, "^output_dir: must be a folder that can be written"),
+        ({"export_dir": "/proc/none"}, "^output_dir: must be a writable folder"),
     ],
 )
 def test_what_does_not_fit_the_data_is_refused_before_training(
