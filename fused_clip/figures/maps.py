@@ -229,8 +229,8 @@ def _fill(axes: Axes, panel: _Map) -> None:
             axes.scatter(x, y, s=size, c=one.colour, marker=one.marker, edgecolors=edge, linewidths=width)
     # The limits make units as long across as up, which set_aspect would do by changing them per panel.
     box = axes.get_window_extent()
-    half = np.ptp(window, axis=0) / 2
-    half = max(half[0] / box.width, half[1] / box.height) * np.array([box.width, box.height])
+    shape = np.array([round(box.width / box.height, 6), 1.0])
+    half = (np.ptp(window, axis=0) / shape).max() / 2 * shape
     low, high = window.mean(axis=0) - half, window.mean(axis=0) + half
     axes.set(xticks=[], yticks=[], xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     if panel.numbers:
