@@ -18,11 +18,11 @@ Schema = Mapping[str, Any]
 def option_tables() -> str:
     """Tables of the options of a run, and of each group's shared options and choices."""
     whole = Options.model_json_schema(by_alias=True)
-    groups = {name: _resolved(node, whole) for name, node in whole["properties"].items()}
-    own = {name: node for name, node in groups.items() if "properties" not in node}
-    folders = sorted(folder for folder in conf_dir().iterdir() if folder.is_dir())
-    names = [name for name in groups if name not in own]
-    names += [folder.name for folder in folders if folder.name not in {*names, *_NOT_RUNS}]
+    nodes = {name: _resolved(node, whole) for name, node in whole["properties"].items()}
+    groups = {name: node for name, node in nodes.items() if "properties" in node}
+    folders = sorted(folder.name for folder in conf_dir().iterdir() if folder.is_dir())
+    own = {name: node for name, node in nodes.items() if name not in {*groups, *folders}}
+    names = [*groups, *(name for name in folders if name not in {*groups, *_NOT_RUNS})]
     parts = ["## Options of a run", _shared({"properties": own}, whole, "")]
     for name in names:
         node = groups.get(name, {"properties": {}})
@@ -54,7 +54,7 @@ def _resolved(node: Schema, whole: Schema) -> Schema:
 
 
 def _kind(node: Schema, whole: Schema) -> str:
-    """What values may be, in words."""
+    """Name the values that an option takes."""
     if "anyOf" in node:
         return " or ".join(_kind(kind, whole) for kind in node["anyOf"])
     if "const" in node or "enum" in node:

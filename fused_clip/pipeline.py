@@ -32,10 +32,24 @@ class Embedder(Protocol):
     """The part of `fused_clip.store.Store` that the pipeline uses."""
 
     def images(self, backbone: Backbone, images: Images, rows: IntArray, *, title: str = "") -> FloatArray:
-        """(n, d) embeddings of rows of a parent split; `title` stands before the progress bar."""
+        """Embed rows of a parent split: (n, d).
+
+        Parameters
+        ----------
+        backbone : embeds the images.
+        images : the parent split.
+        rows : (n,) rows of it.
+        title : of the progress bar.
+        """
 
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> FloatArray:
-        """(p, d) embeddings."""
+        """Embed p texts: (p, d).
+
+        Parameters
+        ----------
+        backbone : embeds the texts.
+        texts : p texts.
+        """
 
 
 class Embedded(NamedTuple):
@@ -68,7 +82,7 @@ def run(
     backbone : embeds images and prompts.
     embedder : keeps embeddings, as `fused_clip.store.Store` does.
     method : the parts that follow the embedding.
-    references : evaluated beside the method; see `fused_clip.audit`.
+    references : evaluated with the method; see `fused_clip.audit`.
     draws : repetitions of random references.
     names : names of the parts, for titles and tags: ``prompt``, ``pairing``, ``text``, ...
     stages : collects the seconds of each stage.
@@ -192,7 +206,7 @@ def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:
 
 
 def _training_result(dataset: ImageDataset, prompts: Prompts, model: PromptFusedClassifier) -> SplitResult:
-    """Training rows as clustered; what is predicted for a row is its cluster's target."""
+    """Training rows as clustered, each predicted as its cluster's target."""
     targets = prompts.targets(dataset.train.labels)
     noise = model.labels_ < 0
     centers = model.cluster_centers_[model.labels_]

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
-from fused_clip.runner.words import check_words
+from fused_clip.runner.overrides import check_words
 from fused_clip.support.command import INTERRUPTED
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
@@ -35,12 +35,13 @@ class Terminated(BaseException):
 
 @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
 def task(cfg: DictConfig) -> float:
-    """Run one cell: a single run, or one job of a sweep.
+    """Run one cell: a single run, or one job of a sweep; give its test accuracy, an optimiser's objective.
 
-    Returns
-    -------
-    Test accuracy, in [0, 1]: the objective of an optimising sweeper. NaN if a job of a sweep failed or
-    its accuracy is undefined.
+    A job of a sweep that fails, or whose accuracy is undefined, gives NaN.
+
+    Parameters
+    ----------
+    cfg : the composed config.
     """
     hydra_cfg = HydraConfig.get()
     if hydra_cfg.mode == RunMode.MULTIRUN:

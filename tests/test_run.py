@@ -130,7 +130,7 @@ def test_modules_of_the_working_directory_and_the_config_folder_are_found(
     prompts = ["prompt=scan"], ["prompt._target_=in_cwd.scans"]
     for prompt in prompts:
         done = subprocess.run(
-            [sys.executable, script, *mode, "--config-dir", "mine", *FAST, *prompt, "tracking=none"],
+            [sys.executable, script, "--config-dir", "mine", *mode, *FAST, *prompt, "tracking=none"],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
             capture_output=True,

@@ -1,8 +1,8 @@
-"""One thread against all of them, for the small linear algebra of a cell, beside little or much other work.
+"""One thread compared with all, for the small linear algebra of a cell, on a quiet and on a busy machine.
 
-Each operation is timed in turn with one thread and with all, first on the machine as it is and then beside as
-many processes that do nothing but compute as there are cores. Facts: milliseconds of the four (medians), and
-how many times as long all threads take as one: above 1, one thread is faster.
+Each operation is timed in turn with one thread and with all, first on the machine as it is and then while one
+other process a core computes. Facts: milliseconds of the four (medians), and the ratio of all threads to one:
+above 1, one thread is faster.
 """
 
 from __future__ import annotations

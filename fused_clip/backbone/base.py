@@ -55,14 +55,6 @@ class Backbone(Protocol):
         prepared : results of `prepare`, in the order of the images.
         """
 
-    def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:
-        """Embed n (height, width, 3) uint8 images of any sizes: (n, dim).
-
-        Parameters
-        ----------
-        images : n images.
-        """
-
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Embed p texts: (p, dim).
 

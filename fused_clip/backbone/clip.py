@@ -125,7 +125,12 @@ class OpenClipBackbone:
         self._towers  # noqa: B018  a cached property
 
     def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:
-        """Embed n (height, width, 3) uint8 images of any sizes: (n, dim), not normalised."""
+        """Embed n (height, width, 3) uint8 images of any sizes: (n, dim), not normalised.
+
+        Parameters
+        ----------
+        images : n images.
+        """
         return self._encode_images(map(self.prepare, _batches(images, self.batch_size)))
 
     def prepare(self, images: Sequence[ImageArray]) -> torch.Tensor:

@@ -58,17 +58,13 @@ class Precomputed:
     def load(self) -> None:
         """Do nothing."""
 
-    def encode_images(self, images: Sequence[ImageArray]) -> NoReturn:
+    def prepare(self, images: Sequence[ImageArray]) -> NoReturn:
         """Raise InputError: there is no model."""
         raise InputError("backbone", "'precomputed' can't embed images: name the model that made the vectors")
 
-    def prepare(self, images: Sequence[ImageArray]) -> NoReturn:
-        """Raise InputError: there is no model."""
-        self.encode_images(images)
-
     def encode_prepared(self, prepared: Sequence[Any]) -> NoReturn:
         """Raise InputError: there is no model."""
-        self.encode_images(prepared)
+        self.prepare(prepared)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Look up p texts: (p, dim); UnknownTextError names one that is missing."""

@@ -11,14 +11,14 @@ from fused_clip.support.errors import InputError
 
 @dataclass(frozen=True)
 class Labelled:
-    """A whole sequence of images, each with a label, named as the data name them.
+    """Images with their labels, as the data name them.
 
     Parameters
     ----------
     images : n images.
-    labels : (n,) index into `names`; all -1 where no label is known.
-    names : names of the labels; None where the data have plain integers.
-    origin : what the images are, e.g. ``mnist/train``.
+    labels : (n,) index into `names`; all -1 where there are no labels.
+    names : names of the labels; None for plain integers.
+    origin : set and split, e.g. ``mnist/train``.
     """
 
     images: Images
@@ -28,14 +28,12 @@ class Labelled:
 
 
 def as_name(option: str, value: object) -> str:
-    """Read a name as YAML may give it: an integer is its digits; a boolean, null or float is no name.
+    """Read a name from YAML: text, or an integer by its digits.
 
-    However it composes its accents, it is the name that `class_name` makes of it.
-
-    Raises
-    ------
-    InputError
-        If the value is no name.
+    Parameters
+    ----------
+    option : names the value in errors.
+    value : what YAML gave.
     """
     if isinstance(value, str) and value:
         return class_name(value)
@@ -45,26 +43,25 @@ def as_name(option: str, value: object) -> str:
 
 
 def renamed(parts: Sequence[Labelled], display_names: Mapping[str, str] | None) -> list[Labelled]:
-    """Give the parts display names in place of the data's; `class_name` makes one of each name's spellings.
+    """Replace class names by display names; all spellings of a name that `class_name` joins are one.
 
-    Raises
-    ------
-    InputError
-        If a name is no class of the data, or two classes would share one.
+    Parameters
+    ----------
+    parts : of the data.
+    display_names : name in the data -> name used.
     """
     parts = [replace(part, names=part.names and tuple(map(class_name, part.names))) for part in parts]
     if not display_names:
         return parts
     option = "dataset.display_names"
-    numbers = tuple(map(str, range(n_integers(parts))))
+    numbers = tuple(map(str, range(_n_integers(parts))))
     known = known_names(parts) or numbers
     other = {class_name(old): class_name(new) for old, new in display_names.items()}
     for name in other:
         if name not in known:
             raise InputError(option, "must rename classes of the data", name, choices=known)
     shown = [other.get(name, name) for name in known]
-    repeated = sorted({name for name in shown if shown.count(name) > 1})
-    if repeated:
+    if repeated := sorted({name for name in shown if shown.count(name) > 1}):
         raise InputError(option, "must leave each class a name of its own", repeated)
     return [
         replace(part, names=tuple(other.get(name, name) for name in part.names or numbers)) for part in parts
@@ -76,36 +73,41 @@ def resolve(
 ) -> tuple[str, ...]:
     """Names of the classes used, in class order: `class_names`, or all that the data name.
 
-    Raises
-    ------
-    InputError
-        If they are not distinct names of classes of the data, or fewer than two.
+    Parameters
+    ----------
+    parents : parts of the data.
+    class_names : the classes chosen; None for all.
+    option : names them in errors.
     """
     known = known_names(parents)
     if class_names is None:
-        names = known or tuple(map(str, range(n_integers(parents))))
+        names = known or tuple(map(str, range(_n_integers(parents))))
     else:
         names = tuple(map(class_name, class_names))
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(option, "must be distinct", repeated)
     if len(names) < 2:
         raise InputError(option, "must be two classes or more", list(names))
     for name in names if known else ():
         if name not in known:
             raise InputError(option, "must be classes of the data", name, choices=known)
-    if not known and len(names) < n_integers(parents):
-        rule = f"must name each of the {n_integers(parents)} integer labels of the data, which name none"
+    if not known and len(names) < _n_integers(parents):
+        rule = f"must name each of the {_n_integers(parents)} integer labels of the data, which name none"
         raise InputError(option, rule, list(names))
     return names
 
 
 def known_names(parents: Sequence[Labelled]) -> tuple[str, ...]:
-    """List every name that the data have, in the data's order; none where they have plain integers."""
+    """List the class names of the data, in their order; empty where labels are plain integers.
+
+    Parameters
+    ----------
+    parents : parts of the data.
+    """
     return tuple(dict.fromkeys(name for parent in parents for name in parent.names or ()))
 
 
-def n_integers(parents: Sequence[Labelled]) -> int:
+def _n_integers(parents: Sequence[Labelled]) -> int:
     """Count the integers from 0 to the largest label."""
     return max((int(parent.labels.max(initial=-1)) for parent in parents), default=-1) + 1
 
@@ -113,12 +115,13 @@ def n_integers(parents: Sequence[Labelled]) -> int:
 def group_of_class(
     groups: Mapping[str, Sequence[str]], used: Sequence[str], known: Sequence[str]
 ) -> dict[str, str]:
-    """Give each class used its group; a group may list classes of the data that are not used.
+    """Map each class used to its group.
 
-    Raises
-    ------
-    InputError
-        If a group lists no class of the data, or one that has a group already.
+    Parameters
+    ----------
+    groups : group -> its classes, used or not.
+    used : the classes used.
+    known : all classes of the data.
     """
     found: dict[str, str] = {}
     for name_of_group, members in groups.items():

@@ -17,10 +17,10 @@ from fused_clip.support.errors import InputError
 def existing_file(option: str, path: str | None) -> Path:
     """Give the path of a file that is there.
 
-    Raises
-    ------
-    InputError
-        If none is named, or there is no such file.
+    Parameters
+    ----------
+    option : names the value in errors.
+    path : of the file.
     """
     if path is None:
         raise InputError(option, "must name a file", path)
@@ -31,22 +31,13 @@ def existing_file(option: str, path: str | None) -> Path:
 
 
 def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> dict[str, list[Any]]:
-    """Read columns of a table: Parquet by its suffix, else text as `text_rows` reads it.
+    """Read columns of a table, Parquet or text: option -> values.
 
     Parameters
     ----------
-    option : which names the file.
-    file : the table.
-    wanted : option -> column that it names; None for a column that is not wanted.
-
-    Returns
-    -------
-    Option -> values of its column, one a row: text, or what Parquet has, None being a null.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read, is without rows or without a column.
+    option : names the file in errors.
+    file : the table; ``.parquet``, or text as `text_rows` reads it.
+    wanted : option -> column; None is skipped.
     """
     columns = {key: column for key, column in wanted.items() if column is not None}
     if file.suffix.lower() == ".parquet":
@@ -64,10 +55,10 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
 def as_texts(option: str, values: Sequence[object]) -> list[str]:
     """Return the names in a column: text as it is, whole numbers by their digits.
 
-    Raises
-    ------
-    InputError
-        If a value is missing or is neither.
+    Parameters
+    ----------
+    option : names the value in errors.
+    values : of the column.
     """
     blank = [row for row, value in enumerate(values) if value is None or value == ""]
     if blank:
@@ -82,10 +73,11 @@ def as_texts(option: str, values: Sequence[object]) -> list[str]:
 def rows_of_splits(option: str, values: Sequence[str], names: Iterable[str]) -> list[IntArray]:
     """Find the rows of each named split, ascending; rows of other splits are in none.
 
-    Raises
-    ------
-    InputError
-        If a split has no row.
+    Parameters
+    ----------
+    option : names the value in errors.
+    values : split of each row.
+    names : of the splits.
     """
     column = np.array(values, dtype=object)
     found = {name: np.flatnonzero(column == name) for name in names}
@@ -98,10 +90,11 @@ def rows_of_splits(option: str, values: Sequence[str], names: Iterable[str]) -> 
 def refuse_repeated(option: str, what: str, values: Iterable[str]) -> None:
     """Refuse values that stand twice.
 
-    Raises
-    ------
-    InputError
-        It names and counts them.
+    Parameters
+    ----------
+    option : names the value in errors.
+    what : noun for a value.
+    values : that must be distinct.
     """
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:

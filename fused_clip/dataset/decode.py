@@ -19,7 +19,7 @@ Done = TypeVar("Done")
 
 _PREVIEW = (64, 64)
 _WHOLE_PIXELS = 89_478_485  # a JPEG of more is decoded at reduced scale
-_LONGEST = 100  # times the short side, which becomes some hundred pixels: all in all a photograph's number
+_LONGEST = 100  # times the short side: scaled to a model's input, that is a photograph's number of pixels
 _HEADER = Lock()
 _TURN_OF_ORIENTATION: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,72 +37,59 @@ class UnreadableImageError(ValueError):
 
 
 def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> ImageArray:
-    """Decode the first frame of an image.
+    """Decode the first frame of an image to (height, width, 3) uint8 RGB.
 
-    It is turned as its EXIF orientation says, transparency is laid over white, and 16-bit grey keeps its high
-    byte. A JPEG of more than 89,478,485 pixels is decoded at the first scale of 1/2, 1/4 and 1/8 that leaves
-    no more. As a JPEG has at most 65,535 pixels a side, its short side keeps at least 682 pixels: twice the
-    336 of the largest input of CLIP. Other formats are decoded whole.
+    EXIF orientation is applied, transparency is laid over white, and 16-bit grey keeps its high byte. A JPEG
+    of more than 89,478,485 pixels is decoded at the first of 1/2, 1/4 and 1/8 that leaves no more: its short
+    side keeps at least 682 pixels, twice the largest input of CLIP.
 
     Parameters
     ----------
     encoded : contents of an image file.
-    max_pixels : width times height that an image may have at most.
-
-    Returns
-    -------
-    (height, width, 3) uint8 RGB, writable.
-
-    Raises
-    ------
-    UnreadableImageError
-        If the bytes are no image, damaged, cut off, of a mode without a fixed range, of more pixels than
-        `max_pixels`, or more than 100 times as long as wide.
+    max_pixels : most pixels of an image.
     """
     with _opened(encoded, max_pixels) as image:
-        return _to_rgb(_reduced(image))
+        scale = reduction(image.width * image.height)
+        if scale > 1:  # PIL ignores the request for formats other than JPEG
+            image.draft("RGB", (image.width // scale, image.height // scale))
+        return _to_rgb(image)
 
 
 def to_rgb(image: Image.Image) -> ImageArray:
-    """Give the pixels of an image that is open, as `decode` gives those of its file; it stays as it is."""
+    """Convert an open image as `decode` does; the image is not changed.
+
+    Parameters
+    ----------
+    image : any mode that `decode` reads.
+    """
     with _reasons():
         check_sides(image.height, image.width)
         return _to_rgb(image)
 
 
 def thumbnail(encoded: bytes, side: int, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Scale an image, as `decode` reads it, down to `side`; a JPEG is decoded at twice that or more.
+    """Decode an image and scale it down.
 
     Parameters
     ----------
     encoded : contents of an image file.
     side : most pixels of the longer side.
     max_pixels : as in `decode`.
-
-    Raises
-    ------
-    UnreadableImageError
-        As `decode`.
     """
     with _opened(encoded, max_pixels) as image:
-        image.draft("RGB", (2 * side, 2 * side))
+        image.draft("RGB", (2 * side, 2 * side))  # a JPEG is decoded at twice the side or more
         small = Image.fromarray(_to_rgb(image))
         small.thumbnail((side, side))
         return small
 
 
 def check(encoded: bytes, max_pixels: int = MAX_PIXELS) -> None:
-    """See that an image can be decoded, checksums included; a JPEG's data are read, but fewer pixels made.
+    """Check that an image can be decoded, checksums included; a JPEG is decoded at reduced size.
 
     Parameters
     ----------
     encoded : contents of an image file.
     max_pixels : as in `decode`.
-
-    Raises
-    ------
-    UnreadableImageError
-        As `decode`.
     """
     with _opened(encoded, max_pixels) as image:
         image.verify()
@@ -112,7 +99,12 @@ def check(encoded: bytes, max_pixels: int = MAX_PIXELS) -> None:
 
 
 def count_pixels(encoded: bytes) -> int:
-    """Width times height as an image's header says; 0 where it can't be read, which `decode` explains."""
+    """Read width times height from an image's header; 0 where it can't be read.
+
+    Parameters
+    ----------
+    encoded : contents of an image file.
+    """
     try:
         with _header(encoded) as image:
             return image.width * image.height
@@ -127,11 +119,6 @@ def check_sides(height: int, width: int, max_pixels: int = MAX_PIXELS) -> None:
     ----------
     height, width : pixels of its sides.
     max_pixels : as in `decode`.
-
-    Raises
-    ------
-    UnreadableImageError
-        If it has no pixels or more than `max_pixels`, or is more than 100 times as long as wide.
     """
     if not width * height:
         raise UnreadableImageError("it has no pixels")
@@ -149,7 +136,7 @@ def _opened(encoded: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _header(encoded: bytes) -> Image.Image:
-    """Open an image whatever its number of pixels; nothing is decoded yet."""
+    """Open an image of any number of pixels; nothing is decoded yet."""
     # Image.open warns from 89 million pixels on and fails from 179 million on: PIL has no other way to set
     # the limit than this variable, and filters of warnings are not safe in threads.
     with _HEADER:
@@ -160,22 +147,19 @@ def _header(encoded: bytes) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _reduced(image: Image.Image) -> Image.Image:
-    """Have a large JPEG decoded at reduced scale; PIL ignores the request for other formats."""
-    scale = reduction(image.width * image.height)
-    if scale > 1:
-        image.draft("RGB", (image.width // scale, image.height // scale))
-    return image
-
-
 def reduction(pixels: int) -> int:
-    """By how much the sides of a JPEG of so many pixels are divided: 1, 2, 4 or 8."""
+    """Give the factor by which the sides of a large JPEG are divided: 1, 2, 4 or 8.
+
+    Parameters
+    ----------
+    pixels : width times height.
+    """
     return next((scale for scale in (1, 2, 4) if pixels <= _WHOLE_PIXELS * scale**2), 8)
 
 
 @contextmanager
 def _reasons() -> Iterator[None]:
-    """Say why an image can't be read, each time in the same words."""
+    """Turn the errors of PIL into `UnreadableImageError`."""
     try:
         yield
     except UnreadableImageError:
@@ -208,7 +192,7 @@ def _to_rgb(image: Image.Image) -> ImageArray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF data say; PIL's own function fails where it can't write them back."""
+    """Apply the EXIF orientation; `ImageOps.exif_transpose` fails where it can't write the data back."""
     image.load()  # turns a TIFF, which then no longer gives its orientation
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
@@ -219,6 +203,12 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def map_threads(work: Callable[[Item], Done], items: Sequence[Item]) -> Iterator[Done]:
-    """Map in as many threads as may run: PIL decodes and hashlib hashes without Python's lock."""
+    """Map in threads, in order: PIL and hashlib work without Python's lock.
+
+    Parameters
+    ----------
+    work : is called with each item.
+    items : its arguments.
+    """
     with ThreadPoolExecutor(threads.count()) as pool:
         yield from pool.map(work, items)

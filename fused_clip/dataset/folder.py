@@ -15,20 +15,18 @@ from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # what PIL knows by its first bytes, and no more
-HIDDEN = (".", "__MACOSX")  # how folders that file managers and archives leave behind start
+HIDDEN = (".", "__MACOSX")  # starts of the names of folders that file managers and archives leave behind
 
 
 def imagefolder(recipe: Recipe) -> ImageDataset:
     """Images under ``<root>/train/<class>`` and ``<root>/test/<class>``, or under ``<root>/<class>`` alone.
 
     Without a test folder a stratified `test_fraction` is the test split. Classes are named after their
-    folders, in natural order ("2" before "10"), and matched between the splits by name. With
-    ``labels="none"`` the images are all those below `root`, or below its train and test folders, however they
-    are sorted.
+    folders, in natural order ("2" before "10"). With ``labels="none"`` all images below `root`, or below its
+    train and test folders, are used. Hidden files and files without the suffix of an image are ignored.
 
-    Files that are no images by their suffix, and what starts with a dot, are passed over. Every image is read
-    once and tried before anything else is done; with ``on_bad_image="skip"`` the unreadable ones are left out
-    and listed in `ImageDataset.skipped`.
+    Every image is checked first; with ``on_bad_image="skip"`` unreadable ones are left out and listed in
+    `ImageDataset.skipped`.
 
     Parameters
     ----------
@@ -37,15 +35,22 @@ def imagefolder(recipe: Recipe) -> ImageDataset:
     Raises
     ------
     InputError
-        If the folder is missing, empty or has one class; if an image can't be read; if `from_split` is set
-        and there is no test folder; if names or sizes don't fit the data.
+        If the folder is missing, empty or has one class, an image can't be read, `from_split` is set without
+        a test folder, or names or sizes don't fit the data.
     """
-    folder = _existing(recipe.root)
+    if recipe.root is None:
+        raise InputError("dataset.root", "must name the folder of images", recipe.root)
+    folder = Path(recipe.root).expanduser()
+    if not folder.is_dir():
+        raise InputError("dataset.root", "must be an existing folder", recipe.root)
     if recipe.labels == "none":
         return dataset_of_files(recipe, _unlabelled(recipe, folder), (), f"folder {folder}")
     used = recipe.used(_parts(folder))
     names = _class_names(used, folder)
-    files = [_files(part, folder) for part in used]
+    files = [
+        [file for sub in _subfolders(part) for file in _files(sub, folder, class_name(sub.name))]
+        for part in used
+    ]
     return dataset_of_files(recipe, files, names, f"folder {folder}")
 
 
@@ -53,22 +58,10 @@ def _unlabelled(recipe: Recipe, folder: Path) -> list[list[File]]:
     """Every image of each part, whatever folder it is in."""
     pair = (folder / "train", folder / "test")
     parts: tuple[Path, ...] = pair if all(part.is_dir() for part in pair) else (folder,)
-    found = [
-        [File(path, printable(path.relative_to(folder).as_posix()), None) for path in _images(part)]
-        for part in recipe.used(parts)
-    ]
+    found = [_files(part, folder, None) for part in recipe.used(parts)]
     if not all(found):
         raise InputError("dataset.root", "must contain an image", str(folder))
     return found
-
-
-def _existing(root: str | None) -> Path:
-    if root is None:
-        raise InputError("dataset.root", "must name the folder of images", root)
-    folder = Path(root).expanduser()
-    if not folder.is_dir():
-        raise InputError("dataset.root", "must be an existing folder", str(root))
-    return folder
 
 
 def _parts(folder: Path) -> tuple[Path, ...]:
@@ -95,33 +88,19 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith(HIDDEN))
 
 
-def _files(part: Path, root: Path) -> list[File]:
-    return [
-        File(path, printable(path.relative_to(root).as_posix()), class_name(sub.name))
-        for sub in _subfolders(part)
-        for path in _images(sub)
-    ]
-
-
-def _images(folder: Path) -> list[Path]:
+def _files(folder: Path, root: Path, label: str | None) -> list[File]:
     """Image files at any depth, sorted."""
-    return sorted(map(Path, image_files("dataset.root", folder)))
+    paths = sorted(map(Path, image_files("dataset.root", folder)))
+    return [File(path, printable(path.relative_to(root).as_posix()), label) for path in paths]
 
 
 def image_files(option: str, root: Path) -> Iterator[str]:
-    """Find the image files of a folder and all below it, folder by folder in order of their names.
-
-    Links are followed, but for those that lead back up. Files that are no images by their suffix, and what
-    starts with a dot, are passed over.
+    """Find the image files below a folder, in order; hidden files and links that lead back up are ignored.
 
     Parameters
     ----------
-    option : which names the folder.
-
-    Raises
-    ------
-    InputError
-        If a folder can't be read.
+    option : names the folder in errors.
+    root : the folder.
     """
 
     def refuse(error: OSError) -> NoReturn:
@@ -134,13 +113,18 @@ def image_files(option: str, root: Path) -> Iterator[str]:
 
 
 def _leads_up(folder: Path) -> bool:
-    """Whether a folder is a link to one that was gone through to get there."""
+    """Whether a folder is a link to one of its parents."""
     passed = (parent.resolve() for parent in folder.absolute().parents)
     return folder.is_symlink() and folder.resolve() in passed
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is an image that PIL can read, by its name."""
+    """Whether a file's name is that of an image that PIL can read.
+
+    Parameters
+    ----------
+    name : with or without its folder.
+    """
     return not os.path.basename(name).startswith(".") and Path(name).suffix.lower() in image_suffixes()
 
 

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fused_clip.support.errors import InputError
 
@@ -11,8 +11,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _TIMEOUT = 3.0  # seconds to reach the hub
 
 
-@dataclass(frozen=True)
-class HubFiles:
+class HubFiles(NamedTuple):
     """Files of each split, and where they came from."""
 
     files: Mapping[str, Sequence[Path]]
@@ -22,10 +21,11 @@ class HubFiles:
 def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> HubFiles:
     """Find ``<data_dir>/<folder>/<split>-*.parquet``.
 
-    Raises
-    ------
-    InputError
-        If the directory is missing, or is without one of the splits or a part of it.
+    Parameters
+    ----------
+    data_dir : directory of mirrors.
+    folder : of the set.
+    splits : names.
     """
     root = Path(data_dir).expanduser()
     if not root.is_dir():
@@ -34,9 +34,9 @@ def mirror(data_dir: str, folder: str, splits: Sequence[str]) -> HubFiles:
     files = {split: _parquet(root / folder, split) for split in splits}
     for split, found in files.items():
         if not found:
-            held = sorted({file.parent.name for file in root.glob("*/*.parquet")})
+            there = sorted({file.parent.name for file in root.glob("*/*.parquet")})
             rule = f"the mirror must contain {folder}/{split}-*.parquet, all parts of it"
-            hint = f"It has: {', '.join(held) or 'nothing'}. data_dir=null uses the hub"
+            hint = f"It has: {', '.join(there) or 'nothing'}. data_dir=null uses the hub"
             raise InputError("data_dir", rule, str(data_dir), hint=hint)
     return HubFiles(files, f"mirror {root / folder}")
 
@@ -49,14 +49,16 @@ def _parquet(folder: Path, split: str) -> list[Path]:
 
 
 def hugging_face(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> HubFiles:
-    """Find the files in Hugging Face's caches, else fetch them from the hub.
+    """Find files in Hugging Face's caches without asking the hub, else fetch them from it.
 
-    A cache is used without asking the hub; there, the revision ``main`` is the one fetched last.
+    In a cache, the revision ``main`` is the one fetched last.
 
-    Raises
-    ------
-    InputError
-        If they are in no cache and the hub can't be reached, or has no such set, revision or configuration.
+    Parameters
+    ----------
+    path : id of the set.
+    revision : branch, tag or commit.
+    config_name : configuration; None for the only one.
+    splits : names.
     """
     snapshot = _snapshot(path, revision)
     commit = snapshot.name if snapshot else revision
@@ -72,7 +74,7 @@ def _prepared(
 ) -> HubFiles | None:
     """Arrow files that ``datasets`` made: of a commit, or the newest."""
     for folder in _arrow_folders(path, config_name):
-        files = {split: _arrow(folder, path, split) for split in splits}
+        files = {split: _arrow(folder, split) for split in splits}
         if commit in (None, folder.name) and all(files.values()):
             return HubFiles(files, f"Hugging Face cache of {path}@{folder.name}")
     return None
@@ -105,9 +107,8 @@ def _snapshot(path: str, revision: str) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     except HFValidationError as error:
-        raise InputError(
-            "dataset.path", "must be the id of a set on the hub, e.g. ylecun/mnist", path
-        ) from error
+        rule = "must be the id of a set on the hub, e.g. ylecun/mnist"
+        raise InputError("dataset.path", rule, path) from error
     return Path(found)
 
 
@@ -130,11 +131,10 @@ def _one_configuration(path: str, config_name: str | None, known: Iterable[str])
         raise InputError("dataset.config_name", rule, config_name, choices=names)
 
 
-def _arrow(folder: Path, path: str, split: str) -> list[Path]:
-    from datasets.naming import camelcase_to_snakecase
-
-    stem = f"{camelcase_to_snakecase(path.split('/')[-1])}-{split}"
-    return sorted([*folder.glob(f"{stem}.arrow"), *folder.glob(f"{stem}-[0-9]*-of-[0-9]*.arrow")])
+def _arrow(folder: Path, split: str) -> list[Path]:
+    """Arrow files of a split; the name of a split has no hyphen."""
+    endings = f"{split}.arrow", f"{split}-[0-9]*-of-[0-9]*.arrow"
+    return sorted(file for ending in endings for file in folder.glob(f"*-{ending}"))
 
 
 def _fetched(path: str, revision: str, config_name: str | None, splits: Sequence[str]) -> HubFiles:
@@ -143,8 +143,7 @@ def _fetched(path: str, revision: str, config_name: str | None, splits: Sequence
 
     builder = load_dataset_builder(path, config_name, revision=commit)
     builder.download_and_prepare()
-    folder = Path(builder.cache_dir)
-    files = {split: _arrow(folder, path, split) for split in splits}
+    files = {split: _arrow(Path(builder.cache_dir), split) for split in splits}
     for split, found in files.items():
         if not found:
             rule = f"must have a split {split!r}"
@@ -162,9 +161,8 @@ def _commit(path: str, revision: str) -> str:
     except RepositoryNotFoundError as error:
         raise InputError("dataset.path", "must be a set on the hub that you may read", path) from error
     except RevisionNotFoundError as error:
-        raise InputError(
-            "dataset.revision", f"must be a branch, tag or commit of {path}", revision
-        ) from error
+        rule = f"must be a branch, tag or commit of {path}"
+        raise InputError("dataset.revision", rule, revision) from error
     except Exception as error:  # the hub's client lets through the errors of its HTTP library
         raise InputError(
             "dataset.path",

@@ -1,9 +1,7 @@
 """Image sets of the Hugging Face hub: from a mirror, from the cache, or from the hub."""
 
-from collections.abc import Sequence
-
 from fused_clip.dataset.encoded_table import read_split
-from fused_clip.dataset.hub_files import HubFiles, hugging_face, mirror
+from fused_clip.dataset.hub_files import hugging_face, mirror
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
@@ -19,17 +17,15 @@ def hub(
 ) -> ImageDataset:
     """Labelled images of a hub set, or of Parquet files that mirror one.
 
-    With `data_dir` they are read from ``<data_dir>/<folder>/<split>-*.parquet`` and from nowhere else,
-    `folder` being the last part of the recipe's `path` (its `name` without one): options on one hub set share
-    its folder, and the ``<folder>/<split>`` in `Split.origin`. Without, from Hugging Face's caches, else from
-    the hub; `ImageDataset.source` has the commit.
+    With `data_dir` they are read from ``<data_dir>/<folder>/<split>-*.parquet`` alone, where `folder` is the
+    last part of the recipe's `path` (its `name` without one). Without, they come from Hugging Face's caches,
+    else from the hub; `ImageDataset.source` has the commit.
 
     Parameters
     ----------
     recipe : the shared options; `path` is the id on the hub, None for a set of the mirror alone.
     config_name : configuration of the set, where it has several.
-    train_split, test_split : the data's names of the splits; without a test split, a stratified
-        `test_fraction` of the train split serves.
+    train_split, test_split : names of the splits; None: a stratified `test_fraction` is the test split.
     data_dir : directory of mirrors.
 
     Raises
@@ -39,19 +35,14 @@ def hub(
     """
     splits = recipe.used([split for split in (train_split, test_split) if split is not None])
     folder = (recipe.path or recipe.name).split("/")[-1]
-    found = _find(recipe, config_name, splits, folder, data_dir)
+    if data_dir is not None:
+        found = mirror(data_dir, folder, splits)
+    elif recipe.path is None:
+        raise InputError("dataset.path", "must be the id of a set on the hub, or data_dir a mirror", None)
+    else:
+        found = hugging_face(recipe.path, recipe.revision, config_name, splits)
     columns = recipe.image_column, recipe.label_column
     parents = [
         read_split(found.files[split], *columns, f"{folder}/{split}", recipe.max_pixels) for split in splits
     ]
     return recipe.make(parents, found.description)
-
-
-def _find(
-    recipe: Recipe, config_name: str | None, splits: Sequence[str], folder: str, data_dir: str | None
-) -> HubFiles:
-    if data_dir is not None:
-        return mirror(data_dir, folder, splits)
-    if recipe.path is None:
-        raise InputError("dataset.path", "must be the id of a set on the hub, or data_dir a mirror", None)
-    return hugging_face(recipe.path, recipe.revision, config_name, splits)

@@ -22,10 +22,20 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, rows: IntArray) -> Iterable[ImageArray]:
-        """Decode the given rows to (height, width, 3) uint8 RGB: one by one, if they may be large."""
+        """Decode the given rows to (height, width, 3) uint8 RGB: one by one, if they may be large.
+
+        Parameters
+        ----------
+        rows : (n,) of the sequence.
+        """
 
     def ids(self, rows: IntArray) -> list[str]:
-        """Name each of the given rows, stable across runs and unique in the sequence."""
+        """Name each of the given rows, stable across runs and unique in the sequence.
+
+        Parameters
+        ----------
+        rows : (n,) of the sequence.
+        """
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,12 @@ class Split:
 
     @property
     def ids(self) -> list[str]:
-        """Stable name of each row."""
+        """Stable name of each row.
+
+        Parameters
+        ----------
+        rows : (n,) of the sequence.
+        """
         return self.images.ids(self.rows)
 
 

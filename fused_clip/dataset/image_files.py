@@ -1,4 +1,4 @@
-"""Image files of a user: each is read once and tried before anything else is done."""
+"""A user's image files, each checked before anything is computed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -32,16 +32,10 @@ def dataset_of_files(
 
     Parameters
     ----------
-    recipe : the shared options; `on_bad_image` says whether an image that can't be read is an error, or left
-        out and listed in `ImageDataset.skipped`.
-    parts : files of the splits that `Recipe.used` leaves.
-    names : names of the classes, in class order.
+    recipe : the shared options.
+    parts : files of the splits that `Recipe.used` returns.
+    names : class names, in class order.
     source : where the files are.
-
-    Raises
-    ------
-    InputError
-        If an image can't be read and ``on_bad_image="error"``, or as `Recipe.make`.
     """
     found = [_labelled_files(recipe, part, names) for part in parts]
     dataset = recipe.make([labelled for labelled, _ in found], source)
@@ -79,8 +73,6 @@ def _look(path: Path, max_pixels: int) -> bytes | UnreadableImageError:
         check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error
-    except OSError as error:
-        return UnreadableImageError(error.strerror or str(error))
-    except ValueError as error:  # a name that no file can have
-        return UnreadableImageError(str(error))
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        return UnreadableImageError(getattr(error, "strerror", None) or str(error))
     return hashlib.sha256(encoded).digest()

@@ -52,7 +52,7 @@ class ArrayImages:
 
 
 class EncodedImages:
-    """Image files as binary cells of a table, read a chunk at a time and decoded when they are asked for.
+    """Image files as binary cells of a table, read chunk by chunk and decoded on request.
 
     Parameters
     ----------
@@ -61,7 +61,6 @@ class EncodedImages:
     origin : prefix of the rows' names.
     max_pixels : images of more pixels are unreadable.
 
-    The two chunks used last stay in memory, so reading rows in ascending order reads each chunk once.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class EncodedImages:
         self.origin = origin
         self.max_pixels = max_pixels
         self._ends = np.cumsum(np.asarray(sizes, dtype=np.int64))
+        # Rows in ascending order read each chunk once.
         self._chunk: Callable[[int], Any] = lru_cache(maxsize=2)(lambda index: chunks[index]())
 
     @cached_property
@@ -93,13 +93,7 @@ class EncodedImages:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
-        """Decode the rows to (height, width, 3) RGB, as they are asked for.
-
-        Raises
-        ------
-        InputError
-            If an image can't be decoded; it is named.
-        """
+        """Decode the rows to (height, width, 3) RGB, as they are asked for."""
         import pyarrow as pa
 
         chunk_of_row = np.searchsorted(self._ends, rows, side="right")
@@ -120,7 +114,7 @@ class EncodedImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files, read when they are asked for.
+    """Image files, read on request.
 
     Parameters
     ----------
@@ -144,13 +138,7 @@ class FileImages:
         return len(self.paths)
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
-        """Decode the rows to (height, width, 3) RGB, as they are asked for.
-
-        Raises
-        ------
-        InputError
-            If a file is gone, or not what its digest says, or no image; it is named.
-        """
+        """Decode the rows to (height, width, 3) RGB, as they are asked for."""
         return _named(self.ids(rows), map(self._content, rows), self.max_pixels)
 
     def ids(self, rows: IntArray) -> list[str]:

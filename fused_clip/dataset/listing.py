@@ -21,27 +21,25 @@ def csv(
     train_split: str = "train",
     test_split: str = "test",
 ) -> ImageDataset:
-    """Images whose files and labels a table lists: text as `text_rows` reads it, or ``.parquet``.
+    """Images listed in a table, text as `text_rows` reads it or ``.parquet``, with their labels.
 
-    The test split is a table of its own, or given by a column, or a stratified `test_fraction`. Labels are
-    text: 0 and "0" are the same class, "0" and "00" are not. Classes are in natural order ("2" before "10")
-    and matched between the splits by name. With ``labels="none"`` there need be no labels. Images are read as
-    those of `imagefolder`.
+    The test split is a second table, or given by a column, or a stratified `test_fraction`. Labels are text:
+    0 and "0" are one class, "0" and "00" are two. Classes are in natural order ("2" before "10"). With
+    ``labels="none"`` labels are not read. Images are read as in `imagefolder`.
 
     Parameters
     ----------
-    recipe : the shared options. `path` is the table; `image_column` has the paths of the files, which also
-        name the rows, below the names of their splits if two tables have a name in common; relative paths
-        start in `root`, or in the folder of the table.
-    test_path : the table of the test split, if it is another one.
-    split_column : column of the rows' splits; None where there is none.
+    recipe : the shared options. `path` is the table; `image_column` has paths, relative to `root` or to the
+        folder of the table, which name the rows (with their split where two tables share a name).
+    test_path : a second table, for the test split.
+    split_column : column of the rows' splits.
     train_split, test_split : values of that column; rows of other splits are left out.
 
     Raises
     ------
     InputError
-        If a table can't be read, is without a column, without a label, lists an image twice or has one class;
-        if an image is missing or can't be read; if names or sizes don't fit the data.
+        If a table can't be read, lacks a column or a label, lists an image twice or has one class, an image
+        is missing or can't be read, or names or sizes don't fit the data.
     """
     if test_path is not None and split_column is not None:
         raise InputError("dataset.split_column", "must be null when dataset.test_path is set", split_column)
@@ -55,7 +53,7 @@ def csv(
     for option, table in (("dataset.path", recipe.path), ("dataset.test_path", test_path)):
         if option == "dataset.path" or table is not None:
             parts += _listed(option, existing_file(option, table), recipe.root, wanted, splits)
-    used = recipe.used(_told_apart(parts, splits))
+    used = recipe.used(_distinct(parts, splits))
     if recipe.on_bad_image == "error":
         _refuse_missing([file for part in used for file in part])
     names = natural_order(file.label for part in used for file in part if file.label is not None)
@@ -81,8 +79,8 @@ def _listed(
     return [[files[row] for row in part] for part in parts]
 
 
-def _told_apart(parts: list[list[File]], splits: Sequence[str]) -> list[list[File]]:
-    """Each file once, and no two of one name: the tables of two folders may list the same names."""
+def _distinct(parts: list[list[File]], splits: Sequence[str]) -> list[list[File]]:
+    """Check that no file is listed twice; names that two tables share get the split in front."""
     files = [file for part in parts for file in part]
     places = (printable(os.path.abspath(file.path)) for file in files)
     refuse_repeated("dataset.image_column", "image", places)
@@ -95,9 +93,8 @@ def _told_apart(parts: list[list[File]], splits: Sequence[str]) -> list[list[Fil
 
 
 def _refuse_missing(files: Sequence[File]) -> None:
-    missing = [file for file in files if not file.path.is_file()]
-    if missing:
-        listed = shortened(file.name for file in missing)
+    if missing := [file.name for file in files if not file.path.is_file()]:
+        listed = shortened(missing)
         rule = f"{len(missing)} of {len(files)} images are not there: {listed}"
         start = "Relative paths start in the folder of the table unless dataset.root names another"
         raise InputError("dataset.image_column", rule, hint=f"{start}; on_bad_image=skip leaves them out")

@@ -21,7 +21,7 @@ class ParquetTable:
 
     Parameters
     ----------
-    option : which names the file, for errors.
+    option : names the file in errors.
     file : its path.
     """
 
@@ -41,17 +41,33 @@ class ParquetTable:
             return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
     def read(self, columns: Sequence[str]) -> "pa.Table":
-        """Read columns whole."""
+        """Read columns whole.
+
+        Parameters
+        ----------
+        columns : names.
+        """
         with self._opened() as file:
             return file.read(columns=list(dict.fromkeys(columns)))
 
     def group(self, index: int, column: str) -> "pa.ChunkedArray":
-        """Read a column of one row group."""
+        """Read a column of one row group.
+
+        Parameters
+        ----------
+        index : of the row group.
+        column : its name.
+        """
         with self._opened() as file:
             return file.read_row_group(index, columns=[column]).column(column)
 
     def cells(self, column: str) -> Iterator[Any]:
-        """Read a column as Python values, with a few rows in memory at a time."""
+        """Read a column as Python values, with a few rows in memory at a time.
+
+        Parameters
+        ----------
+        column : its name.
+        """
         # Without a buffer size pyarrow reads a row group's column in one piece, and keeps it.
         with self._opened(buffer_size=_BYTES_A_READ) as file:
             for batch in file.iter_batches(_ROWS_A_READ, columns=[column]):

@@ -18,16 +18,12 @@ _WORTH_A_THREAD = 16_384  # bytes; what PIL does under Python's lock outweighs t
 def decode_each(
     contents: Iterable[Content], max_pixels: int = MAX_PIXELS
 ) -> Iterator[ImageArray | UnreadableImageError]:
-    """Decode images one after the other, the larger ones in threads.
+    """Decode images to (height, width, 3) RGB or the error, in order, large ones in threads.
 
     Parameters
     ----------
-    contents : of image files, asked for as they are decoded; or why there is none.
+    contents : image files, or the error of reading one.
     max_pixels : images of more pixels are unreadable.
-
-    Yields
-    ------
-    (height, width, 3) RGB, or the error.
     """
     for group in _groups(contents):
         work = partial(_decode, max_pixels=max_pixels)
@@ -39,43 +35,50 @@ def decode_each(
 def prepare_many(
     images: Iterable[ImageArray], prepare: Callable[[Sequence[ImageArray]], Prepared]
 ) -> tuple[list[Prepared], list[ImageArray]]:
-    """Give images to `prepare` each time that they have many pixels.
+    """Call `prepare` on groups of images; return its results and the images of the last, unfinished group.
 
-    Returns
-    -------
-    What it made, in the images' order, and the last ones, which are not many.
+    Parameters
+    ----------
+    images : (height, width, 3) each.
+    prepare : is called with 32 million pixels or more.
     """
     made: list[Prepared] = []
     group: list[ImageArray] = []
-    held = 0
+    pixels = 0
     for image in images:
         group.append(image)
-        held += image.size // 3
-        if held >= _PIXELS_AT_ONCE:
+        pixels += image.size // 3
+        if pixels >= _PIXELS_AT_ONCE:
             made.append(prepare(group))
-            group, held = [], 0
+            group, pixels = [], 0
     return made, group
 
 
 def prepare_each(
     images: Iterable[ImageArray], prepare: Callable[[Sequence[ImageArray]], Prepared]
 ) -> list[Prepared]:
-    """Give all images to `prepare`, not many pixels at a time; what it made, in their order."""
+    """Call `prepare` on groups of images until all are done; return its results in order.
+
+    Parameters
+    ----------
+    images : (height, width, 3) each.
+    prepare : makes model input of a group.
+    """
     made, rest = prepare_many(images, prepare)
     return [*made, prepare(rest)] if rest else made
 
 
 def _groups(contents: Iterable[Content]) -> Iterator[list[Content]]:
-    """Contents in groups whose large images may be in memory decoded; the others are decoded one by one."""
+    """Groups whose large images fit in memory decoded; small ones are decoded one by one."""
     group: list[Content] = []
-    held = 0
+    pixels = 0
     for content in contents:
         size = _pixels(content)
-        if group and held + size > _PIXELS_AT_ONCE:
+        if group and pixels + size > _PIXELS_AT_ONCE:
             yield group
-            group, held = [], 0
+            group, pixels = [], 0
         group.append(content)
-        held += size
+        pixels += size
     if group:
         yield group
 

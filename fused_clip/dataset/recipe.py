@@ -27,7 +27,7 @@ class Recipe(SharedOptions):
     """
 
     def used(self, parts: Sequence[Part]) -> Sequence[Part]:
-        """Those of the data's parts that `make` needs.
+        """Select the parts that `make` needs.
 
         Parameters
         ----------
@@ -48,13 +48,13 @@ class Recipe(SharedOptions):
     def make(
         self, parts: Sequence[Labelled], source: str, *, texts: Mapping[str, FloatArray] | None = None
     ) -> ImageDataset:
-        """Make the dataset; subsets and splits of data without labels are drawn evenly from all.
+        """Make the dataset; without labels, subsets and splits are drawn evenly.
 
         Parameters
         ----------
-        parts : what `used` leaves: two are train and test, one is split here.
+        parts : the result of `used`: train and test, or one part to split.
         source : where the images came from.
-        texts : vectors of texts that came with the data.
+        texts : text -> precomputed (d,) vector.
 
         Raises
         ------
@@ -88,9 +88,9 @@ class Recipe(SharedOptions):
         return parts, resolve(parts, self.class_names)
 
     def _unlabelled(self, parts: Sequence[Labelled]) -> tuple[Sequence[Labelled], tuple[str, ...]]:
-        """The parts without what they say of classes."""
+        """Drop labels and names; `classes` has the names."""
         if self.classes is None:
-            rule = "must name the classes that there may be where dataset.labels=none"
+            rule = "must name the possible classes where dataset.labels=none"
             raise InputError("dataset.classes", rule, hint="For example 'dataset.classes=[cat,dog]'")
         if self.display_names:
             rule = "renames classes of the data, which needs labels; dataset.classes has the names"
@@ -107,8 +107,7 @@ class Recipe(SharedOptions):
     def _subset(self, split: Split, n: int | None, option: str) -> Split:
         if n is None:
             return split
-        chosen = stratified_subset(split.labels, n, self.seed, option=option)
-        return _rows_of(split, chosen)
+        return _rows_of(split, stratified_subset(split.labels, n, self.seed, option=option))
 
 
 def _select(parent: Labelled, names: tuple[str, ...], known: tuple[str, ...]) -> Split:

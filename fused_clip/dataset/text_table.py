@@ -10,25 +10,16 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 def text_rows(option: str, file: Path, wanted: Mapping[str, str]) -> Iterator[list[str]]:
-    """Read columns of a text table in UTF-8, with one row in memory at a time.
+    """Read columns of a text table in UTF-8, row by row.
 
-    The first line names the columns. Of comma, semicolon and tab, the separator is the one that splits it
-    into most names; a ``.tsv`` file has tabs. Spaces after a separator are dropped unless quoted.
+    The first line names the columns; the separator is the one of comma, semicolon and tab that splits it into
+    most names, and a tab in a ``.tsv`` file. Spaces after a separator are dropped unless quoted.
 
     Parameters
     ----------
-    option : which names the file, for errors.
+    option : names the file in errors.
     file : the table.
-    wanted : option -> column that it names.
-
-    Yields
-    ------
-    The values of the wanted columns, of one row.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read, a column is missing, or a line has more or fewer values than the first.
+    wanted : option -> column.
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:  # spreadsheets write a byte-order mark
@@ -58,11 +49,6 @@ def check_columns(wanted: Mapping[str, str], known: Iterable[str], table: str = 
     wanted : option -> column that it names.
     known : columns of the table.
     table : what the error calls it.
-
-    Raises
-    ------
-    InputError
-        If a column is missing.
     """
     columns = list(known)
     for option, column in wanted.items():

@@ -1,9 +1,9 @@
 """Files of vectors, .npz or Parquet -> vectors, labels and row names of each split."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -23,30 +23,23 @@ VECTORS, LABELS = "dataset.vector_column", "dataset.label_column"
 IDS, SPLITS = "dataset.id_column", "dataset.split_column"
 
 
-@dataclass(frozen=True)
-class LabelledVectors:
-    """(n, d) vectors, with the label, None where it is not known, and the name of each row."""
+class LabelledVectors(NamedTuple):
+    """(n, d) vectors with the label, None where unknown, and the name of each row."""
 
     vectors: FloatArray
     labels: tuple[str | None, ...]
     names: tuple[str, ...]
 
-    def below(self, split: str) -> Self:
-        """Name the rows ``<split>/<name>``."""
-        return replace(self, names=tuple(f"{split}/{name}" for name in self.names))
-
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of a file stand.
+    """The arrays or columns of a file of vectors.
 
     Parameters
     ----------
-    columns : option -> array of an ``.npz`` file or column of a Parquet file, for `VECTORS` and `LABELS` and,
-        where the file has them, `IDS` and `SPLITS`.
-    train, test, text : names of the splits; the rows of `text` are the vectors of texts, their labels the
-        texts. In an ``.npz`` file, arrays ``<split>_<array>`` have the rows of a split.
-    labelled : whether rows that are no texts have labels.
+    columns : option -> array or column, for `VECTORS`, `LABELS` and, if there, `IDS` and `SPLITS`.
+    train, test, text : names of the splits; an ``.npz`` file has arrays ``<split>_<array>`` for each.
+    labelled : whether images have labels; the labels of `text` are the texts.
     """
 
     columns: Mapping[str, str]
@@ -57,17 +50,20 @@ class Layout:
 
     @property
     def splits(self) -> tuple[str, str, str]:
-        """All that there may be."""
+        """Names of all splits."""
         return self.train, self.test, self.text
 
     def of_split(self, split: str) -> dict[str, str]:
-        """Give the names of the arrays of one split, or of all rows (``""``), in an ``.npz`` file."""
+        """Give the names of the arrays of one split, or of all rows (``""``), in an ``.npz`` file.
+
+        Parameters
+        ----------
+        split : its name.
+        """
         without = {IDS} if split == self.text else set() if self.labelled else {LABELS}
-        if not split:
-            return {key: array for key, array in self.columns.items() if key not in without}
-        return {
-            key: f"{split}_{array}" for key, array in self.columns.items() if key not in {SPLITS, *without}
-        }
+        start = f"{split}_" if split else ""
+        without |= {SPLITS} if split else set()
+        return {key: start + array for key, array in self.columns.items() if key not in without}
 
 
 def read_vectors(option: str, file: Path, layout: Layout) -> dict[str, LabelledVectors]:
@@ -75,16 +71,13 @@ def read_vectors(option: str, file: Path, layout: Layout) -> dict[str, LabelledV
 
     Parameters
     ----------
-    option : which names the file.
+    option : names the file in errors.
+    file : ``.npz`` or ``.parquet``.
+    layout : its arrays or columns.
 
     Returns
     -------
-    Split -> its rows; rows of which nothing says their split are those of the split ``""``.
-
-    Raises
-    ------
-    InputError
-        If the file can't be read or is not as described; if a vector is not finite or is zero.
+    Split -> its rows; the split ``""`` has those of no split.
     """
     tables = (_read_parquet if file.suffix.lower() == ".parquet" else _read_npz)(option, file, layout)
     if SPLITS in tables.get("", {}):
@@ -124,9 +117,8 @@ def _column(table: Table, key: str) -> list[object]:
     check_columns({key: key}, table)
     values, n_rows = table[key], _n_rows(table)
     if values.shape != (n_rows,):
-        raise InputError(
-            key, f"must contain one value for each of the {n_rows} vectors, has shape {values.shape}"
-        )
+        rule = f"must contain one value for each of the {n_rows} vectors, has shape {values.shape}"
+        raise InputError(key, rule)
     listed: list[object] = values.tolist()
     return listed
 
@@ -165,17 +157,14 @@ def _read_parquet(option: str, file: Path, layout: Layout) -> dict[str, Table]:
     table = parquet.read(list(wanted.values()))
     columns = {key: table.column(column) for key, column in wanted.items()}
     return {
-        "": {
-            key: _matrix(column) if key == VECTORS else _objects(column.to_pylist())
-            for key, column in columns.items()
-        }
+        "": {key: _matrix(column) if key == VECTORS else _objects(column) for key, column in columns.items()}
     }
 
 
-def _objects(values: Sequence[object]) -> Array:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
+def _objects(column: "pa.ChunkedArray") -> Array:
+    values = np.empty(len(column), dtype=object)
+    values[:] = column.to_pylist()
+    return values
 
 
 def _matrix(column: "pa.ChunkedArray") -> Array:
@@ -184,9 +173,7 @@ def _matrix(column: "pa.ChunkedArray") -> Array:
     import pyarrow.compute as pc
 
     kind = column.type
-    if not any(
-        is_kind(kind) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    ):
+    if not isinstance(kind, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
         raise InputError(VECTORS, "must contain a list of numbers in each row", str(kind))
     if column.null_count:
         raise InputError(VECTORS, f"{column.null_count} of {len(column)} rows have no vector")

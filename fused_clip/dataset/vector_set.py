@@ -16,7 +16,7 @@ from fused_clip.dataset.vector_files import (
     Layout,
     read_vectors,
 )
-from fused_clip.dataset.vectors import Vectors, check_one_width
+from fused_clip.dataset.vectors import Vectors
 from fused_clip.support.errors import InputError
 
 
@@ -33,26 +33,24 @@ def embeddings(
 ) -> ImageDataset:
     """Image embeddings with labels, from ``.npz`` or Parquet files, in the place of images.
 
-    The test split is a file of its own, or arrays ``test_vectors`` and ``test_labels`` next to
-    ``train_vectors`` and ``train_labels`` of an ``.npz`` file, or given by a column, or a stratified
-    `test_fraction`. A third split ``text`` may have the embeddings of prompts, labelled with the prompts'
-    texts: `ImageDataset.texts`. Labels and classes are as in `csv`.
+    The test split is a second file, or arrays ``test_vectors`` and ``test_labels`` next to ``train_vectors``
+    and ``train_labels``, or given by a column, or a stratified `test_fraction`. A split ``text`` has the
+    embeddings of prompts, labelled with their texts: `ImageDataset.texts`. Labels are as in `csv`.
 
     Parameters
     ----------
-    recipe : the shared options; `path` is the file, `label_column` its array or column of labels: text or
-        whole numbers.
-    test_path : the file of the test split, if it is another one.
+    recipe : the shared options; `path` is the file, `label_column` its labels: text or whole numbers.
+    test_path : a second file, for the test split.
     vector_column : (n, d) array of an ``.npz`` file, or a column of lists of a Parquet file.
     id_column : array or column of the rows' names; None to number them.
-    split_column : array or column of the rows' splits; None where there is none.
+    split_column : array or column of the rows' splits.
     train_split, test_split, text_split : values of that column; rows of other splits are left out.
 
     Raises
     ------
     InputError
-        If a file can't be read or is without a column; if vectors are of several widths, not finite or zero;
-        if a name is repeated or a label is missing; if names or sizes don't fit the data.
+        If a file can't be read or lacks a column, vectors are of several widths, not finite or zero, a name
+        is repeated or a label is missing, or names or sizes don't fit the data.
     """
     if test_path is not None and split_column is not None:
         raise InputError(SPLITS, "must be null when dataset.test_path is set", split_column)
@@ -60,15 +58,13 @@ def embeddings(
     columns = {key: column for key, column in wanted.items() if column is not None}
     layout = Layout(columns, train_split, test_split, text_split, labelled=recipe.labels == "given")
     file = existing_file("dataset.path", recipe.path)
-    found = read_vectors("dataset.path", file, layout)
-    texts = found.pop(text_split, None)
-    parts = found
+    parts = read_vectors("dataset.path", file, layout)
+    texts = parts.pop(text_split, None)
     if test_path is not None:
         test_file = existing_file("dataset.test_path", test_path)
         if test_file.samefile(file):
             raise InputError("dataset.test_path", "must be another file than dataset.path", test_path)
-        of_test = read_vectors("dataset.test_path", test_file, layout)
-        parts = _pair(found, of_test, layout)
+        parts = _pair(parts, read_vectors("dataset.test_path", test_file, layout), layout)
     return _assembled(recipe, _in_order(parts, layout), texts, f"file {recipe.path}")
 
 
@@ -83,14 +79,16 @@ def _pair(
     ):
         rows = found.get("", found.get(split))
         if rows is None:
-            rule = f"must contain rows of the split {split!r}"
-            raise InputError(option, rule, sorted(found))
+            raise InputError(option, f"must contain rows of the split {split!r}", sorted(found))
         parts[split] = rows
     names = [set(part.names) for part in parts.values()]
     if IDS in layout.columns or names[0].isdisjoint(names[1]):
         return parts
     # Rows without ids are numbered by the name of their file, and these are two of one name.
-    return {split: part.below(split) for split, part in parts.items()}
+    return {
+        split: part._replace(names=tuple(f"{split}/{name}" for name in part.names))
+        for split, part in parts.items()
+    }
 
 
 def _in_order(parts: dict[str, LabelledVectors], layout: Layout) -> list[LabelledVectors]:
@@ -107,7 +105,10 @@ def _assembled(
     recipe: Recipe, parts: list[LabelledVectors], texts: LabelledVectors | None, source: str
 ) -> ImageDataset:
     everything = {"train": parts[0], "test": parts[-1]} | ({} if texts is None else {"text": texts})
-    check_one_width(VECTORS, {split: part.vectors.shape[1] for split, part in everything.items()})
+    widths = {split: part.vectors.shape[1] for split, part in everything.items()}
+    if len(set(widths.values())) > 1:
+        listed = ", ".join(f"{split}: {width}" for split, width in widths.items())
+        raise InputError(VECTORS, f"all vectors must be of one width, and these are not ({listed})")
     refuse_repeated(IDS, "name", (name for part in parts for name in part.names))
     refuse_repeated(LABELS, "text", () if texts is None else texts.names)
     used = recipe.used(parts)

@@ -1,7 +1,6 @@
 """Rows that were embedded elsewhere, in the place of images."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
@@ -15,12 +14,12 @@ from fused_clip.support.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Embeddings that came with the data: what asks for embeddings takes them as they are.
+    """Precomputed embeddings, in the place of images.
 
     Parameters
     ----------
-    vectors : (n, d) float32, finite and no row zero.
-    names : name of each row, unique.
+    vectors : (n, d) float32, finite, no row zero.
+    names : unique name of each row.
     """
 
     vectors: FloatArray
@@ -42,7 +41,7 @@ class Vectors:
         return len(self.vectors)
 
     def read(self, rows: IntArray) -> NoReturn:
-        """Refuse: there are no pixels."""
+        """Raise `InputError`: there are no pixels."""
         raise InputError("dataset", "has vectors, not images that can be read")
 
     def ids(self, rows: IntArray) -> list[str]:
@@ -51,13 +50,13 @@ class Vectors:
 
 
 def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> FloatArray:
-    """Take an array as embeddings: (n, d) float32.
+    """Convert an array to (n, d) float32 embeddings, finite and no row zero.
 
-    Raises
-    ------
-    InputError
-        If it is no matrix of real numbers, or a row is not finite (in float32) or is zero: they are named
-        and counted.
+    Parameters
+    ----------
+    option : names the array in errors.
+    values : (n, d) real numbers.
+    names : name of each row.
     """
     if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
         received = f"{values.dtype} of shape {values.shape}"
@@ -67,24 +66,6 @@ def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> Float
     bad = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)))
     if len(bad):
         listed = shortened(names[row] for row in bad)
-        raise InputError(
-            option,
-            f"must be finite and not zero in every row; {len(bad)} of {len(vectors)} are not: {listed}",
-        )
+        rule = f"must be finite and not zero in every row; {len(bad)} of {len(vectors)} are not: {listed}"
+        raise InputError(option, rule)
     return vectors
-
-
-def check_one_width(option: str, widths: Mapping[str, int]) -> None:
-    """Refuse vectors of several widths.
-
-    Parameters
-    ----------
-    widths : what the vectors are of -> their width.
-
-    Raises
-    ------
-    InputError
-    """
-    if len(set(widths.values())) > 1:
-        listed = ", ".join(f"{name}: {width}" for name, width in widths.items())
-        raise InputError(option, f"all vectors must be of one width, and these are not ({listed})")

@@ -56,8 +56,8 @@ class _Map:
     categories: IntArray
     legend: tuple[LegendEntry, ...]
     numbers: bool
-    wrong: BoolArray
     marks: Callable[[int], Mark] = mark
+    wrong: BoolArray | None = None
 
     @property
     def shape(self) -> float:
@@ -105,7 +105,6 @@ def _panels(
         clusters,
         legend=_cluster_entries(result),
         numbers=len(result.cluster_targets) <= MOST_NUMBERS,
-        wrong=np.zeros(len(train), dtype=bool),
         marks=_cluster_marks(result),
     )
     wrong = (predicted != truth) & result.test.labelled
@@ -113,13 +112,9 @@ def _panels(
     added = (FITTED, _added(result))
     caption = (of_test, *edge, *_grey(predicted, "undecided"), *added)
     panels = {
-        "train_target": by_target(
-            "Train rows by target", (of_train, FITTED), places[0], categories=targets, wrong=by_cluster.wrong
-        ),
+        "train_target": by_target("Train rows by target", (of_train, FITTED), places[0], categories=targets),
         "train_cluster": by_cluster,
-        "test_target": by_target(
-            "Test rows by target", (of_test, *added), places[1], categories=truth, wrong=np.zeros_like(wrong)
-        ),
+        "test_target": by_target("Test rows by target", (of_test, *added), places[1], categories=truth),
         "test_prediction": by_target(
             "Test rows by prediction", caption, places[1], categories=predicted, wrong=wrong
         ),
@@ -179,39 +174,36 @@ def _cluster_entries(result: Result) -> tuple[LegendEntry, ...]:
     return tuple(entries)
 
 
-def _legend(entries: Sequence[LegendEntry], width: float) -> Legend:
-    return Legend(entries if len(entries) <= MOST_ENTRIES else (), width)
+def _sheet(heading: Heading, entries: Sequence[LegendEntry], width: float, body: float) -> Figure:
+    """A figure with heading and legend, and `body` inches between them."""
+    from matplotlib.figure import Figure
+
+    legend = Legend(entries if len(entries) <= MOST_ENTRIES else (), width)
+    figure = Figure(figsize=(width, heading.height(width) + body + MARGIN + legend.height))
+    heading.put(figure)
+    legend.put(figure)
+    return figure
 
 
 def _column_figure(result: Result, panel: _Map) -> Figure:
-    from matplotlib.figure import Figure
-
     heading = Heading(panel.title, (*facts(result), *panel.caption))
-    legend = _legend(panel.legend, COLUMN)
     across = COLUMN - 2 * MARGIN
     down = across * panel.shape
-    height = heading.height(COLUMN) + down + MARGIN + legend.height
-    figure = Figure(figsize=(COLUMN, height))
-    heading.put(figure)
-    legend.put(figure)
-    box = (MARGIN / COLUMN, (legend.height + MARGIN) / height, across / COLUMN, down / height)
-    _fill(figure.add_axes(box), panel)
+    figure = _sheet(heading, panel.legend, COLUMN, down)
+    height = figure.get_figheight()
+    y = height - heading.height(COLUMN) - down
+    _fill(figure.add_axes((MARGIN / COLUMN, y / height, across / COLUMN, down / height)), panel)
     return figure
 
 
 def _page_figure(result: Result, panels: Sequence[_Map]) -> Figure:
-    """Two panels a row."""
-    from matplotlib.figure import Figure
-
+    """Two panels per row."""
     heading = Heading("t-SNE of the fused rows", (*facts(result), FITTED, _added(result), KEY))
-    legend = _legend(_cluster_entries(result), PAGE)
     label, gap = 0.36, 0.12
     across = (PAGE - 2 * MARGIN - gap) / 2
     down = across * panels[0].shape
-    height = heading.height(PAGE) + -(-len(panels) // 2) * (down + label) + MARGIN + legend.height
-    figure = Figure(figsize=(PAGE, height))
-    heading.put(figure)
-    legend.put(figure)
+    figure = _sheet(heading, _cluster_entries(result), PAGE, -(-len(panels) // 2) * (down + label))
+    height = figure.get_figheight()
     for number, panel in enumerate(panels):
         row, column = divmod(number, 2)
         x = MARGIN + column * (across + gap)
@@ -227,14 +219,12 @@ def _page_figure(result: Result, panels: Sequence[_Map]) -> Figure:
 def _fill(axes: Axes, panel: _Map) -> None:
     """Scatter the rows, greys first, and number the categories if asked."""
     positions, window = panel.positions, panel.window
+    wrong = np.zeros(len(positions), dtype=bool) if panel.wrong is None else panel.wrong
     size = float(np.clip(14_000 / max(len(positions), 1), 3.0, 14.0))
     for category in np.unique(panel.categories):
         one, inside = panel.marks(int(category)), panel.categories == category
         # One edge per call: matplotlib draws rows of one look several times faster than mixed ones.
-        for rows, edge, width in (
-            (inside & ~panel.wrong, "white", 0.15),
-            (inside & panel.wrong, "black", 0.4),
-        ):
+        for rows, edge, width in ((inside & ~wrong, "white", 0.15), (inside & wrong, "black", 0.4)):
             x, y = positions[rows].T
             axes.scatter(x, y, s=size, c=one.colour, marker=one.marker, edgecolors=edge, linewidths=width)
     axes.set(xticks=[], yticks=[], xlim=window[:, 0], ylim=window[:, 1])

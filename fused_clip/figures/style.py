@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from fused_clip.model.result import Result
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.5, 7.2  # inches: one column and the full width of a two-column page
@@ -267,10 +266,7 @@ class Legend:
         for number, entry in enumerate(self.entries):
             column, row = divmod(number, self._rows)
             x, y = MARGIN + column * self._column, self.height - (row + 0.5) * self._step
-            self._entry(axes, entry, x, y)
-
-    def _entry(self, axes: Axes, entry: LegendEntry, x: float, y: float) -> None:
-        for place, one in enumerate(entry.marks):
-            at = x + self._step * (0.35 + 0.7 * place)
-            axes.plot(at, y, one.marker, color=one.colour, ms=self.size * 0.65, mec="white", mew=0.2)
-        axes.text(x + self._handle, y, entry.text, size=self.size, color=INK, va="center_baseline")
+            for place, one in enumerate(entry.marks):
+                at = x + self._step * (0.35 + 0.7 * place)
+                axes.plot(at, y, one.marker, color=one.colour, ms=self.size * 0.65, mec="white", mew=0.2)
+            axes.text(x + self._handle, y, entry.text, size=self.size, color=INK, va="center_baseline")

@@ -95,7 +95,7 @@ def _check_width(dataset: ImageDataset, backbone: Backbone) -> None:
 def notes(
     dataset: ImageDataset, prompts: Prompts, backbone: Backbone, *, audited: bool
 ) -> tuple[tuple[int, str], ...]:
-    """Name images left out, what stays unknown, and what is new to a small backbone.
+    """Name images left out, metrics that stay unknown, and words or images new to a small backbone.
 
     Parameters
     ----------

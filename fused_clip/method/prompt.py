@@ -70,7 +70,7 @@ def render(template: str, name: str, *, group: str = "", option: str = "caption"
 
 
 def _distinct(prompts: Prompts) -> Prompts:
-    """Refuse two targets with one prompt, which no image could tell apart."""
+    """Refuse two targets with the same prompt."""
     owner: dict[tuple[str, ...], str] = {}
     for name, texts in zip(prompts.target_names, prompts.texts, strict=True):
         if texts in owner:

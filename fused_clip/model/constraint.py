@@ -1,4 +1,4 @@
-"""What is known at prediction: which targets are possible, how frequent they are, which are one."""
+"""Constraints at prediction: possible targets, their frequencies, and groups of targets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,13 +48,13 @@ class Scope(NamedTuple):
 
 
 def resolve(constraint: Constraint, names: Sequence[str], carried: BoolArray, *, calibrated: bool) -> Scope:
-    """Hold a constraint to a model.
+    """Check a constraint against a model, and turn it into arrays.
 
     Parameters
     ----------
     names : K targets of the model.
-    carried : (K,) whether a cluster carries the target.
-    calibrated : whether the model knows probabilities.
+    carried : (K,) whether the model can predict the target.
+    calibrated : whether the model gives probabilities.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def resolve(constraint: Constraint, names: Sequence[str], carried: BoolArray, *,
     shift = np.zeros(len(names))
     if constraint.prior is not None:
         if not calibrated:
-            rule = "needs a calibrated model, and this one was made without labels: it knows no probabilities"
+            rule = "needs a model with probabilities, and this one was made without labels"
             raise InputError("prior", rule)
         shift = _shift(constraint.prior, possible, names)
     return Scope(answers, np.array(answer_of_target, dtype=np.int64), shift)
@@ -133,7 +133,7 @@ def _shift(prior: Mapping[str, float], possible: Sequence[str], names: Sequence[
         raise InputError("prior", "must name possible targets only", spare[0], choices=possible)
     values = np.array([prior[name] for name in possible], dtype=np.float64)
     if not (np.isfinite(values) & (values > 0)).all():
-        hint = "Leave what is impossible out of targets"
+        hint = "Leave impossible targets out of targets"
         raise InputError("prior", "must be positive numbers", dict(prior), hint=hint)
     if abs(values.sum() - 1) > _TOLERANCE:
         raise InputError("prior", "must sum to 1", round(float(values.sum()), 6))

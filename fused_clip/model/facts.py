@@ -14,7 +14,7 @@ class _Facts(BaseModel):
 
 
 class BackboneFacts(_Facts):
-    """How the images were embedded: enough to embed others, and to tell another model by.
+    """How the images were embedded: enough to embed others, and to recognise another backbone.
 
     Parameters
     ----------

@@ -1,7 +1,6 @@
-"""A model on disk: two files of data and their checksums. Reading one runs no code that it brings.
+"""A model on disk, as data: ``model.json``, ``arrays.safetensors``, and ``SHA256SUMS`` of both.
 
-``model.json`` holds names and numbers, ``arrays.safetensors`` the arrays, ``SHA256SUMS`` the checksum of
-each, as ``sha256sum --check`` reads it. The checksums tell damage; they are no signature.
+``sha256sum --check`` reads the checksums. They detect damage; they are no signature.
 """
 
 import hashlib
@@ -98,7 +97,7 @@ def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts]:
 
 
 def read_facts(folder: Path) -> ModelFacts:
-    """Read what is said of a model that `write` left.
+    """Read the facts of a model that `write` left.
 
     Raises
     ------

@@ -30,7 +30,7 @@ class Head:
     fusion : as the training rows were fused.
     classifier : fitted; its targets are positions in `target_names`.
     temperature : of ``softmax(scores / temperature)``; None for an uncalibrated model.
-    constraint : what is known at prediction.
+    constraint : narrows predictions.
 
     Raises
     ------

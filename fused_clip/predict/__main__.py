@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.dataset.options import MAX_PIXELS
-from fused_clip.model.written import check_threshold, parse_prior, parse_targets, read_target_map
+from fused_clip.model.constraint_parsing import check_threshold, parse_prior, parse_targets, read_target_map
 from fused_clip.predict import answers
 from fused_clip.predict.journal import Journal
 from fused_clip.support.command import make_parser, one_line_errors
@@ -161,7 +161,7 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
     if args.threshold:
         print(f"{counts['abstained']} have a probability below {args.threshold}: abstained.")
     if not model.calibrated:
-        print("The model was made without labels: its answers have margins, and no probabilities.")
+        print("The model is uncalibrated (made without labels): its answers have margins, no probabilities.")
 
 
 def _page(

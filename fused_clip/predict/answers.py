@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fused_clip.predict.journal import Record
+from fused_clip.predict.journal import Record, write_errors
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import locked, replacing
@@ -73,12 +73,8 @@ def write(path: Path, records: Iterable[Record], columns: Sequence[str] = COLUMN
     columns : `COLUMNS`, then further ones, then ``error``.
     """
     kept = (record for record in records if "error" in columns or "error" not in record)
-    try:
-        with replacing(path) as draft:
-            (_write_lines if path.suffix == ".jsonl" else _write_table)(draft, path.suffix, columns, kept)
-    except OSError as error:
-        hint = "The predictions so far are kept: free space, and run the same command again"
-        raise InputError("out", f"{path} can't be written ({error.strerror or error})", hint=hint) from error
+    with write_errors(path), replacing(path) as draft:
+        (_write_lines if path.suffix == ".jsonl" else _write_table)(draft, path.suffix, columns, kept)
 
 
 def _write_lines(path: Path, suffix: str, columns: Sequence[str], records: Iterable[Record]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,8 @@ class Journal:
         records : one per image, in types of JSON.
         """
         lines = [json.dumps(record, ensure_ascii=True) + "\n" for record in records]
-        try:
-            with self.path.open("ab") as file:
-                file.write("".join(lines).encode())
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+        with write_errors(self.path), self.path.open("ab") as file:
+            file.write("".join(lines).encode())
 
     def clear(self) -> None:
         """Drop all records."""
@@ -64,13 +62,10 @@ class Journal:
 
     def _cut(self, size: int) -> None:
         """Keep the first bytes; write the first line if none are kept."""
-        try:
-            with self.path.open("ab") as file:
-                file.truncate(size)
-                if size == 0:
-                    file.write(self._head)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
+        with write_errors(self.path), self.path.open("ab") as file:
+            file.truncate(size)
+            if size == 0:
+                file.write(self._head)
 
     def _whole_lines(self) -> int:
         """Size of the complete lines, in bytes; 0 without a journal of this job."""
@@ -111,6 +106,16 @@ def _is_job(line: bytes) -> bool:
     return isinstance(job, dict) and "format" in job
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
-    hint = "The predictions so far are kept: free space, and run the same command again"
-    return InputError("out", f"{path} can't be written ({error.strerror})", hint=hint)
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn OSError into InputError with the next step.
+
+    Parameters
+    ----------
+    path : that the block writes to.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = "The predictions so far are kept: free space, and run the same command again"
+        raise InputError("out", f"{path} can't be written ({error.strerror or error})", hint=hint) from error

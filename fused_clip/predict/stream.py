@@ -69,7 +69,9 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
             bad = [place for place, record in enumerate(records) if "error" in record]
             if bad and wanted.on_bad_image == "error":
                 journal.extend(records[: bad[0]])
-                raise _bad_image(records[bad[0]])
+                rule = f"{records[bad[0]]['path']} can't be read: {records[bad[0]]['error']}"
+                hint = "Replace it and run the same command again, or use --on-bad-image skip"
+                raise InputError(OPTION, rule, hint=hint)
             journal.extend(records)
             for place in bad:
                 log.warning("%s can't be read: %s", records[place]["path"], records[place]["error"])
@@ -113,8 +115,3 @@ def _records(model: SavedModel, batch: ReadBatch, wanted: Wanted) -> list[Record
         {"path": path, "state": state, **({"error": error} if error else next(found))}
         for path, state, error in zip(batch.paths, batch.states, errors, strict=True)
     ]
-
-
-def _bad_image(record: Record) -> InputError:
-    hint = "Replace it and run the same command again, or use --on-bad-image skip"
-    return InputError(OPTION, f"{record['path']} can't be read: {record['error']}", hint=hint)

@@ -10,14 +10,6 @@ from fused_clip.report.summary import group_by, summarize
 from fused_clip.tracking.records import RunRecord
 
 __all__ = [
-    "Details",
-    "Figure",
-    "Page",
-    "Prose",
-    "RunRecord",
-    "Section",
-    "Table",
-    "TableCell",
-    "group_by",
-    "summarize",
-]
+    "Details", "Figure", "Page", "Prose", "RunRecord", "Section", "Table", "TableCell",
+    "group_by", "summarize",
+]  # fmt: skip

@@ -71,10 +71,10 @@ def _chart(groups: Groups, shown: Sequence[str], setting: str) -> list[Figure]:
     for values, some in groups.items():
         known = [record for record in some if record.finished]
         accuracies = [record.metrics[_ACCURACY] for record in known if _ACCURACY in record.metrics]
-        means = {one.title: summarize(known, one.accuracy).value for one in references_of(known)}
         if accuracies:
-            kept = {title: mean for title, mean in means.items() if mean is not None}
-            rows.append(ChartRow(" · ".join(values), accuracies, kept))
+            found = {one.title: summarize(known, one.accuracy).value for one in references_of(known)}
+            means = {title: mean for title, mean in found.items() if mean is not None}
+            rows.append(ChartRow(" · ".join(values), accuracies, means))
     if not rows:
         return []
     drawn = most_accurate(rows)

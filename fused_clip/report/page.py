@@ -12,7 +12,7 @@ class TableCell:
 
     Parameters
     ----------
-    text : what is read.
+    text : as shown.
     value : finite number that the table sorts by; None sorts by `text`.
     run_ids : runs that the number comes from.
     flag : a short warning or comment, shown after the text.

@@ -98,8 +98,7 @@ def group_by(
 
     Parameters
     ----------
-    records : the runs.
-    options : names such as ``dataset`` or ``fusion.alpha``.
+    records, options : the runs, and names such as ``dataset`` or ``fusion.alpha``.
     """
     groups: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in records:

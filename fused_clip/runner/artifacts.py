@@ -1,20 +1,25 @@
-"""The files that a run leaves in its directory."""
+"""The files of a run: written, and read back. Fused rows come from the run or the store, never a model."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.model.result import Result, SplitResult
-from fused_clip.runner.build import reference_options
-from fused_clip.runner.config import Options
-from fused_clip.support.arrays import Array
+from fused_clip.runner.build import make_fusion, reference_options
+from fused_clip.runner.config import FusionOptions, Options
+from fused_clip.store import Store
+from fused_clip.support.arrays import Array, FloatArray
 from fused_clip.support.files import write_atomic
 from fused_clip.support.sampling import stratified_sample
 from fused_clip.support.versions import code_version
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_ROWS = 10_000
 STORE_KEYS = ("train_images", "test_images", "backbone_fingerprint")
@@ -28,9 +33,15 @@ _TIMINGS = ("seconds/", "images_per_second")
 
 
 def kept_embeddings(options: Options, dataset: ImageDataset, *, job: bool) -> Literal["fused", "keys"]:
-    """What a run keeps of its embeddings: keys alone if it is asked to, or a job of a sweep.
+    """Choose which embeddings a run keeps: keys alone if it is asked to, or a job of a sweep.
 
     Vectors that came with the data are not in the store, so that keys would not give them back.
+
+    Parameters
+    ----------
+    options : of the run.
+    dataset : its images.
+    job : whether it is a job of a sweep.
     """
     if isinstance(dataset.train.images, Vectors):
         return "fused"
@@ -39,7 +50,7 @@ def kept_embeddings(options: Options, dataset: ImageDataset, *, job: bool) -> Li
 
 
 def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, str]:
-    """What a run leaves besides what every run leaves: a finished run that lacks some of it is run again.
+    """List the optional outputs of a run: a finished run that lacks some of them is run again.
 
     It follows from the code that draws and writes, and from the YAML of each reference.
 
@@ -61,13 +72,17 @@ def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, s
 def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fused", "keys"]) -> None:
     """Write ``result.json`` (names and facts), ``predictions.parquet`` and ``embeddings.npz``.
 
-    Beside each test row stands what the references predict for it, in columns ``reference/<name>``. A target
-    that is not known is null, and -1 in arrays.
+    Columns ``reference/<name>`` of the test rows have the predictions of the references. A target that is
+    not known is null, and -1 in arrays. The arrays give the fused rows back from the embedding store, as
+    `read` does: ``store_keys`` (JSON) are fingerprints of images and backbone.
 
-    ``embeddings.npz`` holds what gives the fused rows back from the embedding store: ``store_keys`` (JSON),
-    fingerprints of images and backbone; ``<split>_store_rows`` and ``<split>_prompts``; ``text_embeddings``.
-    `fused_clip.runner.readback.read` does so. With ``embeddings="fused"`` it also has fused rows; a split of
-    more than 10,000 keeps a sample of 10,000, stratified by target: ``<split>_rows`` says which.
+    Parameters
+    ----------
+    result : of the run.
+    directory : of the run.
+    seed : draws the sample.
+    embeddings : ``fused`` adds fused rows; a split of more than 10,000 keeps a sample of 10,000, stratified
+        by target, with ``<split>_rows``, its positions.
     """
     facts = {name: getattr(result, name) for name in FACTS}
     _write_json(directory / "result.json", {**facts, "tags": dict(result.tags)})
@@ -83,15 +98,20 @@ def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fu
         split: SplitResult = getattr(result, name)
         arrays |= {f"{name}_store_rows": split.rows, f"{name}_prompts": split.prompts}
         if embeddings == "fused":
-            arrays |= _sample(name, split, seed)
+            rows = stratified_sample(split.targets, MAX_ROWS, seed)
+            arrays[f"{name}_rows"] = rows
+            arrays |= {f"{name}_{key}": getattr(split, key)[rows] for key in ("fused", "targets", "clusters")}
     save = np.savez if embeddings == "fused" else np.savez_compressed
     save(directory / "embeddings.npz", **arrays)  # type: ignore[arg-type]
 
 
 def write_metrics(result: Result, directory: Path) -> None:
-    """Write ``metrics.json`` and ``timings.json``: flat name to number.
+    """Write ``metrics.json``, which is the same for the same run byte for byte, and ``timings.json``.
 
-    How long things took stands apart, so that the same run gives the same metrics byte for byte.
+    Parameters
+    ----------
+    result : of the run.
+    directory : of the run.
     """
     timings = {name: value for name, value in result.metrics.items() if name.startswith(_TIMINGS)}
     scores = {name: value for name, value in result.metrics.items() if name not in timings}
@@ -100,21 +120,54 @@ def write_metrics(result: Result, directory: Path) -> None:
 
 
 def read_metrics(directory: Path) -> dict[str, float]:
-    """Read what `write_metrics` wrote, as one."""
+    """Read what `write_metrics` wrote, as one.
+
+    Parameters
+    ----------
+    directory : of the run.
+    """
     scores, timings = (
         json.loads((directory / f"{name}.json").read_text()) for name in ("metrics", "timings")
     )
     return {**scores, **timings}
 
 
-def _sample(name: str, split: SplitResult, seed: int) -> dict[str, Array]:
-    rows = stratified_sample(split.targets, MAX_ROWS, seed)
-    return {
-        f"{name}_rows": rows,
-        f"{name}_fused": split.fused[rows],
-        f"{name}_targets": split.targets[rows],
-        f"{name}_clusters": split.clusters[rows],
+def read(directory: str | Path, store: str | Path) -> Result:
+    """Read the result of a finished run, without its `head`, so that it can be drawn or recorded again.
+
+    Parameters
+    ----------
+    directory : the run's.
+    store : folder of the embedding store, ``<output_dir>/store``; needed where the run kept only keys or a
+        sample of its fused rows.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the run lacks one of its files.
+    InputError
+        If the store no longer has the run's embeddings.
+    """
+    directory = Path(directory)
+    facts = json.loads((directory / "result.json").read_text())
+    with np.load(directory / "embeddings.npz", allow_pickle=False) as file:
+        arrays = dict(file)
+    parts: dict[str, Any] = {
+        name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in FACTS
     }
+    tables = _read_predictions(directory, facts["target_names"])
+    parts |= {name: _read_split(name, directory, tables[name], arrays, Store(store)) for name in SPLITS}
+    guesses = tables["test"].filter(like=REFERENCE)
+    return Result(
+        **parts,
+        text_embeddings=arrays["text_embeddings"],
+        cluster_targets=arrays["cluster_targets"],
+        cluster_centers=arrays["cluster_centers"],
+        metrics=read_metrics(directory),
+        reference_predictions={
+            str(name).removeprefix(REFERENCE): guesses[name].to_numpy() for name in guesses
+        },
+    )
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -124,18 +177,11 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 def _write_predictions(result: Result, path: Path) -> None:
     import pandas as pd
 
-    train, test = (_predictions(result, name, getattr(result, name)) for name in SPLITS)
-    names = _names(result)
-    guesses = {f"{REFERENCE}{name}": names[rows] for name, rows in result.reference_predictions.items()}
-    pd.concat([train, test.assign(**guesses)], ignore_index=True).to_parquet(path, index=False)
-
-
-def _predictions(result: Result, name: str, split: SplitResult) -> Any:
-    import pandas as pd
-
-    names = _names(result)
-    return pd.DataFrame(
-        {
+    names = np.array([*result.target_names, None], dtype=object)  # -1 takes the last, which is none
+    tables = []
+    for name in SPLITS:
+        split: SplitResult = getattr(result, name)
+        columns = {
             "row_id": split.ids,
             "split": name,
             "target": names[split.targets],
@@ -144,9 +190,51 @@ def _predictions(result: Result, name: str, split: SplitResult) -> Any:
             "distance": split.distances,
             "margin": split.margins,
         }
+        tables.append(pd.DataFrame(columns))
+    guesses = {f"{REFERENCE}{name}": names[rows] for name, rows in result.reference_predictions.items()}
+    tables[-1] = tables[-1].assign(**guesses)
+    pd.concat(tables, ignore_index=True).to_parquet(path, index=False)
+
+
+def _read_predictions(directory: Path, target_names: Sequence[str]) -> "dict[str, pd.DataFrame]":
+    """Table of each split, with targets as positions; -1 is none."""
+    import pandas as pd
+
+    position = {target: index for index, target in enumerate(target_names)}
+    table = pd.read_parquet(directory / "predictions.parquet")
+    for name in table.columns:
+        if name in ("target", "predicted") or name.startswith(REFERENCE):
+            table[name] = table[name].map(position).fillna(-1).astype(np.int64)
+    return {name: table[table["split"] == name] for name in SPLITS}
+
+
+def _read_split(
+    name: str, directory: Path, table: "pd.DataFrame", arrays: dict[str, Array], store: Store
+) -> SplitResult:
+    fused = arrays.get(f"{name}_fused", np.empty((0, 0), np.float32))
+    if len(fused) < len(table):
+        fused = _fused(name, directory, arrays, store)
+    return SplitResult(
+        ids=tuple(table["row_id"]),
+        rows=arrays[f"{name}_store_rows"],
+        prompts=arrays[f"{name}_prompts"],
+        fused=fused,
+        targets=table["target"].to_numpy(),
+        clusters=table["cluster"].to_numpy(np.int64),
+        predicted=table["predicted"].to_numpy(),
+        distances=table["distance"].to_numpy(np.float32),
+        margins=table["margin"].to_numpy(np.float32),
     )
 
 
-def _names(result: Result) -> Array:
-    """Names by target index; the last, which -1 takes, is none."""
-    return np.array([*result.target_names, None], dtype=object)
+def _fused(name: str, directory: Path, arrays: dict[str, Array], store: Store) -> FloatArray:
+    """(n, d) rows of a split as the run fused them, from the rows in the store and the run's options."""
+    from omegaconf import OmegaConf
+
+    node = OmegaConf.to_container(OmegaConf.load(directory / "config.yaml").fusion)
+    options = FusionOptions.model_validate(node)
+    keys = json.loads(str(arrays["store_keys"]))
+    images = store.stored(keys[f"{name}_images"], keys["backbone_fingerprint"], arrays[f"{name}_store_rows"])
+    fusion, texts, prompts = make_fusion(options), arrays["text_embeddings"], arrays[f"{name}_prompts"]
+    rows = fusion.inputs(texts)[prompts] if len(texts) else None
+    return np.asarray(fusion.fuse(fusion.inputs(images), rows), dtype=np.float32)

@@ -38,7 +38,7 @@ _KEPT = 8  # datasets in memory
 
 
 class Prepared(NamedTuple):
-    """Parts of a run that go together, and what `fused_clip.method.checks` has to say of them."""
+    """Parts of a run that go together, and the notes of `fused_clip.method.checks` on them."""
 
     dataset: "ImageDataset"
     backbone: "Backbone"
@@ -55,11 +55,6 @@ def prepare(options: Options, memory: "Memory | None" = None) -> Prepared:
     ----------
     options : of the run.
     memory : remembers partitions; None for none.
-
-    Raises
-    ------
-    InputError
-        If a part can't be made, or the parts do not go together.
     """
     from fused_clip.method import checks
 
@@ -81,11 +76,6 @@ def make_tracker(node: Mapping[str, Any] | TrackingOptions, output_dir: Path) ->
     ----------
     node : the options of the group ``tracking``.
     output_dir : where the default store is.
-
-    Raises
-    ------
-    InputError
-        If the options are wrong or the store does not answer.
     """
     try:
         options = TrackingOptions.model_validate(node)
@@ -98,18 +88,11 @@ def make_tracker(node: Mapping[str, Any] | TrackingOptions, output_dir: Path) ->
 
 
 def make_parts(options: Options) -> "Parts":
-    """Make dataset and backbone, once in a process for the same options.
-
-    What went wrong is kept too, and raised again.
+    """Make dataset and backbone, once in a process for the same options; a failure is kept too.
 
     Parameters
     ----------
     options : of the run.
-
-    Raises
-    ------
-    InputError
-        If the data or the model are not there, or can't be used.
     """
     kinds = {"dataset": options.dataset, "backbone": options.backbone}
     groups = {name: group.model_dump(mode="json", by_alias=True) for name, group in kinds.items()}
@@ -145,11 +128,6 @@ def make_method(options: Options, memory: "Memory | None" = None) -> "Method":
     ----------
     options : of the run.
     memory : remembers partitions and references.
-
-    Raises
-    ------
-    InputError
-        If a part can't be made.
     """
     from fused_clip.method.parts import Method
 
@@ -173,11 +151,6 @@ def make_fusion(options: FusionOptions) -> "Fusion":
     Parameters
     ----------
     options : of the group.
-
-    Raises
-    ------
-    InputError
-        If the fusion can't be made.
     """
     from fused_clip.method.fusion import FunctionFusion, Fusion
 
@@ -188,16 +161,11 @@ def make_fusion(options: FusionOptions) -> "Fusion":
 
 
 def reference_options(options: Options) -> dict[str, ReferenceOptions]:
-    """References of a run by name: those chosen by ``reference=[...]``, else all of the config folders.
+    """Choose references by name: those of ``reference=[...]``, else all of the config folders.
 
     Parameters
     ----------
     options : of the run.
-
-    Raises
-    ------
-    InputError
-        If the YAML of a reference is not one.
     """
     if not options.references.enabled:
         return {}
@@ -214,11 +182,6 @@ def make_references(options: Options, dataset: "ImageDataset") -> list[Reference
     ----------
     options : of the run.
     dataset : its images, for the prompts of references.
-
-    Raises
-    ------
-    InputError
-        If a reference names an option that is not there, or a part can't be made.
     """
     made = []
     for name, own in reference_options(options).items():
@@ -267,7 +230,7 @@ def _option(reference: str, group: str, value: str, options: Options) -> Any:
 
 
 def _user_folders() -> Sequence[Path]:
-    """Config folders of the user's, named by ``--config-dir``."""
+    """Config folders that ``--config-dir`` adds."""
     from hydra.core.hydra_config import HydraConfig
 
     if not HydraConfig.initialized():

@@ -1,11 +1,14 @@
-"""One cell of an experiment: parts from options, the pipeline, and what it leaves behind."""
+"""One cell of an experiment: parts from options, the pipeline, and its outputs."""
 
 import dataclasses
 import importlib.metadata
 import logging
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,13 +19,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fused_clip.model.result import Result
-from fused_clip.runner.config import FigureOptions, Options
+from fused_clip.runner.config import Options
 from fused_clip.runner.outcomes import record
-from fused_clip.runner.stages import NamedStages
-from fused_clip.support.axes import axes_of
+from fused_clip.support.conf import axes_of
 from fused_clip.support.files import disk_full_errors
+from fused_clip.support.timing import Stages
 
 if TYPE_CHECKING:
+    from fused_clip.method.reference import ReferenceFacts
     from fused_clip.runner.build import Prepared
     from fused_clip.runner.reuse import Finished
     from fused_clip.store import Store
@@ -31,6 +35,42 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier")
 _VERSIONED = ("fused_clip", "torch", "open_clip_torch", "scikit-learn", "faiss-cpu", "numpy")
+_PATIENCE = 5.0  # seconds after which a stage is logged: quick cells stay quiet
+_STAGES = {
+    "load": "loading the data",
+    "embed": "embedding",
+    "pair": "pairing images with prompts",
+    "fit": "clustering",
+    "classify": "classifying test images",
+    "score": "scoring",
+    "references": "computing references",
+    "figures": "drawing figures",
+}
+
+
+class NamedStages(Stages):
+    """Stages of a cell; one that takes more than five seconds is logged while it works.
+
+    Parameters
+    ----------
+    cell : name of the cell.
+    """
+
+    def __init__(self, cell: str) -> None:
+        super().__init__()
+        self.cell = cell
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time a stage, and log it if it takes long."""
+        timer = threading.Timer(_PATIENCE, log.info, ["%s: %s", self.cell, _STAGES.get(stage, stage)])
+        timer.daemon = True
+        timer.start()
+        try:
+            with super().__call__(stage):
+                yield
+        finally:
+            timer.cancel()
 
 
 @dataclass(frozen=True)
@@ -64,7 +104,14 @@ class Cell:
 
     @classmethod
     def from_hydra(cls, options: Options, cfg: DictConfig, hydra_cfg: HydraConf) -> "Cell":
-        """Take the run's place and choices from Hydra's runtime."""
+        """Take the run's place and choices from Hydra's runtime.
+
+        Parameters
+        ----------
+        options : checked options.
+        cfg : the composed config, without Hydra's node.
+        hydra_cfg : Hydra's node.
+        """
         runtime = hydra_cfg.runtime
         known = hydra_cfg.callbacks.get("sweep", {})
         return cls(
@@ -87,12 +134,7 @@ class Cell:
         return "-".join([*parts, f"s{self.options.seed}"])
 
     def run(self) -> float:
-        """Run the pipeline; write, draw, log and print what it found.
-
-        Returns
-        -------
-        Test accuracy, or NaN where it is undefined.
-        """
+        """Run the pipeline; write, draw, log and print; give test accuracy, or NaN where it is undefined."""
         from fused_clip.runner.build import make_tracker
 
         start = time.perf_counter()
@@ -130,16 +172,15 @@ class Cell:
             seconds = {"seconds/total": time.perf_counter() - start}
             result = dataclasses.replace(result, metrics={**result.metrics, **seconds})
             artifacts.write_metrics(result, self.directory)
-            active.log(result, self.directory, pictures)
+            active.log(result, self.directory, pictures, self._references())
             # The note counts once the run is FINISHED: killed in between, the cell is missing, not doubled.
             reuse.keep(self.output_dir, self._key(), self.directory, active.run_id, self._extras())
-        metrics = dict(result.metrics)
         if self.job:
-            setting = self._setting()
-            record(self.directory, self.overrides, metrics=metrics, setting=setting, run_id=active.run_id)
+            self._record(result.metrics, active.run_id)
         else:
-            console.print_run(result, self.directory, pictures, tracker.ui_command())
-        return metrics.get("test/accuracy", float("nan"))
+            ui_command, references = tracker.ui_command(), self._references()
+            console.print_run(result, self.directory, pictures, ui_command, references)
+        return result.metrics.get("test/accuracy", float("nan"))
 
     def _resolved(self) -> DictConfig:
         """The config with the references in use, which explain the run's metrics."""
@@ -169,16 +210,26 @@ class Cell:
             return prepare(self.options, StoreMemory(self._store))
 
     def _key(self) -> str:
-        """What a finished run of this cell is found by."""
+        """Key by which a finished run of this cell is found."""
         from fused_clip.runner.reuse import cell_key
 
         return cell_key(self.options, self._prepared.dataset, self._prepared.backbone.fingerprint)
 
-    def _setting(self) -> dict[str, str]:
-        """What heads a table of such runs."""
-        dataset = self._prepared.dataset
+    def _references(self) -> "list[ReferenceFacts]":
+        return [reference.facts for reference in self._prepared.references]
+
+    def _record(self, metrics: Mapping[str, float], run_id: str, reused_from: Path | None = None) -> None:
+        dataset, backbone = self._prepared.dataset, self._prepared.backbone
         rows = f"{len(dataset.train):,} train and {len(dataset.test):,} test rows"
-        return {"dataset": dataset.name, "backbone": self._prepared.backbone.name, "rows": rows}
+        record(
+            self.directory,
+            self.overrides,
+            metrics=metrics,
+            setting={"dataset": dataset.name, "backbone": backbone.name, "rows": rows},
+            references=self._references(),
+            run_id=run_id,
+            reused_from=reused_from,
+        )
 
     def _extras(self) -> dict[str, str]:
         from fused_clip.runner import artifacts
@@ -187,18 +238,11 @@ class Cell:
 
     def _reuse(self, tracker: "Tracker", finished: "Finished") -> float:
         dataset, backbone = self._prepared.dataset, self._prepared.backbone
-        for split in (dataset.train, dataset.test):  # what its keys lead to stays as long as it is used
+        for split in (dataset.train, dataset.test):  # entries that its keys name stay as long as it is used
             self._store.note_use(backbone, split.images, split.rows)
         tracker.adopt(finished.run_id, self.sweep_id)
         if self.job:
-            record(
-                self.directory,
-                self.overrides,
-                metrics=finished.metrics,
-                setting=self._setting(),
-                run_id=finished.run_id,
-                reused_from=finished.directory,
-            )
+            self._record(finished.metrics, finished.run_id, finished.directory)
         else:
             print(f"This run is finished already: {finished.directory}")
         return finished.metrics.get("test/accuracy", float("nan"))
@@ -234,9 +278,8 @@ class Cell:
     def _draw(self, result: Result) -> tuple[Result, list[Path]]:
         from fused_clip.figures import draw, save
 
-        options: FigureOptions = self.options.figures
         with self._stages("figures"):
-            drawn = draw(result, points=options.points, seed=self.options.seed)
+            drawn = draw(result, points=self.options.figures.points, seed=self.options.seed)
             pictures = save(drawn, self.directory / "figures")
         metrics = {**result.metrics, "seconds/figures": self._stages.seconds["figures"]}
         return dataclasses.replace(result, metrics=metrics), pictures
@@ -261,7 +304,7 @@ class Cell:
 
 
 def commit() -> str:
-    """Commit of the checkout that the package stands in, with ``+`` for local changes; else empty."""
+    """Describe the checkout of the package: commit, with ``+`` for local changes; empty without one."""
     package = Path(__file__).resolve().parent
     try:
         described = subprocess.run(  # noqa: S603

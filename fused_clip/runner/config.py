@@ -123,7 +123,7 @@ class TrackingOptions(_Group):
 
 
 class ReferencesOptions(StrictOptions):
-    """Whether references are evaluated beside the method, and how often the random ones."""
+    """Whether references are evaluated, and how often the random ones."""
 
     enabled: bool = Field(default=True, description="evaluate the references of conf/reference")
     draws: Count = Field(default=1, description="repetitions of a random reference; 5 in studies")
@@ -139,7 +139,7 @@ class FigureOptions(StrictOptions):
 
 
 class OutputOptions(StrictOptions):
-    """What a run keeps of its embeddings."""
+    """Which embeddings a run keeps."""
 
     embeddings: Literal["auto", "fused", "keys"] = Field(
         default="auto",
@@ -209,10 +209,14 @@ ConfigStore.instance().store("shared_options", defaults())
 def check(cfg: DictConfig) -> Options:
     """Check a composed config against the typed options.
 
+    Parameters
+    ----------
+    cfg : without Hydra's node.
+
     Raises
     ------
     InputError
-        One line an option at fault: its name, the rule, the value received.
+        One line for each option at fault: its name, the rule, the value received.
     """
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -229,7 +233,12 @@ def check(cfg: DictConfig) -> Options:
 
 
 def complaint(detail: Mapping[str, Any]) -> InputError:
-    """Say in this package's grammar what pydantic found."""
+    """Turn an error of pydantic into one of this package.
+
+    Parameters
+    ----------
+    detail : one of ``ValidationError.errors()``.
+    """
     option = ".".join(str(part) for part in detail["loc"])
     rule = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
     return InputError(option, rule, detail["input"])
@@ -246,11 +255,6 @@ def build(options: _Group, **runtime: object) -> Any:
     ----------
     options : of a group.
     runtime : arguments that the program passes.
-
-    Raises
-    ------
-    InputError
-        If the target can't be imported or does not accept a key that is the option's own.
     """
     group = type(options).__name__.removesuffix("Options").lower()
     target = locate(group, options.target)
@@ -267,12 +271,12 @@ def build(options: _Group, **runtime: object) -> Any:
 
 
 def locate(group: str, target: str) -> Any:
-    """Import what a ``_target_`` names.
+    """Import the object that a ``_target_`` names.
 
-    Raises
-    ------
-    InputError
-        If it can't be imported.
+    Parameters
+    ----------
+    group : of the option, for the error.
+    target : dotted name.
     """
     from hydra.utils import get_object
 

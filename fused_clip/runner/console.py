@@ -1,7 +1,7 @@
-"""What a run and a sweep print when they end."""
+"""The tables that a run and a sweep print when they end."""
 
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fused_clip.method.checks import UNKNOWN_WITHOUT_LABELS as UNKNOWN
-from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
+from fused_clip.method.reference import ReferenceFacts
 from fused_clip.metrics.catalogue import METRICS, MetricFacts
 from fused_clip.metrics.numbers import mean_and_deviation, number
 from fused_clip.model.result import Result
 from fused_clip.runner.forecast import Forecast, megabytes
-from fused_clip.runner.jobs import varying_axes
+from fused_clip.runner.overrides import varying_axes
 
 _SEEDS = ("seed", "dataset.seed")
 _FIRST = ("test/accuracy", "text_contribution")  # the references follow these
@@ -28,28 +27,28 @@ def _wide_console() -> Console:
     return console if console.is_terminal else Console(width=200)
 
 
-def facts_of(metrics: Collection[str]) -> list[MetricFacts]:
-    """Facts of the metrics that tables show: the method's accuracy, its references, the others.
-
-    Parameters
-    ----------
-    metrics : names of those that were computed.
-    """
-    known = {facts.accuracy: _of_reference(facts) for facts in known_references().values()}
-    for name in metrics:
-        title = name.removeprefix(PREFIX).removesuffix("_accuracy")
-        if name == f"{PREFIX}{title}_accuracy" and name not in known:
-            known[name] = MetricFacts(name, title, "", column=True)  # the user's own
+def _facts_of(metrics: Collection[str], references: Iterable[ReferenceFacts]) -> list[MetricFacts]:
+    """Facts of the metrics that tables show: the method's accuracy, its references, the others."""
     first = {name: METRICS[name] for name in _FIRST}
+    known = {
+        facts.accuracy: MetricFacts(
+            facts.accuracy,
+            facts.title,
+            f"{facts.explanation} (uses labels: {facts.uses_labels})",
+            column=True,
+        )
+        for facts in references
+    }
     return [facts for name, facts in {**first, **known, **METRICS}.items() if name in metrics]
 
 
-def _of_reference(facts: ReferenceFacts) -> MetricFacts:
-    explanation = f"{facts.explanation} (uses labels: {facts.uses_labels})"
-    return MetricFacts(facts.accuracy, facts.title, explanation, column=True)
-
-
-def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_command: str) -> None:
+def print_run(
+    result: Result,
+    directory: Path,
+    pictures: Sequence[Path],
+    ui_command: str,
+    references: Sequence[ReferenceFacts] = (),
+) -> None:
     """Print the table of a run, its figures' paths and how to open the comparison view.
 
     Parameters
@@ -58,23 +57,26 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
     directory : of the run.
     pictures : figures as written.
     ui_command : opens the comparison; empty if there is none.
+    references : titles and explanations of those in use.
     """
+    from fused_clip.method.checks import UNKNOWN_WITHOUT_LABELS  # not above: it imports scikit-learn
+
     console = _wide_console()
     rows = f"{len(result.train):,} train and {len(result.test):,} test rows"
     title = f"{result.dataset} · prompt={result.prompt} · backbone={result.backbone} · {rows}"
     console.print(escape(title), highlight=False)
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table = _table()
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("explanation")
-    for facts in facts_of(result.metrics):
+    for facts in _facts_of(result.metrics, references):
         if facts.name != "seconds/total":
             table.add_row(facts.title, number(result.metrics[facts.name], facts.digits), facts.explanation)
     console.print(table, "")
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
     if not result.test.labelled:
-        console.print(f"There are no labels, so these can't be known: {UNKNOWN}.")
+        console.print(f"Not computed, because there are no labels: {UNKNOWN_WITHOUT_LABELS}.")
     labels = "uses training labels" if result.uses_labels else "uses no labels"
     saw = "; the backbone was trained on labels of these images" if result.backbone_saw_labels else ""
     console.print(f"This run {labels}{saw}. It took {result.metrics['seconds/total']:.1f} s.")
@@ -83,7 +85,13 @@ def print_run(result: Result, directory: Path, pictures: Sequence[Path], ui_comm
 
 
 def print_forecast(forecast: Forecast, output_dir: Path) -> None:
-    """Print what a sweep is going to do."""
+    """Print the forecast of a sweep.
+
+    Parameters
+    ----------
+    forecast : of the sweep.
+    output_dir : where it writes.
+    """
     room = f"about {megabytes(forecast.need)} on disk, {megabytes(forecast.free)} free at {output_dir}"
     cells = f"{forecast.cells} cells: {forecast.finished} finished already and reused"
     line = f"{cells}, {forecast.cells - forecast.finished} to run; {room}"
@@ -103,7 +111,9 @@ def print_sweep(
     compare_url : address of the sweep in the comparison.
     """
     console = _wide_console()
-    metrics = [facts for facts in facts_of({key for row in rows for key in row["metrics"]}) if facts.column]
+    references = [ReferenceFacts(**facts) for row in rows for facts in row["references"]]
+    computed = {name for row in rows for name in row["metrics"]}
+    metrics = [facts for facts in _facts_of(computed, references) if facts.column]
     axes = varying_axes([row["axes"] for row in rows]) or list(rows[0]["axes"] if rows else [])
     console.print(escape(_title(rows)), highlight=False)
     cells = [[str(row["axes"].get(axis, "")) for axis in axes] for row in rows]
@@ -122,7 +132,7 @@ def print_sweep(
 
 
 def _title(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What all cells have in common: dataset, backbone, rows."""
+    """Dataset, backbone and rows, as far as all cells share them."""
     settings = [row["setting"] for row in rows if row.get("setting")]
     shared = [
         value if key != "backbone" else f"backbone={value}"
@@ -193,7 +203,7 @@ def _block(
     metrics: Sequence[MetricFacts],
     numbers: Sequence[Sequence[str]],
 ) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table = _table()
     for axis in axes:
         table.add_column(escape(axis), overflow="fold", min_width=4)
     for facts in metrics:
@@ -203,8 +213,12 @@ def _block(
     return table
 
 
+def _table() -> Table:
+    return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+
+
 def _print_model(console: Console, directory: Path) -> None:
-    """Print how the model of a run is used, if it left one."""
+    """Print the command that uses the model of a run, if there is one."""
     folder = directory / "model"
     if not folder.is_dir():
         return

@@ -1,4 +1,4 @@
-"""What a sweep is going to do, known before it starts: cells to run, cells to reuse, and disk."""
+"""The forecast of a sweep: cells to run, cells to reuse, and disk."""
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from omegaconf import DictConfig, open_dict
 
 from fused_clip.runner.build import prepare
 from fused_clip.runner.config import Options, check
-from fused_clip.runner.words import complaint_of
+from fused_clip.runner.overrides import complaint_of
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ _RUN_BYTES = 150_000  # configs, logs, and the run's part of the tracking databa
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a sweep is going to do.
+    """The forecast of a sweep.
 
     Parameters
     ----------
     cells : in the sweep.
-    finished : of these, how many are finished already and are going to be reused.
-    need, free : bytes that the others are going to write, about, and bytes that there are.
+    finished : of these, how many are going to be reused.
+    need, free : bytes that the others will write, roughly, and bytes free.
     notes : of all cells that are going to run, each once; see `fused_clip.method.checks.notes`.
     """
 
@@ -43,12 +43,11 @@ class Forecast:
     notes: tuple[tuple[int, str], ...] = ()
 
     def check(self, output_dir: Path) -> None:
-        """Refuse what does not fit.
+        """Refuse a sweep that needs more disk than is free.
 
-        Raises
-        ------
-        InputError
-            If less disk is free than the sweep needs.
+        Parameters
+        ----------
+        output_dir : where it writes.
         """
         if self.need > self.free:
             rule = f"the sweep takes about {megabytes(self.need)} and {megabytes(self.free)} are free"
@@ -57,14 +56,17 @@ class Forecast:
 
 
 def megabytes(count: int) -> str:
-    """Bytes as people read them."""
+    """Format bytes in MB or GB.
+
+    Parameters
+    ----------
+    count : bytes.
+    """
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", output_dir: Path) -> Forecast:
-    """Look at every cell of a sweep.
-
-    A cell that can't run counts as one to run: its job says why.
+    """Prepare every cell of a sweep without running it; one that fails counts as one to run.
 
     Parameters
     ----------
@@ -76,25 +78,25 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
     Raises
     ------
     InputError
-        If Hydra can't compose a cell's config, or no cell can run: each reason once, a line a reason.
+        If Hydra can't compose a cell's config, or every cell fails: each reason once, a line a reason.
     """
     store: dict[str, int] = {}
     finished = need = 0
     faults: list[Exception] = []
     notes: dict[tuple[int, str], None] = {}
-    for job in job_configs(config, jobs):
+    for job in _job_configs(config, jobs):
         try:
             options = check(job)
             prepared = prepare(options)
             if _is_finished(options, prepared, tracker, output_dir):
                 finished += 1
                 continue
-        except Exception as error:  # whatever it is, the job meets it too, and says so
+        except Exception as error:  # the job meets it too, and reports it
             faults.append(error)
             continue
         notes |= dict.fromkeys(prepared.notes)
         store |= _store_bytes(prepared, output_dir, store)
-        need += run_bytes(options, prepared, copied=tracker.copies_files)
+        need += _run_bytes(options, prepared, copied=tracker.copies_files)
     if faults and len(faults) == len(jobs):
         _refuse(faults)
     free = shutil.disk_usage(output_dir).free
@@ -102,22 +104,15 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
 
 
 def _refuse(faults: Sequence[Exception]) -> None:
-    """Refuse a sweep of which no cell can run; faults of the code are left to the jobs, which locate them."""
+    """Refuse a sweep whose cells all fail; faults of the code are left to the jobs, which locate them."""
     first = faults[0]
     if isinstance(first, InputError) and all(isinstance(fault, InputError) for fault in faults):
         first.args = ("\n".join(dict.fromkeys(map(str, faults))),)
         raise first
 
 
-def run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
-    """Bytes that a job writes, about, apart from embeddings in the store.
-
-    Parameters
-    ----------
-    options : of the job.
-    prepared : its parts.
-    copied : whether its files are kept a second time, by the tracking store.
-    """
+def _run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
+    """Bytes that a job writes, roughly, apart from the store; `copied`: the tracking store copies files."""
     from fused_clip.runner import artifacts
 
     dataset, backbone = prepared.dataset, prepared.backbone
@@ -134,19 +129,8 @@ def run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
     return (files + figures) * (2 if copied else 1) + grid + partitions + _RUN_BYTES
 
 
-def job_configs(config: DictConfig, jobs: Iterable[list[str]]) -> Iterator[DictConfig]:
-    """Give the config of each job, without Hydra's; meanwhile that is the current one.
-
-    Parameters
-    ----------
-    config : of the sweep, with its ``hydra`` node; Hydra must be running.
-    jobs : overrides of each.
-
-    Raises
-    ------
-    InputError
-        If Hydra can't compose the config of a job.
-    """
+def _job_configs(config: DictConfig, jobs: Iterable[list[str]]) -> Iterator[DictConfig]:
+    """Compose the config of each job, without Hydra's; meanwhile that is the current one."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
@@ -177,7 +161,7 @@ def _is_finished(options: Options, prepared: "Prepared", tracker: "Tracker", out
 
 
 def _store_bytes(prepared: "Prepared", output_dir: Path, planned: Mapping[str, int]) -> dict[str, int]:
-    """Bytes of each entry that the store is going to get besides those planned already."""
+    """Bytes of each entry that the store will get, in addition to those planned already."""
     from fused_clip.store import Store
 
     store = Store(output_dir / "store")

@@ -1,4 +1,4 @@
-"""Sweeps from Python, as a notebook wants them: without the command line, and with a table in return."""
+"""Sweeps from Python, such as in a notebook: without the command line, and with a table in return."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from fused_clip.runner.callback import make_importable
 from fused_clip.runner.config import check
-from fused_clip.runner.jobs import planned_jobs
 from fused_clip.runner.outcomes import read_records, run_recorded, table_row
-from fused_clip.runner.sweep import Sweep
-from fused_clip.runner.words import complaint_of
+from fused_clip.runner.overrides import complaint_of, planned_jobs
+from fused_clip.runner.sweep import Sweep, make_importable
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
@@ -94,7 +92,7 @@ def _composed(overrides: Sequence[str], config_dir: str | Path | None) -> Iterat
 
 
 def _run(config: DictConfig, opened: Sweep, number: int, job: list[str]) -> Path:
-    """Run a job as Hydra's own launcher would; give its directory."""
+    """Run a job as Hydra's launcher does; give its directory."""
     from hydra.core.global_hydra import GlobalHydra
 
     from fused_clip.runner.cell import Cell

@@ -1,12 +1,16 @@
-"""What became of each job of a sweep: one record in its directory."""
+"""Outcomes of the jobs of a sweep: one record in the directory of each, and the progress of them all."""
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fused_clip.support.axes import axes_of
+from fused_clip.method.reference import ReferenceFacts
+from fused_clip.metrics.numbers import number
+from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
 
@@ -20,31 +24,29 @@ def record(
     *,
     metrics: Mapping[str, float] | None = None,
     setting: Mapping[str, str] | None = None,
+    references: Sequence[ReferenceFacts] = (),
     run_id: str = "",
     error: str = "",
     reused_from: Path | None = None,
 ) -> None:
-    """Leave in a job's directory what became of it.
+    """Write the outcome of a job into its directory.
 
     Parameters
     ----------
     directory : of the job.
     overrides : that make the job.
     metrics : of the run.
-    setting : what heads a table of such runs: dataset, backbone, rows.
+    setting : head of a table of such runs: dataset, backbone, rows.
+    references : titles and explanations of the run's references.
     run_id : of the job's run in the tracking store, or of the one that it was taken from.
     error : why the job failed; empty if it did not.
     reused_from : directory of the finished run that it was taken from.
-
-    Raises
-    ------
-    InputError
-        If it can't be written.
     """
     content = {
         "axes": axes_of(overrides),
         "metrics": dict(metrics or {}),
         "setting": dict(setting or {}),
+        "references": [asdict(facts) for facts in references],
         "error": error,
         "directory": str(directory),
         "run_id": run_id,
@@ -54,17 +56,13 @@ def record(
 
 
 def run_recorded(run: Callable[[], float], directory: Path, overrides: Sequence[str]) -> float:
-    """Run a job so that the others go on whatever happens: a failure is logged and recorded.
+    """Run a job so that the others go on whatever happens: a failure is logged, recorded, and gives NaN.
 
     Parameters
     ----------
     run : gives the job's test accuracy, and records the job itself where it succeeds.
     directory : of the job.
     overrides : that make the job.
-
-    Returns
-    -------
-    Test accuracy, in [0, 1]; NaN if the job failed.
     """
     try:
         return run()
@@ -100,13 +98,13 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 
 def _cut_off(folder: Path) -> dict[str, Any]:
-    unknown = {"metrics": {}, "setting": {}, "run_id": "", "reused_from": ""}
+    unknown = {"metrics": {}, "setting": {}, "references": [], "run_id": "", "reused_from": ""}
     axes = {"job": folder.name}
     return {**unknown, "axes": axes, "error": "the job was cut off", "directory": str(folder)}
 
 
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """One record as a row of the sweep's table: axes, metrics, ``error``, ``run_id``, ``directory``.
+    """Flatten a record to a row of the sweep's table: axes, metrics, ``error``, ``run_id``, ``directory``.
 
     Parameters
     ----------
@@ -120,3 +118,61 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "reused_from": record["run_id"] if record["reused_from"] else "",
         "directory": record["reused_from"] or record["directory"],
     }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress of a sweep, known in every process that runs its jobs.
+
+    Parameters
+    ----------
+    directory : of the sweep.
+    started : seconds since the epoch.
+    cells : in the sweep; 0 where that is unknown.
+    finished : of these, how many were finished before.
+    axes : keys that differ between cells; empty where that is unknown.
+    """
+
+    directory: Path
+    started: float
+    cells: int = 0
+    finished: int = 0
+    axes: tuple[str, ...] = ()
+
+    def line(self, directory: Path) -> str:
+        """Give the outcome of a cell and the time left, in a line.
+
+        Parameters
+        ----------
+        directory : of the cell, which has ended.
+        """
+        jobs = read_records(self.directory, lost=False)
+        of = f" of {self.cells}" if self.cells else ""
+        for job in jobs:
+            if job["directory"] == str(directory):
+                axes = job["axes"]
+                named = " ".join(f"{axis}={axes[axis]}" for axis in self.axes or axes if axis in axes)
+                outcome = ", ".join(filter(None, [named, _outcome(job)]))
+                return f"cell {len(jobs)}{of}: {outcome}{self._left(jobs)}"
+        return f"a cell{of} left no record{self._left(jobs)}"
+
+    def _left(self, jobs: Sequence[Mapping[str, Any]]) -> str:
+        ran = sum(not job["reused_from"] for job in jobs)
+        remaining = min(self.cells - len(jobs), self.cells - self.finished - ran)
+        if remaining <= 0 or not ran:
+            return ""
+        return f"; about {_duration((time.time() - self.started) / ran * remaining)} left"
+
+
+def _outcome(record: Mapping[str, Any]) -> str:
+    if record["error"]:
+        return "failed"
+    accuracy = record["metrics"].get("test/accuracy")
+    text = "done" if accuracy is None else f"accuracy {number(accuracy)}"
+    return f"{text} (finished already)" if record["reused_from"] else text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import Options, locate
-from fused_clip.support.axes import PLACES_AND_EXTRAS
+from fused_clip.support.conf import PLACES_AND_EXTRAS
 from fused_clip.support.files import locked, sha256, write_atomic
 from fused_clip.support.versions import code_version, versions
 
@@ -31,9 +31,9 @@ class Finished:
 
     Parameters
     ----------
-    directory : the run's directory.
+    directory : of the run.
     run_id : of the run in the tracking store; empty without one.
-    metrics : all that it measured, with its timings.
+    metrics : with timings.
     """
 
     directory: Path
@@ -42,13 +42,7 @@ class Finished:
 
 
 class _Note(BaseModel):
-    """What is noted of a finished cell.
-
-    Parameters
-    ----------
-    extras : what the run left besides what every run leaves.
-    files : SHA-256 (hex) of each of the run's files.
-    """
+    """Note on a finished cell: its optional outputs, and the SHA-256 (hex) of each of its files."""
 
     directory: Path
     run_id: str
@@ -57,16 +51,16 @@ class _Note(BaseModel):
 
 
 def cell_key(options: Options, dataset: ImageDataset, backbone_fingerprint: str) -> str:
-    """SHA-256 (hex) of all that determines a cell's result.
+    """Hash (SHA-256, hex) everything that determines a cell's result.
 
-    These are the options, the data with the names of their rows, the backbone, the libraries that compute,
-    the version of the method's code, and the files that define parts from outside this package. Where things
-    are kept, how they are tracked and what is drawn do not count.
+    Options, data with the names of their rows, backbone, libraries that compute, this package's code, and
+    the source files of parts from outside it; but not places, tracking and figures.
 
-    Raises
-    ------
-    InputError
-        If a part can't be imported.
+    Parameters
+    ----------
+    options : of the cell.
+    dataset : its images.
+    backbone_fingerprint : of the backbone.
     """
     chosen = options.model_dump(mode="json", by_alias=True, exclude=set(PLACES_AND_EXTRAS))
     facts = {
@@ -85,14 +79,14 @@ def cell_key(options: Options, dataset: ImageDataset, backbone_fingerprint: str)
 def find(
     output_dir: Path, key: str, extras: Mapping[str, str], has_finished: Callable[[str], bool]
 ) -> Finished | None:
-    """Find a finished cell that can take the place of a new run.
-
-    Every file that it left must be there, unchanged.
+    """Find a finished cell that can replace a new run: all its files are there, unchanged.
 
     Parameters
     ----------
-    extras : what a new run would leave besides what every run leaves; the finished one must have it.
-    has_finished : tells whether the tracking store has a run of that id as finished.
+    output_dir : where cells are noted.
+    key : as `cell_key` gives it.
+    extras : optional outputs of a new run, which the finished one must have.
+    has_finished : whether the tracking store has a run of that id as finished.
     """
     for note in _notes(output_dir, key):
         if not extras.items() <= note.extras.items():
@@ -105,14 +99,17 @@ def find(
 
 
 def keep(output_dir: Path, key: str, directory: Path, run_id: str, extras: Mapping[str, str]) -> None:
-    """Note that the cell in a directory has all its results; the note is written whole or not at all.
+    """Note atomically that the cell in a directory has all its results.
 
     Each of several runs of a cell has its own note: it may be recorded elsewhere, or never be FINISHED.
 
-    Raises
-    ------
-    InputError
-        If it can't be written.
+    Parameters
+    ----------
+    output_dir : where cells are noted.
+    key : as `cell_key` gives it.
+    directory : of the run.
+    run_id : of the run in the tracking store; empty without one.
+    extras : its optional outputs.
     """
     files = {str(path.relative_to(directory)): sha256(path) or "" for path in _results(directory)}
     note = _Note(directory=directory, run_id=run_id, extras=dict(extras), files=files)
@@ -122,12 +119,19 @@ def keep(output_dir: Path, key: str, directory: Path, run_id: str, extras: Mappi
 
 
 def lock_cell(output_dir: Path, key: str, name: str) -> AbstractContextManager[bool]:
-    """Keep other processes from running the same cell; they wait, and find it finished."""
+    """Keep other processes from running the same cell; they wait, and find it finished.
+
+    Parameters
+    ----------
+    output_dir : where cells are noted.
+    key : as `cell_key` gives it.
+    name : of the cell, for the message of those that wait.
+    """
     return locked(output_dir / "finished" / ".locks" / f"{key}.lock", what=name)
 
 
 def _notes(output_dir: Path, key: str) -> Iterator[_Note]:
-    """What is noted of the runs of a cell and can be read, newest first."""
+    """Notes of a cell that can be read, newest first."""
     paths = (output_dir / "finished").glob(f"{key}-*.json")
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         with suppress(ValidationError):
@@ -140,12 +144,12 @@ def _hash(texts: Sequence[str]) -> str:
 
 def _results(directory: Path) -> list[Path]:
     """Files of a run in a fixed order, without Hydra's and those that are written to afterwards."""
-    paths = sorted(path for path in directory.rglob("*") if path.is_file())
-    inside = [path.relative_to(directory).parts for path in paths]
     return [
         path
-        for path, parts in zip(paths, inside, strict=True)
-        if not parts[0].startswith(".") and path.name not in _NOT_RESULTS
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+        and not path.relative_to(directory).parts[0].startswith(".")
+        and path.name not in _NOT_RESULTS
     ]
 
 
@@ -161,7 +165,7 @@ def _foreign_targets(options: Any) -> Iterator[str]:
 
 
 def _source_hash(target: str) -> str:
-    """Hash of the file that defines a part; empty for what is not written in Python."""
+    """Hash of the file that defines a part; empty unless it is written in Python."""
     try:
         source = inspect.getsourcefile(locate("code", target))
     except TypeError:

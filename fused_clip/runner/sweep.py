@@ -1,21 +1,28 @@
-"""A sweep as a whole: its plan, one parent run, one table at the end."""
+"""A sweep as a whole: its plan, one parent run, one table at the end, and Hydra's calls to it."""
 
+import atexit
 import logging
+import sys
 import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
 
-from fused_clip.runner.jobs import planned_jobs, swept_keys, varying_axes
-from fused_clip.runner.outcomes import read_records, table_row
-from fused_clip.runner.progress import Progress
-from fused_clip.support.axes import axes_of
+from fused_clip.runner.outcomes import Progress, read_records, table_row
+from fused_clip.runner.overrides import planned_jobs, swept_keys, varying_axes
+from fused_clip.support.conf import axes_of, conf_dir
+from fused_clip.support.errors import InputError
 from fused_clip.support.files import check_writable, disk_full_errors
 
 if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+
     from fused_clip.tracking import Tracker
     from fused_clip.tracking.tracker import Status
 
@@ -31,7 +38,7 @@ class Sweep:
     tracker : where its runs are recorded.
     parent : id of its parent run.
     sweep_id : tag of its runs.
-    progress : its directory and what is known of its cells.
+    progress : its directory and the counts of its cells.
     """
 
     tracker: "Tracker"
@@ -41,7 +48,7 @@ class Sweep:
 
     @classmethod
     def open(cls, config: DictConfig) -> "Sweep":
-        """Print what the sweep is going to do, and open its parent run.
+        """Print the plan of a sweep, and open its parent run.
 
         Parameters
         ----------
@@ -82,25 +89,15 @@ class Sweep:
         return [f"++hydra.callbacks.sweep.{key}={value!r}" for key, value in known.items()]
 
     def check_room(self) -> None:
-        """Check that the next job can write.
-
-        Raises
-        ------
-        InputError
-            If it can't.
-        """
+        """Check that the next job can write."""
         check_writable(self.progress.directory)
 
     def end(self, *, failed: bool = False) -> bool:
-        """Close the parent run and print the table of all jobs.
+        """Close the parent run and print the table of all jobs; give whether anything failed.
 
         Parameters
         ----------
-        failed : whether something failed besides the jobs.
-
-        Returns
-        -------
-        Whether anything failed.
+        failed : whether something other than a job failed.
         """
         from fused_clip.runner.console import print_sweep
 
@@ -124,3 +121,118 @@ class Sweep:
 
     def _close(self, status: "Status", records: list[dict[str, Any]]) -> None:
         self.tracker.end_sweep(self.parent, [table_row(record) for record in records], status)
+
+
+class SweepCallback(Callback):
+    """Hydra's calls before and after runs, jobs and sweeps.
+
+    Hydra keeps one instance for a whole sweep; launchers send copies to the processes of their jobs. The
+    sweep sets the parameters in the config of its jobs.
+
+    Parameters
+    ----------
+    parent : id of the sweep's parent run.
+    sweep_id : tag of the sweep's runs.
+    cells : number of the sweep's cells, 0 where it is unknown.
+    """
+
+    def __init__(self, parent: str = "", sweep_id: str = "", cells: int = 0) -> None:
+        self._sweep: Sweep | None = None
+        self._progress: Progress | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the sweep with its own process; those of jobs get the rest."""
+        return {**self.__dict__, "_sweep": None}
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check that a single run can write, before Hydra does.
+
+        Parameters
+        ----------
+        config : of the run.
+        kwargs : Hydra's, not used.
+        """
+        self._start(config, config.hydra.run.dir)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Open the parent run; the jobs get its id by their config.
+
+        Parameters
+        ----------
+        config : of the sweep.
+        kwargs : Hydra's, not used.
+        """
+        self._start(config, config.hydra.sweep.dir)
+        try:
+            self._sweep = Sweep.open(config)
+        except InputError as error:
+            sys.exit(f"Error: {error}")
+        except Exception:
+            # Hydra would turn it into a warning and run the jobs without their parent.
+            log.exception("The sweep's parent run can't be opened")
+            sys.exit(1)
+        atexit.register(self._abandon)
+        self._progress = self._sweep.progress
+        with read_write(config.hydra.overrides):
+            config.hydra.overrides.hydra += self._sweep.overrides()
+
+    def on_job_end(self, config: DictConfig, job_return: "JobReturn", **kwargs: Any) -> None:
+        """Log the progress of a sweep; end it if the next job has no room.
+
+        Parameters
+        ----------
+        config : of the job.
+        job_return, kwargs : Hydra's, not used.
+        """
+        if config.hydra.mode != RunMode.MULTIRUN:
+            return
+        if self._progress:
+            log.info("%s", self._progress.line(Path(config.hydra.runtime.output_dir)))
+        if self._sweep is None:  # in a process that runs jobs for the sweep's own
+            return
+        try:
+            self._sweep.check_room()
+        except InputError as error:
+            self._end(failed=True)
+            sys.exit(f"Error: {error}")
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Close the parent run; exit with 1 if a job failed or left no record.
+
+        Parameters
+        ----------
+        config, kwargs : Hydra's, not used.
+        """
+        if self._end():
+            sys.exit(1)
+
+    def _start(self, config: DictConfig, folder: str) -> None:
+        HydraConfig.instance().set_config(config)
+        try:
+            for place in (config.output_dir, folder):
+                check_writable(Path(place).absolute())
+        except InputError as error:
+            sys.exit(f"Error: {error}")
+        make_importable(config)
+
+    def _end(self, *, failed: bool = False) -> bool:
+        sweep, self._sweep = self._sweep, None
+        atexit.unregister(self._abandon)
+        return sweep is not None and sweep.end(failed=failed)
+
+    def _abandon(self) -> None:
+        if self._sweep:
+            self._sweep.abandon()
+            self._sweep = None
+
+
+def make_importable(config: DictConfig) -> None:
+    """Let ``_target_`` name modules of the working directory and of the user's config folders.
+
+    Parameters
+    ----------
+    config : with its ``hydra`` node.
+    """
+    sources = [source.path for source in config.hydra.runtime.config_sources if source.schema == "file"]
+    folders = [str(Path(path).absolute()) for path in (".", *sources) if Path(path) != conf_dir()]
+    sys.path[:0] = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]

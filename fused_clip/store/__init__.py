@@ -1,4 +1,4 @@
-"""Embeddings and what is derived from them, kept on disk."""
+"""Embeddings and results derived from them, on disk."""
 
 from fused_clip.store.embeddings import Store
 

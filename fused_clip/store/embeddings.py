@@ -1,4 +1,4 @@
-"""Embeddings on disk: each is computed once for a key that holds all that changes its bytes."""
+"""Embeddings on disk, each computed once for a key of all that changes its bytes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _SHARD_ROWS = 512
 class Store:
     """Embeddings and small derived arrays in a folder.
 
-    An entry is a folder of float32 ``.npy`` files and a ``manifest.json`` that says what it is and holds a
-    SHA-256 a file. Files are written whole or not at all and checked when the entry is opened. What is
-    damaged is named in a warning and computed anew; what was cut short goes on after the last
-    finished file, with the same bytes. Several processes that want an entry compute it once.
+    An entry is a folder of ``.npy`` files and a ``manifest.json`` with their SHA-256. Writes are atomic, and
+    files are checked when an entry is opened: damaged ones are computed anew with a warning, and an
+    interrupted entry goes on after its last file, with the same bytes. Processes that ask for the same entry
+    compute it once.
 
     Parameters
     ----------
-    root : folder; made when something is first kept.
+    root : folder; made at the first write.
 
     Attributes
     ----------
     embedded_images : images that this object had to embed.
-    embedded_seconds : what that took, loading the model left out.
+    embedded_seconds : time for that, without loading the model.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -48,21 +48,15 @@ class Store:
     def images(self, backbone: Backbone, images: Images, rows: IntArray, *, title: str = "") -> FloatArray:
         """Embed rows of a parent split: (len(rows), dim), in the order of `rows`.
 
-        Rows that came embedded are taken as they are. Else the parent is embedded whole, and its rows are
-        taken, where it is there already or at least half of it is asked for; else the rows asked for are an
-        entry of their own.
+        Precomputed rows are returned unchanged. The parent is embedded whole if at least half of it is asked
+        for; otherwise the rows are an entry of their own, unless the parent is stored already.
 
         Parameters
         ----------
-        backbone : embeds what is not there.
+        backbone : embeds the missing images.
         images : the parent split.
         rows : (n,) rows of it.
-        title : stands before the progress bar.
-
-        Raises
-        ------
-        InputError
-            If an embedding is not finite or is zero, or the store can't be written.
+        title : of the progress bar.
         """
         if isinstance(images, Vectors):
             return images.vectors[rows]
@@ -74,46 +68,50 @@ class Store:
     def missing(
         self, backbone: Backbone, images: Images, rows: IntArray, planned: Container[str] = ()
     ) -> dict[str, int]:
-        """Name of the entry that `images` would write for these rows, and its bytes; empty if there is none.
+        """Predict the entry that `images` would write: its name -> its bytes, or empty.
 
         Parameters
         ----------
-        planned : names of entries that are going to be there.
+        backbone, images, rows : as for `images`.
+        planned : names of entries that will be written before.
         """
         if isinstance(images, Vectors) or not len(rows):
             return {}
-        parent = _Rows(self, backbone, images, np.arange(len(images), dtype=np.int64))
+        parent = self._whole(backbone, images)
         entry, _ = self._entry_of(backbone, images, rows)
         there = entry.is_complete() or parent.name in planned or entry.name in planned
         return {} if there else {entry.name: entry.bytes}
 
     def note_use(self, backbone: Backbone, images: Images, rows: IntArray) -> None:
-        """Note the time of use of what holds rows of a parent split, if it is there."""
+        """Update the time of use of the entry of rows, if there is one.
+
+        Parameters
+        ----------
+        backbone, images, rows : as for `images`.
+        """
         if not isinstance(images, Vectors) and len(rows):
             entry, _ = self._entry_of(backbone, images, rows)
             entry.note_use()
 
     def _entry_of(self, backbone: Backbone, images: Images, rows: IntArray) -> tuple[_Rows, IntArray]:
-        """The entry that holds rows of a parent split, and the places of these in it."""
+        """The entry with rows of a parent split, and their places in it."""
         rows = np.asarray(rows, dtype=np.int64)
         wanted, places = np.unique(rows, return_inverse=True)
-        everything = np.arange(len(images), dtype=np.int64)
-        parent = _Rows(self, backbone, images, everything)
+        parent = self._whole(backbone, images)
         if 2 * len(wanted) >= len(images) or parent.is_complete():
             return parent, rows
         return _Rows(self, backbone, images, wanted), places
 
+    def _whole(self, backbone: Backbone, images: Images) -> _Rows:
+        return _Rows(self, backbone, images, np.arange(len(images), dtype=np.int64))
+
     def stored(self, images: str, backbone: str, rows: IntArray) -> FloatArray:
-        """Rows of a parent split that were embedded before: (len(rows), dim), in the order of `rows`.
+        """Load stored embeddings of rows of a parent split: (len(rows), dim), in the order of `rows`.
 
         Parameters
         ----------
         images, backbone : the fingerprints of both.
-
-        Raises
-        ------
-        InputError
-            If they are not there, or are damaged.
+        rows : (n,) rows of the split.
         """
         rows = np.asarray(rows, dtype=np.int64)
         wanted, places = np.unique(rows, return_inverse=True)
@@ -127,16 +125,16 @@ class Store:
             entry.note_use()
             if manifest and entry.intact() == manifest.files:
                 return _gather(entry, named[key["rows"]], key["shard_rows"], manifest.about["dim"])
-        rule = f"holds no intact embeddings of these rows (images {images[:12]}, backbone {backbone[:12]})"
+        rule = f"must have intact embeddings of these rows (images {images[:12]}, backbone {backbone[:12]})"
         raise InputError("store", rule, str(self.root), hint="A run with the same data and backbone fills it")
 
     def texts(self, backbone: Backbone, texts: Sequence[str]) -> FloatArray:
         """Embed p texts: (p, dim).
 
-        Raises
-        ------
-        InputError
-            As `embed_texts`, or if the store can't be written.
+        Parameters
+        ----------
+        backbone : embeds the missing texts.
+        texts : p texts.
         """
         if not len(texts):
             return np.empty((0, backbone.dim), np.float32)
@@ -148,18 +146,13 @@ class Store:
         return entry.load("rows")
 
     def cached(self, kind: str, key: Facts, compute: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
-        """Give small derived arrays, computed unless they are there.
+        """Load small derived arrays by name, computed first if they are not stored.
 
         Parameters
         ----------
-        kind : what they are, in letters, digits and ``-``.
-        key : all that determines them.
-        compute : gives the arrays by name; names are letters, digits, ``-`` and ``_``.
-
-        Raises
-        ------
-        InputError
-            If the store can't be written.
+        kind : start of the entry's name: letters, digits and ``-``.
+        key : all that determines the arrays.
+        compute : returns the arrays by name: letters, digits, ``-`` and ``_``.
         """
         entry = Entry(self.root, kind, key)
         names = entry.ensure(None, lambda _: iter(compute().items()))
@@ -180,12 +173,7 @@ class _Rows:
             "shard_rows": self._shard_rows,
         }
         first = images.ids(rows[:1])[0]
-        about: Facts = {
-            "backbone": backbone.name,
-            "first image": first,
-            "rows": len(rows),
-            "dim": backbone.dim,
-        }
+        about = {"backbone": backbone.name, "first image": first, "rows": len(rows), "dim": backbone.dim}
         self._entry = Entry(store.root, "images", key, about)
 
     @property
@@ -194,7 +182,7 @@ class _Rows:
 
     @property
     def bytes(self) -> int:
-        """What the finished entry takes on disk, but for headers and the manifest."""
+        """Size of the finished entry, without headers and the manifest."""
         return 4 * len(self._rows) * self._backbone.dim
 
     def is_complete(self) -> bool:
@@ -204,7 +192,7 @@ class _Rows:
         self._entry.note_use()
 
     def take(self, places: IntArray, title: str) -> FloatArray:
-        """(len(places), dim) embeddings of the rows at the given places, embedded first if need be."""
+        """(len(places), dim) rows at the given places, embedded first if they are missing."""
         compute = functools.partial(self._compute, title)
         self._entry.ensure([_shard(start) for start in self._starts], compute)
         return _gather(self._entry, places, self._shard_rows, self._backbone.dim)

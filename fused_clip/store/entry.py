@@ -1,4 +1,4 @@
-"""An entry of the store: named arrays in a folder, with checksums, written so that nothing is half there."""
+"""An entry of the store: named arrays in a folder, with checksums and atomic writes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ _LOCKS = ".locks"
 
 
 class Manifest(BaseModel):
-    """What is in an entry, for people and for the check.
+    """Contents of an entry, for people and for the check of its files.
 
     Parameters
     ----------
+    format : version of this layout.
+    kind : first part of the folder's name.
     key : all that determines the contents.
-    about : what a reader wants to know besides.
+    about : more for a reader.
     created : UTC, ISO 8601.
-    files : SHA-256 (hex) of each array's file that is finished.
+    files : SHA-256 (hex) of each finished file.
     complete : whether all files are there.
     """
 
@@ -50,11 +52,11 @@ class Manifest(BaseModel):
 
 
 class StoredEntry:
-    """What there is of an entry on disk.
+    """An entry on disk, whole or not.
 
     Parameters
     ----------
-    folder : the entry's own, in the store's root.
+    folder : the entry's, in the root of the store.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,31 +84,38 @@ class StoredEntry:
         return {name: digest for name, digest in files.items() if found[name] == digest}
 
     def note_use(self) -> None:
-        """Note the time of use, before the files are read: what was used just now is not removed."""
+        """Update the time of use."""
+        # Before the files are read: an entry used just now is not pruned.
         touch(self.folder / MANIFEST)
 
     def path(self, name: str) -> Path:
-        """File of an array."""
+        """Return the file of an array.
+
+        Parameters
+        ----------
+        name : of the array.
+        """
         return self.folder / f"{name}.npy"
 
     def load(self, name: str, *, memory_map: bool = False) -> Array:
-        """Read one array; its file must have been found intact."""
+        """Read one array; its file must be intact.
+
+        Parameters
+        ----------
+        name : of the array.
+        memory_map : leave the values on disk until they are used.
+        """
         mode: Literal["r"] | None = "r" if memory_map else None
         array: Array = np.load(self.path(name), mmap_mode=mode, allow_pickle=False)
         return array
 
     @contextmanager
     def locked(self, *, wait: bool = True) -> Iterator[bool]:
-        """Keep other processes and threads from writing the entry.
+        """Keep other processes and threads from writing; yields whether the lock is ours.
 
-        Yields
-        ------
-        Whether the lock was had; always so if `wait`.
-
-        Raises
-        ------
-        InputError
-            If the store can't be written.
+        Parameters
+        ----------
+        wait : until the lock is free.
         """
         lock = self.folder.parent / _LOCKS / f"{self.folder.name}.lock"
         with locked(lock, wait=wait, what=str(self.folder)) as had:
@@ -120,8 +129,8 @@ class Entry(StoredEntry):
     ----------
     root : folder of the store.
     kind : first part of the folder's name: letters, digits, ``-``.
-    key : all that determines the contents, as JSON holds it.
-    about : what a reader wants to know besides.
+    key : all that determines the contents, in JSON's types.
+    about : more for a reader.
     """
 
     def __init__(self, root: Path, kind: str, key: Facts, about: Facts | None = None) -> None:
@@ -131,26 +140,17 @@ class Entry(StoredEntry):
         self._kind, self._key, self._about = kind, dict(key), dict(about or {})
 
     def ensure(self, names: Sequence[str] | None, compute: Compute) -> list[str]:
-        """Make the entry complete and whole; only one process computes it, the others wait for it.
+        """Complete the entry and return the names of its arrays; one process computes, the others wait.
 
         Parameters
         ----------
-        names : the arrays it must hold; None for those that `compute` gives.
-        compute : gives the arrays, except those named, which are finished; each is kept as it comes.
-
-        Returns
-        -------
-        Names of the arrays, sorted.
-
-        Raises
-        ------
-        InputError
-            If the store can't be written.
+        names : of the arrays; None for those that `compute` yields.
+        compute : yields the arrays whose names are not in its argument; each is stored at once.
         """
         self.note_use()
         good = self._whole(names)
         if good is None:
-            with self.locked():
+            with self.locked():  # another process may have written it while this one waited
                 good = self._whole(names)
                 if good is None:
                     good = self._compute(compute)

@@ -22,16 +22,22 @@ class Cache(Protocol):
     def cached(
         self, kind: str, key: Mapping[str, str], compute: Callable[[], Mapping[str, Array]]
     ) -> dict[str, Array]:
-        """Return the arrays stored under a key, computing them first if they are not there."""
+        """Return the arrays stored under a key, computing them first if they are not there.
+
+        Parameters
+        ----------
+        kind : start of the name of the entry.
+        key : all that determines the arrays.
+        compute : returns the arrays by name.
+        """
 
 
 class StoreMemory:
     """`joblib.Memory`'s interface on the embedding store, for functions ``(estimator, ...) -> array``.
 
-    The key is made of the arrays' bytes, the estimator's class and parameters, plain values, the code of
-    the method and the versions of the libraries that decide the outcome. An estimator without a fixed seed,
-    with parameters that JSON can't hold, or of other code than this package's and scikit-learn's is never
-    looked up.
+    The key is made of the arguments, the code of the method and the versions of its libraries. An estimator
+    without a fixed seed, with parameters that are not JSON, or from another package than this one and
+    scikit-learn is computed every time.
 
     Parameters
     ----------
@@ -42,11 +48,11 @@ class StoreMemory:
         self.store = store
 
     def cache(self, func: Callable[..., Array]) -> Callable[..., Array]:
-        """Return `func`, looked up in the store before it is computed.
+        """Return `func` with its results stored.
 
         Parameters
         ----------
-        func : of estimators, arrays and plain values, given by position; its name is the kind of the entry.
+        func : takes estimators, arrays and plain values by position; its name is the kind of the entry.
         """
 
         def cached(*arguments: Any) -> Array:
@@ -65,7 +71,7 @@ class StoreMemory:
 
 
 def _description(argument: Any) -> str | None:
-    """What identifies an argument; None if nothing does."""
+    """Text that identifies an argument; None if it can't be identified."""
     if isinstance(argument, np.ndarray):
         digest = hashlib.sha256(np.ascontiguousarray(argument).data).hexdigest()
         return f"{digest} {argument.shape} {argument.dtype}"
@@ -76,9 +82,8 @@ def _description(argument: Any) -> str | None:
         return None
     if "random_state" in params and not isinstance(params["random_state"], int):
         return None
+    kind = type(argument)
     try:
-        return (
-            f"{type(argument).__module__}.{type(argument).__qualname__} {json.dumps(params, sort_keys=True)}"
-        )
+        return f"{kind.__module__}.{kind.__qualname__} {json.dumps(params, sort_keys=True)}"
     except TypeError:  # an array, a function, another estimator
         return None

@@ -1,17 +1,19 @@
-"""A run that is open in an MLflow store: what is logged of it."""
+"""Log an open run to an MLflow store: numbers, facts, files, pictures, model."""
 
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fused_clip.method.reference import ReferenceFacts
+from fused_clip.metrics.catalogue import METRICS
+from fused_clip.metrics.numbers import number
 from fused_clip.model.result import Result
 from fused_clip.support.chunks import batched
 from fused_clip.tracking.models import log_model
-from fused_clip.tracking.notes import run_note
 from fused_clip.tracking.values import chart_name, image_name, mlflow_key, mlflow_tags
 
 if TYPE_CHECKING:
@@ -34,22 +36,31 @@ _DIGEST_LENGTH = 36
 
 @dataclass(frozen=True)
 class MlflowRun:
-    """A run that is open."""
+    """A run that is open.
+
+    Parameters
+    ----------
+    client : of the store.
+    run_id : its id.
+    registered_model : name in the registry for its model; None for none.
+    """
 
     client: "MlflowClient"
     run_id: str
     registered_model: str | None = None
 
-    def log(self, result: Result, directory: Path, pictures: Sequence[Path]) -> None:
+    def log(
+        self,
+        result: Result,
+        directory: Path,
+        pictures: Sequence[Path],
+        references: Sequence[ReferenceFacts] = (),
+    ) -> None:
         """Log metrics, facts, the dataset, files, pictures, and the model if there is one.
 
-        Parameters
-        ----------
-        directory : the run's directory; those of `FILES` that are there become artifacts.
-        pictures : figures as written, kept as they are below ``figures``; PNG files also go to the image
-            grid, scaled down, each in the section of its split.
+        Pictures are kept below ``figures``; PNG files also go to the image grid, scaled down.
         """
-        self._log_numbers_and_facts(result)
+        self._log_numbers_and_facts(result, references)
         self._log_dataset(result)
         for name in FILES:
             if (directory / name).is_file():
@@ -61,7 +72,7 @@ class MlflowRun:
         if (directory / MODEL).is_dir():
             log_model(self.client, self.run_id, directory / MODEL, self.registered_model)
 
-    def _log_numbers_and_facts(self, result: Result) -> None:
+    def _log_numbers_and_facts(self, result: Result, references: Sequence[ReferenceFacts]) -> None:
         from mlflow.entities import Metric, RunTag
 
         now = int(time.time() * 1000)
@@ -73,8 +84,8 @@ class MlflowRun:
                 "backbone_saw_labels": str(result.backbone_saw_labels).lower(),
                 "missing_targets": ", ".join(result.missing_targets),
                 "prompts": " | ".join(result.texts),
-                "mlflow.note.content": run_note(result.metrics),
-                # SQL keeps infinity as 1.8e308 and NaN as 0: better not there than wrong.
+                "mlflow.note.content": _note(result.metrics, references),
+                # SQL keeps infinity as 1.8e308 and NaN as 0, so these are left out.
                 "undefined_metrics": ", ".join(sorted(result.metrics.keys() - finite.keys())),
             }
         )
@@ -108,3 +119,20 @@ class MlflowRun:
             small = image.convert("RGB")
         small.thumbnail((GRID_PIXELS, GRID_PIXELS))
         self.client.log_image(self.run_id, small, key=image_name(picture.stem), step=0)
+
+
+def _note(metrics: Mapping[str, float], references: Sequence[ReferenceFacts]) -> str:
+    """Description of a run: a Markdown table of its metrics and references; empty if it has none."""
+    rows = [(name, facts.title, facts.digits, facts.explanation, "") for name, facts in METRICS.items()]
+    rows += [
+        (facts.accuracy, f"reference: {facts.title}", 4, facts.explanation, facts.uses_labels)
+        for facts in references
+    ]
+    shown = [
+        (title, number(metrics[name], digits), explanation, labels)
+        for name, title, digits, explanation, labels in rows
+        if math.isfinite(metrics.get(name, math.nan))
+    ]
+    head = ("metric", "value", "explanation", "uses labels")
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *shown)]
+    return "\n".join(lines) if shown else ""

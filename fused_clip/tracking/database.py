@@ -1,4 +1,4 @@
-"""The MLflow store: found, made by one process at a time, and asked before work starts."""
+"""The MLflow store: found, made by one process at a time, and checked before work starts."""
 
 import logging
 import os
@@ -30,12 +30,12 @@ _PATIENCE = 5  # seconds that a server may take to answer at all
 
 
 def absolute_uri(uri: str | None, output_dir: Path) -> str:
-    """Tracking URI that means the same from any directory; ``mlflow.db`` under `output_dir` for None.
+    """Make a tracking URI independent of the working directory; a path with a ``?`` is refused.
 
-    Raises
-    ------
-    InputError
-        If a path holds a ``?``, where a database URI takes the path to end.
+    Parameters
+    ----------
+    uri : as configured; None for ``mlflow.db`` under `output_dir`.
+    output_dir : of the runs.
     """
     if uri is None:
         database = (output_dir / "mlflow.db").absolute()
@@ -48,12 +48,22 @@ def absolute_uri(uri: str | None, output_dir: Path) -> str:
 
 
 def is_server(uri: str) -> bool:
-    """Whether the store is a tracking server, which keeps artifacts in its own place."""
+    """Whether the store is a tracking server, which keeps artifacts in its own place.
+
+    Parameters
+    ----------
+    uri : as `absolute_uri` gives it.
+    """
     return urlparse(uri).scheme in {"http", "https"}
 
 
 def ui_command(uri: str) -> str:
-    """Shell line that opens MLflow's UI on a store; a server's address as it is."""
+    """Shell line that opens MLflow's UI on a store; a server's address as it is.
+
+    Parameters
+    ----------
+    uri : as `absolute_uri` gives it.
+    """
     if is_server(uri):
         return uri
     # The defaults take four workers and a job runner: 19 s to the first page, where this takes 6 s.
@@ -64,8 +74,14 @@ def ui_command(uri: str) -> str:
 def compare_url(uri: str, experiment_id: str, sweep_id: str) -> str:
     """Address of the charts of a sweep's finished runs without their parent, best first.
 
-    A parent is told by its lack of params: a reused run may have no parent itself. Sorted by a metric,
-    because in order of time the UI folds runs away under their parent.
+    Parents are those without params: a reused run may have no parent itself. Sorted by a metric, because
+    in order of time the UI folds runs away under their parent.
+
+    Parameters
+    ----------
+    uri : as `absolute_uri` gives it.
+    experiment_id : of the runs.
+    sweep_id : tag of the runs.
     """
     address = uri.rstrip("/") if is_server(uri) else "http://127.0.0.1:5000"
     cells = f"tags.sweep_id LIKE '%{sweep_id}%' AND params.prompt LIKE '%'"
@@ -80,7 +96,14 @@ def compare_url(uri: str, experiment_id: str, sweep_id: str) -> str:
 
 
 def all_runs(client: "MlflowClient", experiment_id: str, condition: str = "") -> "list[Run]":
-    """Every run that is not deleted and meets a condition, oldest first."""
+    """List the runs that are not deleted and meet a condition, oldest first.
+
+    Parameters
+    ----------
+    client : of the store.
+    experiment_id : of the runs.
+    condition : filter of ``search_runs``.
+    """
     runs: list[Run] = []
     token: str | None = None
     while token != "":
@@ -93,22 +116,13 @@ def all_runs(client: "MlflowClient", experiment_id: str, condition: str = "") ->
 
 
 def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", str]:
-    """Open the store, making database and experiment where they are missing.
+    """Open the store, making database and experiment where they are missing; give client and experiment id.
 
     Parameters
     ----------
     uri : as `absolute_uri` gives it.
     output_dir : artifacts go to ``mlartifacts`` below it, unless a server keeps them.
     experiment : name of the experiment.
-
-    Returns
-    -------
-    A client of the store, and the experiment's id.
-
-    Raises
-    ------
-    InputError
-        If the store does not answer or can't be used, or if the experiment has been deleted.
     """
     if not uri.startswith(_SQLITE):
         return _open(uri, output_dir, experiment)
@@ -127,20 +141,12 @@ def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient"
 
 
 def connect_to_read(uri: str, experiment: str) -> tuple["MlflowClient", str]:
-    """Open a store that is there, and make nothing.
+    """Open an existing store and experiment; give client and experiment id.
 
     Parameters
     ----------
     uri : as `absolute_uri` gives it.
-
-    Returns
-    -------
-    A client of the store, and the experiment's id.
-
-    Raises
-    ------
-    InputError
-        If the store is not there, does not answer, or has no such experiment.
+    experiment : name of the experiment.
     """
     database = Path(uri.removeprefix(_SQLITE).partition("?")[0])
     if uri.startswith(_SQLITE) and not database.is_file():
@@ -156,7 +162,12 @@ def connect_to_read(uri: str, experiment: str) -> tuple["MlflowClient", str]:
 
 @contextmanager
 def complaints(uri: str) -> Iterator[None]:
-    """Turn what a store in use may raise into an `InputError`."""
+    """Turn errors of a store in use into an `InputError`.
+
+    Parameters
+    ----------
+    uri : of the store, for the message.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -173,7 +184,7 @@ def _open(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", 
 
 
 def _check_answers(uri: str) -> None:
-    """See that a server answers, whatever it says: mlflow would try again for minutes."""
+    """Check that a server answers: mlflow would try again for minutes."""
     try:
         with urlopen(f"{uri.rstrip('/')}/health", timeout=_PATIENCE):  # noqa: S310 - is_server: http alone
             pass
@@ -202,7 +213,7 @@ def _client(uri: str) -> "MlflowClient":
 
 
 def _experiment_id(client: "MlflowClient", name: str, output_dir: Path | None) -> str:
-    """Id of the experiment, made if need be; of those that make it at once, one does and all get it."""
+    """Id of the experiment, made if need be, even by several processes at once."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)

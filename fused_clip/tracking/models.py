@@ -32,6 +32,8 @@ def log_model(client: "MlflowClient", run_id: str, folder: Path, register: str |
 
     Parameters
     ----------
+    client : of the store.
+    run_id : of the run.
     folder : the model, as `fused_clip.model.format.write` left it.
     register : name in the model registry, of which it becomes the newest version; None for none.
     """
@@ -57,12 +59,12 @@ def log_model(client: "MlflowClient", run_id: str, folder: Path, register: str |
 
 
 def check_name(client: "MlflowClient", name: str) -> None:
-    """See that models can be registered under a name.
+    """Check that models can be registered under a name.
 
-    Raises
-    ------
-    InputError
-        If the registry does not take it.
+    Parameters
+    ----------
+    client : of the store.
+    name : in the registry.
     """
     from mlflow.exceptions import MlflowException
 
@@ -74,12 +76,13 @@ def check_name(client: "MlflowClient", name: str) -> None:
 
 
 def register_model(client: "MlflowClient", name: str, run_id: str) -> None:
-    """Let the model of a run be the newest version of a name in the registry, unless it is a version of it.
+    """Register the model of a run as the newest version of a name, unless it is a version of it.
 
-    Raises
-    ------
-    InputError
-        If the registry does not take it.
+    Parameters
+    ----------
+    client : of the store.
+    name : in the registry.
+    run_id : of the run.
     """
     logged = _logged(client, run_id)
     versions = client.search_model_versions(f"run_id = '{run_id}'")
@@ -88,7 +91,7 @@ def register_model(client: "MlflowClient", name: str, run_id: str) -> None:
 
 
 def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None:
-    """Write what MLflow keeps of a model: the code that loads it, the data, signature and example."""
+    """Write a model in MLflow's format: the code that loads it, the data, signature and example."""
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it logs every step
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with warnings.catch_warnings():
@@ -118,17 +121,12 @@ def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None
 
 @contextmanager
 def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
-    """Have a model of the store in a folder for the length of a with block; no code of it is run.
+    """Download a model of the store for the length of a with block; no code of it is run.
 
     Parameters
     ----------
     uri : ``runs:/<run id>/model`` or ``models:/<name>/<version>``, as MLflow writes them.
     tracking_uri : of the store; None for ``MLFLOW_TRACKING_URI``, else ``outputs/mlflow.db``.
-
-    Raises
-    ------
-    InputError
-        If the store does not have it.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow

@@ -1,4 +1,4 @@
-"""Identify the process that owns a run, and see later whether it still runs."""
+"""Identify the process that owns a run, and check later whether it still runs."""
 
 import hashlib
 import os

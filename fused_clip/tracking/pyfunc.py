@@ -1,4 +1,4 @@
-"""The model that MLflow loads: this file is copied beside a logged model, and `mlflow.pyfunc` runs it.
+"""The model that MLflow loads: a logged model contains a copy of this file, which `mlflow.pyfunc` runs.
 
 Its answers are those of ``fused-clip-predict``::
 
@@ -20,7 +20,12 @@ class FusedClipModel(PythonModel):
     """A saved model as a pyfunc."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the model that was logged."""
+        """Load the model that was logged.
+
+        Parameters
+        ----------
+        context : MLflow's, with the folder of the model.
+        """
         from fused_clip.model.saved import load_model
 
         self.model = load_model(context.artifacts["model"])
@@ -47,7 +52,7 @@ class FusedClipModel(PythonModel):
         fused_clip.InputError
             If the column has another name, an image can't be read, or a parameter does not fit the model.
         """
-        from fused_clip.model import written
+        from fused_clip.model import constraint_parsing
         from fused_clip.support.errors import InputError
 
         column = model_input.columns[0]  # MLflow passes the first alone, named 0 if it came as a list
@@ -57,11 +62,11 @@ class FusedClipModel(PythonModel):
         given = params or {}
         targets, prior, groups = (given.get(name) for name in ("targets", "prior", "target_map"))
         threshold = given.get("threshold", 0.0)
-        written.check_threshold(threshold, calibrated=self.model.calibrated)
+        constraint_parsing.check_threshold(threshold, calibrated=self.model.calibrated)
         model = self.model.constrain(
-            targets=written.parse_targets(targets) if targets else None,
-            prior=written.parse_prior(prior) if prior else None,
-            target_map=written.parse_target_map(groups) if groups else None,
+            targets=constraint_parsing.parse_targets(targets) if targets else None,
+            prior=constraint_parsing.parse_prior(prior) if prior else None,
+            target_map=constraint_parsing.parse_target_map(groups) if groups else None,
         )
         predictions = model.predict_embeddings(model.embed(model_input[column].tolist()))
         return pd.DataFrame(predictions.records(threshold))

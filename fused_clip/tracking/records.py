@@ -1,4 +1,4 @@
-"""What is known of a run after it ended, whoever recorded it."""
+"""The record of a run that has ended, independent of the store."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,12 @@ class Artifacts(Protocol):
     """The files of a run, fetched when they are asked for."""
 
     def fetch(self, name: str) -> Path | None:
-        """Local path of a file or folder, such as ``config.yaml`` or ``figures``; None if there is none."""
+        """Local path of a file or folder; None if there is none.
+
+        Parameters
+        ----------
+        name : such as ``config.yaml`` or ``figures``.
+        """
 
 
 class NoArtifacts:
@@ -43,7 +48,8 @@ class RunRecord:
     params, metrics, tags : as logged.
     seconds : from start to end; NaN if it has not ended.
     reused : whether the sweep took a finished run of another one.
-    error : what went wrong, in a line; empty for a finished run.
+    error : of a failed run, in a line; empty for a finished run.
+    artifacts : its files.
     """
 
     run_id: str
@@ -101,7 +107,11 @@ class RunRecord:
     def option(self, name: str) -> str:
         """Value of an option or chosen group as text, e.g. of ``fusion.alpha`` or ``dataset``; else empty.
 
-        The run's params are asked first, then its axes, then its config.
+        The run's params come first, then its axes, then its config.
+
+        Parameters
+        ----------
+        name : of the option or group.
         """
         for known in (self.params, self.axes):
             if name in known:

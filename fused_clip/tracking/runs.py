@@ -6,25 +6,24 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from fused_clip.support.chunks import batched
 from fused_clip.tracking.active import MlflowRun
-from fused_clip.tracking.database import absolute_uri, compare_url, connect, is_server, ui_command
+from fused_clip.tracking.database import absolute_uri, all_runs, compare_url, connect, is_server, ui_command
 from fused_clip.tracking.models import check_name, register_model
-from fused_clip.tracking.process import this_process
-from fused_clip.tracking.stale import PROCESS, close_abandoned
+from fused_clip.tracking.process import is_gone, this_process
 from fused_clip.tracking.tracker import Scalar, Status
 from fused_clip.tracking.values import cut, mlflow_key, mlflow_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-T = TypeVar("T")
-
 PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
 _PARAMS_A_CALL = 100  # mlflow's limit: mlflow/utils/validation.py
 _RUNS_A_TAG, _SWEEPS_A_TAG = 150, 300  # ids of 32 and 12 characters that fit in the 5,000 of a tag
+_PROCESS = "process"  # tag of the process that a run belongs to
+_GONE = "its process is gone: killed, or the machine stopped"
 _NO_SUCH_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
@@ -63,22 +62,23 @@ class MlflowTracker:
         return not is_server(self.uri)
 
     def check(self) -> None:
-        """See that the store answers and would register models; a local database not there yet is made."""
+        """Check that the store answers and would register models; a missing local database is made."""
         client, _ = self._store()
         if self.registered_model is not None:
             check_name(client, self.registered_model)
 
     def close_abandoned(self) -> None:
         """End as KILLED the runs that are RUNNING although the process that opened them is gone."""
-        close_abandoned(*self._store())
+        client, experiment_id = self._store()
+        for run in all_runs(client, experiment_id, "attributes.status = 'RUNNING'"):
+            gone = is_gone(run.data.tags.get(_PROCESS, ""))
+            # Asked once more: it may have ended the run between the search and its own end.
+            if gone and client.get_run(run.info.run_id).info.status == "RUNNING":
+                client.set_tag(run.info.run_id, "error", _GONE)
+                client.set_terminated(run.info.run_id, "KILLED")
 
     def start_sweep(self, name: str, tags: Mapping[str, str], plan: Sequence[Mapping[str, str]] = ()) -> str:
-        """Open the parent run of a sweep; return its id.
-
-        Parameters
-        ----------
-        plan : axes of every cell that is going to run, kept as ``plan.json``; empty if that is not known.
-        """
+        """Open the parent run of a sweep with ``plan.json``; return its id."""
         run_id = self._create(name, tags)
         client, _ = self._store()
         try:
@@ -90,13 +90,7 @@ class MlflowTracker:
         return run_id
 
     def end_sweep(self, parent_id: str, table: Sequence[Mapping[str, Scalar]], status: Status) -> None:
-        """Close a sweep's parent run with the table of its cells, as ``sweep.json``.
-
-        Parameters
-        ----------
-        table : one row a cell; an ``error`` that is not empty marks a failed one, ``reused_from`` holds the
-            id of the run that it was taken from.
-        """
+        """Close a sweep's parent run with the table of its cells, as ``sweep.json``."""
         from mlflow.entities import RunTag
         from pandas import DataFrame
 
@@ -127,10 +121,7 @@ class MlflowTracker:
         return facts == ("FINISHED", "active", experiment_id)
 
     def adopt(self, run_id: str, sweep_id: str) -> None:
-        """Add a sweep's id to those that a finished run is tagged with: its own and the newest, up to 300.
-
-        Its model is registered if asked.
-        """
+        """Tag a finished run with its own sweep and the newest, up to 300; register its model if asked."""
         client, _ = self._store()
         if self.registered_model is not None:
             register_model(client, self.registered_model, run_id)
@@ -144,14 +135,7 @@ class MlflowTracker:
     def run(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str], parent_id: str | None = None
     ) -> Iterator["MlflowRun"]:
-        """Open a run; if the block raises it ends FAILED with message and traceback, if interrupted KILLED.
-
-        Parameters
-        ----------
-        params : the swept axes, which head the columns of the comparison.
-        tags : facts that runs are filtered by; empty ones are left out.
-        parent_id : of the sweep that the run belongs to.
-        """
+        """Open a run; an error ends it as FAILED with message and traceback, an interruption as KILLED."""
         from mlflow.entities import Param
 
         client, _ = self._store()
@@ -188,7 +172,7 @@ class MlflowTracker:
             "mlflow.source.type": "LOCAL",
             "mlflow.source.name": Path(sys.argv[0]).name,
             "mlflow.source.git.commit": tags.get("commit", ""),
-            PROCESS: this_process(),
+            _PROCESS: this_process(),
         }
         run = client.create_run(experiment_id, tags=mlflow_tags({**known, **tags}), run_name=name)
         return str(run.info.run_id)
@@ -202,7 +186,7 @@ def _user() -> str:
 
 
 def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> None:
-    """Close a run with what went wrong; if the store fails as well, the first error still is the one told."""
+    """Close a run with its error, which is raised even if the store fails as well."""
     failed = isinstance(error, Exception)
     try:
         try:
@@ -212,11 +196,11 @@ def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> Non
         finally:
             client.set_terminated(run_id, "FAILED" if failed else "KILLED")
     except Exception as second:
-        error.add_note(f"The tracking store could not be told: {second!r}")
+        error.add_note(f"The tracking store could not record it: {second!r}")
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:
-    """Ids in as many tags as hold them: ``reused_from``, ``reused_from_2`` and so on."""
+    """Ids in as many tags as they need: ``reused_from``, ``reused_from_2`` and so on."""
     some = enumerate(batched(run_ids, _RUNS_A_TAG), 1)
     return {f"reused_from_{n}" if n > 1 else "reused_from": " ".join(ids) for n, ids in some}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from fused_clip.support.axes import PLACES_AND_EXTRAS, axes_of
+from fused_clip.support.conf import PLACES_AND_EXTRAS, axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.tracking.database import absolute_uri, all_runs, complaints, connect_to_read
 from fused_clip.tracking.records import RunRecord, RunStatus
@@ -37,8 +37,7 @@ def open_runs(uri: str | None, output_dir: Path, experiment: str = "fused_clip")
     Raises
     ------
     InputError
-        If the store is not there, does not answer, or has no such experiment; also later, by whatever
-        needs the store, if it then fails.
+        If the store is not there, has no such experiment, or fails, also within the block.
     """
     address = absolute_uri(uri, Path(output_dir).absolute())
     client, experiment_id = connect_to_read(address, experiment)
@@ -53,6 +52,8 @@ class StoredRuns:
 
     Parameters
     ----------
+    runs : of the experiment, oldest first.
+    client : of the store.
     downloads : folder for files that have to be fetched.
     """
 
@@ -63,12 +64,11 @@ class StoredRuns:
     def study(self, name: str) -> list[RunRecord]:
         """Cells of every sweep of a study, in the order planned, and its single runs.
 
-        Of several with equal axes the newest finished one stands, else the newest failed one.
+        Of several with equal axes the newest finished one counts, else the newest failed one.
 
-        Raises
-        ------
-        InputError
-            If there is no such study; lists those that are there.
+        Parameters
+        ----------
+        name : of the study.
         """
         mine = [run for run in self.runs if run.data.tags.get("study") == name]
         sweeps = [run for run in mine if _is_sweep(run)]
@@ -87,10 +87,9 @@ class StoredRuns:
     def sweep(self, sweep_id: str) -> list[RunRecord]:
         """Cells of one sweep, in the order planned.
 
-        Raises
-        ------
-        InputError
-            If there is no such sweep; lists those that are there.
+        Parameters
+        ----------
+        sweep_id : of the sweep.
         """
         sweeps = {run.data.tags["sweep_id"]: run for run in self.runs if _is_sweep(run)}
         if sweep_id not in sweeps:
@@ -115,7 +114,7 @@ class StoredRuns:
         return [self._cell(sweep, axes, mine, by_cell.get(frozenset(axes.items()), {})) for axes in plan]
 
     def _cell(self, sweep: "Run", axes: Axes, mine: "Sequence[Run]", row: Mapping[str, Any]) -> RunRecord:
-        """What became of a planned cell: the sweep's table knows best; if it was cut off, there is none."""
+        """Outcome of a planned cell, from the sweep's table or, if it was cut off, from its run."""
         source = row.get("run_id")
         if source:
             mine = [run for run in self.runs if run.info.run_id == source]
@@ -199,7 +198,7 @@ def _part(facts: Mapping[str, Any], swept: Sequence[str]) -> dict[str, str]:
 
 
 def _has(run: "Run", axes: Axes) -> bool:
-    """Whether a run is of a cell: by its own overrides or, where they are not told, by its params."""
+    """Whether a run is of a cell, by its own overrides or, where they are unknown, by its params."""
     if "overrides" in run.data.tags:
         return axes_of(run.data.tags["overrides"].split("\n")) == axes
     return all(run.data.params.get(mlflow_key(axis)) == cut(value) for axis, value in axes.items())
@@ -208,18 +207,17 @@ def _has(run: "Run", axes: Axes) -> bool:
 def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:
     """One record for all of equal axes, in order of first appearance; `records` come oldest first.
 
-    Where a sweep kept its files, and whether it took up one that was cut off, makes no other cell.
+    Keys that do not change results make no other cell.
     """
     best: dict[frozenset[tuple[str, str]], RunRecord] = {}
     for record in records:
         cell = frozenset(
             axis for axis in record.axes.items() if axis[0].partition(".")[0] not in PLACES_AND_EXTRAS
         )
-        if cell not in best or _telling(record) >= _telling(best[cell]):
+        if cell not in best or _weight(record) >= _weight(best[cell]):
             best[cell] = record
     return list(best.values())
 
 
-def _telling(record: RunRecord) -> int:
-    """A number tells more than an error, and an error more than nothing."""
+def _weight(record: RunRecord) -> int:
     return {"FINISHED": 2, "FAILED": 1}.get(record.status, 0)

@@ -1,4 +1,4 @@
-"""What the entry points ask of a tracker, and the tracker that does nothing."""
+"""The protocol of trackers, and the tracker that records nothing."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from fused_clip.method.reference import ReferenceFacts
 from fused_clip.model.result import Result
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -19,14 +20,21 @@ class ActiveRun(Protocol):
     def run_id(self) -> str:
         """Its id; empty if it is recorded nowhere."""
 
-    def log(self, result: Result, directory: Path, pictures: Sequence[Path]) -> None:
-        """Log what a run found.
+    def log(
+        self,
+        result: Result,
+        directory: Path,
+        pictures: Sequence[Path],
+        references: Sequence[ReferenceFacts] = (),
+    ) -> None:
+        """Log the results of a run.
 
         Parameters
         ----------
         result : its metrics, facts and names.
         directory : the run's directory, whose files become artifacts.
         pictures : figures as written; the same names in every run make runs comparable.
+        references : titles and explanations of those in use.
         """
 
 
@@ -38,7 +46,7 @@ class Tracker(Protocol):
         """Whether files of a run are kept a second time below the output directory."""
 
     def check(self) -> None:
-        """See that runs can be recorded; raise `InputError` if not."""
+        """Check that runs can be recorded; raise `InputError` if not."""
 
     def close_abandoned(self) -> None:
         """Close the runs and sweeps that are still open although the process that opened them is gone."""
@@ -48,6 +56,8 @@ class Tracker(Protocol):
 
         Parameters
         ----------
+        name : of the sweep.
+        tags : facts that runs are filtered by.
         plan : axes of every cell that is going to run; empty if that is not known.
         """
 
@@ -56,15 +66,27 @@ class Tracker(Protocol):
 
         Parameters
         ----------
-        table : one row a cell; an ``error`` that is not empty marks a failed one, ``reused_from`` holds the
-            id of the run that it was taken from.
+        parent_id : its id.
+        table : one row a cell; a failed one has an ``error``, a reused one the run's id in ``reused_from``.
+        status : how the sweep ended.
         """
 
     def has_finished(self, run_id: str) -> bool:
-        """Whether a run is recorded here as finished; without records nothing speaks against it."""
+        """Whether a run is recorded here as finished; always true without records.
+
+        Parameters
+        ----------
+        run_id : of the run.
+        """
 
     def adopt(self, run_id: str, sweep_id: str) -> None:
-        """Let a finished run be used again: in the comparison of another sweep too, if there is one."""
+        """Add a finished run to the comparison of another sweep.
+
+        Parameters
+        ----------
+        run_id : of the run.
+        sweep_id : of the sweep; empty for none.
+        """
 
     def run(
         self, name: str, params: Mapping[str, object], tags: Mapping[str, str], parent_id: str | None = None
@@ -73,27 +95,40 @@ class Tracker(Protocol):
 
         Parameters
         ----------
+        name : of the run.
         params : the swept axes, which head the columns of the comparison.
         tags : facts that runs are filtered by.
+        parent_id : of the sweep that the run belongs to.
         """
 
     def ui_command(self) -> str:
-        """Tell how to open the comparison of runs; empty if there is none."""
+        """Shell line that opens the comparison of runs, or address of a server; empty if there is none."""
 
     def compare_url(self, sweep_id: str) -> str:
-        """Tell where the runs tagged with a ``sweep_id`` are side by side; empty if nowhere."""
+        """Address of the comparison of a sweep's runs; empty if there is none.
+
+        Parameters
+        ----------
+        sweep_id : tag of the runs.
+        """
 
 
 @dataclass(frozen=True)
 class _NoRun:
     run_id: str = ""
 
-    def log(self, result: Result, directory: Path, pictures: Sequence[Path]) -> None:
+    def log(
+        self,
+        result: Result,
+        directory: Path,
+        pictures: Sequence[Path],
+        references: Sequence[ReferenceFacts] = (),
+    ) -> None:
         """Log nothing."""
 
 
 class NoTracker:
-    """Records nothing: the files of a run are all there is."""
+    """Records nothing; a run leaves its files alone."""
 
     copies_files = False
 

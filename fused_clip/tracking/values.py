@@ -58,16 +58,31 @@ def image_name(figure: str) -> str:
 
 
 def mlflow_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags as mlflow takes them; those without a value are left out."""
+    """Tags as mlflow takes them; those without a value are left out.
+
+    Parameters
+    ----------
+    tags : any keys and values.
+    """
     return {mlflow_key(key): cut(value) for key, value in tags.items() if value}
 
 
 def cut(value: str) -> str:
-    """`value`, or as much of it as fits."""
+    """Shorten a value to mlflow's limit.
+
+    Parameters
+    ----------
+    value : of a tag or param.
+    """
     return value if len(value) <= _LONGEST_VALUE else value[: _LONGEST_VALUE - 1] + "…"
 
 
 def mlflow_key(name: str) -> str:
-    """`name` in the characters and the form that mlflow takes for keys."""
+    """Write a name in the characters and the form that mlflow takes for keys.
+
+    Parameters
+    ----------
+    name : of a tag, param or metric.
+    """
     plain = normpath(re.sub(r"[^\w./: -]", "_", name)).lstrip("./")
     return plain[:_LONGEST_KEY] or "_"

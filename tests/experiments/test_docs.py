@@ -111,10 +111,12 @@ def test_the_table_of_references_comes_from_their_yaml_files(tmp_path: Path) -> 
     document = tmp_path / "metrics.md"
     document.write_text("<!-- references -->\n<!-- /references -->\nend\n")
     text = docs.updated(document)
-    assert text.startswith("<!-- references -->\n\n| reference | title | explanation | uses labels |\n")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert text.startswith("<!-- references -->\n\n| reference ")
+    assert ["reference", "title", "explanation", "uses labels"] in cells
     assert text.endswith("|\n\n<!-- /references -->\nend\n")
     for facts in known_references().values():
-        assert f"| `{facts.name}` | {facts.title} | {facts.explanation} |" in text
+        assert [f"`{facts.name}`", facts.title, facts.explanation, facts.uses_labels] in cells
 
 
 LINKED = """[the study](experiments/study/README.md#commands) ![curve](experiments/study/gone.png "A curve")
@@ -150,9 +152,9 @@ def test_the_documents_say_what_their_result_files_say_and_link_to_what_is_there
 def test_all_options_are_listed_with_type_default_and_description(tmp_path: Path) -> None:
     (tmp_path / "options.md").write_text("# Options\n\n<!-- options -->\n<!-- /options -->\n")
     lines = docs.updated(tmp_path / "options.md").splitlines()
-    cells = [[cell.strip() for cell in line.split(" | ")] for line in lines if line.startswith("| `")]
-    rows = {first.removeprefix("| "): rest for first, *rest in cells}
-    assert rows["`dataset.seed`"] == ["whole number ≥ 0, < 4294967296", "`0`", "draws subsets and splits |"]
+    cells = [[cell.strip() for cell in line[1:-1].split(" | ")] for line in lines if line.startswith("| `")]
+    rows = {first: rest for first, *rest in cells}
+    assert rows["`dataset.seed`"] == ["whole number ≥ 0, < 4294967296", "`0`", "draws subsets and splits"]
     assert rows["`dataset.from_split`"][:2] == ["`test` or `null`", "`null`"]
     assert rows["`dataset.name`"][:2] == ["text", "set by the choice"]
     assert rows["`dataset.captions.task`"][:2] == ["text", "`This is a {}`"]

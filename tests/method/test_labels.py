@@ -14,7 +14,7 @@ from fused_clip import figures, pipeline
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import pairing, prompt
 from fused_clip.model.result import Result
-from fused_clip.runner import artifacts, console, readback
+from fused_clip.runner import artifacts, console
 from fused_clip.runner.build import prepare
 from fused_clip.runner.config import check
 from fused_clip.support.errors import InputError
@@ -90,7 +90,7 @@ def test_every_output_says_what_is_not_known(
     predictions = pd.read_parquet(tmp_path / "predictions.parquet")
     assert predictions["target"].isna().all()
     assert set(predictions["predicted"]) <= {"cat", "dog", "truck"}
-    assert not readback.read(tmp_path, tmp_path / "store").test.labelled
+    assert not artifacts.read(tmp_path, tmp_path / "store").test.labelled
 
     drawn = figures.draw(result, points=50, seed=0)
     assert list(drawn) == ["tsne", "tsne_train_cluster", "tsne_test_prediction"]

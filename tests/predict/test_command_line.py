@@ -317,7 +317,7 @@ def test_an_uncalibrated_model_says_so(
     uncalibrated = save_model(tmp_path, calibrated=False)
     predict(uncalibrated, photos, "--out", tmp_path / "out.csv")
     assert {row["probability"] for row in rows(tmp_path / "out.csv")} == {""}
-    assert "uncalibrated" in capsys.readouterr().out
+    assert "The model is uncalibrated" in capsys.readouterr().out
     out = ("--out", tmp_path / "more.csv")
     for option, *value in (("--threshold", ".5"), ("--top-k", "2"), ("--probabilities",)):
         message = refused(capsys, uncalibrated, photos, *out, option, *value)

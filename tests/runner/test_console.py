@@ -1,5 +1,6 @@
 """What stands in the terminal, at 80 columns."""
 
+import dataclasses
 import itertools
 import re
 from pathlib import Path
@@ -8,14 +9,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fused_clip.method.reference import known_references
+from fused_clip.method.reference import ReferenceFacts, known_references
 from fused_clip.metrics.catalogue import METRICS
 from fused_clip.runner import console
 
+REFERENCES = [
+    *known_references().values(),
+    ReferenceFacts("mine", "my own", "as its YAML says", "no"),
+]
 METRIC_NAMES = [
     *METRICS,
-    *(facts.accuracy for facts in known_references().values()),
-    "reference/mine_accuracy",
+    *(facts.accuracy for facts in REFERENCES),
     "seconds/fit",
 ]
 
@@ -31,6 +35,7 @@ def rows() -> list[dict[str, Any]]:
         {
             "axes": {"fusion": fusion, "fusion.alpha": alpha, "seed": str(seed), "study": "s"},
             "metrics": dict.fromkeys(METRIC_NAMES, (seed + 1) / 7) | {"missing_targets": float(seed % 2)},
+            "references": [dataclasses.asdict(facts) for facts in REFERENCES],
             "setting": {"dataset": "mnist", "backbone": "compact", "rows": "4,000 train and 1,000 test rows"},
             "error": "vote: no" if fusion == "mean" and seed == 2 else "",
             "directory": "/d",
@@ -49,7 +54,7 @@ def test_a_sweep_fits_80_columns_without_cutting(capsys: pytest.CaptureFixture[s
     assert "…" not in printed
     assert "mnist · backbone=compact · 4,000 train and 1,000 test rows · 12 jobs" in printed
     assert "linear" in printed, "a reference that is computed is shown"
-    assert re.search(r"\bmine\b", printed), "and so is one of the user's own"
+    assert re.search(r"\bmy\b.*\n.*\bown\b", printed), "and one of the user's own, by its own title"
 
 
 def test_seeds_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from fused_clip.runner import artifacts, reuse
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.config import check
 from fused_clip.runner.forecast import Forecast, forecast
-from fused_clip.runner.jobs import planned_jobs
+from fused_clip.runner.overrides import planned_jobs
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import NoTracker, Tracker

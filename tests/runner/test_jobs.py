@@ -4,9 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.runner.jobs import planned_cells
-from fused_clip.support.axes import axes_of
-from fused_clip.support.conf import conf_dir
+from fused_clip.runner.overrides import planned_jobs
+from fused_clip.support.conf import axes_of, conf_dir
 
 
 @pytest.fixture
@@ -22,33 +21,37 @@ def sweep_config(task: list[str], *, experiment: str = "default") -> DictConfig:
     return cfg
 
 
+def planned(config: DictConfig) -> list[dict[str, str]]:
+    return [axes_of(job) for job in planned_jobs(config)]
+
+
 @pytest.mark.usefixtures("hydra_running")
 def test_a_plan_is_every_job_in_order() -> None:
-    planned = planned_cells(sweep_config(["prompt=task,none", "+a.b=1", "seed=range(2)"]))
-    assert planned == [
+    cells = planned(sweep_config(["prompt=task,none", "+a.b=1", "seed=range(2)"]))
+    assert cells == [
         {"prompt": prompt, "a.b": "1", "seed": seed} for prompt in ("task", "none") for seed in ("0", "1")
     ]
 
 
 @pytest.mark.usefixtures("hydra_running")
 def test_a_plan_holds_what_an_experiment_sweeps() -> None:
-    planned = planned_cells(sweep_config(["dataset=digits"], experiment="smoke"))
+    cells = planned(sweep_config(["dataset=digits"], experiment="smoke"))
     prompts = ("task", "grouped", "swapped", "none", "generic", "hierarchical")
-    assert planned == [{"dataset": "digits", "prompt": prompt} for prompt in prompts]
+    assert cells == [{"dataset": "digits", "prompt": prompt} for prompt in prompts]
 
 
 @pytest.mark.usefixtures("hydra_running")
 def test_a_plan_holds_every_grid_of_an_experiment() -> None:
-    planned = planned_cells(sweep_config(["seed=1"], experiment="text_contribution"))
-    assert {"dataset": "mnist", "fusion.alpha": "0.1", "seed": "1"} in planned
-    assert len({frozenset(axes.items()) for axes in planned}) == len(planned)
+    cells = planned(sweep_config(["seed=1"], experiment="text_contribution"))
+    assert {"dataset": "mnist", "fusion.alpha": "0.1", "seed": "1"} in cells
+    assert len({frozenset(axes.items()) for axes in cells}) == len(cells)
 
 
 @pytest.mark.usefixtures("hydra_running")
 def test_a_sweeper_that_decides_as_it_goes_has_no_plan() -> None:
     config = sweep_config(["seed=1,2"])
     config.hydra.sweeper._target_ = "builtins.dict"
-    assert planned_cells(config) == []
+    assert planned(config) == []
 
 
 def test_axes_are_the_keys_that_overrides_set() -> None:

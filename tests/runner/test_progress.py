@@ -1,8 +1,7 @@
 import time
 from pathlib import Path
 
-from fused_clip.runner.outcomes import read_records, record, run_recorded
-from fused_clip.runner.progress import Progress
+from fused_clip.runner.outcomes import Progress, read_records, record, run_recorded
 
 
 def finish(sweep: Path, number: int, **known: object) -> Path:

@@ -13,7 +13,7 @@ from fused_clip.method import fusion
 from fused_clip.method.prompt import none, task
 from fused_clip.model.result import Result
 from fused_clip.pipeline import run
-from fused_clip.runner import artifacts, readback
+from fused_clip.runner import artifacts
 from fused_clip.store import Store
 from fused_clip.support.errors import InputError
 from tests.fakes import FakeBackbone
@@ -78,7 +78,7 @@ def test_a_result_is_read_back_as_it_was(
     toy: ImageDataset, tmp_path: Path, embeddings: str, overrides: list[str], params: dict[str, Any]
 ) -> None:
     result = finished(toy, tmp_path / "run", embeddings, *overrides, **params)
-    assert_same(readback.read(tmp_path / "run", tmp_path / "store"), result)
+    assert_same(artifacts.read(tmp_path / "run", tmp_path / "store"), result)
 
 
 def test_keys_take_little_room_and_a_sample_is_filled_up(
@@ -86,7 +86,7 @@ def test_keys_take_little_room_and_a_sample_is_filled_up(
 ) -> None:
     monkeypatch.setattr(artifacts, "MAX_ROWS", 30)
     result = finished(toy, tmp_path / "run", "fused")
-    assert_same(readback.read(tmp_path / "run", tmp_path / "store"), result)
+    assert_same(artifacts.read(tmp_path / "run", tmp_path / "store"), result)
     artifacts.write(result, tmp_path / "run", seed=0, embeddings="keys")
     with np.load(tmp_path / "run" / "embeddings.npz") as arrays:
         assert not [name for name in arrays if "fused" in name]
@@ -96,5 +96,5 @@ def test_rows_that_are_no_longer_stored_are_told(toy: ImageDataset, tmp_path: Pa
     finished(toy, tmp_path / "run", "keys")
     for shard in (tmp_path / "store").glob("images-*/rows-*.npy"):
         shard.write_bytes(shard.read_bytes()[:-1] + b"?")
-    with pytest.raises(InputError, match=r"store: holds no intact embeddings of these rows"):
-        readback.read(tmp_path / "run", tmp_path / "store")
+    with pytest.raises(InputError, match=r"store: must have intact embeddings of these rows"):
+        artifacts.read(tmp_path / "run", tmp_path / "store")

@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from fused_clip.runner import stages as named
-from fused_clip.runner.stages import NamedStages
+from fused_clip.runner import cell as named
+from fused_clip.runner.cell import NamedStages
 
 
 def test_a_stage_names_itself_when_it_takes_long(

@@ -1,6 +1,6 @@
 import pytest
 
-from fused_clip.runner.words import check_words
+from fused_clip.runner.overrides import check_words
 from fused_clip.support.errors import InputError
 
 

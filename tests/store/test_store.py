@@ -426,7 +426,7 @@ def test_folders_that_can_not_be_synced_are_none_the_worse(
 def test_a_root_that_cannot_be_made_is_told_before_anything_is_embedded(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     backbone = FakeBackbone()
-    with pytest.raises(InputError, match="output_dir: must be a folder that can be written"):
+    with pytest.raises(InputError, match="output_dir: must be a writable folder with free space"):
         Store(tmp_path / "file" / "store").images(backbone, IMAGES, ALL)
     assert backbone.batches == []
 

@@ -53,7 +53,7 @@ def test_a_run_that_ended_while_it_was_looked_at_stays_as_it_ended(
     run_id = dead(tracker, client, "ending")
     seen = client.get_run(run_id)
     client.set_terminated(run_id, "FINISHED")
-    monkeypatch.setattr("fused_clip.tracking.stale.all_runs", lambda *_: [seen])
+    monkeypatch.setattr("fused_clip.tracking.runs.all_runs", lambda *_: [seen])
     tracker.close_abandoned()
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"

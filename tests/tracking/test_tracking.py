@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 
+from fused_clip.method.reference import ReferenceFacts
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker, NoTracker
 from fused_clip.tracking.database import absolute_uri
@@ -147,11 +148,12 @@ def test_the_description_of_a_run_explains_its_numbers(
 ) -> None:
     metrics = {"test/accuracy": 0.875, "reference/zero_shot_accuracy": 0.5, "test/ece": math.nan}
     with tracker.run("described", {}, {}) as active:
-        active.log(make_result(metrics=metrics), tmp_path, [])
+        own = ReferenceFacts("zero_shot", "my zero-shot", "as my YAML says", "no")
+        active.log(make_result(metrics=metrics), tmp_path, [], [own])
     lines = find(client, "described").data.tags["mlflow.note.content"].splitlines()
     assert lines[2:] == [
         "| accuracy | .8750 | the method, on test images |  |",
-        "| reference: zero-shot | .5000 | nearest truthful prompt by cosine similarity | no |",
+        "| reference: my zero-shot | .5000 | as my YAML says | no |",
     ]
 
 

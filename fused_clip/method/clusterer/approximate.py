@@ -24,7 +24,7 @@ def approximate_neighbors(X: Rows, n_neighbors: int, seed: int) -> IntArray:
     a sample cuts the space into cells of about 300 rows, and a row is compared with all rows of the 10 cells
     whose centres are nearest to it. It is searched cell by cell, so that all comparisons are matrix products.
     The cost is about that of n x (3,000 + n / 180) distances, the last of them to make and find the cells,
-    where the exact search takes n x n: it overtakes the rest at half a million rows. A cell that holds
+    where the exact search takes n x n: it overtakes the rest at half a million rows. A cell that has
     very many rows (duplicates) costs the square of their number. With 10 cells or fewer nothing is missed.
 
     Parameters

@@ -120,7 +120,7 @@ class SpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         """Give new rows the cluster that most of their nearest rows in the training set have.
 
         The nearest-neighbour rule of Cover and Hart (1967, doi:10.1109/TIT.1967.1053964) with as many
-        neighbours as a row has in the graph beside itself: all edges weigh the same there, so this is the
+        neighbours as a row has in the graph without itself: all edges weigh the same there, so this is the
         cluster that cuts the fewest edges of the row. Ties go to the lowest cluster.
 
         Parameters

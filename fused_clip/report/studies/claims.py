@@ -3,18 +3,39 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Literal
 
 from fused_clip.metrics.numbers import number
 from fused_clip.report.page import Table, TableCell
-from fused_clip.report.studies.measurements import BLIND, Measurements
-from fused_clip.report.studies.pairs import Answer, Comparison
+from fused_clip.report.studies.measurements import BLIND, Gain, Measurements
+from fused_clip.report.studies.pairs import SAME, Answer, Comparison, signed
 from fused_clip.report.studies.published import load
 from fused_clip.report.studies.settings import dataset_name
-from fused_clip.report.studies.verdicts import ClaimVerdict, everywhere, judge, spans, tally
+from fused_clip.report.summary import flag_of
 
 DOMINATED = 0.95  # share of rows in clusters of their own prompt from which on the text dominates
 WITH_TEXT = ("task", "swapped", "grouped", "hierarchical")
 RIVALS = ("none", "swapped", "generic", "hierarchical")  # whose targets are the classes, as those of task
+_NOT_ASKED = " Not measured with prompts paired without labels."
+ClaimVerdict = Literal[
+    "supported",
+    "supported only with labels",
+    "refuted",
+    "not shown",
+    "not measured",
+    "supported with labels, not shown without",
+    "supported with labels, not measured without",
+]
+_WITH_LABELS: dict[Answer, ClaimVerdict] = {
+    "no": "refuted", "open": "not shown", "not measured": "not measured",
+}  # fmt: skip
+_WITHOUT: dict[Answer | None, ClaimVerdict] = {
+    "yes": "supported",
+    "no": "supported only with labels",
+    "open": "supported with labels, not shown without",
+    "not measured": "supported with labels, not measured without",
+    None: "supported only with labels",
+}
 
 
 @dataclass(frozen=True)
@@ -31,13 +52,10 @@ class Claim:
     """
 
     name: str
-    verdict: ClaimVerdict
-    evidence: str
+    verdict: ClaimVerdict = "not measured"
+    evidence: str = ""
     run_ids: Sequence[str] = ()
     flag: str = ""
-
-
-_NOT_ASKED = " Not measured with prompts paired without labels."
 
 
 def check(measured: Measurements) -> list[Claim]:
@@ -57,18 +75,19 @@ def check(measured: Measurements) -> list[Claim]:
         _text_dominates(measured),
         _consistently_best(measured),
     ]
-    return [replace(claim, flag=measured.flag(claim.run_ids)) for claim in claims]
+    runs = {record.run_id: record for record in measured.records}
+    return [replace(claim, flag=flag_of([runs[name] for name in claim.run_ids])) for claim in claims]
 
 
 def _better_structure(measured: Measurements) -> Claim:
     name = "Task prompts beat image only in ARI"
     oracle, blind = (measured.gains("train/ari", pairing=how) for how in ("oracle", "zero_shot"))
     if not oracle:
-        return Claim(name, "not measured", "")
+        return Claim(name)
     count = len(measured.datasets)
     answers = [everywhere([gain.is_positive for gain in gains], count) for gains in (oracle, blind)]
-    words = f"Task minus image only: {spans(oracle, count)}."
-    words += f" With prompts paired without labels: {spans(blind, count)}." if blind else _NOT_ASKED
+    words = f"Task minus image only: {_spans(oracle, count)}."
+    words += f" With prompts paired without labels: {_spans(blind, count)}." if blind else _NOT_ASKED
     ids = tuple(dict.fromkeys(run for gain in [*oracle, *blind] for run in gain.run_ids))
     return Claim(name, judge(*answers), words, ids)
 
@@ -76,11 +95,11 @@ def _better_structure(measured: Measurements) -> Claim:
 def _better_accuracy(measured: Measurements, name: str, question: str) -> Claim:
     oracle, blind = (measured.comparisons.get(words, []) for words in (question, question + BLIND))
     if not oracle:
-        return Claim(name, "not measured", "")
+        return Claim(name)
     count = len(measured.datasets)
     answers = [everywhere([one.is_better for one in some], count) for some in (oracle, blind)]
-    words = f"Against {oracle[0].second}: {tally(oracle, count)}."
-    words += f" With prompts paired without labels: {tally(blind, count)}." if blind else _NOT_ASKED
+    words = f"Against {oracle[0].second}: {_tally(oracle, count)}."
+    words += f" With prompts paired without labels: {_tally(blind, count)}." if blind else _NOT_ASKED
     return Claim(name, judge(*answers), words, _ids(oracle + blind))
 
 
@@ -88,7 +107,7 @@ def _grouped_serves(measured: Measurements) -> Claim:
     """Compare grouped with image only at two targets; the evidence names zero-shot too."""
     claim = _better_accuracy(measured, "Grouped prompts serve binary tasks", "grouped")
     asked = [measured.comparisons.get(f"grouped {rival}", []) for rival in ("zero-shot", "via class")]
-    words = [f"Against {some[0].second}: {tally(some, len(measured.datasets))}." for some in asked if some]
+    words = [f"Against {some[0].second}: {_tally(some, len(measured.datasets))}." for some in asked if some]
     ids = dict.fromkeys((*claim.run_ids, *_ids(chain(*asked))))
     return replace(claim, evidence=" ".join([claim.evidence, *words]), run_ids=tuple(ids))
 
@@ -97,9 +116,9 @@ def _swapped_equals_task(measured: Measurements) -> Claim:
     name = "Swapped prompts do as well as task prompts"
     pairs = measured.comparisons.get("swapped", [])
     if not pairs:
-        return Claim(name, "not measured", "")
+        return Claim(name)
     count = len(measured.datasets)
-    words = f"Task minus swapped: {tally(pairs, count)}. Wrong prompts can only be paired by labels."
+    words = f"Task minus swapped: {_tally(pairs, count)}. Wrong prompts can only be paired by labels."
     return Claim(name, judge(everywhere([one.is_same for one in pairs], count), None), words, _ids(pairs))
 
 
@@ -109,7 +128,7 @@ def _nothing_missing(measured: Measurements) -> Claim:
     blind = measured.known(metric, *WITH_TEXT, pairing="zero_shot")
     alone = measured.known(metric, "none")
     if not oracle:
-        return Claim(name, "not measured", "")
+        return Claim(name)
     answers = [_every_run(measured, metric, how, lambda value: value == 0) for how in ("oracle", "zero_shot")]
     counts = [sum(value > 0 for _, value in some) for some in (oracle, blind, alone)]
     words = f"Missing in {counts[0]} of {len(oracle)} runs with text"
@@ -129,7 +148,7 @@ def _text_dominates(measured: Measurements) -> Claim:
     oracle = measured.known(metric, *WITH_TEXT)
     blind = measured.known(metric, *WITH_TEXT, pairing="zero_shot")
     if not oracle:
-        return Claim(name, "not measured", "")
+        return Claim(name)
     answers = [
         _every_run(measured, metric, how, lambda share: share >= DOMINATED) for how in ("oracle", "zero_shot")
     ]
@@ -147,7 +166,7 @@ def _consistently_best(measured: Measurements) -> Claim:
         for ending in ("", BLIND)
     )
     if not oracle:
-        return Claim(name, "not measured", "")
+        return Claim(name)
     count = len(measured.datasets)
     answers = [
         everywhere([everywhere([one.is_better for one in some], count) for some in rivals], len(rivals))
@@ -214,3 +233,52 @@ def _published_wins() -> tuple[int, int]:
 
 def _ids(comparisons: Iterable[Comparison]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run_id for one in comparisons for run_id in one.run_ids))
+
+
+def judge(with_labels: Answer, without: Answer | None) -> ClaimVerdict:
+    """Combine the answers with and without labels into a verdict.
+
+    Parameters
+    ----------
+    with_labels : answer where the true labels choose each training image's prompt.
+    without : answer where no label does; None for a question that needs labels.
+    """
+    return _WITH_LABELS.get(with_labels, _WITHOUT[without])
+
+
+def everywhere(answers: Sequence[Answer], datasets: int) -> Answer:
+    """Combine the answers of all datasets: one "no" refutes, and "yes" needs a "yes" in each.
+
+    Parameters
+    ----------
+    answers : one a dataset that has any.
+    datasets : number of all datasets.
+    """
+    if "no" in answers:
+        return "no"
+    if len(answers) < datasets or not answers or "not measured" in answers:
+        return "not measured"
+    return "open" if "open" in answers else "yes"
+
+
+def _tally(pairs: Sequence[Comparison], datasets: int) -> str:
+    """Write the range of the differences, and the number of datasets with each answer."""
+    known = [one for one in pairs if one.rows]
+    better, worse, same = (sum(getattr(one, name) for one in known) for name in ("better", "worse", "same"))
+    counts = f"better in {better}, worse in {worse}, within ±{number(SAME, 2)} in {same}"
+    return f"{_range([one.interval.mean for one in known])}; {counts} of {_measured(pairs, datasets)}"
+
+
+def _spans(gains: Sequence[Gain], datasets: int) -> str:
+    """Write the range of the gains, and the number of datasets where they exceed the spread of seeds."""
+    higher = f"higher beyond the spread of seeds in {sum(gain.interval.low > 0 for gain in gains)}"
+    return f"{_range([gain.interval.mean for gain in gains])}; {higher} of {_measured(gains, datasets)}"
+
+
+def _measured(found: Sequence[Comparison | Gain], datasets: int) -> str:
+    missing = datasets - sum(one.whole for one in found)
+    return f"{datasets} datasets" + (f" ({missing} not measured in full)" if missing else "")
+
+
+def _range(numbers: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(signed(end(numbers)) for end in (min, max))) if numbers else "-"

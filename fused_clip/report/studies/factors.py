@@ -20,9 +20,7 @@ class Factor:
 
     Parameters
     ----------
-    name : of its table and figure.
-    title : as the page heads its section.
-    axis : label of the figure's axis.
+    name, title, axis : of its table's file; of its section; of the figure's axis.
     levels : options that each level changes, by its name on the axis.
     steps : number of first levels that are steps of one quantity, joined by lines.
     """

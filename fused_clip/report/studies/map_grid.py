@@ -15,7 +15,7 @@ from fused_clip.report.chart import png_of
 from fused_clip.report.page import Block, Figure, Prose
 from fused_clip.report.studies.settings import dataset_name, values
 from fused_clip.report.summary import group_by
-from fused_clip.runner.readback import read
+from fused_clip.runner.artifacts import read
 from fused_clip.support.arrays import DoubleArray, IntArray
 from fused_clip.support.errors import InputError
 from fused_clip.support.sampling import stratified_sample

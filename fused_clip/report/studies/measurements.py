@@ -8,7 +8,6 @@ from fused_clip.method.reference import PREFIX, known_references
 from fused_clip.report.studies.pairs import Answer, Answers, Arm, Comparison, corrected
 from fused_clip.report.studies.settings import chosen, dataset_name, values
 from fused_clip.report.studies.significance import Interval, seed_interval
-from fused_clip.report.summary import flag_of
 from fused_clip.tracking.records import RunRecord
 
 BLIND = " without labels"  # how the questions about prompts paired without labels end
@@ -54,8 +53,7 @@ class Measurements:
 
         Parameters
         ----------
-        dataset, prompts : options of the command line.
-        options : further options, as `chosen` takes them.
+        dataset, prompts, options : options of the command line, as `chosen` takes them.
         """
         return [
             record
@@ -63,16 +61,6 @@ class Measurements:
             for record in chosen(self.records, prompt=prompt, **options)
             if record.option("dataset") == dataset
         ]
-
-    def flag(self, run_ids: Sequence[str]) -> str:
-        """Name the problems of some runs.
-
-        Parameters
-        ----------
-        run_ids : the runs.
-        """
-        wanted = set(run_ids)
-        return flag_of([record for record in self.records if record.run_id in wanted])
 
     @cached_property
     def comparisons(self) -> Mapping[str, list[Comparison]]:
@@ -120,8 +108,7 @@ class Measurements:
 
         Parameters
         ----------
-        metric : its name.
-        pairing : of ``task``.
+        metric, pairing : name of the metric, and pairing of ``task``.
         """
         found = []
         for dataset in self.datasets:
@@ -143,8 +130,7 @@ class Measurements:
 
         Parameters
         ----------
-        metric : its name.
-        prompts, options : as `runs` takes them.
+        metric, prompts, options : name of the metric; the others as `runs` takes them.
         """
         return [
             (run, run.metrics[metric])

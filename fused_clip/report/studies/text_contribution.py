@@ -1,20 +1,34 @@
 """The audit: one factor at a time around the paper's setting, and what the words contribute."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from fused_clip.method.reference import PREFIX
+from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
 from fused_clip.metrics.catalogue import METRICS
 from fused_clip.report.explained_columns import columns_table, references_of
 from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
-from fused_clip.report.studies.comparisons import audited, comparisons, label_free, runs_at, without_labels
 from fused_clip.report.studies.curves import METHOD, Panel, draw_curves
-from fused_clip.report.studies.factors import FACTORS, Factor
-from fused_clip.report.studies.pairs import DIFFERENCES, difference_table
-from fused_clip.report.studies.settings import apart, circumstances, dataset_name, missing_targets
-from fused_clip.report.summary import summarize
+from fused_clip.report.studies.factors import FACTORS, NORMALISED, Factor
+from fused_clip.report.studies.pairs import DIFFERENCES, Answers, Arm, Comparison, corrected, difference_table
+from fused_clip.report.studies.settings import (
+    apart,
+    chosen,
+    circumstances,
+    dataset_name,
+    missing_targets,
+    values,
+)  # fmt: skip
+from fused_clip.report.summary import group_by, summarize
 from fused_clip.tracking.records import RunRecord
 
 MEASURES = ("test/accuracy", "train/ari", "train/purity")
+CONTROLS = ("permuted", "rotated", "isotropic", "orthogonal")
+_WITHOUT_LABELS = (
+    "Each training image is fused with its nearest prompt, and each cluster is named by its most frequent"
+    " prompt: no label of an image is used. The clusterings of images alone have one cluster a target; "
+    "which cluster is which target is chosen by the training labels (Hungarian matching), so their names "
+    "use labels and their clusters do not."
+)
 
 
 def page(records: Sequence[RunRecord]) -> Page:
@@ -42,10 +56,9 @@ def _sections(records: Sequence[RunRecord]) -> list[Section]:
 
 
 def _factor_blocks(records: Sequence[RunRecord], factor: Factor, setting: str) -> list[Block]:
-    """Return a figure and a table."""
     runs = {
-        (dataset, level): runs_at(records, dataset, options)
-        for dataset in audited(records)
+        (dataset, level): _runs_at(records, dataset, options)
+        for dataset in _audited(records)
         for level, options in factor.levels.items()
     }
     caption = f"Accuracy, ARI and purity against one factor: {factor.axis}; bars are one standard deviation. "
@@ -54,7 +67,7 @@ def _factor_blocks(records: Sequence[RunRecord], factor: Factor, setting: str) -
         return [table]
     panels = [
         panel
-        for dataset in audited(records)
+        for dataset in _audited(records)
         for panel in panels_of(dataset, [runs[dataset, level] for level in factor.levels])
     ]
     png = draw_curves(panels, list(factor.levels), factor.axis, steps=factor.steps, setting=setting)
@@ -62,7 +75,6 @@ def _factor_blocks(records: Sequence[RunRecord], factor: Factor, setting: str) -
 
 
 def _factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Factor, setting: str) -> Table:
-    """Make one row a dataset and level."""
     references = references_of([record for some in runs.values() for record in some])
     shown = [METRICS[name] for name in (*MEASURES, "train/prompt_purity", "text_contribution")]
     metrics = [*(one.name for one in shown), *(one.accuracy for one in references)]
@@ -100,9 +112,8 @@ def _values(records: Sequence[RunRecord], metric: str) -> list[float]:
 
 
 def _without_any_label(records: Sequence[RunRecord], setting: str) -> list[Block]:
-    """Show the method paired and named without labels, with references that use none either."""
-    groups = without_labels(records)
-    references = label_free([record for runs in groups.values() for record in runs])
+    groups = _without_labels(records)
+    references = _label_free([record for runs in groups.values() for record in runs])
     rows = [
         [
             TableCell(dataset_name(dataset)),
@@ -120,9 +131,69 @@ def _without_any_label(records: Sequence[RunRecord], setting: str) -> list[Block
     return [Prose(_WITHOUT_LABELS), Table(caption, columns, rows, "label_free")]
 
 
-_WITHOUT_LABELS = (
-    "Each training image is fused with its nearest prompt, and each cluster is named by its most frequent"
-    " prompt: no label of an image is used. The clusterings of images alone have one cluster a target; "
-    "which cluster is which target is chosen by the training labels (Hungarian matching), so their names "
-    "use labels and their clusters do not."
-)
+def _audited(records: Sequence[RunRecord]) -> list[str]:
+    """Return the datasets on which factors were varied."""
+    return values(chosen(records, prompt="task", text="rotated"), "dataset")
+
+
+def comparisons(records: Sequence[RunRecord]) -> list[Comparison]:
+    """Compare every arm with its rivals; Holm's correction is over all comparisons.
+
+    Parameters
+    ----------
+    records : cells of the study.
+    """
+    answers = Answers()
+    made = [
+        answers.compare(dataset_name(dataset), *pair)
+        for dataset in _audited(records)
+        for pair in _pairs(records, dataset)
+    ]
+    for (dataset, prompt), runs in _without_labels(records).items():
+        pairs = _against(Arm(f"{prompt}, no labels", runs), _label_free(runs))
+        made += [answers.compare(dataset_name(dataset), *pair) for pair in pairs]
+    return corrected(made)
+
+
+def _without_labels(records: Sequence[RunRecord]) -> Mapping[tuple[str, ...], list[RunRecord]]:
+    """Return the runs paired and named without labels, by dataset and prompt."""
+    return group_by(chosen(records, pairing="zero_shot", vote="prompt"), ["dataset", "prompt"])
+
+
+def _label_free(records: Sequence[RunRecord]) -> list[ReferenceFacts]:
+    """Return the computed references that use no label, or only to name their clusters."""
+    return [facts for facts in references_of(records) if facts.uses_labels in ("no", "for the names")]
+
+
+def _against(method: Arm, references: Sequence[ReferenceFacts]) -> list[tuple[Arm, Arm]]:
+    return [
+        (method, replace(method, name=facts.title, column=f"{PREFIX}{facts.name}")) for facts in references
+    ]
+
+
+def _pairs(records: Sequence[RunRecord], dataset: str) -> Iterator[tuple[Arm, Arm]]:
+    """Yield each arm of a dataset with its rival."""
+
+    def arm(name: str, **options: str) -> Arm:
+        return Arm(name, _runs_at(records, dataset, options))
+
+    task = arm("task")
+    for control in CONTROLS:
+        yield task, arm(f"task, {control} text", text=control)
+    # References "as the run" are the run itself with other text: the controls above are that question.
+    yield from _against(task, [one for one in references_of(task.records) if one.uses_labels != "as the run"])
+    yield task, arm("task, one cluster a target", clusters_per_target="1")
+    yield task, arm("task, zero-shot pairing", pairing="zero_shot")
+    for part in ("inputs", "output", "both"):
+        options, name = NORMALISED[part], f"task, {part} normalised"
+        normalised = arm(name, **options)
+        yield normalised, task
+        alone = known_references()["image_only"]
+        yield from _against(normalised, [replace(alone, title=f"{alone.title}, {part} normalised")])
+        yield normalised, arm(f"{name}, rotated text", **options, text="rotated")
+
+
+def _runs_at(records: Sequence[RunRecord], dataset: str, options: Mapping[str, str]) -> list[RunRecord]:
+    """Return the runs of the task prompts on a dataset with some options changed."""
+    changed = {name.replace(".", "__"): value for name, value in options.items()}
+    return [one for one in chosen(records, prompt="task", **changed) if one.option("dataset") == dataset]

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.report.studies.claims import check, claims_table
+from fused_clip.report.studies.claims import check, claims_table, everywhere, judge
 from fused_clip.report.studies.measurements import Measurements
 from fused_clip.report.studies.pairs import Answer
-from fused_clip.report.studies.verdicts import everywhere, judge
 from fused_clip.tracking.records import RunRecord
 from tests.study_records import study_record
 

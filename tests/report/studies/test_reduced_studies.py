@@ -10,8 +10,8 @@ from typing import get_args
 import pytest
 
 from fused_clip.report import report_command as command
+from fused_clip.report.studies.claims import ClaimVerdict
 from fused_clip.report.studies.factors import FACTORS
-from fused_clip.report.studies.verdicts import ClaimVerdict
 
 FEW = [
     "backbone=compact",

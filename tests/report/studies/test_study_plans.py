@@ -7,8 +7,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.runner.jobs import planned_cells
-from fused_clip.support.conf import conf_dir
+from fused_clip.runner.overrides import planned_jobs
+from fused_clip.support.conf import axes_of, conf_dir
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 
@@ -38,12 +38,14 @@ def composed(experiment: str) -> DictConfig:
 def test_a_study_plans_as_many_cells_as_its_document_says(experiment: str, study: str, words: str) -> None:
     cfg = composed(experiment)
     assert cfg.references.draws == 5
-    assert words.format(len(planned_cells(cfg))) in (EXPERIMENTS / study / "README.md").read_text()
+    assert words.format(len(planned_jobs(cfg))) in (EXPERIMENTS / study / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("hydra_running")
 def test_what_the_claims_ask_for_is_no_cell_of_the_table() -> None:
-    table, further = (planned_cells(composed(name)) for name in ("paper_table1", "paper_claims"))
+    table, further = (
+        [axes_of(job) for job in planned_jobs(composed(name))] for name in ("paper_table1", "paper_claims")
+    )
     assert len(table) == 210
     base = {"pairing": "oracle", "clusters_per_target": "2"}
     cells = [frozenset({**base, **axes}.items()) for axes in [*table, *further]]

@@ -6,10 +6,9 @@ import pytest
 from matplotlib.text import Text
 
 from fused_clip.report import Figure
-from fused_clip.report.studies.comparisons import comparisons
 from fused_clip.report.studies.curves import METHOD
 from fused_clip.report.studies.factors import FACTORS
-from fused_clip.report.studies.text_contribution import page, panels_of
+from fused_clip.report.studies.text_contribution import comparisons, page, panels_of
 from fused_clip.tracking.records import RunRecord
 from tests.study_records import study_record
 

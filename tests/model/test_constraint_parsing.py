@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.model.written import (
+from fused_clip.model.constraint_parsing import (
     check_threshold,
     parse_prior,
     parse_target_map,

@@ -92,7 +92,7 @@ def check_threshold(threshold: float, *, calibrated: bool = True) -> None:
     if not 0 <= threshold <= 1:
         raise InputError("threshold", "must be a probability, between 0 and 1", threshold)
     if threshold and not calibrated:
-        rule = "needs a model with probabilities, and this one was made without labels"
+        rule = "needs a calibrated model, and this one was made without labels: it gives no probabilities"
         raise InputError("threshold", rule, threshold, hint="Filter the answers by their margins instead")
 
 

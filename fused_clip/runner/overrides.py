@@ -1,0 +1,108 @@
+"""Overrides: those that Hydra can't read, and the jobs of a sweep, known before the first of them starts."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from fused_clip.support.errors import InputError
+
+_FOREIGN = re.compile(r"[^\s,:{}\[\]]*[^\x00-\x7f][^,:{}\[\]]*")  # a value with other letters
+_QUOTED = r"'\g<0>'"
+
+
+def check_words(words: Iterable[str]) -> None:
+    """Refuse keys and unquoted values with letters that Hydra's grammar does not read.
+
+    Parameters
+    ----------
+    words : of the command line.
+    """
+    for word in words:
+        if not word.isascii() and "=" in word and not word.startswith("--") and not _is_read(word):
+            key, _, value = word.partition("=")
+            rule = "on the command line, keys and unquoted values must be of ASCII letters"
+            quoted = f"{key}={_FOREIGN.sub(_QUOTED, value)}"
+            if _is_read(quoted):
+                hint = f'Quote it twice: "{quoted}"'
+            else:
+                hint = (
+                    "Write it into a file of your own, such as mine/experiment/names.yaml with the first line"
+                    " '# @package _global_', and add --config-dir mine experiment=names"
+                )
+            raise InputError(key, rule, value, hint=hint)
+
+
+def _is_read(word: str) -> bool:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(word)
+    except HydraException:
+        return False
+    return True
+
+
+def complaint_of(error: Exception) -> InputError:
+    """Say in a line what Hydra found wrong with overrides.
+
+    Parameters
+    ----------
+    error : of Hydra's.
+    """
+    first, *others = str(error).strip().splitlines()
+    choices = [line.strip() for line in others if line.startswith("\t") and "provider=" not in line]
+    return InputError("overrides", first, choices=choices or None)
+
+
+def varying_axes(cells: Sequence[Mapping[str, str]]) -> list[str]:
+    """List the keys in which cells differ, in order of first appearance.
+
+    Parameters
+    ----------
+    cells : axes of each.
+    """
+    keys = dict.fromkeys(key for axes in cells for key in axes)
+    return [key for key in keys if len({axes.get(key) for axes in cells}) > 1]
+
+
+def swept_keys(config: DictConfig) -> list[str]:
+    """List the keys to which a sweep gives several values, whichever sweeper it uses.
+
+    Parameters
+    ----------
+    config : as for `planned_jobs`.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
+    return swept + list(config.hydra.sweeper.get("params") or {})
+
+
+def planned_jobs(config: DictConfig) -> list[list[str]]:
+    """List the overrides of every job in job order; none for a sweeper that decides as it goes.
+
+    Parameters
+    ----------
+    config : the config of a sweep with its ``hydra`` node; Hydra must be running.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext
+    from hydra.utils import get_class
+
+    # What Hydra's own sweeper and those like it have: jobs that overrides alone determine.
+    if not hasattr(get_class(config.hydra.sweeper._target_), "split_arguments"):
+        return []
+    loader = GlobalHydra.instance().config_loader()
+    context = HydraContext(loader, None)  # type: ignore[arg-type]  # nothing is run
+    sweeper: Any = Plugins.instance().instantiate_sweeper(
+        hydra_context=context, task_function=lambda _: None, config=config
+    )
+    words = [*(f"{key}={value}" for key, value in sweeper.params.items()), *config.hydra.overrides.task]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
+    return [job for batch in sweeper.split_arguments(overrides, None) for job in batch]
