@@ -67,7 +67,7 @@ def test_an_output_directory_below_a_file_is_told_at_once(mode: list[str], tmp_p
     (tmp_path / "file").write_text("")
     done = fused_clip(*mode, output_dir=tmp_path / "file" / "out")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: output_dir: must be a folder that can be written")
+    assert done.stderr.startswith("Error: output_dir: must be a writable folder with free space")
     assert str(tmp_path / "file" / "out") in done.stderr
     assert "Traceback" not in done.stderr
 
