@@ -43,6 +43,7 @@ print(time.perf_counter() - start)
 
 def make(name: str, prompt: str, settings: EvaluateSettings) -> tuple[ImageDataset, Prompts]:
     """Make what ``dataset=<name> prompt=<prompt>`` stands for."""
+    from fused_clip.runner.build import make_parts
     from fused_clip.runner.config import build, check
     from fused_clip.support.conf import conf_dir
 
@@ -52,7 +53,7 @@ def make(name: str, prompt: str, settings: EvaluateSettings) -> tuple[ImageDatas
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         options = check(hydra.compose("config", overrides=parts))
     data_dir = None if settings.data_dir is None else str(settings.data_dir)
-    dataset = build(options.dataset, data_dir=data_dir)
+    dataset, _ = make_parts(options.model_copy(update={"data_dir": data_dir}))
     return dataset, build(options.prompt, dataset=dataset)
 
 

@@ -17,7 +17,7 @@ from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.fakes import FakeBackbone
 from tests.loading import embeddings
-from tests.test_pipeline import method
+from tests.test_pipeline import method, references_of
 
 NAMES = ("cat", "dog", "truck")
 
@@ -47,7 +47,9 @@ def load(folder: Path, arrays: dict[str, Any], **options: Any) -> ImageDataset:
 def run(dataset: ImageDataset, folder: Path, strategy: Any = prompt.task, backbone: Any = None) -> Result:
     backbone = backbone or Precomputed(dataset)
     backbone.check()
-    return pipeline.run(dataset, strategy(dataset), backbone, Store(folder / "store"), method())
+    store = Store(folder / "store")
+    references = references_of(dataset)
+    return pipeline.run(dataset, strategy(dataset), backbone, store, method(), references=references)
 
 
 def test_the_whole_story_runs_on_vectors(tmp_path, arrays, blobs):
@@ -72,7 +74,7 @@ def test_without_texts_only_what_needs_none_runs(tmp_path, arrays, caplog):
     assert metrics["test/accuracy"] == 1
     assert "reference/nearest_class_mean_accuracy" in metrics
     assert "reference/zero_shot_accuracy" not in metrics
-    assert "No zero-shot reference" in caplog.text
+    assert "No reference zero_shot:" in caplog.text
     with pytest.raises(InputError, match=r"prompt: a prompt's vector must come with the data.*'cat'"):
         run(dataset, tmp_path)
 
@@ -101,9 +103,7 @@ def test_a_text_tower_embeds_the_prompts_if_its_width_is_right(tmp_path, arrays)
     result = run(dataset, tmp_path, backbone=TextTower(dim=16))
     assert result.backbone == "fake"
     narrow = TextTower(dim=12)
-    with pytest.raises(
-        InputError, match=r"backbone: must make embeddings as wide as the data's vectors \(16\)"
-    ):
+    with pytest.raises(InputError, match=r"backbone: must have width 16, the width of the data's vectors"):
         run(dataset, tmp_path, backbone=narrow)
     assert narrow.batches == []
 

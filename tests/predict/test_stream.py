@@ -45,6 +45,7 @@ class Copies:
         return (Item(f"{row}.png", lambda: self.content) for row in range(self.count))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(model: SavedModel, tmp_path: Path) -> None:
     def peak(count: int) -> int:
         journal = Journal(tmp_path / f"{count}.partial", {"format": 2}, fresh=False)

@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.runner import reuse
+from fused_clip.runner import artifacts, reuse
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.config import check
 from fused_clip.runner.forecast import Forecast, forecast
@@ -51,7 +51,11 @@ def finish(tmp_path: Path, *overrides: str) -> None:
         (run / name).write_text("{}")
     options = check(compose("config", overrides=["study=test", *TASK, *overrides]))
     dataset, backbone = make_parts(options)
-    reuse.keep(tmp_path, reuse.cell_key(options, dataset, backbone.fingerprint), run, "", {})
+    key, extras = (
+        reuse.cell_key(options, dataset, backbone.fingerprint),
+        artifacts.extras(options, dataset, job=True),
+    )
+    reuse.keep(tmp_path, key, run, "", extras)
 
 
 def test_every_rotation_of_the_text_keeps_a_partition(tmp_path: Path) -> None:

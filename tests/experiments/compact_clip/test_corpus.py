@@ -39,6 +39,7 @@ def reserved_among(noise: Split, reserved: np.ndarray) -> Split:
     return dataclasses.replace(noise, images=images, labels=np.insert(noise.labels, places, 0))
 
 
+@pytest.mark.slow
 def test_no_reserved_digit_is_in_the_corpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     reserved = data.reserved_digits()
     splits = {split.name: split for split in make_splits()}
@@ -136,6 +137,7 @@ def test_contrasts_point_at_concepts_that_are_true_of_the_class() -> None:
         assert max(contrast.target_of_class) < len(contrast.concepts)
 
 
+@pytest.mark.slow
 def test_unmoved_augmentation_is_the_resize_of_inference(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from torchvision.transforms.v2 import Resize

@@ -59,12 +59,14 @@ def test_shipped_weights_are_small_and_described(shipped: OpenClipBackbone) -> N
     assert {"pickup", "truck", "even", "three", "3", "animal"} <= shipped.vocabulary
 
 
+@pytest.mark.slow
 def test_embeddings_of_ten_images_match_the_stored_ones(shipped: OpenClipBackbone) -> None:
     stored = json.loads(STORED.read_text())
     np.testing.assert_allclose(embed_ten(), stored, atol=1e-3)
     np.testing.assert_allclose(unit(shipped.encode_images(ten_images())), stored, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_embeddings_in_bfloat16_point_the_same_way() -> None:
     rows = OpenClipBackbone("compact", precision="bfloat16", device="cpu").encode_images(ten_images())
     assert (unit(rows) * json.loads(STORED.read_text())).sum(axis=1).min() > 0.999
@@ -92,6 +94,7 @@ def test_it_loads_without_a_network(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "(1, 256)\n"), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["This is a digit {}", 'a photo of the number: "{}".'])
 def test_prompts_rank_right_on_unseen_digits(shipped: OpenClipBackbone, template: str) -> None:
     images = unit(shipped.encode_images(list(reserved_digits()[::50, ..., None].repeat(3, axis=3))))

@@ -92,7 +92,7 @@ def test_a_run_of_other_settings_code_or_data_is_refused_and_left_as_it_was(
     with pytest.raises(InputError, match=r"other data \(fingerprint\)"):
         fit(dataclasses.replace(corpus, fingerprint="0"), mine)
     monkeypatch.setattr(checkpoint, "code", lambda: dict.fromkeys(checkpoint.CODE, "0"))
-    with pytest.raises(InputError, match=r"other code \(captions.py, .*, settings.py\)"):
+    with pytest.raises(InputError, match=r"other code \(.*captions.py, .*, settings.py\)"):
         fit(corpus, mine)
     assert contents(tmp_path) == before
 

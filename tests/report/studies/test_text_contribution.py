@@ -71,6 +71,7 @@ def test_each_normalisation_is_compared_with_image_only_normalised_alike(tmp_pat
     assert found["task", "image only"] == pytest.approx(10 / 400)
 
 
+@pytest.mark.slow
 def test_every_picture_says_what_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the picture itself, which is shown without the page's caption elsewhere."""
     from matplotlib.figure import Figure as Drawing
