@@ -188,9 +188,18 @@ def parameters(root: Path = ROOT, package: str = "fused_clip") -> list[Parameter
         described = _described(owner)
         if owner.parent.is_class:
             described |= {name for method, name in promised if method == owner.name}
+        described |= {name for base in _overridden(owner) for name in _described(base)}
         own = [item.name for item in owner.parameters if item.name not in ("self", "cls")]
         found += [Parameter(owner.path, name, name.lstrip("*") in described) for name in own]
     return found
+
+
+def _overridden(owner: Any) -> list[Any]:
+    """Base classes of a class, or the methods of them that a method overrides."""
+    if owner.is_class:
+        return list(owner.mro())
+    bases = owner.parent.mro() if owner.parent.is_class else []
+    return [base.members[owner.name] for base in bases if owner.name in base.members]
 
 
 def _described(owner: Any) -> set[str]:

@@ -32,7 +32,12 @@ class Prompts:
     truthful: bool = True
 
     def targets(self, labels: IntArray) -> IntArray:
-        """Give the target of each class index: (n,); -1, a label that is not known, stays -1."""
+        """Give the target of each class index: (n,).
+
+        Parameters
+        ----------
+        labels : (n,) class of each row; -1, an unknown label, stays -1.
+        """
         return np.where(labels < 0, -1, self.target_of_class[labels])
 
     @property
@@ -51,6 +56,13 @@ def render(template: str, name: str, *, group: str = "", option: str = "caption"
 
     ``{}`` is the name, ``{a}`` or ``{an}`` its article ("an" before a vowel letter, else "a"), ``{group}``
     the group of the class.
+
+    Parameters
+    ----------
+    template : text with these fields.
+    name : of a class or group.
+    group : of the class.
+    option : name of the template's option, for errors.
 
     Raises
     ------
@@ -103,7 +115,12 @@ def _targets_by_group(dataset: ImageDataset, strategy: str) -> tuple[tuple[str, 
 
 
 def task(dataset: ImageDataset) -> Prompts:
-    """One prompt a class, from the class's name."""
+    """One prompt a class, from the class's name.
+
+    Parameters
+    ----------
+    dataset : names, groups and captions.
+    """
     template = dataset.captions.task
     return _per_class(
         dataset, [(render(template, name, option="dataset.captions.task"),) for name in dataset.class_names]
@@ -112,6 +129,10 @@ def task(dataset: ImageDataset) -> Prompts:
 
 def grouped(dataset: ImageDataset) -> Prompts:
     """One prompt a group of classes; the targets are the groups, in order of first appearance.
+
+    Parameters
+    ----------
+    dataset : names, groups and captions.
 
     Raises
     ------
@@ -127,7 +148,11 @@ def grouped(dataset: ImageDataset) -> Prompts:
 def swapped(dataset: ImageDataset) -> Prompts:
     """The task prompts, each standing for a neighbouring class (cyclic shift by one).
 
-    A class takes the prompt of its previous or next class, as `ImageDataset.swap` says.
+    A class takes the prompt of its previous or next class, by `ImageDataset.swap`.
+
+    Parameters
+    ----------
+    dataset : names, groups and captions.
 
     Raises
     ------
@@ -148,12 +173,22 @@ def swapped(dataset: ImageDataset) -> Prompts:
 
 
 def none(dataset: ImageDataset) -> Prompts:
-    """No text: the image-only baseline."""
+    """No text: the image-only baseline.
+
+    Parameters
+    ----------
+    dataset : names, groups and captions.
+    """
     return Prompts((), dataset.class_names, np.arange(len(dataset.class_names)), None)
 
 
 def generic(dataset: ImageDataset) -> Prompts:
-    """One prompt for all classes; it admits every cluster."""
+    """One prompt for all classes; it admits every cluster.
+
+    Parameters
+    ----------
+    dataset : names, groups and captions.
+    """
     count = len(dataset.class_names)
     one = ((dataset.captions.generic,),)
     return Prompts(one, dataset.class_names, np.arange(count), np.zeros(count, dtype=np.int64))
@@ -161,6 +196,10 @@ def generic(dataset: ImageDataset) -> Prompts:
 
 def hierarchical(dataset: ImageDataset) -> Prompts:
     """One prompt a class, from the class's name and its group's.
+
+    Parameters
+    ----------
+    dataset : names, groups and captions.
 
     Raises
     ------
@@ -187,8 +226,13 @@ def custom(
 ) -> Prompts:
     """The user's own texts: by target in `texts`, else `templates` filled with the target's name.
 
-    Several texts for a target are an ensemble. Targets are the classes or their groups;
-    `replace_underscores` writes their names with spaces in the templates.
+    Parameters
+    ----------
+    dataset : names and groups.
+    texts : one text of a target, or several, which are an ensemble.
+    templates : filled with the names of targets that `texts` lacks.
+    targets : the classes or their groups.
+    replace_underscores : write names with spaces in the templates.
 
     Raises
     ------

@@ -26,6 +26,7 @@ def clustering_scores(
     targets : (n,) true target of each row, in [0, n_targets); None where they are not known, which leaves
         the silhouette and the counts.
     clusters : (n,) cluster of each row; rows of cluster -1 are noise, counted and otherwise left out.
+    n_targets : number of targets.
 
     Returns
     -------
@@ -104,22 +105,37 @@ def rounded(scores: Mapping[str, float]) -> dict[str, float]:
 def slug(text: str) -> str:
     """Turn a name into lower-case ASCII letters, digits, ``_``, ``.`` and ``-``, at most 100 of them.
 
-    Accents are dropped; other characters become ``-``. A name of which nothing is left is ``target``.
+    Accents are dropped; other characters become ``-``. An empty result is ``target``.
+
+    Parameters
+    ----------
+    text : the name.
     """
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9_.]+", "-", ascii_text)[:_SLUG_LENGTH].strip("-.") or "target"
 
 
 def purity(targets: IntArray, clusters: IntArray) -> float:
-    """Share of rows that have the majority target of their cluster, in (0, 1]; needs at least one row."""
+    """Share of rows that have the majority target of their cluster, in (0, 1].
+
+    Parameters
+    ----------
+    targets : (n,) target of each row, n >= 1.
+    clusters : (n,) cluster of each row.
+    """
     return float(contingency(targets, clusters).max(axis=0).sum() / len(targets))
 
 
 def hungarian_accuracy(targets: IntArray, clusters: IntArray) -> float:
     """Accuracy of the best one-to-one matching of clusters to targets, in [0, 1].
 
-    Rows of clusters that the matching leaves over are wrong. Needs at least one row. Kuhn, "The Hungarian
-    method for the assignment problem" (1955).
+    Rows of clusters that the matching leaves over are wrong. Kuhn, "The Hungarian method for the assignment
+    problem" (1955).
+
+    Parameters
+    ----------
+    targets : (n,) target of each row, n >= 1.
+    clusters : (n,) cluster of each row.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -134,6 +150,7 @@ def majority_vote(targets: IntArray, clusters: IntArray, n_targets: int, n_clust
     ----------
     targets : (n,) target of each row, in [0, n_targets).
     clusters : (n,) cluster of each row, in [0, n_clusters), or -1 for rows without a vote.
+    n_targets, n_clusters : numbers of both.
 
     Returns
     -------

@@ -52,6 +52,7 @@ def silhouette(
     ----------
     X : (n, d) rows.
     labels : (n,) cluster of each row.
+    exact_rows : with more rows, the silhouette is estimated.
     sampled_rows : size of the sample, in proportion to the sizes of the clusters, but two rows of each that
         has them, even if that makes the sample larger.
     seed : drives the sample.

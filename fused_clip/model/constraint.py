@@ -52,6 +52,7 @@ def resolve(constraint: Constraint, names: Sequence[str], carried: BoolArray, *,
 
     Parameters
     ----------
+    constraint : of the caller.
     names : K targets of the model.
     carried : (K,) whether the model can predict the target.
     calibrated : whether the model gives probabilities.

@@ -99,6 +99,10 @@ def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts]:
 def read_facts(folder: Path) -> ModelFacts:
     """Read the facts of a model that `write` left.
 
+    Parameters
+    ----------
+    folder : the model's.
+
     Raises
     ------
     InputError
@@ -108,7 +112,12 @@ def read_facts(folder: Path) -> ModelFacts:
 
 
 def checksum(folder: Path) -> str:
-    """SHA-256 (hex) of a model's checksums: its name by contents."""
+    """SHA-256 (hex) of a model's checksums: its name by contents.
+
+    Parameters
+    ----------
+    folder : the model's.
+    """
     return hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
 
 

@@ -24,7 +24,12 @@ ImageLikes: TypeAlias = ImageLike | Iterable[ImageLike]
 
 
 def is_one(images: ImageLikes) -> bool:
-    """Whether this is one image, and no sequence of images; an array of 2 or 3 dimensions is one."""
+    """Whether this is one image, and no sequence of images.
+
+    Parameters
+    ----------
+    images : one or several; an array of 2 or 3 dimensions is one.
+    """
     if isinstance(images, np.ndarray):
         return images.ndim in (2, 3)
     return isinstance(images, (str, os.PathLike, bytes, Image.Image))

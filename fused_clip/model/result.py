@@ -58,8 +58,10 @@ class Result:
     dataset, prompt, backbone : names of the parts, for titles.
     target_names : K names, in target order.
     texts : the distinct prompts (first text of an ensemble), in prompt order; empty without text.
+    train, test : both splits.
     text_embeddings : (p, d) text rows as they were fused, before any normalisation; (0, 0) without text.
     cluster_targets : (k,) majority target of each cluster.
+    cluster_centers : (k, w) mean of the fused rows of each cluster.
     missing_targets : names of the targets that no cluster carries.
     metrics : flat name to number, named as in docs/metrics.md.
     tags : facts about the run that are not numbers (data source and fingerprint, pairing, ...).

@@ -250,7 +250,12 @@ def find(path: Path) -> Path:
 
 
 def backbone_facts(backbone: Any) -> BackboneFacts | None:
-    """Describe a backbone for ``model.json``; None for one that can't be rebuilt from data."""
+    """Describe a backbone for ``model.json``; None for one that can't be rebuilt from data.
+
+    Parameters
+    ----------
+    backbone : of the run.
+    """
     if type(backbone) is not OpenClipBackbone:
         return None
     return BackboneFacts(

@@ -74,6 +74,12 @@ def neighbor_affinity(
 
     It is ``(A + A.T) / 2`` with ``A[i, j] = 1`` where j is among the nearest neighbours of i, itself
     included: the affinity of scikit-learn's ``SpectralClustering(affinity="nearest_neighbors")``.
+
+    Parameters
+    ----------
+    X : (n, d) rows.
+    n_neighbors : in [1, n].
+    search : gives the (n, n_neighbors) neighbours of all rows.
     """
     n_rows = len(X)
     # What scikit-learn and scipy's solvers take, where it is large enough for the symmetrised graph.
@@ -85,7 +91,12 @@ def neighbor_affinity(
 
 
 def with_themselves(neighbors: IntArray) -> IntArray:
-    """Put each row that is not among its own neighbours, (n, k), in the place of one of them."""
+    """Put each row that is not among its own neighbours in the place of one of them.
+
+    Parameters
+    ----------
+    neighbors : (n, k) neighbours of each row; changed in place.
+    """
     rows = np.arange(len(neighbors))
     lacks_itself = (neighbors != rows[:, None]).all(axis=1)
     neighbors[lacks_itself, -1] = rows[lacks_itself]
@@ -95,7 +106,10 @@ def with_themselves(neighbors: IntArray) -> IntArray:
 def centred(rows: Rows, like: Rows | None = None) -> FloatArray:
     """Move and scale rows so that float32 products neither cancel more than they must nor overflow.
 
-    The mean of `like` (by default the rows themselves) becomes 0, and its largest entry 1.
+    Parameters
+    ----------
+    rows : (m, d) rows.
+    like : its mean becomes 0 and its largest entry 1; None for the rows themselves.
     """
     frame = rows if like is None else like
     middle = frame.mean(axis=0, dtype=np.float64).astype(frame.dtype)
