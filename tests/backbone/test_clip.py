@@ -435,7 +435,7 @@ def test_a_device_that_is_not_there_is_refused(tiny: Path) -> None:
     import torch
 
     missing = "mps" if torch.cuda.is_available() else "cuda:0"
-    with pytest.raises(InputError, match=f"for torch to use, got '{missing}'; choose from: auto, "):
+    with pytest.raises(InputError, match=f"must be available to torch, got '{missing}'; choose from: auto, "):
         make(tiny, device=missing).check()
 
 
