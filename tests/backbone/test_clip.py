@@ -435,7 +435,7 @@ def test_a_device_that_is_not_there_is_refused(tiny: Path) -> None:
     import torch
 
     missing = "mps" if torch.cuda.is_available() else "cuda:0"
-    with pytest.raises(InputError, match=f"for torch to use, got '{missing}'; choose from: auto, "):
+    with pytest.raises(InputError, match=f"must be available to torch, got '{missing}'; choose from: auto, "):
         make(tiny, device=missing).check()
 
 
@@ -454,8 +454,8 @@ def test_auto_precision_on_a_cpu_is_what_it_multiplies_in(
 def test_auto_device_asks_torch_only_where_there_may_be_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr(device, "_surely_without_gpu", lambda: False)
+    monkeypatch.setattr(device, "_without_gpu", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert device.choose_device("auto") == "cuda"
-    monkeypatch.setattr(device, "_surely_without_gpu", lambda: True)
+    monkeypatch.setattr(device, "_without_gpu", lambda: True)
     assert device.choose_device("auto") == "cpu"

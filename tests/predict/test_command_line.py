@@ -278,6 +278,7 @@ def test_what_was_predicted_before_a_bad_image_is_kept(
     assert len(rows(tmp_path / "out.csv")) == 20
 
 
+@pytest.mark.slow
 def test_bad_input_is_a_line(
     model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

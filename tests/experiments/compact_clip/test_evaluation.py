@@ -69,6 +69,7 @@ def accuracy(split: Split, prompts: list[str], target_of_class: Any) -> float:
     return float((cosines.argmax(axis=1) == targets)[targets >= 0].mean())
 
 
+@pytest.mark.slow
 def test_held_out_and_test_rows_are_asked_the_same(
     figures: dict[str, float], tests: dict[str, Split]
 ) -> None:
@@ -78,6 +79,7 @@ def test_held_out_and_test_rows_are_asked_the_same(
         assert figures[task.name] == accuracy(split, task.prompts, task.target_of_class), task.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUBSETS)
 def test_subsets_are_the_papers(figures: dict[str, float], tests: dict[str, Split], name: str) -> None:
     split, classes = tests["cifar100"], list(SUBSETS[name])
