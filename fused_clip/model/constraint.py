@@ -70,7 +70,7 @@ def resolve(constraint: Constraint, names: Sequence[str], carried: BoolArray, *,
     shift = np.zeros(len(names))
     if constraint.prior is not None:
         if not calibrated:
-            rule = "needs a model with probabilities, and this one was made without labels"
+            rule = "needs a calibrated model, and this one was made without labels: it gives no probabilities"
             raise InputError("prior", rule)
         shift = _shift(constraint.prior, possible, names)
     return Scope(answers, np.array(answer_of_target, dtype=np.int64), shift)

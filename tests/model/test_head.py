@@ -73,7 +73,7 @@ def test_without_labels_a_head_is_uncalibrated(blobs: Blobs, make_head: MakeHead
     np.testing.assert_array_equal(predictions.answers, make_head().predict(blobs.test).answers)
     record = next(predictions.records(threshold=0.9))
     assert (record["probability"], record["abstained"]) == (None, False)
-    with pytest.raises(InputError, match="prior: needs a model with probabilities"):
+    with pytest.raises(InputError, match="prior: needs a calibrated model"):
         constrained(head, prior={"cat": 0.5, "dog": 0.25, "truck": 0.25})
 
 
