@@ -1,7 +1,7 @@
 """The method on one page: prompts, embeddings, pairing, fusion, clusters, votes, classes, scores."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -113,19 +113,10 @@ def run(
                 metrics |= head.calibration(scores, test.targets)
         audited = Audit({}, {})
         if references:
+            predicted = test.predicted if "test/accuracy" in metrics else None
+            embed_more = partial(embed_prompts, backbone=backbone, embedder=embedder)
             with stages("references"):
-                evidence = Run(
-                    method,
-                    model,
-                    prompts,
-                    partial(prompt.task, dataset),
-                    partial(embed_prompts, backbone=backbone, embedder=embedder),
-                    embedded.train,
-                    embedded.test,
-                    dataset.train.labels,
-                    dataset.test.labels,
-                    test.predicted if "test/accuracy" in metrics else None,
-                )
+                evidence = _evidence(dataset, prompts, embedded, method, model, predicted, embed_more)
                 audited = audit(evidence, references, draws=draws)
     seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
     return Result(
@@ -176,6 +167,30 @@ def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> F
     members = embedder.texts(backbone, [text for texts in prompts.texts for text in texts])
     ends = np.cumsum([len(texts) for texts in prompts.texts])
     return np.stack([ensemble(part) for part in np.split(members, ends[:-1])])
+
+
+def _evidence(
+    dataset: ImageDataset,
+    prompts: Prompts,
+    embedded: Embedded,
+    method: Method,
+    model: PromptFusedClassifier,
+    predicted: IntArray | None,
+    embed_more: Callable[[Prompts], FloatArray],
+) -> Run:
+    """The run as its references see it."""
+    return Run(
+        method=method,
+        model=model,
+        prompts=prompts,
+        task=partial(prompt.task, dataset),
+        embed=embed_more,
+        train=embedded.train,
+        test=embedded.test,
+        train_labels=dataset.train.labels,
+        test_labels=dataset.test.labels,
+        predicted=predicted,
+    )
 
 
 def _fitted(
