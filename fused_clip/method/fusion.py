@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,8 +20,8 @@ class Fusion(ABC):
     normalize_output : L2-normalise the fused rows.
     """
 
-    normalize_inputs: bool = False
-    normalize_output: bool = False
+    normalize_inputs: bool = field(default=False, kw_only=True)
+    normalize_output: bool = field(default=False, kw_only=True)
 
     @abstractmethod
     def combine(self, images: Rows, texts: Rows) -> Rows:
@@ -123,7 +123,7 @@ class FunctionFusion(Fusion):
     function : ``(images (n, d), texts (n, d) or (d,)) -> fused (n, w)``.
     """
 
-    function: Callable[[Rows, Rows], Rows] = np.add
+    function: Callable[[Rows, Rows], Rows]
 
     def combine(self, images: Rows, texts: Rows) -> Rows:
         """Call the function."""
@@ -137,7 +137,7 @@ def mean(normalize_inputs: bool = False, normalize_output: bool = False) -> Line
     ----------
     normalize_inputs, normalize_output : as in `Fusion`.
     """
-    return LinearFusion(normalize_inputs, normalize_output)
+    return weighted(0.5, normalize_inputs, normalize_output)
 
 
 def weighted(alpha: float, normalize_inputs: bool = False, normalize_output: bool = False) -> LinearFusion:
@@ -154,7 +154,9 @@ def weighted(alpha: float, normalize_inputs: bool = False, normalize_output: boo
         If `alpha` is outside [0, 1].
     """
     _check_alpha(alpha)
-    return LinearFusion(normalize_inputs, normalize_output, alpha, 1 - alpha)
+    return LinearFusion(
+        alpha, 1 - alpha, normalize_inputs=normalize_inputs, normalize_output=normalize_output
+    )
 
 
 def _check_alpha(alpha: float) -> None:

@@ -157,7 +157,8 @@ def make_fusion(options: FusionOptions) -> "Fusion":
     made: Fusion | Callable[..., Any] = build(options)
     if isinstance(made, Fusion):
         return made
-    return FunctionFusion(options.normalize_inputs, options.normalize_output, made)
+    flags = {"normalize_inputs": options.normalize_inputs, "normalize_output": options.normalize_output}
+    return FunctionFusion(made, **flags)
 
 
 def reference_options(options: Options) -> dict[str, ReferenceOptions]:

@@ -170,7 +170,10 @@ class Options(StrictOptions):
         default=None, description="take finished cells as they are; null: in a sweep, but not in a single run"
     )
     references: ReferencesOptions
-    reference: dict[str, OneReference] | None = None
+    reference: dict[str, OneReference] | None = Field(
+        default=None,
+        description="references of the run, such as reference=[zero_shot]; null: all that there are",
+    )
     figures: FigureOptions
     output: OutputOptions
     dataset: DatasetOptions

@@ -1,3 +1,6 @@
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -45,14 +48,16 @@ def test_a_function_is_a_fusion() -> None:
     np.testing.assert_array_equal(fusion.FunctionFusion(function=np.multiply)(images, texts), [[1, 12]])
 
 
-FUSIONS = [fusion.LinearFusion, fusion.Concatenation, fusion.FunctionFusion]
+FUSIONS = [fusion.LinearFusion, fusion.Concatenation, functools.partial(fusion.FunctionFusion, np.add)]
 
 
 @pytest.mark.parametrize("kind", FUSIONS)
 @pytest.mark.parametrize(("inputs", "output"), [(False, False), (True, False), (False, True), (True, True)])
-def test_a_fusion_normalises_before_and_after(kind: type[fusion.Fusion], inputs: bool, output: bool) -> None:
+def test_a_fusion_normalises_before_and_after(
+    kind: Callable[..., fusion.Fusion], inputs: bool, output: bool
+) -> None:
     images, texts = np.random.default_rng(1).normal(size=(2, 4, 3))
-    plain, own = kind(), kind(inputs, output)
+    plain, own = kind(), kind(normalize_inputs=inputs, normalize_output=output)
     before = fusion.l2_normalized if inputs else np.asarray
     after = fusion.l2_normalized if output else np.asarray
     np.testing.assert_allclose(own(images, texts), after(plain.combine(before(images), before(texts))))
@@ -60,7 +65,7 @@ def test_a_fusion_normalises_before_and_after(kind: type[fusion.Fusion], inputs:
 
 
 @pytest.mark.parametrize("kind", FUSIONS)
-def test_one_text_row_is_fused_with_every_image(kind: type[fusion.Fusion]) -> None:
+def test_one_text_row_is_fused_with_every_image(kind: Callable[..., fusion.Fusion]) -> None:
     images, texts = np.random.default_rng(1).normal(size=(2, 4, 3))
     repeated = np.tile(texts[0], (4, 1))
     np.testing.assert_array_equal(kind()(images, texts[0]), kind()(images, repeated))
