@@ -177,7 +177,7 @@ def test_a_flat_folder_and_names_of_classes_are_enough(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert "There are no labels, so these can't be known: accuracy" in done.stdout
+    assert "Not computed, because there are no labels: accuracy" in done.stdout
     (directory,) = run_directories(tmp_path)
     predictions = pd.read_parquet(directory / "predictions.parquet")
     assert len(predictions) == 6 * len(CLASSES)

@@ -102,7 +102,7 @@ def test_every_output_says_what_is_not_known(
     metrics = {**result.metrics, "seconds/total": 1.0}
     console.print_run(dataclasses.replace(result, metrics=metrics), tmp_path, [], "")
     printed = " ".join(capsys.readouterr().out.split())
-    assert "There are no labels, so these can't be known: accuracy" in printed
+    assert "Not computed, because there are no labels: accuracy" in printed
     assert "This run uses no labels" in printed
 
 
