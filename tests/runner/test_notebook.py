@@ -23,6 +23,7 @@ WORDS = [
 def test_a_sweep_gives_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "my outputs"
     words = [*WORDS, "clusters_per_target=2,90", "prompt=task,none"]
+    HydraConfig.instance().cfg = None  # an earlier test may have left one
     table = fused_clip.sweep(*words, output_dir=out)
     assert table["prompt"].tolist() == ["task", "none"] * 2
     assert table["error"].str.startswith("clusters_per_target: makes 900").tolist() == [
