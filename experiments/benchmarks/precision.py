@@ -17,7 +17,7 @@ PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 
 def compact(count: int, timer: Timer) -> dict[str, float]:
     """The default run: digits, compact backbone, both precisions; prediction differences in percent."""
-    dataset = mnist_5k(Recipe(name="mnist_5k"))
+    dataset = mnist_5k(Recipe(name="mnist_5k", n_train=count * 4 // 5, n_test=count // 5))
     prompts = task(dataset)
     targets = [prompts.target_of_class[split.labels] for split in (dataset.train, dataset.test)]
     rows, predicted = {}, {}
@@ -25,8 +25,11 @@ def compact(count: int, timer: Timer) -> dict[str, float]:
         backbone = inputs.compact(precision)
         text = backbone.encode_texts([texts[0] for texts in prompts.texts])
         with timer():
-            rows[precision] = backbone.encode_images(list(dataset.train.images.read(np.arange(count))))
-        train, test = (rows[precision][split.rows] for split in (dataset.train, dataset.test))
+            train, test = (
+                backbone.encode_images(list(split.images.read(split.rows)))
+                for split in (dataset.train, dataset.test)
+            )
+        rows[precision] = np.concatenate([train, test])
         model = PromptFusedClassifier(text, random_state=0).fit(train, targets[0])
         predicted[precision] = model.predict(test)
     exact, rough = predicted["float32"], predicted["bfloat16"]
