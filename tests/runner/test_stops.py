@@ -23,6 +23,10 @@ SWEEP = ["-m", "seed=0,1", "dataset.seed=0,1", *WORDS]
 JOBLIB = [*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
+def _default_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def stop(words: list[str], number: signal.Signals, folder: Path) -> tuple[int, str, str]:
     """Start a run or sweep, stop it while it embeds; give exit code, standard output and error."""
     places = [f"+backbone.log={folder / 'log'}", f"output_dir={folder}"]
@@ -33,6 +37,8 @@ def stop(words: list[str], number: signal.Signals, folder: Path) -> tuple[int, s
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell starts its background jobs with SIGINT ignored, and so would this process.
+        preexec_fn=_default_sigint,
     )
     try:
         deadline = time.monotonic() + 300
