@@ -2,6 +2,7 @@
 
 from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.clip import OpenClipBackbone
+from fused_clip.backbone.open_vocabulary import OpenVocabularyBackbone
 from fused_clip.backbone.precomputed import Precomputed
 
-__all__ = ["Backbone", "OpenClipBackbone", "Precomputed"]
+__all__ = ["Backbone", "OpenClipBackbone", "OpenVocabularyBackbone", "Precomputed"]

@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fused_clip.backbone.device import Precision, choose_device, choose_precision, kernels
 from fused_clip.backbone.model_source import ModelSource, find_source
 from fused_clip.backbone.preprocessing import Preprocessing
+from fused_clip.backbone.towers import TEXT_BATCH, TwoTowerBackbone, batches
 from fused_clip.backbone.weights import OPTION
 from fused_clip.support.arrays import FloatArray, ImageArray
 from fused_clip.support.errors import InputError
@@ -23,12 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 
-_TEXT_BATCH = 16
-_COMPUTATION = 4  # raised when a change of the code changes the bytes of embeddings
 _LIBRARIES = ("open_clip_torch", "pillow", "timm", "torch", "torchvision")
 
 
-class OpenClipBackbone:
+class OpenClipBackbone(TwoTowerBackbone):
     """The image and text towers of an open_clip model.
 
     Nothing is loaded before the first encoding. `fingerprint`, `dim` and `check` import torch only for
@@ -57,12 +54,9 @@ class OpenClipBackbone:
         device: str = "auto",
         batch_size: int = 64,
     ) -> None:
+        super().__init__(preprocessing, precision, device, batch_size)
         self.model = model
         self.pretrained = pretrained
-        self.preprocessing = preprocessing
-        self.precision = precision
-        self.device = device
-        self.batch_size = batch_size
 
     def check(self) -> None:
         """Raise InputError if device, model or weights can not work; reads only headers."""
@@ -70,7 +64,7 @@ class OpenClipBackbone:
             rule = "needs the package transformers for its text tower or tokenizer"
             raise InputError("backbone.model", rule, self.model, hint="pip install transformers")
         self._source.check()
-        choose_precision(self.precision, self._device)
+        self._check_precision()
 
     @property
     def name(self) -> str:
@@ -83,32 +77,14 @@ class OpenClipBackbone:
         return int(self._source.config["embed_dim"])
 
     @property
-    def trained_on(self) -> frozenset[str]:
-        """Labelled data that the weights were trained on, by their own statement."""
-        return frozenset(self._source.training.get("trained_on", ()))
+    def training(self) -> dict[str, Any]:
+        """Contents of ``training.json`` beside the weights; empty without one."""
+        return dict(self._source.training)
 
     @property
-    def vocabulary(self) -> frozenset[str] | None:
-        """Words that the text tower was trained on; None if unknown."""
-        words = self._source.training.get("vocabulary")
-        return None if words is None else frozenset(words)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of everything that changes the bytes of an embedding, library versions included."""
-        libraries = (*_LIBRARIES, "transformers") if self._needs_transformers else _LIBRARIES
-        facts = {
-            "architecture": self._source.config,
-            "weights": self._source.weights.sha256(),
-            "preprocessing": repr(self._preprocessing),
-            "precision": self._precision,
-            "device": self._device.partition(":")[0],
-            "kernels": kernels(self._device),
-            "batch": [self.batch_size, _TEXT_BATCH],
-            "computation": _COMPUTATION,
-            "libraries": {name: version(name) for name in libraries},
-        }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    def libraries(self) -> tuple[str, ...]:
+        """Packages whose version may change the bytes of an embedding."""
+        return (*_LIBRARIES, "transformers") if self._needs_transformers else _LIBRARIES
 
     @property
     def identity(self) -> dict[str, str]:
@@ -124,15 +100,6 @@ class OpenClipBackbone:
         """Load the model now; InputError if its weights are missing, damaged or of another model."""
         self._towers  # noqa: B018  a cached property
 
-    def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:
-        """Embed n (height, width, 3) uint8 images of any sizes: (n, dim), not normalised.
-
-        Parameters
-        ----------
-        images : n images.
-        """
-        return self._encode_images(map(self.prepare, _batches(images, self.batch_size)))
-
     def prepare(self, images: Sequence[ImageArray]) -> torch.Tensor:
         """Turn n images of any sizes into the model's input, (n, 3, height, width)."""
         return self._preprocessing(images, device=self._device, dtype=self._torch_dtype)
@@ -142,35 +109,18 @@ class OpenClipBackbone:
         import torch
 
         pixels = prepared[0] if len(prepared) == 1 else torch.cat(list(prepared))
-        return self._encode_images(_batches(pixels, self.batch_size))
-
-    def _encode_images(self, batches: Iterable[torch.Tensor]) -> FloatArray:
-        import torch
 
         def tower(pixels: torch.Tensor) -> Any:
             return self._towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
 
-        return self._encode(tower, batches, self.batch_size)
+        return self._encode(tower, batches(pixels, self.batch_size), self.batch_size)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Embed p texts: (p, dim), not normalised; InputError if one exceeds the model's context."""
         if not texts:
             return np.empty((0, self.dim), np.float32)
         tokens = self._tokens(list(texts)).to(self._device)
-        return self._encode(self._towers.encode_text, _batches(tokens, _TEXT_BATCH), _TEXT_BATCH)
-
-    def _encode(
-        self, tower: Callable[[torch.Tensor], torch.Tensor], batches: Iterable[torch.Tensor], batch_size: int
-    ) -> FloatArray:
-        import torch
-
-        rows = [np.empty((0, self.dim), np.float32)]
-        with torch.inference_mode():
-            for batch in batches:
-                lacking = batch_size - len(batch)
-                whole = torch.cat([batch, batch[-1:].expand(lacking, *batch.shape[1:])]) if lacking else batch
-                rows.append(tower(whole)[: len(batch)].float().cpu().numpy())
-        return np.concatenate(rows)
+        return self._encode(self._towers.encode_text, batches(tokens, TEXT_BATCH), TEXT_BATCH)
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:
         """Token ids (p, context); an error where open_clip's tokenizers would truncate silently."""
@@ -200,23 +150,9 @@ class OpenClipBackbone:
         return "hf_model_name" in text or "hf_tokenizer_name" in text
 
     @cached_property
-    def _device(self) -> str:
-        return choose_device(self.device)
-
-    @cached_property
-    def _precision(self) -> Precision:
-        return choose_precision(self.precision, self._device)
-
-    @cached_property
     def _preprocessing(self) -> Preprocessing:
         own = Preprocessing.from_config(self._source.image_size, self._source.pixels)
         return own.as_in_paper() if self.preprocessing == "paper" else own
-
-    @property
-    def _torch_dtype(self) -> torch.dtype:
-        import torch
-
-        return torch.bfloat16 if self._precision == "bfloat16" else torch.float32
 
     @cached_property
     def _towers(self) -> Any:
@@ -242,7 +178,3 @@ class OpenClipBackbone:
             rule = f"weights must be those of {source.label} ({' '.join(str(error).split())[:300]})"
             raise InputError(OPTION, rule, str(weights)) from error
         return model.eval().to(memory_format=torch.channels_last)
-
-
-def _batches(rows: Any, size: int) -> Iterator[Any]:
-    return (rows[i : i + size] for i in range(0, len(rows), size))

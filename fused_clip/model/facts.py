@@ -18,9 +18,9 @@ class BackboneFacts(_Facts):
 
     Parameters
     ----------
-    model, pretrained, preprocessing, precision, batch_size : as in `OpenClipBackbone`.
-    architecture : SHA-256 of open_clip's architecture.
-    weights : SHA-256 of the weights file.
+    model, pretrained, preprocessing, precision, batch_size : as in `OpenClipBackbone`; `model` is ``open``
+        for `OpenVocabularyBackbone`.
+    architecture, weights : SHA-256 of each, as the backbone's `identity` gives them.
     pixels : the preprocessing, in full.
     """
 
@@ -71,7 +71,7 @@ class ModelFacts(_Facts):
     ----------
     temperature : None for an uncalibrated model.
     dim : width of the image embeddings; None where format 1 did not state it.
-    backbone : None where the images came embedded, or the backbone is no `OpenClipBackbone`; such a model
+    backbone : None where the images came embedded, or the backbone is of another package; such a model
         takes embeddings alone.
     versions : of the libraries that it was made with, for people.
     """

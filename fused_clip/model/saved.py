@@ -10,7 +10,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fused_clip.backbone import OpenClipBackbone
+from fused_clip.backbone import OpenClipBackbone, OpenVocabularyBackbone
+from fused_clip.backbone.open_vocabulary import OPEN
+from fused_clip.backbone.towers import TwoTowerBackbone
 from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method import checks
@@ -40,7 +42,7 @@ class SavedModel:
     """
 
     head: Head
-    backbone: OpenClipBackbone | None
+    backbone: TwoTowerBackbone | None
     facts: ModelFacts
     checksum: str
 
@@ -146,7 +148,7 @@ class SavedModel:
         """
         return self.head.predict(X)
 
-    def require_backbone(self) -> OpenClipBackbone:
+    def require_backbone(self) -> TwoTowerBackbone:
         """Give the backbone.
 
         Raises
@@ -256,7 +258,7 @@ def backbone_facts(backbone: Any) -> BackboneFacts | None:
     ----------
     backbone : of the run.
     """
-    if type(backbone) is not OpenClipBackbone:
+    if type(backbone) not in (OpenClipBackbone, OpenVocabularyBackbone):
         return None
     return BackboneFacts(
         model=_anywhere(backbone.model),
@@ -281,15 +283,19 @@ def _absolute(pretrained: str | None) -> str | None:
     return str(Path(pretrained).expanduser().absolute())
 
 
-def _backbone(spec: BackboneFacts, device: str, weights: str | Path | None) -> OpenClipBackbone:
+def _backbone(spec: BackboneFacts, device: str, weights: str | Path | None) -> TwoTowerBackbone:
     model, pretrained = spec.model, spec.pretrained
     if weights is not None and Path(weights).is_dir():
         model = f"local-dir:{weights}"
     elif weights is not None:
         pretrained = str(weights)
-    backbone = OpenClipBackbone(
-        model, pretrained, spec.preprocessing, spec.precision, device, spec.batch_size
-    )
+    backbone: TwoTowerBackbone
+    if (model, pretrained) == (OPEN, None):
+        backbone = OpenVocabularyBackbone(model, spec.preprocessing, spec.precision, device, spec.batch_size)
+    else:
+        backbone = OpenClipBackbone(
+            model, pretrained, spec.preprocessing, spec.precision, device, spec.batch_size
+        )
     backbone.check()
     for part, found in backbone.identity.items():
         stated = getattr(spec, part)

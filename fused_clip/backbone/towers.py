@@ -1,0 +1,176 @@
+"""What backbones with an image tower and a text tower have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fused_clip.backbone.device import Precision, choose_device, choose_precision, kernels
+from fused_clip.support.arrays import FloatArray, ImageArray
+
+if TYPE_CHECKING:
+    import torch
+
+
+TEXT_BATCH = 16
+_COMPUTATION = 4  # raised when a change of the code changes the bytes of embeddings
+
+
+class TwoTowerBackbone(ABC):
+    """Device, precision, batches and fingerprint of a model that embeds images and texts.
+
+    Nothing is loaded before the first encoding. Batches are padded to one shape, so that an embedding does
+    not depend on how many others are embedded with it.
+
+    Parameters
+    ----------
+    preprocessing : ``model`` for the model's own; ``paper`` squashes to the input size, bilinear.
+    precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
+    device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
+    batch_size : images in one pass.
+    """
+
+    def __init__(
+        self,
+        preprocessing: Literal["model", "paper"] = "model",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        device: str = "auto",
+        batch_size: int = 64,
+    ) -> None:
+        self.preprocessing = preprocessing
+        self.precision = precision
+        self.device = device
+        self.batch_size = batch_size
+
+    model: str  #: name by which a saved model finds the backbone again
+    pretrained: str | None
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Short name for titles."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Width of the embeddings."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> dict[str, str]:
+        """Hashes of architecture and weights, and preprocessing: the same model on any machine."""
+
+    @property
+    @abstractmethod
+    def libraries(self) -> Sequence[str]:
+        """Packages whose version may change the bytes of an embedding."""
+
+    @property
+    @abstractmethod
+    def training(self) -> dict[str, Any]:
+        """What is stated of the training of the weights: contents of ``training.json``."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise InputError if device, model or weights can not work."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Load the model now."""
+
+    @abstractmethod
+    def prepare(self, images: Sequence[ImageArray]) -> Any:
+        """Turn n images of any sizes into the model's input, as a sequence of one item an image."""
+
+    @abstractmethod
+    def encode_prepared(self, prepared: Sequence[Any]) -> FloatArray:
+        """Embed the images of several calls of `prepare`: (n, dim)."""
+
+    @abstractmethod
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Embed p texts: (p, dim)."""
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Labelled data that the weights were trained on, by their own statement."""
+        return frozenset(self.training.get("trained_on", ()))
+
+    @property
+    def vocabulary(self) -> frozenset[str] | None:
+        """Words that the text tower was trained on; None if unknown."""
+        words = self.training.get("vocabulary")
+        return None if words is None else frozenset(words)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of everything that changes the bytes of an embedding, library versions included."""
+        facts = {
+            "identity": self.identity,
+            "precision": self._precision,
+            "device": self._device.partition(":")[0],
+            "kernels": kernels(self._device),
+            "batch": [self.batch_size, TEXT_BATCH],
+            "computation": _COMPUTATION,
+            "libraries": {name: version(name) for name in self.libraries},
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def encode_images(self, images: Sequence[ImageArray]) -> FloatArray:
+        """Embed n (height, width, 3) uint8 images of any sizes: (n, dim).
+
+        Parameters
+        ----------
+        images : n images.
+        """
+        rows = [np.empty((0, self.dim), np.float32)]
+        rows += [self.encode_prepared([self.prepare(batch)]) for batch in batches(images, self.batch_size)]
+        return np.concatenate(rows)
+
+    def _encode(
+        self, tower: Callable[[Any], torch.Tensor], several: Iterable[torch.Tensor], size: int
+    ) -> FloatArray:
+        """Run a tower on batches, each padded to `size` rows by copies of its last."""
+        import torch
+
+        rows = [np.empty((0, self.dim), np.float32)]
+        with torch.inference_mode():
+            for batch in several:
+                lacking = size - len(batch)
+                whole = torch.cat([batch, batch[-1:].expand(lacking, *batch.shape[1:])]) if lacking else batch
+                rows.append(tower(whole)[: len(batch)].float().cpu().numpy())
+        return np.concatenate(rows)
+
+    def _check_precision(self) -> None:
+        choose_precision(self.precision, self._device)
+
+    @cached_property
+    def _device(self) -> str:
+        return choose_device(self.device)
+
+    @cached_property
+    def _precision(self) -> Precision:
+        return choose_precision(self.precision, self._device)
+
+    @property
+    def _torch_dtype(self) -> torch.dtype:
+        import torch
+
+        return torch.bfloat16 if self._precision == "bfloat16" else torch.float32
+
+
+def batches(rows: Any, size: int) -> Iterator[Any]:
+    """Cut rows into slices of `size`; the last may be shorter.
+
+    Parameters
+    ----------
+    rows : anything with a length and slices.
+    size : rows of a slice.
+    """
+    return (rows[i : i + size] for i in range(0, len(rows), size))
