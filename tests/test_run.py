@@ -158,7 +158,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     (directory,) = run_directories(tmp_path)
     metrics = json.loads((directory / "metrics.json").read_text())
     assert 0.8 < metrics["test/accuracy"] <= 1
-    for key in ("train/ari", "train/silhouette", "reference/image_only_accuracy", "text_contribution"):
+    for key in ("train/ari", "train/silhouette", "reference/image_only_accuracy", "words_in_fusion"):
         assert key in metrics
     predictions = pd.read_parquet(directory / "predictions.parquet")
     test = predictions[predictions["split"] == "test"]

@@ -88,6 +88,13 @@ class OpenClipBackbone:
         return frozenset(self._source.training.get("trained_on", ()))
 
     @property
+    def labelled_classes(self) -> frozenset[str]:
+        """Classes and groups whose labels the weights were trained on: ``classes`` and ``groups`` stated."""
+        stated = self._source.training
+        of_sets = stated.get("classes", {}).values()
+        return frozenset(name for names in (*of_sets, stated.get("groups", ())) for name in names)
+
+    @property
     def vocabulary(self) -> frozenset[str] | None:
         """Words that the text tower was trained on; None if unknown."""
         words = self._source.training.get("vocabulary")
