@@ -3,6 +3,8 @@
 import numpy as np
 
 from fused_clip.method.clusterer.neighbors import neighbor_distances
+from fused_clip.method.clusterer.openmp import load_faiss
+from fused_clip.support import threads
 from fused_clip.support.arrays import IntArray, Rows
 
 NEIGHBOR = 10
@@ -44,11 +46,13 @@ def prompt_spacing(fused_prompts: Rows, fused: Rows, prompt_index: IntArray, *, 
         drawn = np.random.default_rng(seed).choice(len(fused), MOST_ROWS, replace=False)
     chosen = np.zeros(len(fused), dtype=bool)
     chosen[drawn] = True
-    distances = [
-        # A row is its own nearest.
-        neighbor_distances(fused[own & chosen], fused[own], min(NEIGHBOR + 1, int(own.sum())))
-        for own in (prompt_index == prompt for prompt in np.unique(prompt_index))
-        if own.sum() > 1 and (own & chosen).any()
-    ]
+    load_faiss()  # before the limit of threads, which counts for what is loaded
+    with threads.limited_for(fused.size):
+        distances = [
+            # A row is its own nearest.
+            neighbor_distances(fused[own & chosen], fused[own], min(NEIGHBOR + 1, int(own.sum())))
+            for own in (prompt_index == prompt for prompt in np.unique(prompt_index))
+            if own.sum() > 1 and (own & chosen).any()
+        ]
     middle = float(np.median(np.concatenate(distances))) if distances else 0.0
     return float(pdist(fused_prompts).min()) / middle if middle > 0 else None

@@ -71,7 +71,8 @@ def neighbor_distances(queries: Rows, X: Rows, n_neighbors: int) -> DoubleArray:
     """Compute the distance of each query to its nearest row of X of a given rank.
 
     The rows are found by float32 products, without `nearest_rows`'s float64 decisions: rows that it could
-    confuse are nearly as far. Their distances are float64.
+    confuse are nearly as far. Their distances are float64. The caller limits the threads: a limit takes
+    milliseconds, and it may call this for every prompt.
 
     Parameters
     ----------
@@ -84,8 +85,7 @@ def neighbor_distances(queries: Rows, X: Rows, n_neighbors: int) -> DoubleArray:
     (m,) Euclidean distances.
     """
     faiss = load_faiss()
-    with threads.limited_for(X.size):
-        candidates = faiss.knn(centred(queries, like=X), centred(X), n_neighbors)[1]
+    candidates = faiss.knn(centred(queries, like=X), centred(X), n_neighbors)[1]
     distances = np.empty(len(queries))
     for start in range(0, len(queries), _BLOCK):
         block = slice(start, start + _BLOCK)
