@@ -177,7 +177,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     figures = {path.name for path in directory.glob("figures/*")}
     assert {"tsne.png", "confusion.png", "composition.png"} <= figures
     assert (tmp_path / "outputs" / "mlflow.db").is_file()
-    for word in ("text contrib.", "linear probe", "mlflow", "tsne.png"):
+    for word in ("words in fusion", "text in all", "linear probe", "mlflow", "tsne.png"):
         assert word in done.stdout
 
 
