@@ -1,7 +1,7 @@
 """The audit: the run's own method with parts replaced, on the same embeddings and test rows."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from fused_clip.metrics.scores import purity
 from fused_clip.support.arrays import FloatArray, IntArray, Rows
 
 log = logging.getLogger(__name__)
-ROTATED = "rotated_text"  # the control that `text_contribution` is measured against
+ROTATED = "rotated_text"  # the control that `words_in_fusion` is measured against
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,16 @@ class Audit(NamedTuple):
     Parameters
     ----------
     metrics : ``reference/<name>_accuracy``, each in [0, 1]; ``reference/<name>_ari`` and ``_purity`` of
-        those with a partition of their own; for a run with text ``text_contribution``, its test accuracy
-        minus ``reference/rotated_text_accuracy``.
+        those with a partition of their own; for a run with text ``words_in_fusion``, its test accuracy
+        minus ``reference/rotated_text_accuracy``, and ``text_in_all``, its test accuracy minus the highest
+        of the references that are `text_free_rival`.
     predictions : (m,) target of each test row by reference; of several draws, the first's.
+    tags : ``text_in_all_against``, the name of that reference.
     """
 
     metrics: dict[str, float]
     predictions: dict[str, IntArray]
+    tags: dict[str, str]
 
 
 class Outcome(NamedTuple):
@@ -106,7 +109,49 @@ def audit(run: Run, references: Sequence[Reference], *, draws: int) -> Audit:
             defined = name != ROTATED or run.predicted is not None
             predictions |= {name: outcomes[0].predicted} if defined else {}
             metrics |= _scores(run, name, outcomes, defined=defined) if run.labelled else {}
-    return Audit(metrics, predictions)
+    contribution, tags = _contribution(run, metrics, references)
+    return Audit(metrics | contribution, predictions, tags)
+
+
+def text_free_rival(reference: Reference, run: Run) -> bool:
+    """Whether a reference does without any text, and uses labels as the run does.
+
+    It has no text if it is fitted without prompts, or classifies images without clusters of fused rows. If
+    the run sees training labels, it sees them too. If the run sees none, it may see labels to name its
+    clusters: clusters of images have no names, so what can be had without text is then at most its accuracy.
+
+    Parameters
+    ----------
+    reference : made for the run.
+    run : with its labels known.
+    """
+    classifier = reference.parts.get("classifier", run.method.classifier)
+    prompts: Prompts = reference.parts.get("prompts", run.prompts)
+    without_text = not classifier.uses_text and not (classifier.uses_clusters and prompts.texts)
+    if run.method.uses_labels(run.prompts):
+        return without_text and reference.options.uses_labels in ("yes", "for the vote", "as the run")
+    return without_text and reference.options.uses_labels in ("no", "for the names", "as the run")
+
+
+def _contribution(
+    run: Run, metrics: Mapping[str, float], references: Sequence[Reference]
+) -> tuple[dict[str, float], dict[str, str]]:
+    """What the words and all uses of text add to the accuracy, and the reference without text."""
+    if not run.prompts.texts or run.predicted is None or not run.labelled:
+        return {}, {}
+    accuracy = float(accuracy_score(run.prompts.targets(run.test_labels), run.predicted))
+    found: dict[str, float] = {}
+    if (rotated := metrics.get(f"{PREFIX}{ROTATED}_accuracy")) is not None:
+        found["words_in_fusion"] = accuracy - rotated
+    rivals = {
+        one.facts.name: metrics[one.facts.accuracy]
+        for one in references
+        if one.facts.accuracy in metrics and text_free_rival(one, run)
+    }
+    if not rivals:
+        return found, {}
+    best = max(rivals, key=rivals.__getitem__)
+    return found | {"text_in_all": accuracy - rivals[best]}, {"text_in_all_against": best}
 
 
 def _scores(run: Run, name: str, outcomes: Sequence[Outcome], *, defined: bool) -> dict[str, float]:
@@ -116,8 +161,6 @@ def _scores(run: Run, name: str, outcomes: Sequence[Outcome], *, defined: bool) 
         truth = run.prompts.targets(run.test_labels)
         accuracy = float(np.mean([accuracy_score(truth, one.predicted) for one in outcomes]))
         scores[f"{PREFIX}{name}_accuracy"] = accuracy
-        if name == ROTATED:
-            scores["text_contribution"] = float(accuracy_score(truth, run.predicted)) - accuracy
     parted = [one.clusters for one in outcomes if one.clusters is not None and (one.clusters >= 0).any()]
     if len(parted) == len(outcomes):
         targets = run.prompts.targets(run.train_labels)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fused_clip.audit import Audit, Run, audit
 from fused_clip.backbone.base import Backbone
+from fused_clip.backbone.supervision import seen_classes
 from fused_clip.dataset.image_dataset import ImageDataset, Images
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method import checks, prompt
@@ -17,8 +18,9 @@ from fused_clip.method.fusion import LinearFusion
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import Reference
+from fused_clip.method.spacing import prompt_spacing
 from fused_clip.method.text import ensemble
-from fused_clip.metrics.scores import classification_scores, clustering_scores, purity
+from fused_clip.metrics.scores import classification_scores, clustering_scores, purity, rounded
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray
@@ -108,10 +110,10 @@ def run(
             train = _training_result(dataset, prompts, model)
             test = _test_result(dataset, prompts, model, embedded.test, scores)
         with stages("score"):
-            metrics = _scores(train, test, model, prompts)
+            metrics = _scores(train, test, model, prompts) | _spacing(embedded.train, model, method.seed)
             if "test/accuracy" in metrics:
                 metrics |= head.calibration(scores, test.targets)
-        audited = Audit({}, {})
+        audited = Audit({}, {}, {})
         if references:
             predicted = test.predicted if "test/accuracy" in metrics else None
             embed_more = partial(embed_prompts, backbone=backbone, embedder=embedder)
@@ -119,6 +121,7 @@ def run(
                 evidence = _evidence(dataset, prompts, embedded, method, model, predicted, embed_more)
                 audited = audit(evidence, references, draws=draws)
     seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
+    seen = seen_classes(dataset, backbone)
     return Result(
         dataset=dataset.name,
         prompt=names.get("prompt", ""),
@@ -126,9 +129,9 @@ def run(
         train=train,
         test=test,
         metrics=metrics | audited.metrics | seconds,
-        tags=_tags(dataset, prompts, names, notes),
+        tags=_tags(dataset, prompts, names, notes, seen) | audited.tags,
         uses_labels=method.uses_labels(prompts),
-        backbone_saw_labels=bool({dataset.train.origin, dataset.test.origin} & backbone.trained_on),
+        backbone_saw_labels=bool(seen),
         reference_predictions=audited.predictions,
         head=head,
         **_learnt(model, prompts),
@@ -278,8 +281,22 @@ def _scores(
     return scores | classification_scores(test.targets, test.predicted, prompts.target_names)
 
 
+def _spacing(images: FloatArray, model: PromptFusedClassifier, seed: int) -> dict[str, float]:
+    """Spacing of the prompts, each fused with the mean image; absent where there is one prompt or none."""
+    if model.text_ is None or model.prompt_index_ is None or len(model.text_) < 2:
+        return {}
+    middle = np.tile(images.mean(axis=0, dtype=np.float64), (len(model.text_), 1))
+    fused = model.fuse(middle, np.arange(len(middle)))
+    spacing = prompt_spacing(fused, model.fused_, model.prompt_index_, seed=seed)
+    return {} if spacing is None else rounded({"train/prompt_spacing": spacing})
+
+
 def _tags(
-    dataset: ImageDataset, prompts: Prompts, names: Mapping[str, str], notes: Sequence[tuple[int, str]]
+    dataset: ImageDataset,
+    prompts: Prompts,
+    names: Mapping[str, str],
+    notes: Sequence[tuple[int, str]],
+    seen: Sequence[str],
 ) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
     tags = {
@@ -288,6 +305,8 @@ def _tags(
         "n_train": str(len(dataset.train)),
         "n_test": str(len(dataset.test)),
     }
+    if seen:
+        tags["classes_seen"] = f"{len(seen)} of {len(dataset.class_names)}: {', '.join(seen)}"
     if not dataset.labelled:
         tags |= {"labels": "none", "not_known_without_labels": checks.UNKNOWN_WITHOUT_LABELS}
     if dataset.skipped:

@@ -31,6 +31,7 @@ class FakeBackbone:
     log: str | None = None
     die_after: int | None = None
     trained_on: frozenset[str] = frozenset()
+    labelled_classes: frozenset[str] = frozenset()
     vocabulary: frozenset[str] | None = None
     batches: list[int] = field(default_factory=list)
     loads: int = 0

@@ -32,7 +32,7 @@ def make_record(prompt: str = "task", seed: int = 0, **changes: Any) -> RunRecor
         "status": "FINISHED",
         "axes": axes,
         "params": {"dataset": "toy", **axes},
-        "metrics": {"test/accuracy": accuracy, "train/ari": 0.5, "text_contribution": -0.00001},
+        "metrics": {"test/accuracy": accuracy, "train/ari": 0.5, "words_in_fusion": -0.00001},
         "tags": {"study": "s", "commit": "c" * 40, "data_fingerprint": "d" * 64, "uses_labels": "true"},
         "seconds": 12.5,
     }

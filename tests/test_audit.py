@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from fused_clip import PromptFusedClassifier
-from fused_clip.audit import Audit, Run, audit
+from fused_clip.audit import Audit, Run, audit, text_free_rival
 from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import pairing, prompt, text
-from fused_clip.method.classifier import LinearProbe, NearestClusterMean, Training
+from fused_clip.method.classifier import LinearProbe, NearestClusterMean, Training, ZeroShot
 from fused_clip.method.clusterer import SpectralClustering
 from fused_clip.method.fusion import Concatenation, Fusion, LinearFusion
 from fused_clip.method.parts import Method
@@ -91,7 +91,7 @@ def cosine_nearest(rows: NDArray[Any], texts: NDArray[Any]) -> IntArray:
 
 def test_each_reference_is_what_its_name_says(hard: Blobs) -> None:
     run = run_of(hard)
-    scores, guesses = audited(hard, run, draws=2)
+    scores, guesses, _ = audited(hard, run, draws=2)
 
     expected = {"zero_shot": cosine_nearest(hard.test, hard.texts)}
     means = np.stack([hard.train[hard.train_targets == target].mean(axis=0) for target in range(4)])
@@ -116,12 +116,12 @@ def test_each_reference_is_what_its_name_says(hard: Blobs) -> None:
     rotated = np.mean([one.score(hard.test, hard.test_targets) for one in turned])
     assert scores["reference/rotated_text_accuracy"] == pytest.approx(rotated)
     accuracy = (run.predicted == hard.test_targets).mean()
-    assert scores["text_contribution"] == pytest.approx(accuracy - rotated)
+    assert scores["words_in_fusion"] == pytest.approx(accuracy - rotated)
 
 
 def test_references_with_a_partition_are_scored_as_the_run_is(hard: Blobs) -> None:
     run = run_of(hard)
-    scores, _ = audited(hard, run, draws=2)
+    scores, *_ = audited(hard, run, draws=2)
     turned = [refitted(run, hard, text_embeddings=text.rotated(hard.texts, seed)) for seed in (6, 7)]
     parted = {
         "image_only": [refitted(run, hard, text_embeddings=None).labels_],
@@ -145,7 +145,7 @@ def _majority(targets: IntArray, clusters: IntArray, row: int) -> bool:
 def test_noise_is_left_out_of_a_references_partition(hard: Blobs) -> None:
     clusters = np.where(np.arange(len(hard.train)) % 5 == 0, -1, hard.train_targets)
     run = run_of(hard, prompt.none, clusterer=Fixed(clusters), clusters_per_target=1)
-    scores, _ = audited(hard, run, "image_only")
+    scores, *_ = audited(hard, run, "image_only")
     assert scores["reference/image_only_ari"] == scores["reference/image_only_purity"] == 1
 
 
@@ -158,8 +158,9 @@ def test_pure_clusters_reduce_the_method_to_nearest_image_means(hard: Blobs) -> 
 
 
 def test_without_text_there_is_no_text_to_contribute(hard: Blobs) -> None:
-    scores, guesses = audited(hard, run_of(hard, prompt.none))
-    assert "text_contribution" not in scores
+    scores, guesses, tags = audited(hard, run_of(hard, prompt.none))
+    assert not {"words_in_fusion", "text_in_all"} & set(scores)
+    assert tags == {}
     assert "rotated_text" not in guesses
     np.testing.assert_array_equal(guesses["zero_shot"], cosine_nearest(hard.test, hard.texts))
 
@@ -172,8 +173,8 @@ def test_zero_shot_is_of_truthful_prompts(hard: Blobs, strategy: Any) -> None:
 
 def test_one_prompt_for_all_contributes_nothing_by_identity(hard: Blobs) -> None:
     run = run_of(hard, prompt.generic)
-    scores, guesses = audited(hard, run, "rotated_text")
-    assert scores["text_contribution"] == 0
+    scores, guesses, _ = audited(hard, run, "rotated_text")
+    assert scores["words_in_fusion"] == 0
     np.testing.assert_array_equal(guesses["rotated_text"], run.predicted)
     own = np.asarray(run.model.text_embeddings)
     turned = refitted(run, hard, text_embeddings=text.rotated(own, 6))
@@ -190,16 +191,17 @@ def test_one_prompt_is_rotated_where_it_may_count(hard: Blobs, kind: type[Fusion
 
 def test_an_undefined_accuracy_has_no_contribution(hard: Blobs) -> None:
     run = dataclasses.replace(run_of(hard), predicted=None)
-    scores, guesses = audited(hard, run)
+    scores, guesses, tags = audited(hard, run)
     assert "rotated_text" not in guesses
-    assert "text_contribution" not in scores
+    assert not {"words_in_fusion", "text_in_all"} & set(scores)
+    assert tags == {}
     assert "reference/image_only_accuracy" in scores
     assert "reference/rotated_text_ari" in scores
 
 
 def test_groups_are_also_reached_through_their_classes(hard: Blobs) -> None:
     run = run_of(hard, prompt.grouped)
-    scores, guesses = audited(hard, run)
+    scores, guesses, _ = audited(hard, run)
     via_class = np.array([0, 0, 1, 1])[cosine_nearest(hard.test, hard.texts)]
     np.testing.assert_array_equal(guesses["zero_shot_via_class"], via_class)
     truth = np.array([0, 0, 1, 1])[hard.test_targets]
@@ -245,12 +247,77 @@ def test_clusters_named_by_matching_find_separated_blobs() -> None:
     np.testing.assert_array_equal(guesses["kmeans_hungarian"], easy.test_targets)
 
 
+WITH_LABELS = {"image_only", "nearest_class_mean", "linear_probe"}
+MATCHED = {"image_only_hungarian", "kmeans_hungarian"}
+
+
+def best_of(run: Run, scores: Mapping[str, float], names: set[str]) -> tuple[str, float]:
+    """The most accurate of some references, and the run's accuracy minus its."""
+    best = max(sorted(names), key=lambda name: scores[f"reference/{name}_accuracy"])
+    accuracy = float((run.predicted == run.prompts.targets(run.test_labels)).mean())
+    return best, accuracy - scores[f"reference/{best}_accuracy"]
+
+
+@pytest.mark.parametrize("strategy", [prompt.task, prompt.swapped, prompt.generic, prompt.grouped])
+def test_all_of_the_text_is_measured_against_the_best_without_text(hard: Blobs, strategy: Any) -> None:
+    """Zero-shot and the run's own clusters, whose rows are fused with text, are no rivals without text."""
+    run = run_of(hard, strategy)
+    scores, _, tags = audited(hard, run)
+    best, difference = best_of(run, scores, WITH_LABELS)
+    assert tags == {"text_in_all_against": best}
+    assert scores["text_in_all"] == pytest.approx(difference)
+
+
+def test_without_training_labels_it_is_measured_against_matched_clusters(hard: Blobs) -> None:
+    """The linear probe and the label vote are better here, and use what the run does without."""
+    run = label_free(hard)
+    scores, _, tags = audited(hard, run)
+    best, difference = best_of(run, scores, MATCHED)
+    assert tags == {"text_in_all_against": best}
+    assert scores["text_in_all"] == pytest.approx(difference)
+    assert best_of(run, scores, WITH_LABELS)[1] < difference
+
+
+def test_labels_for_the_vote_alone_are_training_labels(hard: Blobs) -> None:
+    run = run_of(hard, pairing=pairing.zero_shot, pairing_uses_labels=False)
+    scores, _, tags = audited(hard, run)
+    assert tags["text_in_all_against"] == best_of(run, scores, WITH_LABELS)[0]
+
+
+@pytest.mark.parametrize("names", [("zero_shot",), ("nearest_cluster_mean", "rotated_text")])
+def test_without_a_rival_without_text_the_difference_is_absent(hard: Blobs, names: tuple[str, ...]) -> None:
+    scores, _, tags = audited(hard, run_of(hard), *names)
+    assert "text_in_all" not in scores
+    assert tags == {}
+    assert ("words_in_fusion" in scores) == ("rotated_text" in names)
+
+
+@pytest.mark.parametrize(
+    ("parts", "uses_labels", "rival"),
+    [
+        ({"fusion": Concatenation(alpha=0.2)}, "as the run", False),
+        ({"classifier": NearestClusterMean()}, "as the run", False),
+        ({"prompts": None, "classifier": NearestClusterMean()}, "as the run", True),
+        ({"classifier": LinearProbe()}, "yes", True),
+        ({"classifier": LinearProbe()}, "no", False),
+        ({"classifier": ZeroShot()}, "yes", False),
+    ],
+)
+def test_a_reference_of_the_users_is_a_rival_by_what_it_replaces(
+    hard: Blobs, parts: dict[str, Any], uses_labels: str, rival: bool
+) -> None:
+    if "prompts" in parts:
+        parts = {**parts, "prompts": prompt.none(dataset_of(hard))}
+    own = own_reference(parts=parts, uses_labels=uses_labels)
+    assert text_free_rival(own, run_of(hard)) == rival
+
+
 def test_without_labels_no_label_is_looked_at(hard: Blobs) -> None:
     run = label_free(hard)
     seen = audited(hard, run).predictions
     unknown = [np.full(len(labels), -1) for labels in (run.train_labels, run.test_labels)]
     blind = audited(hard, dataclasses.replace(run, train_labels=unknown[0], test_labels=unknown[1]))
-    assert blind.metrics == {}
+    assert blind.metrics == blind.tags == {}
     assert set(blind.predictions) == {"zero_shot", "nearest_cluster_mean"}
     for name, predicted in blind.predictions.items():
         np.testing.assert_array_equal(predicted, seen[name])
@@ -275,7 +342,7 @@ def own_reference(name: str = "mine", **content: Any) -> Reference:
 )
 def test_any_part_may_be_replaced(hard: Blobs, parts: dict[str, Any]) -> None:
     run = run_of(hard)
-    scores, guesses = audit(run, [own_reference(parts=parts)], draws=1)
+    scores, guesses, _ = audit(run, [own_reference(parts=parts)], draws=1)
     expected = refitted(run, hard, **parts).predict(hard.test)
     np.testing.assert_array_equal(guesses["mine"], expected)
     assert scores["reference/mine_accuracy"] == (expected == hard.test_targets).mean()

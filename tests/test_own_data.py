@@ -138,7 +138,7 @@ def test_vectors_run_without_a_model_or_an_image(tmp_path: Path) -> None:
     (directory,) = run_directories(tmp_path)
     metrics = json.loads((directory / "metrics.json").read_text())
     assert metrics["test/accuracy"] == 1
-    assert {"reference/zero_shot_accuracy", "text_contribution"} <= set(metrics)
+    assert {"reference/zero_shot_accuracy", "words_in_fusion"} <= set(metrics)
     assert not list(tmp_path.glob("outputs/store/images-*"))
     assert f"fused_clip.load_model('{directory}').predict_embeddings(" in done.stdout
     with np.load(path) as arrays:

@@ -37,6 +37,7 @@ class FakeBackbone:
 
     name: str = "fake"
     trained_on: frozenset[str] = frozenset()
+    labelled_classes: frozenset[str] = frozenset()
     vocabulary: frozenset[str] | None = None
 
 
@@ -104,7 +105,10 @@ def test_every_strategy_classifies_separated_blobs(toy: ImageDataset, blobs: Blo
     assert result.metrics["test/accuracy"] == 1
     assert result.metrics["reference/image_only_accuracy"] == 1
     assert result.metrics["missing_targets"] == 0
-    assert ("text_contribution" in result.metrics) == (strategy is not prompt.none)
+    with_text = strategy is not prompt.none
+    assert ("words_in_fusion" in result.metrics) == ("text_in_all" in result.metrics) == with_text
+    assert ("text_in_all_against" in result.tags) == with_text
+    assert ("train/prompt_spacing" in result.metrics) == (strategy not in (prompt.none, prompt.generic))
     assert ("reference/zero_shot_via_class_accuracy" in result.metrics) == (strategy is prompt.grouped)
     assert result.uses_labels
 
@@ -151,7 +155,7 @@ def test_the_purity_of_prompts_tells_whether_clusters_follow_them(toy: ImageData
 def test_generic_gives_the_partition_of_none(toy: ImageDataset, blobs: Blobs) -> None:
     generic, none = run(toy, blobs, prompt.generic), run(toy, blobs, prompt.none)
     np.testing.assert_array_equal(generic.train.clusters, none.train.clusters)
-    assert generic.metrics["text_contribution"] == 0
+    assert generic.metrics["words_in_fusion"] == 0
 
 
 def test_a_pairing_without_labels_never_sees_them(toy: ImageDataset, blobs: Blobs) -> None:
@@ -179,7 +183,7 @@ def test_one_prompt_needs_no_pairing(toy: ImageDataset, blobs: Blobs) -> None:
 def test_no_weight_for_the_image_leaves_accuracy_undefined(toy: ImageDataset, blobs: Blobs) -> None:
     result = run(toy, blobs, fusion=fusion.weighted(0.0))
     assert not [key for key in result.metrics if key.startswith("test/")]
-    assert "text_contribution" not in result.metrics
+    assert not {"words_in_fusion", "text_in_all", "train/prompt_spacing"} & set(result.metrics)
     assert result.metrics["train/purity"] == 1
 
 
@@ -187,9 +191,37 @@ def test_the_audit_can_be_left_out(toy: ImageDataset, blobs: Blobs) -> None:
     assert not [key for key in run(toy, blobs, references=()).metrics if key.startswith("reference/")]
 
 
-def test_a_backbone_trained_on_the_images_is_said_so(toy: ImageDataset, blobs: Blobs) -> None:
-    assert not run(toy, blobs).backbone_saw_labels
-    assert run(toy, blobs, backbone=FakeBackbone(trained_on=frozenset({"toy/train"}))).backbone_saw_labels
+@pytest.mark.parametrize(
+    ("stated", "seen"),
+    [
+        ({}, ""),
+        ({"trained_on": frozenset({"other/train"})}, ""),
+        ({"trained_on": frozenset({"toy/train"})}, "3 of 3: cat, dog, truck"),
+        ({"trained_on": frozenset({"toy/other"})}, "3 of 3: cat, dog, truck"),
+        ({"labelled_classes": frozenset({"pickup_truck", "Dogs", "horse"})}, "2 of 3: dog, truck"),
+    ],
+)
+def test_a_backbone_trained_on_labels_of_the_classes_is_said_so(
+    toy: ImageDataset, blobs: Blobs, stated: dict[str, frozenset[str]], seen: str
+) -> None:
+    result = run(toy, blobs, backbone=FakeBackbone(**stated), references=())
+    assert result.backbone_saw_labels == bool(seen)
+    assert result.tags.get("classes_seen", "") == seen
+
+
+def test_the_spacing_of_prompts_is_in_distances_of_neighbours(toy: ImageDataset, blobs: Blobs) -> None:
+    result = run(toy, blobs, references=())
+    fused, own = result.train.fused.astype(float), result.train.prompts
+    tenth = [
+        np.sort(np.linalg.norm(fused[own == prompt] - row, axis=1))[10]
+        for row, prompt in zip(fused, own, strict=True)
+    ]
+    texts = blobs.texts / 2
+    least = min(np.linalg.norm(texts[i] - texts[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+    expected = least / np.median(tenth)
+    assert result.metrics["train/prompt_spacing"] == pytest.approx(expected, rel=1e-5)
+    shrunk = run(toy, blobs, references=(), text=functools.partial(text.shrunk, share=0.3))
+    assert shrunk.metrics["train/prompt_spacing"] == pytest.approx(0.3 * expected, rel=1e-5)
 
 
 KNOWN = ("this", "is", "a", "cat", "dog", "truck")

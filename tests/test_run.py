@@ -158,7 +158,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     (directory,) = run_directories(tmp_path)
     metrics = json.loads((directory / "metrics.json").read_text())
     assert 0.8 < metrics["test/accuracy"] <= 1
-    for key in ("train/ari", "train/silhouette", "reference/image_only_accuracy", "text_contribution"):
+    for key in ("train/ari", "train/silhouette", "reference/image_only_accuracy", "words_in_fusion"):
         assert key in metrics
     predictions = pd.read_parquet(directory / "predictions.parquet")
     test = predictions[predictions["split"] == "test"]
@@ -177,7 +177,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     figures = {path.name for path in directory.glob("figures/*")}
     assert {"tsne.png", "confusion.png", "composition.png"} <= figures
     assert (tmp_path / "outputs" / "mlflow.db").is_file()
-    for word in ("text contrib.", "linear probe", "mlflow", "tsne.png"):
+    for word in ("words in fusion", "text in all", "linear probe", "mlflow", "tsne.png"):
         assert word in done.stdout
 
 

@@ -30,6 +30,15 @@ class Backbone(Protocol):
         """Labelled data that it was trained on, such as ``cifar10/train``."""
 
     @property
+    def labelled_classes(self) -> frozenset[str]:
+        """Names of the classes, and groups of classes, whose labels it was trained on.
+
+        As the data spell them; a name may list synonyms, separated by commas. Empty for a model that was
+        trained without labels of classes, or that states none. `fused_clip.backbone.supervision` compares
+        them with the classes of a run.
+        """
+
+    @property
     def vocabulary(self) -> frozenset[str] | None:
         """Words that it was trained on; None if unknown."""
 

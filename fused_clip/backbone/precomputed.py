@@ -28,6 +28,7 @@ class Precomputed:
     name = "precomputed"
     batch_size = 1
     trained_on: frozenset[str] = frozenset()
+    labelled_classes: frozenset[str] = frozenset()  # what made the vectors is not known
     vocabulary: frozenset[str] | None = None
 
     def __init__(self, dataset: ImageDataset) -> None:

@@ -103,6 +103,12 @@ class TwoTowerBackbone(ABC):
         return frozenset(self.training.get("trained_on", ()))
 
     @property
+    def labelled_classes(self) -> frozenset[str]:
+        """Classes and groups whose labels the weights were trained on: ``classes`` and ``groups`` stated."""
+        of_sets = self.training.get("classes", {}).values()
+        return frozenset(name for names in (*of_sets, self.training.get("groups", ())) for name in names)
+
+    @property
     def vocabulary(self) -> frozenset[str] | None:
         """Words that the text tower was trained on; None if unknown."""
         words = self.training.get("vocabulary")

@@ -47,7 +47,8 @@ class Split:
     images : the parent split, which is embedded once whatever subset of it is used.
     rows : (n,) rows of the parent, in the order of this split.
     labels : (n,) class index of each row, in [0, C); all -1 where no label is known.
-    origin : what the images are, e.g. ``mnist/train``; compared with what a backbone was trained on.
+    origin : what the images are, e.g. ``mnist/train``; its set is compared with those a backbone was trained
+        on.
     """
 
     images: Images

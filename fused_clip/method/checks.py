@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from fused_clip.backbone.base import Backbone
+from fused_clip.backbone.supervision import set_of
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method.parts import Method
@@ -129,7 +130,7 @@ def _notes(
     of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
     texts = " ".join(text for members in (*prompts.texts, *of_classes) for text in members)
     unknown = sorted(set(_WORD.findall(texts.lower())) - backbone.vocabulary)
-    foreign = _set_of(dataset.train.origin) not in map(_set_of, backbone.trained_on)
+    foreign = set_of(dataset.train.origin) not in map(set_of, backbone.trained_on)
     new = [f"the words {', '.join(unknown)}"] if unknown else []
     new += ["images of this dataset"] if foreign else []
     if new:
@@ -159,10 +160,5 @@ def other_images(backbone: Backbone) -> str:
     """
     if backbone.vocabulary is None:
         return ""
-    sets = ", ".join(sorted(set(map(_set_of, backbone.trained_on))))
+    sets = ", ".join(sorted(set(map(set_of, backbone.trained_on))))
     return f"{backbone.name} was trained on images of {sets} alone: for others use backbone=vit_b_32."
-
-
-def _set_of(origin: str) -> str:
-    """Name of the set that a split is of."""
-    return origin.partition("/")[0]

@@ -65,6 +65,18 @@ class ReferenceFacts:
         """Name of its accuracy among the metrics."""
         return f"{PREFIX}{self.name}_accuracy"
 
+    def labels(self, *, backbone_saw: bool) -> str:
+        """Name the labels behind its accuracy: `uses_labels`, and the backbone's training.
+
+        Parameters
+        ----------
+        backbone_saw : whether the backbone was trained on labels of the run's classes.
+        """
+        if not backbone_saw:
+            return self.uses_labels
+        own = "" if self.uses_labels == "no" else f"{self.uses_labels}; "
+        return f"{own}backbone's training"
+
     @classmethod
     def of(cls, name: str, node: Mapping[str, Any]) -> "ReferenceFacts":
         """Take the facts from the content of a reference's YAML.

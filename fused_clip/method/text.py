@@ -101,6 +101,31 @@ def permuted(texts: FloatArray, random_state: int) -> FloatArray:
     return shuffled
 
 
+def shrunk(texts: FloatArray, share: float) -> FloatArray:
+    """Move every prompt towards the mean of all: ``m + share * (t - m)``.
+
+    Distances between prompts shrink to this share of theirs, and what they say relative to each other stays.
+
+    Parameters
+    ----------
+    texts : (p, d) text embeddings.
+    share : of each prompt's distance to the mean, in (0, 1].
+
+    Returns
+    -------
+    (p, d) float32 rows.
+
+    Raises
+    ------
+    InputError
+        If `share` is not in (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise InputError("text.share", "must be above 0 and at most 1", share)
+    middle = texts.mean(axis=0, dtype=np.float64)
+    return np.asarray(middle + share * (texts - middle), dtype=np.float32)
+
+
 def _at_norms_of(texts: FloatArray, directions: DoubleArray) -> FloatArray:
     """Scale each direction to the norm of the prompt in its place."""
     norms = np.linalg.norm(texts, axis=1) / np.linalg.norm(directions, axis=1)

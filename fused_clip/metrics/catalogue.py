@@ -32,7 +32,13 @@ _FACTS = (
     MetricFacts("test/balanced_accuracy", "balanced acc.", "mean recall of the targets"),
     MetricFacts("test/macro_f1", "macro F1", "mean F1 of the targets", column=True),
     MetricFacts(
-        "text_contribution", "text contrib.", "accuracy of the method minus rotated text", column=True
+        "words_in_fusion", "words in fusion", "accuracy of the method minus rotated text", column=True
+    ),
+    MetricFacts(
+        "text_in_all",
+        "text in all",
+        "accuracy of the method minus the best reference without text that uses labels as the run does",
+        column=True,
     ),
     MetricFacts("missing_targets", "missing", "targets that no cluster has", column=True, digits=0),
     MetricFacts("test/ece", "ECE", "expected calibration error of the probabilities"),
@@ -44,9 +50,15 @@ _FACTS = (
     MetricFacts("train/purity", "purity", "share of rows with their cluster's majority target", column=True),
     MetricFacts("train/prompt_purity", "prompt purity", "share of rows with their cluster's majority prompt"),
     MetricFacts(
+        "train/prompt_spacing",
+        "prompt spacing",
+        "least distance between two fused prompts / median distance to the 10th neighbour of the same prompt",
+    ),
+    MetricFacts(
         "train/hungarian_accuracy", "Hungarian acc.", "best one-to-one matching of clusters to targets"
     ),
     MetricFacts("seconds/total", "seconds", "duration of the run", column=True, digits=1),
 )
 
+CONTRIBUTIONS = ("words_in_fusion", "text_in_all")  # of text to the accuracy; next to it in every table
 METRICS: Mapping[str, MetricFacts] = {facts.name: facts for facts in _FACTS}

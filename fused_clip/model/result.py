@@ -66,7 +66,8 @@ class Result:
     metrics : flat name to number, named as in docs/metrics.md.
     tags : facts about the run that are not numbers (data source and fingerprint, pairing, ...).
     uses_labels : whether any part of the method saw training labels.
-    backbone_saw_labels : whether the backbone was trained on labels of these images.
+    backbone_saw_labels : whether the backbone was trained on labels of any of these classes; the tag
+        ``classes_seen`` counts and names them.
     reference_predictions : (m,) target index that each reference predicts for the test rows, by its
         name; -1 for none.
     head : the classifier for images that are not here; None where a part of the user's own gives none.

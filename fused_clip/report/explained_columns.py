@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
 from fused_clip.metrics.catalogue import METRICS, MetricFacts
 from fused_clip.report.page import Table, TableCell
+from fused_clip.report.summary import saw_labels
 from fused_clip.tracking.records import RunRecord
 
 Facts = MetricFacts | ReferenceFacts
@@ -49,15 +50,21 @@ def metrics_of(records: Iterable[RunRecord]) -> list[MetricFacts]:
     return [facts for name, facts in METRICS.items() if facts.column and name in present]
 
 
-def columns_table(facts: Iterable[Facts]) -> Table:
+def columns_table(facts: Iterable[Facts], records: Iterable[RunRecord]) -> Table:
     """Explain columns, a line each.
 
     Parameters
     ----------
     facts : of the columns, in their order.
+    records : runs of the table; whether their backbone was trained on labels of their classes is said.
     """
+    saw = any(map(saw_labels, records))
     rows = [
-        [TableCell(text) for text in (one.title, getattr(one, "uses_labels", "-"), one.explanation)]
+        [
+            TableCell(one.title),
+            TableCell(one.labels(backbone_saw=saw) if isinstance(one, ReferenceFacts) else "-"),
+            TableCell(one.explanation),
+        ]
         for one in facts
     ]
     return Table("The columns.", ["column", "uses labels", "explanation"], rows)

@@ -10,7 +10,14 @@ from fused_clip.metrics.catalogue import MetricFacts
 from fused_clip.report.chart import ChartRow, draw_cells, most_accurate
 from fused_clip.report.explained_columns import Facts, columns_table, metrics_of, references_of
 from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
-from fused_clip.report.summary import data_and_backbone, flag_of, group_by, summarize, varying
+from fused_clip.report.summary import (
+    data_and_backbone,
+    flag_of,
+    group_by,
+    summarize,
+    supervision,
+    varying,
+)
 from fused_clip.tracking.records import RunRecord
 
 SEEDS = ("seed", "dataset.seed")
@@ -36,7 +43,12 @@ def build(records: Sequence[RunRecord]) -> Page:
     first = [one for one in metrics if one.name == _ACCURACY]
     facts: list[Facts] = [*first, *references, *(one for one in metrics if one not in first)]
     table = _results(groups, shown, facts, setting)
-    results: list[Block] = [_labels(records), *_chart(groups, shown, setting), table, columns_table(facts)]
+    results: list[Block] = [
+        _labels(records),
+        *_chart(groups, shown, setting),
+        table,
+        columns_table(facts, records),
+    ]
     sections = [Section("Results", results), Section("Maps", _maps(groups))]
     return Page(f"Study {study}" if study else "Runs", [one for one in sections if one.blocks])
 
@@ -85,14 +97,9 @@ def _chart(groups: Groups, shown: Sequence[str], setting: str) -> list[Figure]:
 
 def _labels(records: Sequence[RunRecord]) -> Prose:
     finished = [record for record in records if record.finished]
-    supervised, saw = (
-        sum(record.tags.get(tag) == "true" for record in finished)
-        for tag in ("uses_labels", "backbone_saw_labels")
-    )
-    text = f"{supervised} of {len(finished)} finished runs used training labels (pairing or vote)"
-    if saw:
-        text += f"; in {saw} the backbone had been trained on labels of these images"
-    return Prose(f"{text}.")
+    supervised = sum(record.tags.get("uses_labels") == "true" for record in finished)
+    text = f"{supervised} of {len(finished)} finished runs used training labels (pairing or vote)."
+    return Prose(f"{text} {supervision(finished)}".strip())
 
 
 def _maps(groups: Groups) -> list[Block]:

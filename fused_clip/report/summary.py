@@ -70,6 +70,32 @@ def mixed_data(records: Iterable[RunRecord]) -> dict[str, set[str]]:
     return {setting: prints for setting, prints in found.items() if len(prints) > 1}
 
 
+def saw_labels(record: RunRecord) -> bool:
+    """Whether the backbone of a run was trained on labels of its classes.
+
+    Parameters
+    ----------
+    record : a run; False for one that has not logged it.
+    """
+    return record.tags.get("backbone_saw_labels") == "true"
+
+
+def supervision(records: Iterable[RunRecord]) -> str:
+    """Write the sentence that qualifies zero-shot numbers; empty where no backbone saw labels of the classes.
+
+    Parameters
+    ----------
+    records : runs of one table.
+    """
+    backbones = dict.fromkeys(record.option("backbone") for record in records if saw_labels(record))
+    if not backbones:
+        return ""
+    return (
+        f"The training of backbone {', '.join(backbones)} had labels of these classes: zero-shot, and "
+        "prompts paired by it, are supervised by the backbone's training."
+    )
+
+
 def data_and_backbone(records: Sequence[RunRecord]) -> str:
     """Name the datasets, their rows and the backbones, for a caption: ``digits (300 train, 100 test rows)``.
 

@@ -69,6 +69,10 @@ class PromptOptions(_Group):
 class TextOptions(_Group):
     """Shared keys of ``text``."""
 
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="shrunk: share of each prompt's distance to the mean of all that is left"
+    )
+
 
 class PairingOptions(_Group):
     """Shared keys of ``pairing``."""

@@ -11,14 +11,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from fused_clip.method.reference import ReferenceFacts
-from fused_clip.metrics.catalogue import METRICS, MetricFacts
+from fused_clip.metrics.catalogue import CONTRIBUTIONS, METRICS, MetricFacts
 from fused_clip.metrics.numbers import mean_and_deviation, number
 from fused_clip.model.result import Result
 from fused_clip.runner.forecast import Forecast, megabytes
 from fused_clip.runner.overrides import varying_axes
 
 _SEEDS = ("seed", "dataset.seed")
-_FIRST = ("test/accuracy", "text_contribution")  # the references follow these
+_FIRST = ("test/accuracy", *CONTRIBUTIONS)  # the references follow these
 
 
 def _wide_console() -> Console:
@@ -27,14 +27,16 @@ def _wide_console() -> Console:
     return console if console.is_terminal else Console(width=200)
 
 
-def _facts_of(metrics: Collection[str], references: Iterable[ReferenceFacts]) -> list[MetricFacts]:
+def _facts_of(
+    metrics: Collection[str], references: Iterable[ReferenceFacts], *, backbone_saw: bool = False
+) -> list[MetricFacts]:
     """Facts of the metrics that tables show: the method's accuracy, its references, the others."""
     first = {name: METRICS[name] for name in _FIRST}
     known = {
         facts.accuracy: MetricFacts(
             facts.accuracy,
             facts.title,
-            f"{facts.explanation} (uses labels: {facts.uses_labels})",
+            f"{facts.explanation} (uses labels: {facts.labels(backbone_saw=backbone_saw)})",
             column=True,
         )
         for facts in references
@@ -69,19 +71,32 @@ def print_run(
     table.add_column("metric", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("explanation")
-    for facts in _facts_of(result.metrics, references):
+    for facts in _facts_of(result.metrics, references, backbone_saw=result.backbone_saw_labels):
         if facts.name != "seconds/total":
-            table.add_row(facts.title, number(result.metrics[facts.name], facts.digits), facts.explanation)
+            value = number(result.metrics[facts.name], facts.digits)
+            table.add_row(facts.title, value, _explained(facts, result.tags, references))
     console.print(table, "")
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
     if not result.test.labelled:
         console.print(f"Not computed, because there are no labels: {UNKNOWN_WITHOUT_LABELS}.")
-    labels = "uses training labels" if result.uses_labels else "uses no labels"
-    saw = "; the backbone was trained on labels of these images" if result.backbone_saw_labels else ""
-    console.print(f"This run {labels}{saw}. It took {result.metrics['seconds/total']:.1f} s.")
+    labels = "uses training labels" if result.uses_labels else "uses no labels of its training images"
+    console.print(f"This run {labels}. It took {result.metrics['seconds/total']:.1f} s.")
+    if result.backbone_saw_labels:
+        count = result.tags.get("classes_seen", "some").partition(":")[0]
+        rule = "zero-shot, and prompts paired by it, are supervised by the backbone's training"
+        console.print(f"The backbone was trained on labels of {count} classes: {rule}.")
     _print_model(console, directory)
     _print_places(console, directory, [path for path in pictures if path.suffix == ".png"], ui_command)
+
+
+def _explained(facts: MetricFacts, tags: Mapping[str, str], references: Sequence[ReferenceFacts]) -> str:
+    """Explanation of a metric of one run, which knows the reference behind `text_in_all`."""
+    titles = {one.name: one.title for one in references}
+    rival = titles.get(tags.get("text_in_all_against", ""))
+    if facts.name != "text_in_all" or rival is None:
+        return facts.explanation
+    return f"accuracy of the method minus {rival}, the best without text that uses labels as the run does"
 
 
 def print_forecast(forecast: Forecast, output_dir: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +84,7 @@ class MlflowRun:
                 "backbone_saw_labels": str(result.backbone_saw_labels).lower(),
                 "missing_targets": ", ".join(result.missing_targets),
                 "prompts": " | ".join(result.texts),
-                "mlflow.note.content": _note(result.metrics, references),
+                "mlflow.note.content": _note(result, references),
                 # SQL keeps infinity as 1.8e308 and NaN as 0, so these are left out.
                 "undefined_metrics": ", ".join(sorted(result.metrics.keys() - finite.keys())),
             }
@@ -121,11 +121,12 @@ class MlflowRun:
         self.client.log_image(self.run_id, small, key=image_name(picture.stem), step=0)
 
 
-def _note(metrics: Mapping[str, float], references: Sequence[ReferenceFacts]) -> str:
+def _note(result: Result, references: Sequence[ReferenceFacts]) -> str:
     """Description of a run: a Markdown table of its metrics and references; empty if it has none."""
+    metrics, saw = result.metrics, result.backbone_saw_labels
     rows = [(name, facts.title, facts.digits, facts.explanation, "") for name, facts in METRICS.items()]
     rows += [
-        (facts.accuracy, f"reference: {facts.title}", 4, facts.explanation, facts.uses_labels)
+        (facts.accuracy, f"reference: {facts.title}", 4, facts.explanation, facts.labels(backbone_saw=saw))
         for facts in references
     ]
     shown = [

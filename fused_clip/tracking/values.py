@@ -8,7 +8,8 @@ _LONGEST_VALUE, _LONGEST_KEY = 5_000, 250  # mlflow/utils/validation.py
 # MLflow (3.17) sorts the sections of its charts by name and offers no other order; a section is what stands
 # before the last slash. So: test and its references, train and its, recalls (a chart a target), timings.
 _SECTIONS = (
-    ("text_contribution", "test vs/text_contribution"),
+    ("words_in_fusion", "test vs/words_in_fusion"),
+    ("text_in_all", "test vs/text_in_all"),
     *((name, f"train/{name}") for name in ("missing_targets", "n_clusters", "n_noise")),
     ("images_per_second", "wall seconds/images_per_second"),
     ("reference/", "test vs/"),

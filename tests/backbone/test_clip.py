@@ -250,8 +250,15 @@ def test_where_the_model_lies_does_not_change_the_fingerprint(own: Path, tiny: P
 def test_the_training_note_tells_sets_and_words(own: Path) -> None:
     assert make(own).trained_on == frozenset()
     assert make(own).vocabulary is None
-    note = {"trained_on": ["mnist/train", "cifar10/train"], "vocabulary": ["digit", "cat"]}
+    assert make(own).labelled_classes == frozenset()
+    note = {
+        "trained_on": ["mnist/train", "cifar10/train"],
+        "vocabulary": ["digit", "cat"],
+        "classes": {"mnist": ["0", "1"], "cifar10": ["cat"]},
+        "groups": ["animal"],
+    }
     (own / "training.json").write_text(json.dumps(note))
+    assert make(own).labelled_classes == {"0", "1", "cat", "animal"}
     assert make(own).trained_on == {"mnist/train", "cifar10/train"}
     assert make(own).vocabulary == {"digit", "cat"}
 

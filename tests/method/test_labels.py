@@ -29,6 +29,7 @@ LABEL_FREE = (
     "n_noise",
     "missing_targets",
     "train/prompt_purity",
+    "train/prompt_spacing",
 )
 
 

@@ -87,3 +87,19 @@ def test_permuted_text_leaves_no_prompt_in_its_place(count: int, seed: int) -> N
 def test_a_single_prompt_is_permuted_to_itself() -> None:
     rows = prompts(count=1)
     np.testing.assert_array_equal(text.permuted(rows, 3), rows)
+
+
+def test_shrunk_prompts_keep_their_mean_and_a_share_of_their_distances() -> None:
+    rows = prompts()
+    closer = text.shrunk(rows, share=0.3)
+    assert closer.dtype == np.float32
+    np.testing.assert_allclose(closer.mean(axis=0), rows.mean(axis=0), atol=1e-6)
+    apart, less = (np.linalg.norm(some[:, None] - some, axis=2) for some in (rows, closer))
+    np.testing.assert_allclose(less, 0.3 * apart, atol=1e-5)
+    np.testing.assert_array_equal(text.shrunk(rows, share=1), rows)
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.1, float("nan")])
+def test_a_share_outside_its_range_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match=r"text.share: must be above 0 and at most 1, got"):
+        text.shrunk(prompts(), share=share)

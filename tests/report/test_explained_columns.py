@@ -1,5 +1,6 @@
 """Columns that follow from the runs, and their explanations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fused_clip.method.reference import known_references
@@ -37,8 +38,15 @@ def test_a_reference_that_nobody_explains_is_shown_by_its_name() -> None:
 
 def test_columns_are_explained_a_line_each() -> None:
     records = [with_references("linear_probe")]
-    table = columns_table([*metrics_of(records), *references_of(records)])
+    table = columns_table([*metrics_of(records), *references_of(records)], records)
     assert [[cell.text for cell in row] for row in table.rows] == [
         ["accuracy", "-", "the method, on test images"],
         ["linear probe", "yes", known_references()["linear_probe"].explanation],
     ]
+
+
+def test_labels_in_the_training_of_the_backbone_are_said() -> None:
+    record = with_references("linear_probe", "zero_shot")
+    record = replace(record, tags={"backbone_saw_labels": "true"})
+    table = columns_table(references_of([record]), [record, with_references("zero_shot")])
+    assert [row[1].text for row in table.rows] == ["yes; backbone's training", "backbone's training"]

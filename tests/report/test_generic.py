@@ -35,7 +35,7 @@ def texts(table: Table) -> list[list[str]]:
 
 def test_seeds_are_one_row(records: list[RunRecord]) -> None:
     table = results(generic.build(records))
-    assert table.columns == ["prompt", "runs", "accuracy", "text contrib.", "ARI"]
+    assert table.columns == ["prompt", "runs", "accuracy", "words in fusion", "ARI"]
     numbers = [".8500 ± .0707", ".0000 ± .0000", ".5000 ± .0000"]
     assert texts(table) == [["task", "2", *numbers], ["none", "2", *numbers]]
     assert table.caption.startswith("Data: toy. Accuracies")

@@ -3,7 +3,15 @@ from typing import Any
 
 import pytest
 
-from fused_clip.report.summary import data_and_backbone, flag_of, group_by, mixed_data, summarize, varying
+from fused_clip.report.summary import (
+    data_and_backbone,
+    flag_of,
+    group_by,
+    mixed_data,
+    summarize,
+    supervision,
+    varying,
+)
 from tests.records import make_record, missing_record
 
 
@@ -86,3 +94,11 @@ def test_groups_and_axes() -> None:
     groups = group_by(records, ["prompt"])
     assert [record.run_id for record in groups["task",]] == ["task0", "task1"]
     assert list(groups) == [("task",), ("none",)]
+
+
+def test_zero_shot_is_called_supervised_where_the_backbone_saw_labels_of_the_classes() -> None:
+    seen = make_record(params={"backbone": "small"}, tags={"backbone_saw_labels": "true"})
+    unseen = make_record(params={"backbone": "large"}, tags={"backbone_saw_labels": "false"})
+    assert supervision([unseen, make_record()]) == ""
+    words = "The training of backbone small had labels of these classes"
+    assert supervision([unseen, seen, seen]).startswith(f"{words}: zero-shot")

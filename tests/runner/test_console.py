@@ -12,6 +12,7 @@ from rich.console import Console
 from fused_clip.method.reference import ReferenceFacts, known_references
 from fused_clip.metrics.catalogue import METRICS
 from fused_clip.runner import console
+from tests.results import make_result
 
 REFERENCES = [
     *known_references().values(),
@@ -55,6 +56,22 @@ def test_a_sweep_fits_80_columns_without_cutting(capsys: pytest.CaptureFixture[s
     assert "mnist · backbone=compact · 4,000 train and 1,000 test rows · 12 jobs" in printed
     assert "linear" in printed, "a reference that is computed is shown"
     assert re.search(r"\bmy\b.*\n.*\bown\b", printed), "and one of the user's own, by its own title"
+
+
+def test_a_run_names_the_labels_behind_it_and_the_best_reference_without_text(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    metrics = {"text_in_all": 0.25, "reference/zero_shot_accuracy": 0.5, "seconds/total": 1.0}
+    tags = {"text_in_all_against": "linear_probe", "classes_seen": "2 of 3: cat, dog"}
+    result = make_result(metrics=metrics, tags=tags, backbone_saw_labels=True, uses_labels=False)
+    console.print_run(result, tmp_path, [], "", REFERENCES)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "accuracy of the method minus linear probe, the best without text" in printed
+    assert "(uses labels: backbone's training)" in printed
+    assert "This run uses no labels of its training images." in printed
+    assert (
+        "trained on labels of 2 of 3 classes: zero-shot, and prompts paired by it, are supervised" in printed
+    )
 
 
 def test_seeds_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:

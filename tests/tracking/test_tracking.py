@@ -113,7 +113,7 @@ def test_numbers_that_are_not_numbers_are_named_and_not_logged(
 
 
 METRICS = [
-    *("test/accuracy", "test/brier", "test/recall/3-truck", "text_contribution"),
+    *("test/accuracy", "test/brier", "test/recall/3-truck", "words_in_fusion", "text_in_all"),
     *("reference/zero_shot_accuracy", "reference/image_only_ari", "reference/image_only_purity"),
     *("train/ari", "n_clusters", "n_noise", "missing_targets", "seconds/total", "images_per_second"),
     "user's own",

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 
 from fused_clip.method.clusterer.openmp import load_faiss
 from fused_clip.support import threads
-from fused_clip.support.arrays import BoolArray, FloatArray, IntArray, Rows
+from fused_clip.support.arrays import BoolArray, DoubleArray, FloatArray, IntArray, Rows
 
 _UNIT_ROUNDOFF = 2.0**-24  # of float32
 _WIDER = 4  # candidates that float64 decides between, for each neighbour
@@ -65,6 +65,33 @@ def nearest_rows(queries: Rows, X: Rows, n_neighbors: int) -> IntArray:
         search = NearestNeighbors(n_neighbors=n_neighbors).fit(X)
         neighbors[doubtful] = search.kneighbors(queries[doubtful], return_distance=False)
     return neighbors
+
+
+def neighbor_distances(queries: Rows, X: Rows, n_neighbors: int) -> DoubleArray:
+    """Compute the distance of each query to its nearest row of X of a given rank.
+
+    The rows are found by float32 products, without `nearest_rows`'s float64 decisions: rows that it could
+    confuse are nearly as far. Their distances are float64. The caller limits the threads: a limit takes
+    milliseconds, and it may call this for every prompt.
+
+    Parameters
+    ----------
+    queries : (m, d) finite rows, float32 or float64.
+    X : (n, d) finite rows, float32 or float64.
+    n_neighbors : the rank, in [1, n]; a query that is a row of X has itself as the first.
+
+    Returns
+    -------
+    (m,) Euclidean distances.
+    """
+    faiss = load_faiss()
+    candidates = faiss.knn(centred(queries, like=X), centred(X), n_neighbors)[1]
+    distances = np.empty(len(queries))
+    for start in range(0, len(queries), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        offsets = X[candidates[block]].astype(np.float64) - queries[block, None]
+        distances[block] = np.sqrt(np.einsum("ijk,ijk->ij", offsets, offsets).max(axis=1))
+    return distances
 
 
 def neighbor_affinity(

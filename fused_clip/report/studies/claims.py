@@ -16,7 +16,7 @@ from fused_clip.report.summary import flag_of
 DOMINATED = 0.95  # share of rows in clusters of their own prompt from which on the text dominates
 WITH_TEXT = ("task", "swapped", "grouped", "hierarchical")
 RIVALS = ("none", "swapped", "generic", "hierarchical")  # whose targets are the classes, as those of task
-_NOT_ASKED = " Not measured with prompts paired without labels."
+_NOT_ASKED = " Not measured with prompts paired by zero-shot."
 ClaimVerdict = Literal[
     "supported",
     "supported only with labels",
@@ -87,7 +87,7 @@ def _better_structure(measured: Measurements) -> Claim:
     count = len(measured.datasets)
     answers = [everywhere([gain.is_positive for gain in gains], count) for gains in (oracle, blind)]
     words = f"Task minus image only: {_spans(oracle, count)}."
-    words += f" With prompts paired without labels: {_spans(blind, count)}." if blind else _NOT_ASKED
+    words += f" With prompts paired by zero-shot: {_spans(blind, count)}." if blind else _NOT_ASKED
     ids = tuple(dict.fromkeys(run for gain in [*oracle, *blind] for run in gain.run_ids))
     return Claim(name, judge(*answers), words, ids)
 
@@ -99,7 +99,7 @@ def _better_accuracy(measured: Measurements, name: str, question: str) -> Claim:
     count = len(measured.datasets)
     answers = [everywhere([one.is_better for one in some], count) for some in (oracle, blind)]
     words = f"Against {oracle[0].second}: {_tally(oracle, count)}."
-    words += f" With prompts paired without labels: {_tally(blind, count)}." if blind else _NOT_ASKED
+    words += f" With prompts paired by zero-shot: {_tally(blind, count)}." if blind else _NOT_ASKED
     return Claim(name, judge(*answers), words, _ids(oracle + blind))
 
 
@@ -132,7 +132,7 @@ def _nothing_missing(measured: Measurements) -> Claim:
     answers = [_every_run(measured, metric, how, lambda value: value == 0) for how in ("oracle", "zero_shot")]
     counts = [sum(value > 0 for _, value in some) for some in (oracle, blind, alone)]
     words = f"Missing in {counts[0]} of {len(oracle)} runs with text"
-    words += f", in {counts[1]} of {len(blind)} paired without labels" if blind else ""
+    words += f", in {counts[1]} of {len(blind)} paired by zero-shot" if blind else ""
     words += f"; of image only in {counts[2]} of {len(alone)}." if alone else "."
     published = [
         f"class {', '.join(names)} of {dataset_name(dataset)}, under {prompt}"
@@ -154,7 +154,7 @@ def _text_dominates(measured: Measurements) -> Claim:
     ]
     least = [number(min((value for _, value in some), default=float("nan"))) for some in (oracle, blind)]
     words = f"Rows in a cluster of their own prompt, least of all runs: {least[0]}"
-    words += f"; with prompts paired without labels: {least[1]}." if blind else f".{_NOT_ASKED}"
+    words += f"; with prompts paired by zero-shot: {least[1]}." if blind else f".{_NOT_ASKED}"
     return Claim(name, judge(*answers), words, tuple(run.run_id for run, _ in [*oracle, *blind]))
 
 
@@ -179,7 +179,7 @@ def _consistently_best(measured: Measurements) -> Claim:
     won, printed = _published_wins()
     words += f". In the published table: of three in {won} of {printed}."
     if blind:
-        words += f" With prompts paired without labels: of {len(blind) + 1} in {_wins(blind)} of {count}."
+        words += f" With prompts paired by zero-shot: of {len(blind) + 1} in {_wins(blind)} of {count}."
     ids = _ids(chain(*oracle, *blind, zero_shot))
     return Claim(name, judge(*answers), words + ("" if blind else _NOT_ASKED), ids)
 

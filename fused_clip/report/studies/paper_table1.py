@@ -1,8 +1,9 @@
 """The paper's Table 1 next to the numbers of these runs, and its claims, checked."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
-from fused_clip.metrics.catalogue import METRICS
+from fused_clip.metrics.catalogue import CONTRIBUTIONS, METRICS
 from fused_clip.metrics.numbers import number
 from fused_clip.report.explained_columns import columns_table, references_of
 from fused_clip.report.page import Block, Page, Prose, Section, Table, TableCell
@@ -12,7 +13,7 @@ from fused_clip.report.studies.measurements import Measurements
 from fused_clip.report.studies.pairs import DIFFERENCES, difference_table
 from fused_clip.report.studies.published import load, verdict
 from fused_clip.report.studies.settings import apart, chosen, circumstances, dataset_name, missing_targets
-from fused_clip.report.summary import group_by, summarize
+from fused_clip.report.summary import group_by, summarize, supervision
 from fused_clip.tracking.records import RunRecord
 
 STRUCTURE = ("train/silhouette", "train/ari", "train/ami")  # printed in the paper
@@ -35,8 +36,9 @@ def _sections(records: Sequence[RunRecord]) -> list[Section]:
     measured = Measurements(records)
     claims = check(measured)
     compared = [one for pairs in measured.comparisons.values() for one in pairs]
+    caption = " ".join(filter(None, ["The paper's claims.", setting, supervision(records)]))
     return [
-        Section("Claims", [Prose(_CLAIMS), claims_table(claims, f"The paper's claims. {setting}")]),
+        Section("Claims", [Prose(_CLAIMS), claims_table(claims, caption)]),
         Section("Accuracy", _accuracy(cells, setting)),
         Section("Structure of the training rows", [Prose(_STRUCTURE), _structure_table(cells, setting)]),
         Section(
@@ -52,18 +54,22 @@ Cells = Mapping[tuple[str, ...], list[RunRecord]]
 def _accuracy(cells: Cells, setting: str) -> list[Block]:
     """Show published and measured accuracy and the references: one row a dataset and strategy."""
     references = references_of([record for records in cells.values() for record in records])
-    columns = ["dataset", "prompt", "published", "measured", "verdict", *(one.title for one in references)]
+    contributions = [METRICS[name] for name in CONTRIBUTIONS]
+    shown = [*(one.title for one in contributions), *(one.title for one in references)]
+    columns = ["dataset", "prompt", "published", "measured", "verdict", *shown]
     rows = [
         [
             TableCell(dataset_name(dataset)),
             TableCell(prompt),
             *_judged(dataset, prompt, "test/accuracy", records),
+            *(summarize(records, one.name) for one in contributions),
             *(summarize(records, one.accuracy) for one in references),
         ]
         for (dataset, prompt), records in cells.items()
     ]
     table = Table(f"Test accuracy. {setting}", columns, rows, "accuracy")
-    return [Prose(_VERDICTS), table, columns_table(references), *_corrections(cells)]
+    explained = columns_table([*contributions, *references], chain(*cells.values()))
+    return [Prose(_VERDICTS), table, explained, *_corrections(cells)]
 
 
 def _structure_table(cells: Cells, setting: str) -> Table:
@@ -106,11 +112,12 @@ def _corrections(cells: Cells) -> list[Block]:
 _CLAIMS = (
     "A claim is supported if it is shown in every dataset, with the true labels choosing each training "
     "image's prompt, as the paper does, and also with prompts paired by zero-shot classification, without "
-    "labels; if shown with the former and refuted with the latter, or if it can't be asked without labels, "
-    "it is supported only with labels. It is refuted if one dataset refutes it: significantly worse, or "
-    "within .01 where a difference is claimed. A claim that the runs leave open is not shown, and one with a "
-    "missing or failed run is not measured. Better means here McNemar's p below .05 and an interval above "
-    "zero: a claim about all datasets must pass in each, which needs no correction (Berger 1982)."
+    "labels of the run's images; if shown with the former and refuted with the latter, or if it can't be "
+    "asked without labels, it is supported only with labels. It is refuted if one dataset refutes it: "
+    "significantly worse, or within .01 where a difference is claimed. A claim that the runs leave open is "
+    "not shown, and one with a missing or failed run is not measured. Better means here McNemar's p below "
+    ".05 and an interval above zero: a claim about all datasets must pass in each, which needs no correction "
+    "(Berger 1982)."
 )
 _VERDICTS = (
     "A published number is reproduced if the mean over seeds is within two standard deviations of it, but"

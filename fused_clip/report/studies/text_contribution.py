@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
-from fused_clip.metrics.catalogue import METRICS
+from fused_clip.metrics.catalogue import CONTRIBUTIONS, METRICS
 from fused_clip.report.explained_columns import columns_table, references_of
 from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
 from fused_clip.report.studies.curves import METHOD, Panel, draw_curves
@@ -18,16 +18,16 @@ from fused_clip.report.studies.settings import (
     missing_targets,
     values,
 )  # fmt: skip
-from fused_clip.report.summary import group_by, summarize
+from fused_clip.report.summary import group_by, summarize, supervision
 from fused_clip.tracking.records import RunRecord
 
 MEASURES = ("test/accuracy", "train/ari", "train/purity")
 CONTROLS = ("permuted", "rotated", "isotropic", "orthogonal")
 _WITHOUT_LABELS = (
     "Each training image is fused with its nearest prompt, and each cluster is named by its most frequent"
-    " prompt: no label of an image is used. The clusterings of images alone have one cluster a target; "
-    "which cluster is which target is chosen by the training labels (Hungarian matching), so their names "
-    "use labels and their clusters do not."
+    " prompt: no label of a training image is used. The clusterings of images alone have one cluster a"
+    " target; which cluster is which target is chosen by the training labels (Hungarian matching), so their"
+    " names use labels and their clusters do not."
 )
 
 
@@ -50,8 +50,8 @@ def _sections(records: Sequence[RunRecord]) -> list[Section]:
             "Which differences are significant", [Prose(DIFFERENCES), difference_table(compared, setting)]
         ),
         *(Section(factor.title, _factor_blocks(records, factor, setting)) for factor in FACTORS),
-        Section("Without any label", _without_any_label(records, setting)),
-        Section("The references", [columns_table(references_of(records))]),
+        Section("Without training labels", _without_training_labels(records, setting)),
+        Section("The references", [columns_table(references_of(records), records)]),
     ]
 
 
@@ -76,7 +76,7 @@ def _factor_blocks(records: Sequence[RunRecord], factor: Factor, setting: str) -
 
 def _factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Factor, setting: str) -> Table:
     references = references_of([record for some in runs.values() for record in some])
-    shown = [METRICS[name] for name in (*MEASURES, "train/prompt_purity", "text_contribution")]
+    shown = [METRICS[name] for name in (*MEASURES, "train/prompt_purity", *CONTRIBUTIONS)]
     metrics = [*(one.name for one in shown), *(one.accuracy for one in references)]
     names = [*(one.title for one in shown), *(one.title for one in references)]
     rows = [
@@ -111,23 +111,25 @@ def _values(records: Sequence[RunRecord], metric: str) -> list[float]:
     return [record.metrics[metric] for record in records if record.finished and metric in record.metrics]
 
 
-def _without_any_label(records: Sequence[RunRecord], setting: str) -> list[Block]:
+def _without_training_labels(records: Sequence[RunRecord], setting: str) -> list[Block]:
     groups = _without_labels(records)
-    references = _label_free([record for runs in groups.values() for record in runs])
+    known = [record for runs in groups.values() for record in runs]
+    references = _label_free(known)
     rows = [
         [
             TableCell(dataset_name(dataset)),
             TableCell(prompt),
             summarize(runs, "test/accuracy"),
+            *(summarize(runs, name) for name in CONTRIBUTIONS),
             *(summarize(runs, one.accuracy) for one in references),
             summarize(runs, "train/ari"),
             missing_targets(runs),
         ]
         for (dataset, prompt), runs in groups.items()
     ]
-    titles = [one.title for one in references]
+    titles = [*(METRICS[name].title for name in CONTRIBUTIONS), *(one.title for one in references)]
     columns = ["dataset", "prompt", "method", *titles, METRICS["train/ari"].title, "missing targets"]
-    caption = f"Test accuracy without training labels. {setting}"
+    caption = f"Test accuracy without training labels. {setting} {supervision(known)}".strip()
     return [Prose(_WITHOUT_LABELS), Table(caption, columns, rows, "label_free")]
 
 
@@ -150,7 +152,7 @@ def comparisons(records: Sequence[RunRecord]) -> list[Comparison]:
         for pair in _pairs(records, dataset)
     ]
     for (dataset, prompt), runs in _without_labels(records).items():
-        pairs = _against(Arm(f"{prompt}, no labels", runs), _label_free(runs))
+        pairs = _against(Arm(f"{prompt}, no training labels", runs), _label_free(runs))
         made += [answers.compare(dataset_name(dataset), *pair) for pair in pairs]
     return corrected(made)
 

@@ -77,3 +77,12 @@ def test_float64_decides_for_some_rows_between_few_candidates(monkeypatch, sprea
     nearest_neighbors(rows.astype(np.float32), 10)
     assert not searched
     assert sum(decided) < share * len(rows)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rank", [1, 2, 11, 300])
+def test_the_distance_of_a_rank_is_that_of_sorted_distances(rank, dtype):
+    rows = np.random.default_rng(0).standard_normal((300, 24)).astype(dtype) + 5
+    expected = np.sort(squared_distances(rows), axis=1)[:, rank - 1] ** 0.5
+    found = neighbors_module.neighbor_distances(rows[:120], rows, rank)
+    np.testing.assert_allclose(found, expected[:120], rtol=1e-5, atol=1e-12)

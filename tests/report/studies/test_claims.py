@@ -72,7 +72,7 @@ def test_each_claim_has_its_verdict(tmp_path: Path) -> None:
     }
     assert claims["Task prompts beat image only in accuracy"].evidence == (
         "Against image only: +.1500; better in 2, worse in 0, within ±.01 in 0 of 2 datasets."
-        " With prompts paired without labels: .0000; better in 0, worse in 0, within ±.01 in 2 of 2"
+        " With prompts paired by zero-shot: .0000; better in 0, worse in 0, within ±.01 in 2 of 2"
         " datasets."
     )
     grouped = claims["Grouped prompts serve binary tasks"].evidence
@@ -80,7 +80,7 @@ def test_each_claim_has_its_verdict(tmp_path: Path) -> None:
     assert "Against zero-shot via class: -.0250; better in 0, worse in 2," in grouped
     assert claims["Task prompts are consistently best"].evidence == (
         "The highest mean of 5 strategies in 0 of 2 datasets, ahead of zero-shot classification in 0. In the "
-        "published table: of three in 4 of 7. With prompts paired without labels: of 4 in 0 of 2."
+        "published table: of three in 4 of 7. With prompts paired by zero-shot: of 4 in 0 of 2."
     )
     missing = claims["No target goes missing"].evidence
     assert missing.endswith("In the published table: class 96 of CIFAR-100 s5, under task.")
@@ -143,7 +143,7 @@ def test_without_the_further_cells_nothing_is_said_of_prompts_paired_without_lab
     assert [claim.verdict for claim in found] == [
         half, half, "refuted", half, "not measured", half, half, half
     ]  # fmt: skip
-    assert all("without labels" in claim.evidence for claim in found if claim.verdict == half)
+    assert all("by zero-shot" in claim.evidence for claim in found if claim.verdict == half)
 
 
 def test_one_seed_shows_no_difference(tmp_path: Path) -> None:
