@@ -120,6 +120,13 @@ class OpenClipBackbone:
             "pixels": repr(self._preprocessing),
         }
 
+    @property
+    def record(self) -> dict[str, str]:
+        """Facts for a run's record: `identity`, precision, and the hash that converted weights had before."""
+        source = self._source.training.get("source_sha256")
+        origin = {} if source is None else {"converted_from": str(source)}
+        return {**self.identity, "precision": self._precision, **origin}
+
     def load(self) -> None:
         """Load the model now; InputError if its weights are missing, damaged or of another model."""
         self._towers  # noqa: B018  a cached property
