@@ -1,4 +1,4 @@
-"""A CLIP with random weights, saved as OpenAI saved theirs: TorchScript, mostly float16, with three numbers."""
+"""A CLIP with random weights, in the form of OpenAI's files: TorchScript, mostly float16."""
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ def save_archive(path: Path, *, seed: int = 0) -> Path:
         model.register_buffer(name, torch.tensor(value))
     mask = model._buffers.pop("attn_mask")  # a constant of the code in OpenAI's files
     vars(model)["attn_mask"] = mask
-    inputs = {"encode_image": (torch.ones(1, 3, 32, 32),), "encode_text": (torch.zeros(1, 16, dtype=torch.int),)}
+    inputs = {
+        "encode_image": (torch.ones(1, 3, 32, 32),),
+        "encode_text": (torch.zeros(1, 16, dtype=torch.int),),
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is deprecated
-        traced = torch.jit.trace_module(model, inputs)
+        traced = torch.jit.trace_module(model, inputs, check_trace=False)
         open_clip.model.convert_weights_to_fp16(model)
         types = {name: tensor.dtype for name, tensor in model.named_parameters()}
         for name, tensor in traced.named_parameters():

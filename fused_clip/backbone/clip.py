@@ -41,6 +41,7 @@ class OpenClipBackbone:
         ``open_clip_config.json`` and ``open_clip_model.safetensors``, ``hf-hub:<owner>/<name>``, or the
         name of an open_clip architecture.
     pretrained : an open_clip tag or a local ``.safetensors`` file; None for a model with its own weights.
+        `fused_clip.backbone.convert` makes such a file of OpenAI's ``.pt``.
         A local file does not state its activation: choose a ``-quickgelu`` `model` if it needs QuickGELU.
     preprocessing : ``model`` for the model's own; ``paper`` squashes to the input size, bilinear.
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.

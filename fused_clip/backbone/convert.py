@@ -89,7 +89,9 @@ def _model_of(source: Path, found: str, expected: str | None, model: str | None)
     if expected is not None and found != expected.lower():
         raise InputError("--sha256", f"must be the SHA-256 of {source.name}, which is {found}", expected)
     if expected is None and found not in known:
-        names = ", ".join(f"{name} {digest}" for digest, name in known.items())
+        named = {name: digest for digest, name in known.items() if name == f"{source.stem}-quickgelu"}
+        wanted = named or {name: f"{digest[:12]}..." for digest, name in known.items()}
+        names = ", ".join(f"{name} {digest}" for name, digest in wanted.items())
         rule = f"must have a SHA-256 that OpenAI published ({names})"
         hint = f"Download the file again; for another CLIP give --sha256 {found} and --model"
         raise InputError("source", rule, f"{source.name} with {found}", hint=hint)
@@ -133,7 +135,12 @@ def _write(tensors: Mapping[str, Array], out: Path, model: str, source: Path, fo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; give the exit code."""
+    """Run the command line; give the exit code.
+
+    Parameters
+    ----------
+    arguments : of the command line; None for those of the process.
+    """
     options = _parser().parse_args(arguments)
     with one_line_errors("Nothing was written; start the same command again."):
         made = convert(options.source, options.out, expected=options.sha256, model=options.model)

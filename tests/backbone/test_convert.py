@@ -21,6 +21,7 @@ from fused_clip.support.files import sha256
 from tests.openai_archive import NAME, add_architecture, save_archive
 
 PAPERS = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
+VIT_B_32 = f"ViT-B-32-quickgelu {PAPERS}"
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,7 @@ def convert_own(own: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch.jit is deprecated
 def test_weights_and_embeddings_are_those_of_open_clips_loader(archive: Path, tmp_path: Path) -> None:
     import open_clip
@@ -107,12 +109,14 @@ def test_the_published_hashes_are_those_of_openais_addresses() -> None:
 
 @pytest.mark.usefixtures("really_published")
 def test_another_hash_is_refused_and_both_are_named(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError) as caught:
-        convert.convert(archive, tmp_path / "out.safetensors")
-    assert PAPERS in str(caught.value)
-    assert f"tiny.pt with {sha256(archive)}" in str(caught.value)
-    assert "--sha256" in str(caught.value)
-    assert not list(tmp_path.iterdir())
+    renamed = Path(shutil.copy(archive, tmp_path / "ViT-B-32.pt"))
+    for path, expected in ((archive, f"ViT-B-32-quickgelu {PAPERS[:12]}..."), (renamed, f" ({VIT_B_32})")):
+        with pytest.raises(InputError) as caught:
+            convert.convert(path, tmp_path / "out.safetensors")
+        assert expected in str(caught.value)
+        assert f"{path.name} with {sha256(archive)}" in str(caught.value)
+        assert "--sha256" in str(caught.value)
+    assert list(tmp_path.iterdir()) == [renamed]
 
 
 def test_a_stated_hash_is_checked(archive: Path, tmp_path: Path) -> None:
@@ -131,9 +135,9 @@ def test_a_file_of_another_architecture_is_refused(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(convert, "published", lambda: {str(sha256(archive)): "ViT-B-16-quickgelu"})
-    with pytest.raises(InputError, match="tensors of ViT-B-16-quickgelu; 301 differ: ln_final.bias"):
+    with pytest.raises(InputError, match=r"tensors of ViT-B-16-quickgelu; 301 differ: ln_final\.bias"):
         convert.convert(archive, tmp_path / "out.safetensors")
-    with pytest.raises(InputError, match="--model: must be the architecture of tiny.pt, got 'ViT-B-32'"):
+    with pytest.raises(InputError, match=r"--model: must be the architecture of tiny\.pt, got 'ViT-B-32'"):
         convert.convert(archive, tmp_path / "out.safetensors", model="ViT-B-32")
 
 
