@@ -31,7 +31,7 @@ docs: $(VENV)/installed  ## write the generated tables of the documents
 smoke: $(VENV)/installed  ## a sweep over every prompt strategy
 	$(BIN)/python -m fused_clip.run experiment=smoke
 
-verify-openai: $(VENV)/installed  ## with a network: OpenAI's weights give the published zero-shot figures
+verify-openai: $(VENV)/installed  ## OpenAI's weights, from the hub or its cache, give the published zero-shot figures
 	$(BIN)/python -m experiments.verify_openai
 
 $(VENV)/installed: pyproject.toml

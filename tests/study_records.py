@@ -11,6 +11,27 @@ import pandas as pd
 from fused_clip.tracking.records import RunRecord
 
 ROWS = 400
+# What a run of experiment=paper with OpenAI's weights records; MNIST is the dataset.
+PAPERS_OPTIONS = {
+    "backbone": "vit_b_32",
+    "backbone.model": "ViT-B-32-quickgelu",
+    "backbone.pretrained": "openai",
+    "clusterer": "spectral",
+    "clusterer._target_": "fused_clip.method.clusterer.SpectralClustering",
+    "clusterer.n_neighbors": "10",
+    "clusterer.n_init": "10",
+    "clusterer.approximate": "auto",
+    "fusion._target_": "fused_clip.method.fusion.mean",
+    "classifier._target_": "fused_clip.method.classifier.ConstrainedCentroid",
+}
+PAPERS_TAGS = {
+    "backbone_weights": "e6d1bd7789aa45192b3bf90570a789b478bae1b74ebcce7eddd908e83a2b7c31",
+    "backbone_precision": "float32",
+    "backbone_pixels": "Preprocessing(size=(224, 224), mean=(0.48145466, 0.4578275, 0.40821073), "
+    "std=(0.26862954, 0.26130258, 0.27577711), interpolation='bilinear', resize_mode='squash', fill_color=0)",
+    "n_train": "60000",
+    "n_test": "10000",
+}
 NAMES = np.array(["cat", "dog"])
 
 

@@ -38,6 +38,7 @@ class OpenClipBackbone(TwoTowerBackbone):
         ``open_clip_config.json`` and ``open_clip_model.safetensors``, ``hf-hub:<owner>/<name>``, or the
         name of an open_clip architecture.
     pretrained : an open_clip tag or a local ``.safetensors`` file; None for a model with its own weights.
+        `fused_clip.backbone.convert` makes such a file of OpenAI's ``.pt``.
         A local file does not state its activation: choose a ``-quickgelu`` `model` if it needs QuickGELU.
     preprocessing : ``model`` for the model's own; ``paper`` squashes to the input size, bilinear.
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
@@ -95,6 +96,13 @@ class OpenClipBackbone(TwoTowerBackbone):
             "weights": self._source.weights.sha256(),
             "pixels": repr(self._preprocessing),
         }
+
+    @property
+    def record(self) -> dict[str, str]:
+        """Facts for a run's record: `identity`, precision, and the hash that converted weights had before."""
+        source = self._source.training.get("source_sha256")
+        origin = {} if source is None else {"converted_from": str(source)}
+        return {**self.identity, "precision": self._precision, **origin}
 
     def load(self) -> None:
         """Load the model now; InputError if its weights are missing, damaged or of another model."""

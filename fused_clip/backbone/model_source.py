@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from fused_clip.backbone.weights import OPTION, HubWeights, LocalWeights
+from fused_clip.backbone.weights import OPTION, HubWeights, LocalWeights, read_record
 from fused_clip.support.errors import InputError
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -28,7 +28,7 @@ class ModelSource:
     config : open_clip's architecture (``embed_dim``, ``vision_cfg``, ``text_cfg``, ...).
     pixels : open_clip's preprocessing; OpenAI's values replace missing ones.
     weights : of the model.
-    training : contents of ``training.json`` in the folder of the weights.
+    training : contents of ``training.json`` in the folder of the weights, or the record of a conversion.
     """
 
     label: str
@@ -43,7 +43,7 @@ class ModelSource:
         self.weights.check(self.shapes())
         stated = self.training.get("weights_sha256")
         if stated is not None and self.weights.sha256() != stated:
-            rule = f"the weights of {self.label} are damaged: their SHA-256 is not the one in training.json"
+            rule = f"the weights of {self.label} are damaged: their SHA-256 is not the one stated with them"
             raise InputError(OPTION, rule, hint="Install or copy them again")
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -127,7 +127,11 @@ def _from_open_clip(model: str, pretrained: str | None) -> ModelSource:
     if not path.suffix and not path.exists():
         rule = f"must be a tag of {model} or a local .safetensors file"
         raise InputError(OPTION, rule, pretrained, choices=tags)
-    return ModelSource(f"{model}/{path.stem}", model, config, {}, LocalWeights(path))
+    record = read_record(path)
+    if record and record["model"] != model:
+        rule = f"must be the architecture of {path.name}, as the record of its conversion states it"
+        raise InputError("backbone.model", rule, model, hint=f"Use backbone.model={record['model']}")
+    return ModelSource(f"{model}/{path.stem}", model, config, {}, LocalWeights(path), record)
 
 
 def _check_activation(model: str, tag: str, config: Mapping[str, Any], tag_config: Mapping[str, Any]) -> None:

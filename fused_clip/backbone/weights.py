@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 OPTION = "backbone.pretrained"
 OFFLINE = (
     "To work offline: copy the weights into the hub's cache (HF_HOME), or name a local .safetensors file "
-    "with backbone.pretrained=<file>, or use backbone=compact"
+    "with backbone.pretrained=<file> (docs/offline.md converts OpenAI's .pt), or use backbone=compact"
 )
+CONVERT = "python -m fused_clip.backbone.convert FILE.pt FILE.safetensors"
 _HUB_SECONDS = 5.0
 _PICKLES = {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
 
@@ -45,7 +46,7 @@ class LocalWeights:
         """
         if self.path.suffix in _PICKLES:
             rule = "must be a .safetensors file: a pickle can run code when it is loaded"
-            raise InputError(OPTION, rule, str(self.path))
+            raise InputError(OPTION, rule, str(self.path), hint=f"Convert OpenAI's .pt with {CONVERT}")
         if not self.path.is_file():
             raise InputError(OPTION, "must be an existing file or a known tag", str(self.path))
         _check_shapes(self.path, shapes)
@@ -113,6 +114,35 @@ class HubWeights:
         from huggingface_hub import hf_hub_download
 
         return Path(hf_hub_download(self.repo, _on_hub(self.repo, self.filenames)[0]))
+
+
+def record_path(weights: Path) -> Path:
+    """Place of the record of a conversion: ``a.source.json`` next to ``a.safetensors``.
+
+    Parameters
+    ----------
+    weights : the safetensors file.
+    """
+    return weights.with_suffix(".source.json")
+
+
+def read_record(weights: Path) -> dict[str, str]:
+    """Read the record that `fused_clip.backbone.convert` wrote with these weights; empty without one.
+
+    Parameters
+    ----------
+    weights : the safetensors file.
+    """
+    path = record_path(weights)
+    if not path.is_file():
+        return {}
+    try:
+        record: dict[str, str] = json.loads(path.read_text("utf-8"))
+        record["model"], record["weights_sha256"], record["source_sha256"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        rule = "the record of a conversion must be as it was written; delete it to use the weights without"
+        raise InputError(OPTION, rule, str(path)) from error
+    return record
 
 
 @functools.cache

@@ -26,6 +26,7 @@ from fused_clip.support.files import disk_full_errors
 from fused_clip.support.timing import Stages
 
 if TYPE_CHECKING:
+    from fused_clip.backbone import Backbone
     from fused_clip.method.reference import ReferenceFacts
     from fused_clip.runner.build import Prepared
     from fused_clip.runner.reuse import Finished
@@ -257,6 +258,7 @@ class Cell:
             "train_images": dataset.train.images.fingerprint,
             "test_images": dataset.test.images.fingerprint,
             "backbone_fingerprint": backbone.fingerprint,
+            **backbone_tags(backbone),
         }
         result = run(
             dataset,
@@ -301,6 +303,19 @@ class Cell:
             **self.choices,
             **versions,
         }
+
+
+def backbone_tags(backbone: "Backbone") -> dict[str, str]:
+    """Tags by which a report knows the weights, the preprocessing and the precision of a run.
+
+    Parameters
+    ----------
+    backbone : of the run; one that is no `OpenClipBackbone` has no such tags.
+    """
+    from fused_clip.backbone import OpenClipBackbone
+
+    facts = backbone.record if isinstance(backbone, OpenClipBackbone) else {}
+    return {f"backbone_{name}": value for name, value in facts.items()}
 
 
 def commit() -> str:

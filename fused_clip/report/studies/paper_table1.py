@@ -8,6 +8,7 @@ from fused_clip.metrics.numbers import number
 from fused_clip.report.explained_columns import columns_table, references_of
 from fused_clip.report.page import Block, Page, Prose, Section, Table, TableCell
 from fused_clip.report.studies.claims import check, claims_table
+from fused_clip.report.studies.comparable import explanation, mismatches
 from fused_clip.report.studies.map_grid import strategy_maps
 from fused_clip.report.studies.measurements import Measurements
 from fused_clip.report.studies.pairs import DIFFERENCES, difference_table
@@ -69,7 +70,8 @@ def _accuracy(cells: Cells, setting: str) -> list[Block]:
     ]
     table = Table(f"Test accuracy. {setting}", columns, rows, "accuracy")
     explained = columns_table([*contributions, *references], chain(*cells.values()))
-    return [Prose(_VERDICTS), table, explained, *_corrections(cells)]
+    reasons = explanation([record for records in cells.values() for record in records])
+    return [Prose(_VERDICTS), Prose(_COMPARABLE), table, *reasons, explained, *_corrections(cells)]
 
 
 def _structure_table(cells: Cells, setting: str) -> Table:
@@ -96,7 +98,7 @@ def _judged(dataset: str, prompt: str, metric: str, records: Sequence[RunRecord]
     published = paper.numbers.get((dataset, prompt, metric))
     flag = "corrected" if (dataset, prompt, metric) in paper.corrections else ""
     known = [record for record in records if record.finished and metric in record.metrics]
-    comparable = bool(known) and all(paper.comparable(record) for record in known)
+    comparable = bool(known) and not any(map(mismatches, known))
     word = verdict(published, [record.metrics[metric] for record in known], comparable=comparable)
     printed = TableCell("-") if published is None else TableCell(number(published), published, flag=flag)
     return [printed, summarize(records, metric), TableCell(word or "-")]
@@ -121,8 +123,13 @@ _CLAIMS = (
 )
 _VERDICTS = (
     "A published number is reproduced if the mean over seeds is within two standard deviations of it, but"
-    " within .03 at most and .01 at least; not comparable unless backbone and numbers of images are the "
-    "paper's. Mean and standard deviation are over seeds, which draw the images and drive the algorithms."
+    " within .03 at most and .01 at least. Mean and standard deviation are over seeds, which draw the images "
+    "and drive the algorithms."
+)
+_COMPARABLE = (
+    "It is not comparable unless model, weights (by their SHA-256), preprocessing, precision, clusterer, "
+    "fusion, classifier and numbers of images are the paper's. The paragraph below the table names those "
+    "that are not; a run that did not record one of them is not comparable either."
 )
 _STRUCTURE = (
     "The training rows of every strategy with text but generic are fused with the prompt of their true "

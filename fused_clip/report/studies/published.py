@@ -10,60 +10,30 @@ from typing import Any, Literal
 
 import yaml
 
-from fused_clip.tracking.records import RunRecord
-
 Verdict = Literal["not comparable", "reproduced", "not reproduced", "not measured", ""]
 CLOSEST, FURTHEST = 0.01, 0.03  # bounds of the tolerance
 
 
 @dataclass(frozen=True)
 class Published:
-    """The published table, and the data it was measured on.
+    """The published table, and the setting in which it was measured.
 
     Parameters
     ----------
-    backbone : open_clip name of the model.
+    weights : SHA-256 (hex) of files with the weights.
+    options : accepted values of options of a run, by condition and option.
     splits : (train, test) images of each dataset.
     numbers : by (dataset, prompt, metric).
     corrections : reason why a number is wrong, by (dataset, prompt, metric).
     missing : classes printed as missing, by (dataset, prompt).
     """
 
-    backbone: str
+    weights: frozenset[str]
+    options: Mapping[str, Mapping[str, Sequence[str]]]
     splits: Mapping[str, tuple[int, int]]
     numbers: Mapping[tuple[str, str, str], float]
     corrections: Mapping[tuple[str, str, str], str]
     missing: Mapping[tuple[str, str], Sequence[str]]
-
-    def same_backbone(self, record: RunRecord) -> bool:
-        """Whether a run has the paper's backbone with OpenAI's weights, or with those of a local file.
-
-        Parameters
-        ----------
-        record : a finished run.
-        """
-        weights = record.option("backbone.pretrained")
-        model = record.option("backbone"), record.option("backbone.model")
-        return model == ("vit_b_32", self.backbone) and (weights == "openai" or Path(weights).suffix != "")
-
-    def same_splits(self, record: RunRecord) -> bool:
-        """Whether a run has as many images in both splits as the paper.
-
-        Parameters
-        ----------
-        record : a finished run.
-        """
-        sizes = (record.tags.get("n_train"), record.tags.get("n_test"))
-        return sizes == tuple(map(str, self.splits.get(record.option("dataset"), ())))
-
-    def comparable(self, record: RunRecord) -> bool:
-        """Whether backbone and splits of a run are the paper's.
-
-        Parameters
-        ----------
-        record : a finished run.
-        """
-        return self.same_backbone(record) and self.same_splits(record)
 
 
 def tolerance(spread: float) -> float:
@@ -83,7 +53,7 @@ def verdict(published: float | None, measured: Sequence[float], *, comparable: b
     ----------
     published : None where the paper has no number, which gets no verdict.
     measured : one value a seed.
-    comparable : whether backbone and splits of all of them are the paper's.
+    comparable : whether all of them meet the conditions of `fused_clip.report.studies.comparable`.
     """
     if published is None:
         return ""
@@ -120,4 +90,5 @@ def load() -> Published:
         for dataset, rows in content["missing"].items()
         for prompt, names in rows.items()
     }
-    return Published(content["backbone"], splits, numbers, corrections, missing)
+    weights, options = frozenset(content["weights"]), content["options"]
+    return Published(weights, options, splits, numbers, corrections, missing)

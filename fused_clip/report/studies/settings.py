@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fused_clip.metrics.scores import slug
 from fused_clip.report.page import Block, Section, Table, TableCell
-from fused_clip.report.studies.published import load
+from fused_clip.report.studies.comparable import UNRECORDED, mismatches
 from fused_clip.tracking.records import RunRecord
 
 # The setting that the studies vary, in the words of the command line.
@@ -20,7 +20,7 @@ BASE: Mapping[str, str] = {
 }
 # What a study never varies itself: runs that differ in it do not stand in one table.
 SETTING = (
-    "backbone", "backbone.model", "backbone.pretrained", "backbone.preprocessing",
+    "backbone", "backbone.model", "backbone.pretrained", "backbone.preprocessing", "backbone.precision",
     "dataset.from_split", "dataset.n_train", "dataset.n_test", "clusterer", "clusterer.n_neighbors",
 )  # fmt: skip
 NAMES = {
@@ -155,18 +155,20 @@ def circumstances(records: Sequence[RunRecord]) -> str:
     """
     finished = [record for record in records if record.finished]
     backbone, stands_in = ", ".join(values(records, "backbone")), ""
-    if not all(map(load().same_backbone, finished)):
+    failed = {name: why for record in finished for name, why in mismatches(record).items()}
+    if "model" not in failed and failed.get("weights") == UNRECORDED:
+        stands_in = ", whose weights are not recorded: perhaps not the paper's numbers"
+    elif failed.keys() & {"model", "weights"}:
         others = [name for name in values(finished, "backbone.pretrained") if backbone == "vit_b_32"]
         weights = f" with the weights {', '.join(others)}" if others else ""
         stands_in = f"{weights}, in place of the paper's ViT-B/32: not its numbers"
     seeds = len(values(records, "seed"))
     count = f"{seeds} seed" + "s" * (seeds != 1)
-    return f"Backbone {backbone}{stands_in}; {_images(finished, backbone)}; {count}."
+    images = "official splits" if "images" not in failed else _other_images(finished, backbone)
+    return f"Backbone {backbone}{stands_in}; {images}; {count}."
 
 
-def _images(records: Sequence[RunRecord], backbone: str) -> str:
-    if all(map(load().same_splits, records)):
-        return "official splits"
+def _other_images(records: Sequence[RunRecord], backbone: str) -> str:
     paper_sets = all(record.option("dataset") in NAMES for record in records)
     drawn = any(record.option(size) for record in records for size in ("dataset.n_train", "dataset.n_test"))
     if paper_sets and all(record.option("dataset.from_split") == "test" for record in records):

@@ -8,13 +8,7 @@ import pytest
 from fused_clip.report.page import Figure, Page, Prose, Table, TableCell
 from fused_clip.report.studies.paper_table1 import page
 from fused_clip.tracking.records import RunRecord
-from tests.study_records import study_record
-
-PAPERS = {
-    "backbone": "vit_b_32",
-    "backbone.model": "ViT-B-32-quickgelu",
-    "backbone.pretrained": "openai",
-}
+from tests.study_records import PAPERS_OPTIONS, PAPERS_TAGS, study_record
 
 
 def as_published(folder: Path, **changes: str) -> list[RunRecord]:
@@ -23,8 +17,10 @@ def as_published(folder: Path, **changes: str) -> list[RunRecord]:
     for prompt, wrong in (("task", 60), ("none", 40)):
         for seed in (42, 43):
             made = study_record(folder, prompt=prompt, seed=seed, wrong=wrong + seed % 2)
-            sizes = {"n_train": "60000", "n_test": "10000"}
-            records.append(replace(made, params={**made.params, **PAPERS, **changes}, tags=sizes))
+            params = {**made.params, **PAPERS_OPTIONS}
+            params |= {name: value for name, value in changes.items() if name not in PAPERS_TAGS}
+            tags = {name: changes.get(name, value) for name, value in PAPERS_TAGS.items()}
+            records.append(replace(made, params=params, tags=tags))
     return records
 
 
@@ -48,14 +44,37 @@ def test_with_the_papers_backbone_numbers_are_judged(tmp_path: Path) -> None:
         "mnist-task-42-compact",
         "mnist-task-43-compact",
     )
+    assert not reasons(made)
     words = [b.text for s in made.sections for b in s.blocks if isinstance(b, Prose)]
     assert any(text.startswith("Corrected: The published code loops over") for text in words)
 
 
-@pytest.mark.parametrize("change", [{"backbone": "compact"}, {"backbone.pretrained": "laion2b_s34b_b79k"}])
-def test_of_another_backbone_nothing_is_reproduced(change: dict[str, str], tmp_path: Path) -> None:
-    made = page(as_published(tmp_path, **change))
+RANDOM = {"backbone_weights": "d" * 64, "backbone.pretrained": "/somewhere/random.safetensors"}
+K_MEANS = {"clusterer": "kmeans", "clusterer._target_": "sklearn.cluster.KMeans"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"backbone.model": "compact"}, "model (backbone.model is compact, not ViT-B-32-quickgelu) in 4"),
+        (RANDOM, "weights (SHA-256 dddddddddddd is not of OpenAI's) in 4"),
+        ({**RANDOM, **K_MEANS}, "clusterer (clusterer._target_ is sklearn.cluster.KMeans, not "),
+        ({"backbone_precision": "bfloat16"}, "precision (bfloat16, not float32) in 4"),
+    ],
+)
+def test_nothing_is_reproduced_in_another_setting(
+    changes: dict[str, str], reason: str, tmp_path: Path
+) -> None:
+    made = page(as_published(tmp_path, **changes))
     assert {cell.text for cell in column(made, "accuracy", "verdict")} == {"not comparable"}
+    (words,) = reasons(made)
+    assert words.startswith("Not comparable, of 4 runs: ")
+    assert reason in words
+
+
+def reasons(made: Page) -> list[str]:
+    blocks = [block for section in made.sections for block in section.blocks if isinstance(block, Prose)]
+    return [block.text for block in blocks if block.text.startswith("Not comparable, of")]
 
 
 def test_another_backbone_in_the_same_store_has_its_own_tables(tmp_path: Path) -> None:

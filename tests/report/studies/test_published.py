@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fused_clip.report.studies.published import load, tolerance, verdict
-from fused_clip.tracking.records import RunRecord
 
 
 def test_the_published_table_is_whole() -> None:
@@ -73,32 +72,3 @@ def test_a_verdict_is_the_rule(published: float, measured: list[float], comparab
         assert got == "not comparable"
     elif abs(off - bound) > 1e-8:
         assert got == ("reproduced" if off < bound else "not reproduced")
-
-
-def record(**changes: str) -> RunRecord:
-    params = {
-        "backbone": "vit_b_32",
-        "backbone.model": "ViT-B-32-quickgelu",
-        "backbone.pretrained": "openai",
-        "dataset": "mnist",
-    }
-    sizes = {"n_train": "60000", "n_test": "10000"}
-    return RunRecord("r", "", "r", "FINISHED", params=params | changes, tags=sizes | changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, True),
-        ({"backbone.pretrained": "/somewhere/vit_b_32.safetensors"}, True),
-        ({"backbone.pretrained": "laion2b_s34b_b79k"}, False),
-        ({"backbone": "compact"}, False),
-        ({"backbone.model": "ViT-B-32"}, False),
-        ({"n_train": "5000"}, False),
-        ({"n_test": "5000"}, False),
-        ({"dataset": "cifar10"}, False),
-        ({"dataset": "digits"}, False),
-    ],
-)
-def test_only_the_papers_backbone_and_splits_compare(changes: dict[str, str], expected: bool) -> None:
-    assert load().comparable(record(**changes)) == expected

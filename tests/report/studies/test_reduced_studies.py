@@ -73,6 +73,11 @@ def test_the_papers_table_on_a_few_digits(tmp_path: Path) -> None:
     words = (report / "report.md").read_text()
     assert "not the paper's train and test images" in words
     assert "in place of the paper's ViT-B/32" in words
+    (reasons,) = [line for line in words.splitlines() if line.startswith("Not comparable, of 4 runs")]
+    conditions = [reason.partition(" (")[0] for reason in reasons.split(": ", 1)[1].split("; ")]
+    assert conditions == ["weights", "preprocessing", "images", "model"], (
+        "all else is recorded as the paper's"
+    )
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from fused_clip.report.studies.settings import (
     values,
 )
 from fused_clip.tracking.records import RunRecord
-from tests.study_records import study_record
+from tests.study_records import PAPERS_OPTIONS, PAPERS_TAGS, study_record
 
 
 def test_runs_are_chosen_by_what_they_change_of_the_base(tmp_path: Path) -> None:
@@ -42,11 +42,7 @@ def test_a_missing_cell_is_what_its_axes_say() -> None:
     assert chosen([lost]) == []
 
 
-PAPERS = {
-    "backbone": "vit_b_32",
-    "backbone.model": "ViT-B-32-quickgelu",
-    "backbone.pretrained": "openai",
-}
+PAPERS = {**PAPERS_OPTIONS, **PAPERS_TAGS}
 INSTEAD = ", in place of the paper's ViT-B/32: not its numbers"
 
 
@@ -56,8 +52,13 @@ INSTEAD = ", in place of the paper's ViT-B/32: not its numbers"
         (PAPERS, "Backbone vit_b_32; official splits; 1 seed."),
         ({}, f"Backbone compact{INSTEAD}; official splits; 1 seed."),
         (
-            {**PAPERS, "backbone.pretrained": "laion2b"},
+            {**PAPERS, "backbone.pretrained": "laion2b", "backbone_weights": "d" * 64},
             f"Backbone vit_b_32 with the weights laion2b{INSTEAD}; official splits; 1 seed.",
+        ),
+        (
+            PAPERS_OPTIONS,
+            "Backbone vit_b_32, whose weights are not recorded: perhaps not the paper's numbers; "
+            "official splits; 1 seed.",
         ),
         (
             {"dataset.from_split": "test", "n_train": "5000"},
@@ -81,7 +82,9 @@ INSTEAD = ", in place of the paper's ViT-B/32: not its numbers"
 def test_every_caption_says_what_stands_in(options: dict[str, str], words: str, tmp_path: Path) -> None:
     record = study_record(tmp_path)
     sizes = {"n_train": options.get("n_train", "60000"), "n_test": "10000"}
-    record = replace(record, params={**record.params, **options}, tags=sizes)
+    tags = {**sizes, **{name: options[name] for name in PAPERS_TAGS.keys() & options.keys()}}
+    params = {**record.params, **{name: options[name] for name in options.keys() - PAPERS_TAGS.keys()}}
+    record = replace(record, params=params, tags=tags)
     lost = RunRecord("", "", "lost", "MISSING")
     assert circumstances([record, lost]) == words
 
