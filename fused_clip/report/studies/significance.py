@@ -187,7 +187,8 @@ def paired_estimate(differences: DoubleArray) -> Estimate:
     weights = (present / sizes[:, None]).sum(axis=0) / seeds
     variance = of_seeds + of_images + 2 * float((weights**2).mean())
     doubt = of_seeds**2 / (seeds - 1) + its_variance / 2
-    return Estimate(mean, math.sqrt(variance), max(seeds - 1.0, variance**2 / doubt) if doubt else math.inf)
+    freedom = max(seeds - 1.0, float(variance**2 / doubt)) if doubt else math.inf
+    return Estimate(mean, math.sqrt(variance), freedom)
 
 
 def _shared_by_seeds(deviations: DoubleArray, present: BoolArray) -> tuple[float, float]:
