@@ -7,10 +7,11 @@ from typing import Literal
 
 from fused_clip.metrics.numbers import number
 from fused_clip.report.page import Table, TableCell
-from fused_clip.report.studies.measurements import BLIND, Gain, Measurements
-from fused_clip.report.studies.pairs import SAME, Answer, Comparison, signed
+from fused_clip.report.studies.measurements import BLIND, Measurements
+from fused_clip.report.studies.pairs import Answer, Comparison
 from fused_clip.report.studies.published import load
 from fused_clip.report.studies.settings import dataset_name
+from fused_clip.report.studies.tallies import corrected_tallies, tally, uncorrected_tally
 from fused_clip.report.summary import flag_of
 
 DOMINATED = 0.95  # share of rows in clusters of their own prompt from which on the text dominates
@@ -46,7 +47,8 @@ class Claim:
     ----------
     name : the claim in a few words.
     verdict : of these runs.
-    evidence : the numbers behind it, in sentences.
+    evidence : the numbers behind it, in sentences; its tests are uncorrected.
+    corrected : the same tests after Holm's correction.
     run_ids : runs behind it.
     flag : problems of these runs, in a few words.
     """
@@ -54,6 +56,7 @@ class Claim:
     name: str
     verdict: ClaimVerdict = "not measured"
     evidence: str = ""
+    corrected: str = ""
     run_ids: Sequence[str] = ()
     flag: str = ""
 
@@ -86,10 +89,10 @@ def _better_structure(measured: Measurements) -> Claim:
         return Claim(name)
     count = len(measured.datasets)
     answers = [everywhere([gain.is_positive for gain in gains], count) for gains in (oracle, blind)]
-    words = f"Task minus image only: {_spans(oracle, count)}."
-    words += f" With prompts paired by zero-shot: {_spans(blind, count)}." if blind else _NOT_ASKED
+    words = f"Task minus image only: {uncorrected_tally(oracle, count)}."
+    words += f" With prompts paired by zero-shot: {uncorrected_tally(blind, count)}." if blind else _NOT_ASKED
     ids = tuple(dict.fromkeys(run for gain in [*oracle, *blind] for run in gain.run_ids))
-    return Claim(name, judge(*answers), words, ids)
+    return Claim(name, judge(*answers), words, corrected_tallies(count, oracle, blind), ids)
 
 
 def _better_accuracy(measured: Measurements, name: str, question: str) -> Claim:
@@ -98,18 +101,25 @@ def _better_accuracy(measured: Measurements, name: str, question: str) -> Claim:
         return Claim(name)
     count = len(measured.datasets)
     answers = [everywhere([one.is_better for one in some], count) for some in (oracle, blind)]
-    words = f"Against {oracle[0].second}: {_tally(oracle, count)}."
-    words += f" With prompts paired by zero-shot: {_tally(blind, count)}." if blind else _NOT_ASKED
-    return Claim(name, judge(*answers), words, _ids(oracle + blind))
+    words = f"Against {oracle[0].second}: {uncorrected_tally(oracle, count)}."
+    words += f" With prompts paired by zero-shot: {uncorrected_tally(blind, count)}." if blind else _NOT_ASKED
+    return Claim(name, judge(*answers), words, corrected_tallies(count, oracle, blind), _ids(oracle + blind))
 
 
 def _grouped_serves(measured: Measurements) -> Claim:
     """Compare grouped with image only at two targets; the evidence names zero-shot too."""
     claim = _better_accuracy(measured, "Grouped prompts serve binary tasks", "grouped")
     asked = [measured.comparisons.get(f"grouped {rival}", []) for rival in ("zero-shot", "via class")]
-    words = [f"Against {some[0].second}: {_tally(some, len(measured.datasets))}." for some in asked if some]
+    count = len(measured.datasets)
+    words = [f"Against {some[0].second}: {uncorrected_tally(some, count)}." for some in asked if some]
+    counted = [f"Against {some[0].second}: {tally(some, count, correct=True)}." for some in asked if some]
     ids = dict.fromkeys((*claim.run_ids, *_ids(chain(*asked))))
-    return replace(claim, evidence=" ".join([claim.evidence, *words]), run_ids=tuple(ids))
+    return replace(
+        claim,
+        evidence=" ".join([claim.evidence, *words]),
+        corrected=" ".join([claim.corrected, *counted]),
+        run_ids=tuple(ids),
+    )
 
 
 def _swapped_equals_task(measured: Measurements) -> Claim:
@@ -118,8 +128,11 @@ def _swapped_equals_task(measured: Measurements) -> Claim:
     if not pairs:
         return Claim(name)
     count = len(measured.datasets)
-    words = f"Task minus swapped: {_tally(pairs, count)}. Wrong prompts can only be paired by labels."
-    return Claim(name, judge(everywhere([one.is_same for one in pairs], count), None), words, _ids(pairs))
+    words = (
+        f"Task minus swapped: {uncorrected_tally(pairs, count)}. Wrong prompts can only be paired by labels."
+    )
+    verdict = judge(everywhere([one.is_equal for one in pairs], count), None)
+    return Claim(name, verdict, words, corrected_tallies(count, pairs), _ids(pairs))
 
 
 def _nothing_missing(measured: Measurements) -> Claim:
@@ -140,7 +153,9 @@ def _nothing_missing(measured: Measurements) -> Claim:
     ]
     words += f" In the published table: {'; '.join(published)}."
     words += "" if blind else _NOT_ASKED
-    return Claim(name, judge(*answers), words, tuple(run.run_id for run, _ in [*oracle, *blind, *alone]))
+    return Claim(
+        name, judge(*answers), words, run_ids=tuple(run.run_id for run, _ in [*oracle, *blind, *alone])
+    )
 
 
 def _text_dominates(measured: Measurements) -> Claim:
@@ -155,7 +170,7 @@ def _text_dominates(measured: Measurements) -> Claim:
     least = [number(min((value for _, value in some), default=float("nan"))) for some in (oracle, blind)]
     words = f"Rows in a cluster of their own prompt, least of all runs: {least[0]}"
     words += f"; with prompts paired by zero-shot: {least[1]}." if blind else f".{_NOT_ASKED}"
-    return Claim(name, judge(*answers), words, tuple(run.run_id for run, _ in [*oracle, *blind]))
+    return Claim(name, judge(*answers), words, run_ids=tuple(run.run_id for run, _ in [*oracle, *blind]))
 
 
 def _consistently_best(measured: Measurements) -> Claim:
@@ -181,7 +196,11 @@ def _consistently_best(measured: Measurements) -> Claim:
     if blind:
         words += f" With prompts paired by zero-shot: of {len(blind) + 1} in {_wins(blind)} of {count}."
     ids = _ids(chain(*oracle, *blind, zero_shot))
-    return Claim(name, judge(*answers), words + ("" if blind else _NOT_ASKED), ids)
+    counted = [
+        f"{some[0].first.capitalize()} against {some[0].second}: {tally(some, count, correct=True)}."
+        for some in [*oracle, *blind]
+    ]
+    return Claim(name, judge(*answers), words + ("" if blind else _NOT_ASKED), " ".join(counted), ids)
 
 
 def claims_table(claims: Sequence[Claim], caption: str) -> Table:
@@ -193,10 +212,16 @@ def claims_table(claims: Sequence[Claim], caption: str) -> Table:
     caption : of the table.
     """
     rows = [
-        [TableCell(one.name), TableCell(one.verdict, None, one.run_ids, one.flag), TableCell(one.evidence)]
+        [
+            TableCell(one.name),
+            TableCell(one.verdict, None, one.run_ids, one.flag),
+            TableCell(one.evidence),
+            TableCell(one.corrected or "-"),
+        ]
         for one in claims
     ]
-    return Table(caption, ["claim", "verdict", "evidence"], rows, "claims")
+    columns = ["claim", "verdict", "evidence, uncorrected", "evidence, Holm-corrected"]
+    return Table(caption, columns, rows, "claims")
 
 
 def _every_run(measured: Measurements, metric: str, pairing: str, good: Callable[[float], bool]) -> Answer:
@@ -215,7 +240,7 @@ def _wins(rivals: Sequence[Sequence[Comparison]]) -> int:
     """Count the datasets in which the first has a strictly higher mean than every rival."""
     datasets = {one.dataset for some in rivals for one in some}
     return sum(
-        all(one.interval.mean > 0 for some in rivals for one in some if one.dataset == dataset)
+        all(one.estimate.mean > 0 for some in rivals for one in some if one.dataset == dataset)
         for dataset in datasets
     )
 
@@ -259,26 +284,3 @@ def everywhere(answers: Sequence[Answer], datasets: int) -> Answer:
     if len(answers) < datasets or not answers or "not measured" in answers:
         return "not measured"
     return "open" if "open" in answers else "yes"
-
-
-def _tally(pairs: Sequence[Comparison], datasets: int) -> str:
-    """Write the range of the differences, and the number of datasets with each answer."""
-    known = [one for one in pairs if one.rows]
-    better, worse, same = (sum(getattr(one, name) for one in known) for name in ("better", "worse", "same"))
-    counts = f"better in {better}, worse in {worse}, within ±{number(SAME, 2)} in {same}"
-    return f"{_range([one.interval.mean for one in known])}; {counts} of {_measured(pairs, datasets)}"
-
-
-def _spans(gains: Sequence[Gain], datasets: int) -> str:
-    """Write the range of the gains, and the number of datasets where they exceed the spread of seeds."""
-    higher = f"higher beyond the spread of seeds in {sum(gain.interval.low > 0 for gain in gains)}"
-    return f"{_range([gain.interval.mean for gain in gains])}; {higher} of {_measured(gains, datasets)}"
-
-
-def _measured(found: Sequence[Comparison | Gain], datasets: int) -> str:
-    missing = datasets - sum(one.whole for one in found)
-    return f"{datasets} datasets" + (f" ({missing} not measured in full)" if missing else "")
-
-
-def _range(numbers: Sequence[float]) -> str:
-    return " to ".join(dict.fromkeys(signed(end(numbers)) for end in (min, max))) if numbers else "-"

@@ -1,5 +1,6 @@
 """Measurements behind the paper's claims: runs by setting, and accuracies compared."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -7,33 +8,33 @@ from functools import cached_property
 from fused_clip.method.reference import PREFIX, known_references
 from fused_clip.report.studies.pairs import Answer, Answers, Arm, Comparison, corrected
 from fused_clip.report.studies.settings import chosen, dataset_name, values
-from fused_clip.report.studies.significance import Interval, seed_interval
+from fused_clip.report.studies.significance import Difference, holm, seed_estimate
 from fused_clip.tracking.records import RunRecord
 
-BLIND = " without labels"  # how the questions about prompts paired without labels end
+BLIND = " without labels"  # how the questions about prompts paired by zero-shot end
 
 
 @dataclass(frozen=True)
-class Gain:
+class Gain(Difference):
     """A metric of ``task`` minus that of ``none``, seed by seed, on one dataset.
+
+    The estimate is of the mean over seeds; the correction is over the datasets of one pairing.
 
     Parameters
     ----------
-    interval : of the mean over seeds.
     whole : whether every planned seed has both.
     run_ids : runs of both.
     """
 
-    interval: Interval
     whole: bool
     run_ids: Sequence[str]
 
     @property
     def is_positive(self) -> Answer:
-        """Whether the gain is beyond the spread of seeds: "no" if its interval has no positive value."""
+        """Whether the gain is beyond the spread of seeds: "no" if it is negative after correction."""
         if not self.whole:
             return "not measured"
-        return "yes" if self.interval.low > 0 else "no" if self.interval.high <= 0 else "open"
+        return "yes" if self.better(correct=False) else "no" if self.worse(correct=True) else "open"
 
 
 class Measurements:
@@ -120,9 +121,14 @@ class Measurements:
                 if (seed := run.option("seed")) in alone and _have(metric, run, alone[seed])
             ]
             if kept:
-                interval = seed_interval([run.metrics[metric] - one.metrics[metric] for run, one in kept])
+                estimate = seed_estimate([run.metrics[metric] - one.metrics[metric] for run, one in kept])
                 whole = len(kept) == len({run.option("seed") for run in [*runs, *alone.values()]})
-                found.append(Gain(interval, whole, tuple(run.run_id for pair in kept for run in pair)))
+                ids = tuple(run.run_id for pair in kept for run in pair)
+                found.append(Gain(whole, ids, estimate=estimate))
+        tested = [place for place, gain in enumerate(found) if not math.isnan(gain.estimate.error)]
+        values = holm([found[place].estimate.p_value for place in tested])
+        for place, value in zip(tested, values, strict=True):
+            found[place] = replace(found[place], corrected=value)
         return found
 
     def known(self, metric: str, *prompts: str, **options: str) -> list[tuple[RunRecord, float]]:

@@ -1,31 +1,21 @@
-"""Two methods on the same test rows: their difference and its significance."""
+"""Two methods on the same test rows: their difference, its tests, and the family that corrects them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from fused_clip.metrics.numbers import number
-from fused_clip.report.page import Table, TableCell
-from fused_clip.report.studies.significance import ALPHA, Interval, combined, holm, mcnemar, paired_interval
+from fused_clip.report.studies.significance import ALPHA, Difference, holm, mcnemar, paired_estimate
 from fused_clip.report.summary import flag_of
 
-SAME = 0.01  # accuracies closer than this are called equal
+# Equal accuracies differ by less than this share of the smaller error rate. A margin of .01 for every dataset
+# would exceed the whole error of MNIST.
+MARGIN = 0.1
 Answer = Literal["yes", "no", "open", "not measured"]
-UNKNOWN = Interval(math.nan, math.nan, math.nan)
-
-DIFFERENCES = (
-    "First minus second, on the same test rows, mean over seeds. The interval is for other test images and "
-    "for other seeds, which draw splits and drive fits: a bootstrap over images, paired, with the spread of "
-    "the seeds added. The p-value is McNemar's exact test in each seed, the seeds combined by Rueger's rule, "
-    "corrected by Holm's method for all rows of the table, copies counted once; it is for these fits. A "
-    "difference is significant if the corrected p-value is below .05 and the interval excludes zero. With "
-    "one seed there is no interval, and nothing is significant."
-)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -50,68 +40,67 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Accuracy of one arm minus that of another.
+class Comparison(Difference):
+    """Accuracy of one arm minus that of another, tested for other images and other seeds.
+
+    The estimate is NaN where no seed has both arms; the correction is for all comparisons of the page.
 
     Parameters
     ----------
     dataset, first, second : names of the dataset and of both arms.
-    interval : of the mean difference, for other images and other seeds; NaN where no seed has both arms.
-    p_value : of McNemar's exact test in each seed, combined, for these fits; NaN where there is none.
+    margin : a tenth of the smaller error rate of both arms; differences within it are called equal.
     run_ids : runs of both arms.
-    seeds, rows, differing : seeds compared, their test rows, and those that only one arm gets right.
+    seeds, rows : seeds compared, and their test rows.
+    only_first, only_second : test rows that only one arm gets right.
+    mcnemar : p-value of McNemar's exact test of each seed; no verdict uses it.
     whole : whether every planned run of both arms was compared.
     flag : problems of the runs, in a few words.
-    corrected : `p_value` after Holm's correction for all comparisons of the page.
+    corrected_equivalence : p-value of the equivalence test after Holm's correction for all of the page.
     """
 
     dataset: str
     first: str
     second: str
-    interval: Interval = UNKNOWN
-    p_value: float = math.nan
+    margin: float = math.nan
     run_ids: Sequence[str] = ()
     seeds: int = 0
     rows: int = 0
-    differing: int = 0
+    only_first: int = 0
+    only_second: int = 0
+    mcnemar: Sequence[float] = ()
     whole: bool = False
     flag: str = ""
-    corrected: float = math.nan
+    corrected_equivalence: float = math.nan
 
     @property
-    def significant(self) -> bool:
-        """Whether both the corrected test and the interval exclude that there is no difference."""
-        return self.corrected < ALPHA and self.interval.excludes_zero
+    def equivalence(self) -> float:
+        """Uncorrected p-value of the test that the difference is not within the margin."""
+        return self.estimate.equivalence(self.margin)
 
-    @property
-    def better(self) -> bool:
-        """Whether the first is better, taken alone: for a claim about all datasets at once.
+    def equal(self, *, correct: bool) -> bool:
+        """Whether the difference lies within the margin.
 
-        That every part of a conjunction passes at a level makes the whole pass at it (Berger 1982).
+        Parameters
+        ----------
+        correct : after Holm's correction, or the test taken alone.
         """
-        return self.p_value < ALPHA and self.interval.low > 0
-
-    @property
-    def worse(self) -> bool:
-        """Whether the first is significantly worse."""
-        return self.significant and self.interval.mean < 0
-
-    @property
-    def same(self) -> bool:
-        """Whether the interval lies within .01 of zero."""
-        return max(-self.interval.low, self.interval.high) < SAME
+        return (self.corrected_equivalence if correct else self.equivalence) < ALPHA
 
     @property
     def is_better(self) -> Answer:
-        """Whether the first is better: "no" if it is significantly worse, or within .01."""
-        return self._answer(self.better, self.worse or self.same)
+        """Whether the first is better: "no" if it is worse or equal."""
+        refuted = self.worse(correct=True) or self.equal(correct=True)
+        return self._answer(self.better(correct=False), refuted)
 
     @property
-    def is_same(self) -> Answer:
-        """Whether both are within .01: "no" if they differ significantly and may be further apart."""
-        return self._answer(self.same, self.significant)
+    def is_equal(self) -> Answer:
+        """Whether both are equal: "no" if they differ, and possibly by more than the margin."""
+        return self._answer(self.equal(correct=False), self.significant)
 
     def _answer(self, shown: bool, refuted: bool) -> Answer:
+        # A claim of all datasets is shown if every test taken alone passes: that needs no correction (Berger,
+        # "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24, 1982). One dataset of
+        # many refutes it, which does.
         if not self.whole:
             return "not measured"
         return "yes" if shown else "no" if refuted else "open"
@@ -168,18 +157,22 @@ class Answers:
 
 
 def _measured(made: Comparison, kept: Sequence[tuple[RunRecord, RunRecord, DataFrame]]) -> Comparison:
+    import pandas as pd
+
     right = [rows.to_numpy(dtype=bool) for _, _, rows in kept]
-    differences = np.concatenate([one[:, 0].astype(float) - one[:, 1] for one in right])
-    images = np.concatenate([rows.index.to_numpy(dtype=str) for _, _, rows in kept])
-    seeds = np.repeat(np.arange(len(right)), [len(one) for one in right])
+    each = [rows[0].astype(float) - rows[1] for _, _, rows in kept]
+    differences = pd.concat(each, axis=1).to_numpy(dtype=float).T  # NaN where a seed has no such test row
+    errors = 1 - np.mean([one.mean(axis=0) for one in right], axis=0)
     return replace(
         made,
-        interval=paired_interval(differences, images, seeds),
-        p_value=combined([mcnemar(one[:, 0], one[:, 1]) for one in right]),
+        estimate=paired_estimate(differences),
+        margin=MARGIN * float(errors.min()),
         run_ids=tuple(dict.fromkeys(run.run_id for pair in kept for run in pair[:2])),
         seeds=len(kept),
-        rows=len(differences),
-        differing=int(np.count_nonzero(differences)),
+        rows=sum(map(len, right)),
+        only_first=int((differences > 0).sum()),
+        only_second=int((differences < 0).sum()),
+        mcnemar=tuple(mcnemar(one[:, 0], one[:, 1]) for one in right),
     )
 
 
@@ -191,62 +184,29 @@ def corrected(comparisons: Sequence[Comparison | None]) -> list[Comparison]:
     comparisons : the whole family; copies, as of two controls that predict alike, are one test.
     """
     made = [one for one in comparisons if one is not None]
-    evidence = [(one.dataset, one.interval, one.p_value, one.seeds, one.rows, one.differing) for one in made]
-    tests = {key: one.p_value for key, one in zip(evidence, made, strict=True) if not math.isnan(one.p_value)}
-    values = dict(zip(tests, holm(list(tests.values())), strict=True))
+    tests = distinct_tests(made)
+    differ = holm([one.estimate.p_value for one in tests.values()])
+    equal = holm([one.equivalence for one in tests.values()])
+    found = dict(zip(tests, zip(differ, equal, strict=True), strict=True))
+    values = [found.get(_evidence(one), (math.nan, math.nan)) for one in made]
     return [
-        replace(one, corrected=values.get(key, math.nan)) for key, one in zip(evidence, made, strict=True)
+        replace(one, corrected=p_differ, corrected_equivalence=p_equal)
+        for one, (p_differ, p_equal) in zip(made, values, strict=True)
     ]
 
 
-def difference_table(comparisons: Sequence[Comparison], setting: str) -> Table:
-    """Make a table of one row a comparison; `DIFFERENCES` explains it.
+def distinct_tests(comparisons: Sequence[Comparison]) -> dict[Hashable, Comparison]:
+    """Return the tests of a family, by what they rest on: comparisons with an error, copies once.
 
     Parameters
     ----------
-    comparisons : after the correction.
-    setting : backbone and data, for the caption.
+    comparisons : the whole family.
     """
-    columns = [
-        "dataset", "first", "second", "first - second", "95 % interval", "p (Holm)", "significant",
-        "seeds", "test rows", "rows that differ",
-    ]  # fmt: skip
-    rows = [
-        [
-            *map(TableCell, (one.dataset, one.first, one.second)),
-            TableCell(signed(one.interval.mean), _finite(one.interval.mean), one.run_ids, one.flag),
-            TableCell(_bounds(one), _finite(one.interval.low)),
-            TableCell(
-                "< .001" if one.corrected < 0.001 else number(one.corrected, 3), _finite(one.corrected)
-            ),
-            TableCell("yes" if one.significant else "no" if one.rows else "-"),
-            *(TableCell(str(count), count) for count in (one.seeds, one.rows, one.differing)),
-        ]
-        for one in comparisons
-    ]
-    return Table(f"Accuracies compared. {setting}", columns, rows, "differences")
+    return {_evidence(one): one for one in comparisons if math.isfinite(one.estimate.error)}
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def signed(value: float) -> str:
-    """Format a difference with its sign: +.0010, -.0010, .0000.
-
-    Parameters
-    ----------
-    value : any.
-    """
-    text = number(value)
-    return f"+{text}" if value > 0 and text.strip("0.") else text
-
-
-def _bounds(one: Comparison) -> str:
-    if one.rows and not one.differing:
-        return "no test row differs"
-    low, high = one.interval[1:]
-    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low) else "-"
+def _evidence(one: Comparison) -> Hashable:
+    return one.dataset, one.estimate, one.margin, one.seeds, one.rows, one.only_first, one.only_second
 
 
 def _answers(record: RunRecord) -> DataFrame | None:

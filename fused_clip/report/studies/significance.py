@@ -1,46 +1,130 @@
-"""Significance of a difference between two classifiers on the same test rows: pure functions on arrays.
+"""Differences between two classifiers on the same test rows: one estimate gives interval and p-value.
 
-Two questions are asked, and a difference has to pass both. McNemar's test asks whether these fits differ on
-other images; the interval also asks whether another seed, which draws splits and drives fits, would agree.
+The error of a mean difference is for other test images and for other seeds. Intervals, t-tests and
+equivalence tests follow from it: an interval excludes zero exactly where its p-value is below .05.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from fused_clip.support.arrays import Array, BoolArray, DoubleArray
+from fused_clip.support.arrays import BoolArray, DoubleArray
 
-RESAMPLES = 2_000  # a standard error is then known to 1 / sqrt(2 * 2000) = 1.6 %
 LEVEL = 0.95
 ALPHA = 0.05
+# Simulated intervals of two seeds, whose spread has one degree of freedom, cover 87 to 94 %.
+LEAST_SEEDS = 3
 
 
-class Interval(NamedTuple):
-    """A mean and its confidence interval at 95 %.
+class Estimate(NamedTuple):
+    """A mean, its standard error, and what follows from both by Student's t.
 
     Parameters
     ----------
     mean : of the differences.
-    low, high : bounds, NaN where there is no interval.
+    error : standard error of the mean, >= 0; NaN where it can't be estimated.
+    freedom : degrees of freedom of the error, > 0; infinite for a normal distribution.
     """
 
     mean: float
-    low: float
-    high: float
+    error: float = math.nan
+    freedom: float = math.inf
 
     @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside; false without bounds."""
-        return self.low > 0 or self.high < 0
+    def low(self) -> float:
+        """Lower bound of the 95 % interval; NaN without an error."""
+        return self.mean - self._half
+
+    @property
+    def high(self) -> float:
+        """Upper bound of the 95 % interval; NaN without an error."""
+        return self.mean + self._half
+
+    @property
+    def _half(self) -> float:
+        from scipy.stats import t
+
+        return float(t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value of the t-test that the mean is zero; NaN without an error."""
+        return self._two_sided(abs(self.mean))
+
+    def equivalence(self, margin: float) -> float:
+        """Return the p-value of two one-sided t-tests that the mean is not within a margin of zero.
+
+        Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15 (1987). The larger p-value is doubled:
+        it is below .05 exactly where the 95 % interval lies within the margin.
+
+        Parameters
+        ----------
+        margin : >= 0.
+        """
+        return self._two_sided(margin - abs(self.mean))
+
+    def _two_sided(self, distance: float) -> float:
+        """Return twice the probability of a larger t; 1 for no distance, NaN without an error."""
+        from scipy.stats import t
+
+        if math.isnan(self.error):
+            return math.nan
+        if distance <= 0:
+            return 1.0
+        return 2 * float(t.sf(distance / self.error, self.freedom)) if self.error else 0.0
+
+
+UNKNOWN = Estimate(math.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A difference with its t-test taken alone, and the same test corrected for a family.
+
+    Parameters
+    ----------
+    estimate : of the difference.
+    corrected : p-value after Holm's correction; NaN without a test.
+    """
+
+    estimate: Estimate = UNKNOWN
+    corrected: float = math.nan
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is not zero, after correction."""
+        return self.corrected < ALPHA
+
+    def better(self, *, correct: bool) -> bool:
+        """Whether the difference is positive.
+
+        Parameters
+        ----------
+        correct : after Holm's correction, or by the test taken alone.
+        """
+        return self._p(correct) < ALPHA and self.estimate.mean > 0
+
+    def worse(self, *, correct: bool) -> bool:
+        """Whether the difference is negative.
+
+        Parameters
+        ----------
+        correct : after Holm's correction, or by the test taken alone.
+        """
+        return self._p(correct) < ALPHA and self.estimate.mean < 0
+
+    def _p(self, correct: bool) -> float:
+        return self.corrected if correct else self.estimate.p_value
 
 
 def mcnemar(right_a: BoolArray, right_b: BoolArray) -> float:
     """Return the two-sided p-value of McNemar's exact test that two fitted classifiers err equally often.
 
     McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12 (1947). Another fit of either classifier is not considered.
+    Psychometrika 12 (1947). Another fit of either classifier is not considered: it describes one seed.
 
     Parameters
     ----------
@@ -54,22 +138,6 @@ def mcnemar(right_a: BoolArray, right_b: BoolArray) -> float:
     if only_a == only_b:
         return 1.0
     return float(test([[0, only_a], [only_b, 0]], exact=True).pvalue)
-
-
-def combined(p_values: Sequence[float]) -> float:
-    """Combine the p-values of several tests of one hypothesis, whatever data they share.
-
-    ``n / k`` times the k-th smallest of n, k the half of n rounded up (Rueger 1978; Vovk and Wang,
-    "Combining p-values via averaging", Biometrika 107, 2020).
-
-    Parameters
-    ----------
-    p_values : at least one.
-    """
-    # Not Fisher's or Stouffer's rule: these need independent tests, and seeds share images.
-    count = len(p_values)
-    half = math.ceil(count / 2)
-    return min(1.0, sorted(p_values)[half - 1] * count / half)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -89,70 +157,67 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in multipletests(p_values, method="holm")[1]]
 
 
-def paired_interval(
-    differences: DoubleArray, images: Array, seeds: Array, *, draws_seed: int = 0
-) -> Interval:
-    """Return the mean of paired differences, with an interval for other images and for other seeds.
+def paired_estimate(differences: DoubleArray) -> Estimate:
+    """Estimate the mean of paired differences, with an error for other images and for other seeds.
 
-    Two-way clustered variance: rows are clustered by image, whose variance a bootstrap gives, and by seed
-    (Cameron, Gelbach and Miller, "Robust inference with multiway clustering", Journal of Business & Economic
-    Statistics 29, 2011). Student's t has the degrees of freedom of Satterthwaite, "An approximate
-    distribution of estimates of variance components", Biometrics Bulletin 2 (1946).
+    Images and seeds are crossed random effects (Searle, Casella and McCulloch, "Variance Components", 1992).
+    The variance of the mean is ``v / S + c``: v is the sample variance of the means of the S seeds, and c the
+    covariance of two seeds' means, which comes from the images that both have. Degrees of freedom:
+    Satterthwaite, "An approximate distribution of estimates of variance components", Biometrics Bulletin 2
+    (1946). Simulated 95 % intervals of three to ten seeds cover 93 to 97 %, and more where fewer than about
+    ten images differ.
 
     Parameters
     ----------
-    differences : (m,) -1, 0 or 1: whether one method is right minus whether the other is.
-    images : (m,) id or number of each row's image; the same image may be in several seeds.
-    seeds : (m,) seed of each row's fits; the bounds are NaN for a single seed.
-    draws_seed : drives the 2,000 draws.
+    differences : (S, n) one row a seed and one column an image: -1, 0 or 1, whether one method is right minus
+        whether the other is; NaN where the image is no test row of the seed. There is no error for fewer than
+        three seeds or for a seed with fewer than two images.
     """
-    from scipy.stats import t
-
-    by_image, by_seed = _sums(differences, images), _sums(differences, seeds)
-    mean = float(differences.mean())
-    n_seeds = len(by_seed[0])
-    if n_seeds < 2 or len(by_image[0]) < 2:
-        return Interval(mean, math.nan, math.nan)
-    # Images alone would give intervals that the next seed leaves, and a percentile of five resampled seeds is
-    # too narrow: so both variances are added. The method subtracts that of their intersection, a row: left
-    # out, it can't make the sum negative, and the interval is a little too wide instead of too narrow.
-    spread = float(np.var(by_seed[0] / by_seed[1], ddof=1)) / n_seeds
-    variance = spread + _bootstrap_error(*by_image, draws_seed) ** 2
-    # Only the seeds' part is estimated from few values; that of the images counts as known.
-    freedom = (n_seeds - 1) * (variance / spread) ** 2 if spread else math.inf
-    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(variance)
-    return Interval(mean, mean - half, mean + half)
-
-
-def _sums(differences: DoubleArray, groups: Array) -> tuple[Array, Array]:
-    """Return the sum and the number of the rows of each group."""
-    _, index = np.unique(groups, return_inverse=True)
-    return np.bincount(index, weights=differences), np.bincount(index)
+    present = ~np.isnan(differences)
+    sizes, seeds = present.sum(axis=1), len(differences)
+    means = np.where(present, differences, 0.0).sum(axis=1) / sizes
+    mean = float(means.mean())
+    if seeds < LEAST_SEEDS or sizes.min() < 2:
+        return Estimate(mean)
+    of_seeds = float(means.var(ddof=1)) / seeds
+    deviations = np.where(present, differences - means[:, None], 0.0)
+    of_images, its_variance = _shared_by_seeds(deviations, present)
+    # One image more on each side, as Bonett and Price (Journal of Educational and Behavioral Statistics 37,
+    # 2012) add to discordant counts: otherwise methods that agree on all images had an interval of no width.
+    weights = (present / sizes[:, None]).sum(axis=0) / seeds
+    variance = of_seeds + of_images + 2 * float((weights**2).mean())
+    doubt = of_seeds**2 / (seeds - 1) + its_variance / 2
+    freedom = max(seeds - 1.0, float(variance**2 / doubt)) if doubt else math.inf
+    return Estimate(mean, math.sqrt(variance), freedom)
 
 
-def _bootstrap_error(totals: Array, counts: Array, seed: int) -> float:
-    """Return the standard error of a mean whose rows are drawn by whole groups."""
-    # Groups of equal total and count are interchangeable. A multinomial draws how many of each kind come up:
-    # the same distribution as drawing images one by one, at the cost of the few kinds.
-    kinds, sizes = np.unique(np.stack([totals, counts]), axis=1, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(len(totals), sizes / len(totals), size=RESAMPLES)
-    return float(np.std((drawn @ kinds[0]) / (drawn @ kinds[1]), ddof=1))
+def _shared_by_seeds(deviations: DoubleArray, present: BoolArray) -> tuple[float, float]:
+    """Return the mean covariance of two seeds' means by the images that both have, and its own variance."""
+    here = present.astype(float)
+    share = 1 / here.sum(axis=1)
+    overlap, others = here @ here.T, ~np.eye(len(here), dtype=bool)
+    weight = overlap * np.outer(share, share)
+    # Deviations from the means of both seeds have lost a little of the images' variance.
+    kept = (overlap * (1 - share[:, None] - share + weight))[others].sum()
+    if not kept:
+        return 0.0, 0.0  # no image is in two seeds
+    products = deviations.sum(axis=0) ** 2 - (deviations**2).sum(axis=0)  # of all pairs of seeds, by image
+    scale = weight[others].mean() / kept
+    # A negative covariance is chance: images can't make seeds differ more than independent rows do.
+    covariance = max(0.0, float(products.sum()) * scale)
+    return covariance, float(products.var() * len(products)) * float(scale) ** 2
 
 
-def seed_interval(values: Sequence[float]) -> Interval:
-    """Return the mean over seeds and Student's t interval; the bounds are NaN for a single seed.
+def seed_estimate(values: Sequence[float]) -> Estimate:
+    """Estimate the mean over seeds, with the error of Student's t; there is none for a single seed.
 
-    Seeds that share images are not independent, so the interval is for these images alone.
+    Seeds that share images are not independent, so the error is for these images alone.
 
     Parameters
     ----------
     values : at least one.
     """
-    from scipy.stats import t
-
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Interval(mean, math.nan, math.nan)
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    half = float(t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error
-    return Interval(mean, mean - half, mean + half)
+    mean, count = float(np.mean(values)), len(values)
+    if count < 2:
+        return Estimate(mean)
+    return Estimate(mean, float(np.std(values, ddof=1)) / math.sqrt(count), count - 1)

@@ -3,9 +3,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from fused_clip.report.studies.pairs import Answers, Arm, corrected, difference_table
+from fused_clip.report.studies.pairs import Answers, Arm, corrected, distinct_tests
+from fused_clip.report.studies.significance import paired_estimate
 from tests.study_records import ROWS, study_record
 
 SEEDS = (42, 43, 44)
@@ -23,13 +25,15 @@ def test_a_comparison_is_of_the_same_rows_seed_by_seed(tmp_path: Path) -> None:
     good, bad = arm(tmp_path, "good", 20), arm(tmp_path, "bad", 80)
     found = Answers().compare("MNIST", good, bad)
     assert found is not None
-    assert found.interval.mean == pytest.approx(60 / ROWS)
-    assert found.interval.low > 0
+    assert found.estimate.mean == pytest.approx(60 / ROWS)
+    assert found.estimate.low > 0
     assert len(found.run_ids) == 2 * len(SEEDS)
     (one,) = corrected([found])
-    assert one.better
+    assert one.better(correct=True)
     assert one.significant
-    assert (one.seeds, one.rows, one.differing) == (3, 3 * ROWS, 3 * 60)
+    assert (one.seeds, one.rows, one.only_first, one.only_second) == (3, 3 * ROWS, 3 * 60, 0)
+    assert one.margin == pytest.approx(0.1 * 20 / ROWS)
+    assert max(one.mcnemar) < 1e-6
     assert one.whole
     assert one.flag == ""
 
@@ -38,7 +42,7 @@ def test_a_reference_is_compared_within_its_run(tmp_path: Path) -> None:
     method = arm(tmp_path, "method", 20)
     found = Answers().compare("MNIST", method, Arm("zero-shot", method.records, "reference/zero_shot"))
     assert found is not None
-    assert found.interval.mean == pytest.approx(-10 / ROWS)
+    assert found.estimate.mean == pytest.approx(-10 / ROWS)
     assert len(found.run_ids) == len(SEEDS)
 
 
@@ -54,10 +58,8 @@ def test_an_undefined_accuracy_is_no_number(tmp_path: Path) -> None:
     silent = study_record(tmp_path, seed=42, name="silent")
     del silent.metrics["test/accuracy"]  # type: ignore[attr-defined]
     (found,) = corrected([Answers().compare("MNIST", method, Arm("silent", [silent]))])
-    assert math.isnan(found.interval.mean)
+    assert math.isnan(found.estimate.mean)
     assert (found.whole, found.significant, found.flag) == (False, False, "0 of 3 seeds")
-    texts = [cell.text for cell in difference_table([found], "caption").rows[0]]
-    assert texts[3:] == ["-", "-", "-", "-", "0", "0", "0"]
 
 
 def by_seed(folder: Path, name: str, wrong: Mapping[int, int]) -> Arm:
@@ -65,22 +67,55 @@ def by_seed(folder: Path, name: str, wrong: Mapping[int, int]) -> Arm:
 
 
 def test_seeds_that_differ_much_show_no_difference(tmp_path: Path) -> None:
-    """Better in all of five seeds, each time beyond its images, by McNemar's test; yet by .01 to .5."""
+    """Better in all of five seeds, each time beyond its images, by McNemar's test; yet by .03 to .5."""
     first = by_seed(tmp_path, "first", dict.fromkeys(range(5), 20))
     second = by_seed(tmp_path, "second", {0: 32, 1: 32, 2: 32, 3: 32, 4: 220})
     (one,) = corrected([Answers().compare("MNIST", first, second)])
-    assert one.corrected < 0.001
-    assert one.interval.low < 0 < one.interval.mean
+    assert max(one.mcnemar) < 0.001
+    assert one.estimate.low < 0 < one.estimate.mean
     assert not one.significant
-    assert not one.better
+    assert not one.better(correct=False)
 
 
-def test_one_seed_has_a_row_but_no_interval(tmp_path: Path) -> None:
-    pair = by_seed(tmp_path, "first", {42: 20}), by_seed(tmp_path, "second", {42: 80})
+def test_one_test_stands_for_interval_and_p_value(tmp_path: Path) -> None:
+    """A family of one has nothing to correct."""
+    pair = arm(tmp_path, "one", 20), arm(tmp_path, "other", 31)
     (one,) = corrected([Answers().compare("MNIST", *pair)])
-    assert not one.significant
-    row = difference_table([one], "caption").rows[0]
-    assert [cell.text for cell in row[3:]] == ["+.1500", "-", "< .001", "no", "1", "400", "60"]
+    assert one.corrected == one.estimate.p_value < 0.05
+    assert one.estimate.low > 0
+    assert one.corrected_equivalence == one.equivalence
+
+
+def test_a_difference_that_passes_alone_may_fail_in_its_family(tmp_path: Path) -> None:
+    pair, answers = (arm(tmp_path, "one", 20), arm(tmp_path, "other", 30)), Answers()
+    family = corrected([answers.compare(f"set {place}", *pair) for place in range(40)])
+    assert all(one.better(correct=False) and not one.better(correct=True) for one in family)
+    assert not any(one.significant for one in family)
+    assert family[0].is_better == "yes"
+
+
+def test_equal_is_within_a_tenth_of_the_smaller_error(tmp_path: Path) -> None:
+    """No row differs: equal for errors of a quarter, open for errors of one in a hundred."""
+    answers = Answers()
+    many, few = (
+        corrected(
+            [answers.compare("MNIST", arm(tmp_path, f"a{wrong}", wrong), arm(tmp_path, f"b{wrong}", wrong))]
+        )
+        for wrong in (100, 4)
+    )
+    assert (many[0].margin, few[0].margin) == (pytest.approx(0.025), pytest.approx(0.001))
+    assert (many[0].is_equal, few[0].is_equal) == ("yes", "open")
+    assert many[0].is_better == "no"
+    assert few[0].is_better == "open"
+
+
+def test_images_are_matched_across_seeds(tmp_path: Path) -> None:
+    """The same images in every seed are one sample of images, not three."""
+    pair = arm(tmp_path, "one", 20), arm(tmp_path, "other", 60)
+    found = Answers().compare("MNIST", *pair)
+    assert found is not None
+    row = np.where((np.arange(ROWS) >= 20) & (np.arange(ROWS) < 60), 1.0, 0.0)
+    assert found.estimate == pytest.approx(paired_estimate(np.tile(row, (3, 1))))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +135,6 @@ def test_holes_and_mixed_code_are_marked(
     found = Answers().compare("MNIST", good, Arm("bad", [replace(first, **change), *others]))  # type: ignore[arg-type]
     assert found is not None
     assert (found.flag, found.seeds, found.whole) == (flag, seeds, seeds == 3)
-    assert difference_table([found], "caption").rows[0][3].flag == flag
 
 
 def test_what_failed_altogether_keeps_its_row(tmp_path: Path) -> None:
@@ -110,28 +144,12 @@ def test_what_failed_altogether_keeps_its_row(tmp_path: Path) -> None:
     assert (found.seeds, found.whole, found.flag) == (0, False, "3 of 6 failed")
 
 
-def test_rows_that_agree_are_said_to(tmp_path: Path) -> None:
-    pair = arm(tmp_path, "one", 20), arm(tmp_path, "other", 20)
-    (one,) = corrected([Answers().compare("MNIST", *pair)])
-    texts = [cell.text for cell in difference_table([one], "caption").rows[0]]
-    assert texts[4:] == ["no test row differs", "1.000", "no", "3", "1200", "0"]
-    assert one.same
-
-
 def test_copies_of_a_comparison_count_once(tmp_path: Path) -> None:
     task, control = arm(tmp_path, "task", 20), arm(tmp_path, "control", 40)
     answers = Answers()
     alone = corrected([answers.compare("MNIST", task, control)])
     copies = corrected([answers.compare("MNIST", task, replace(control, name=name)) for name in "abc"])
     assert [one.corrected for one in copies] == [alone[0].corrected] * 3
+    assert len(distinct_tests(copies)) == 1
     others = corrected([answers.compare(name, task, control) for name in ("MNIST", "CIFAR-10")])
     assert others[0].corrected == pytest.approx(2 * alone[0].corrected)
-
-
-def test_few_rows_that_differ_are_no_real_difference(tmp_path: Path) -> None:
-    pair = arm(tmp_path, "one", 20), arm(tmp_path, "other", 23)
-    (one,) = corrected([Answers().compare("MNIST", *pair)])
-    assert not one.significant
-    table = difference_table([one], "caption")
-    texts = [cell.text for cell in table.rows[0]]
-    assert (texts[3], texts[5], texts[6]) == ("+.0075", ".375", "no")
