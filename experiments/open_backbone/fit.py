@@ -5,6 +5,7 @@ No image label is used. Texts are the names and descriptions of ImageNet's class
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -64,13 +65,32 @@ def main(config: DictConfig) -> None:
     print(f"{folder}: {len(photos)} photos, {perf_counter() - start:.0f} s")
 
 
+def class_names() -> list[str]:
+    """Return the names of ImageNet's 1,000 classes, in order."""
+    names: list[str] = _read(CLEAN_NAMES)
+    return names
+
+
+def groups() -> dict[str, list[int]]:
+    """Return 50 coarse groups of ImageNet's classes: name to numbers of classes."""
+    import yaml
+
+    def numbers(text: str) -> Iterator[int]:
+        for part in text.split():
+            first, _, last = part.partition("-")
+            yield from range(int(first), int(last or first) + 1)
+
+    stated = yaml.safe_load((Path(__file__).parent / "groups.yaml").read_text("utf-8"))
+    return {name: list(numbers(text)) for name, text in stated.items()}
+
+
 def class_texts() -> FloatArray:
     """Embed ImageNet's classes: (1000, 384), the mean of two texts each.
 
     One text is the name in a template, the other the name with the first sentence of its description (975
     classes have one; the others count the first text twice).
     """
-    names, described = _read(CLEAN_NAMES), _read(DESCRIPTIONS)
+    names, described = class_names(), _read(DESCRIPTIONS)
     plain = [f"a photo of a {name}" for name in names]
     sentences = [
         f"{name}: {described[str(i)]['description'].split('.')[0]}" if str(i) in described else plain[i]

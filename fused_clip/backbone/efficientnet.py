@@ -58,6 +58,7 @@ class ImageTower:
         _fold(model.eval())
         #: (1000, 1280) weights of the linear classifier, a row a class
         self.classifiers: FloatArray = model.classifier.weight.detach().numpy()
+        self._bias: FloatArray = model.classifier.bias.detach().numpy()
         self._model: Any = model.requires_grad_(False).to(device=device, dtype=dtype)
         self._model.to(memory_format=torch.channels_last)
 
@@ -73,6 +74,15 @@ class ImageTower:
         maps = self._model.forward_features(pixels.contiguous(memory_format=torch.channels_last))
         features: torch.Tensor = self._model.forward_head(maps, pre_logits=True)
         return features
+
+    def logits(self, features: FloatArray) -> FloatArray:
+        """Give the scores of ImageNet's classes: (n, 1000).
+
+        Parameters
+        ----------
+        features : (n, 1280).
+        """
+        return features @ self.classifiers.T + self._bias
 
 
 def _fold(model: Any) -> None:

