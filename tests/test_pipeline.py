@@ -255,7 +255,7 @@ def test_nothing_is_warned_of_where_words_and_images_are_known(
 def test_unknown_words_are_warned_of(
     toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture
 ) -> None:
-    warning = "small was not trained on the words dog, truck: use backbone=vit_b_32."
+    warning = "small was not trained on the words dog, truck: use backbone=open for photos."
     assert warning in told(toy, blobs, caplog, KNOWN[:-2])
 
 
@@ -263,10 +263,10 @@ def test_unknown_words_are_warned_of(
 def test_unknown_images_are_warned_of_whatever_the_words(
     toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture, origin: str
 ) -> None:
-    warning = "small was not trained on images of this dataset: use backbone=vit_b_32."
+    warning = "small was not trained on images of this dataset: use backbone=open for photos."
     assert warning in told(from_elsewhere(toy, origin), blobs, caplog)
     caplog.clear()
-    warning = "not trained on the words truck or on images of this dataset: use backbone=vit_b_32."
+    warning = "not trained on the words truck or on images of this dataset: use backbone=open for photos."
     assert warning in told(from_elsewhere(toy, origin), blobs, caplog, KNOWN[:-1])
 
 

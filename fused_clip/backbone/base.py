@@ -49,7 +49,7 @@ class Backbone(Protocol):
         """Load the model; otherwise the first encoding does."""
 
     def prepare(self, images: Sequence[ImageArray]) -> Any:
-        """Turn (height, width, 3) uint8 images into model input of a fixed size.
+        """Turn (height, width, 3) uint8 images into model input, a sequence of one item an image.
 
         Parameters
         ----------

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 OPEN = "open"
 ASSETS = Path(__file__).parent.parent / "assets" / OPEN
 SIZE = 224  # pixels: the tower's input
-SMALL_SIZE = 160  # pixels, for small images: as accurate on CIFAR as 224, at half of the cost
+SMALL_SIZE = 160  # pixels, for small images: 2.3 times as fast as 224, some 2 points less accurate on CIFAR
 SMALL = 64  # pixels: short side of an image that counts as small
 _PIXELS_AT_A_TIME = 8 * SMALL_SIZE**2  # in one pass on a CPU: the activations of more leave its cache
 

@@ -136,7 +136,7 @@ def _notes(
     if new:
         yield (
             logging.WARNING,
-            f"{backbone.name} was not trained on {' or on '.join(new)}: use backbone=vit_b_32.",
+            f"{backbone.name} was not trained on {' or on '.join(new)}: use backbone=open for photos.",
         )
 
 
@@ -161,4 +161,4 @@ def other_images(backbone: Backbone) -> str:
     if backbone.vocabulary is None:
         return ""
     sets = ", ".join(sorted(set(map(set_of, backbone.trained_on))))
-    return f"{backbone.name} was trained on images of {sets} alone: for others use backbone=vit_b_32."
+    return f"{backbone.name} was trained on images of {sets} alone: for photos use backbone=open."

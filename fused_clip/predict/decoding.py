@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 from fused_clip.dataset.decode import UnreadableImageError
 from fused_clip.dataset.options import MAX_PIXELS
@@ -11,10 +11,8 @@ from fused_clip.dataset.reading import Content, decode_each, prepare_each
 from fused_clip.predict.sources import Item, State
 from fused_clip.support.arrays import ImageArray
 
-if TYPE_CHECKING:
-    import torch
-
-Prepare = Callable[[Sequence[ImageArray]], "torch.Tensor"]
+ModelInput: TypeAlias = Sequence[Any]  # one item an image, as a backbone's `prepare` gives it
+Prepare = Callable[[Sequence[ImageArray]], ModelInput]
 
 
 @dataclass(frozen=True)
@@ -26,13 +24,13 @@ class ReadBatch:
     paths : n names.
     states : of the n files, before they were read.
     errors : n reasons why an item can't be read, or empty.
-    pixels : model input of the items without an error, in order.
+    pixels : model input of each item without an error, in order: sequences of one.
     """
 
     paths: list[str]
     states: list[State]
     errors: list[str]
-    pixels: "list[torch.Tensor]"
+    pixels: list[ModelInput]
 
 
 def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXELS) -> ReadBatch:
@@ -73,12 +71,11 @@ def _content(item: Item) -> Content:
         return UnreadableImageError(error.strerror or str(error))
 
 
-def _tried(prepare: Prepare, images: Sequence[ImageArray]) -> "list[torch.Tensor | str]":
+def _tried(prepare: Prepare, images: Sequence[ImageArray]) -> list[ModelInput | str]:
     """Model input of each image or an error: made of all at once or, if that fails, one by one."""
-    import torch
-
     try:
-        return list(torch.split(prepare(images), 1))
+        prepared = prepare(images)
+        return [prepared[i : i + 1] for i in range(len(images))]
     except (MemoryError, RuntimeError) as error:
         if len(images) == 1:
             return [f"it can't be made the model's input ({type(error).__name__})"]

@@ -1,5 +1,6 @@
 """The open backbone: photos and English words in one space, from towers that packages bring."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -197,3 +198,8 @@ def test_a_saved_model_predicts_photos_with_it(tmp_path: Path, photos: list[Imag
     assert isinstance(model.backbone, OpenVocabularyBackbone)
     predictions: FloatArray = model.predict(photos)
     assert list(predictions) == ["palace", "flower"]
+    command = [str(tmp_path / "run"), str(tmp_path / "photos" / "test"), "--out", str(tmp_path / "a.csv")]
+    subprocess.run([sys.executable, "-m", "fused_clip.predict", *command], check=True)
+    with (tmp_path / "a.csv").open() as file:
+        answers = {Path(row["path"]).parent.name: row["target"] for row in csv.DictReader(file)}
+    assert answers == {"palace": "palace", "flower": "flower"}

@@ -175,7 +175,7 @@ def test_a_backbone_of_few_words_warns_of_other_images(
     load_model(directory, embeddings_only=True)
     assert not caplog.text
     load_model(directory)
-    assert "clip was trained on images of b, toy alone: for others use backbone=vit_b_32." in caplog.text
+    assert "clip was trained on images of b, toy alone: for photos use backbone=open." in caplog.text
 
 
 @pytest.mark.parametrize(

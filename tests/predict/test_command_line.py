@@ -498,7 +498,7 @@ def test_a_backbone_of_few_words_warns_once_of_images_that_are_not_its_own(
     small = save_model(tmp_path / "run")
     (small / "clip" / "training.json").write_text('{"vocabulary": ["red"]}')
     main([str(small), str(photos), "--out", str(tmp_path / "out.csv")])
-    assert caplog.text.count("alone: for others use backbone=vit_b_32") == 1
+    assert caplog.text.count("alone: for photos use backbone=open") == 1
 
 
 def test_a_backbone_that_was_moved_is_named(photos: Path, tmp_path: Path) -> None:
