@@ -48,6 +48,7 @@ def test_names_come_through_to_files_figures_and_mlflow(tmp_path: Path) -> None:
         f'dataset.path="{path}"',
         'dataset.image_column="file name"',
         "dataset.test_fraction=0.34",
+        "backbone=compact",
         f"backbone.model=local-dir:{clip}",
         *SMALL,
         cwd=tmp_path,
@@ -91,6 +92,7 @@ def test_a_class_missing_in_one_split_comes_through(tmp_path: Path) -> None:
     done = fused_clip(
         "dataset=imagefolder",
         "dataset.root=photos",
+        "backbone=compact",
         f"backbone.model=local-dir:{clip}",
         "tracking=none",
         *SMALL,
@@ -171,6 +173,7 @@ def test_a_flat_folder_and_names_of_classes_are_enough(tmp_path: Path) -> None:
         "dataset.classes=[cat,dog]",
         "pairing=zero_shot",
         "vote=prompt",
+        "backbone=compact",
         f"backbone.model=local-dir:{clip}",
         *SMALL,
         "figures.enabled=false",

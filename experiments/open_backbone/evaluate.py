@@ -24,6 +24,7 @@ RESULTS = Path(__file__).parent / "results"
 PROMPT = "a photo of a {}"
 TEMPERATURES = (0.03, 0.05, 0.07, 0.1, 0.15)
 SIZES = (96, 128, 160, 192, 224)
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 CONSE_TEMPERATURES = (1.0, 1.5, 2.0)
 Row = dict[str, Any]
 
@@ -149,7 +150,6 @@ def spaces(train: Pictures, test: Pictures) -> Iterator[Row]:
     """What a space keeps for clusters and probes: CIFAR-10, linear probe and k-means."""
     from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
-    from sklearn.linear_model import LogisticRegression
 
     tower, backbone = image_tower(), OpenVocabularyBackbone()
     mean, of_classes = backbone.alignment.mean_features[SMALL_SIZE], class_texts()
@@ -163,8 +163,7 @@ def spaces(train: Pictures, test: Pictures) -> Iterator[Row]:
     }
     for title, change in kinds.items():
         rows = [np.asarray(change(each)) for each in raw]
-        scale = rows[0].std()
-        probe = LogisticRegression(C=1.0, max_iter=1000).fit(rows[0] / scale, train.labels)
+        probe = _probe(rows[0], train.labels)
         matched = []
         for seed in range(5):
             clusters = KMeans(10, n_init=3, random_state=seed).fit_predict(rows[1])
@@ -173,10 +172,25 @@ def spaces(train: Pictures, test: Pictures) -> Iterator[Row]:
             matched.append(table[linear_sum_assignment(-table)].sum() / len(clusters))
         yield {
             "rows": title,
-            "linear probe": float(probe.score(rows[1] / scale, test.labels)),
+            "linear probe": float(probe.score(rows[1], test.labels)),
             "k-means": float(np.mean(matched)),
             "sd of k-means": float(np.std(matched, ddof=1)),
         }
+
+
+def _probe(rows: FloatArray, labels: IntArray) -> Any:
+    """Fit a logistic regression whose C is the best on the last fifth of the rows."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def fitted(penalty: float, count: int) -> Any:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=penalty, max_iter=300))
+        return model.fit(rows[:count], labels[:count])
+
+    kept = len(rows) * 4 // 5
+    scores = {c: fitted(c, kept).score(rows[kept:], labels[kept:]) for c in PENALTIES}
+    return fitted(max(scores, key=scores.__getitem__), len(rows))
 
 
 def _grouped(labels: IntArray) -> tuple[list[str], IntArray]:

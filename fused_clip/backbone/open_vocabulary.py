@@ -132,7 +132,9 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
     def check(self) -> None:
         """Raise InputError if device or precision can not work, or a tower is missing or altered."""
         if self.model != OPEN:
-            raise InputError("backbone.model", "must be the alignment that ships", self.model, choices=[OPEN])
+            hint = "A CLIP model goes with an option of its kind: backbone=compact backbone.model=..."
+            rule = "must be the alignment that ships with backbone=open"
+            raise InputError("backbone.model", rule, self.model, choices=[OPEN], hint=hint)
         for file in (IMAGE_WEIGHTS, TEXT_WEIGHTS, TOKENIZER):
             file.find()
         self._check_precision()
