@@ -114,10 +114,10 @@ def audit(run: Run, references: Sequence[Reference], *, draws: int) -> Audit:
 
 
 def text_free_rival(reference: Reference, run: Run) -> bool:
-    """Whether a reference does without any text, and uses labels as the run does.
+    """Whether a reference does without any text, and uses labels as the run's answers do.
 
     It has no text if it is fitted without prompts, or classifies images without clusters of fused rows. If
-    the run sees training labels, it sees them too. If the run sees none, it may see labels to name its
+    the run's answers come from training labels, its own do too. If they do not, it may see labels to name its
     clusters: clusters of images have no names, so what can be had without text is then at most its accuracy.
 
     Parameters
@@ -126,18 +126,30 @@ def text_free_rival(reference: Reference, run: Run) -> bool:
     run : with its labels known.
     """
     classifier = reference.parts.get("classifier", run.method.classifier)
-    prompts: Prompts = reference.parts.get("prompts", run.prompts)
-    without_text = not classifier.uses_text and not (classifier.uses_clusters and prompts.texts)
-    if run.method.uses_labels(run.prompts):
-        return without_text and reference.options.uses_labels in ("yes", "for the vote", "as the run")
-    return without_text and reference.options.uses_labels in ("no", "for the names", "as the run")
+    if _answers_with_text(classifier, reference.parts.get("prompts", run.prompts)):
+        return False
+    if _answers_by_labels(run):
+        return reference.options.uses_labels in ("yes", "for the vote", "as the run")
+    return reference.options.uses_labels in ("no", "for the names", "as the run")
+
+
+def _answers_with_text(classifier: Classifier, prompts: Prompts) -> bool:
+    return classifier.uses_text or (classifier.uses_clusters and bool(prompts.texts))
+
+
+def _answers_by_labels(run: Run) -> bool:
+    """Whether training labels shape the run's answers, by more than names that are matched to clusters."""
+    classifier, paired = run.method.classifier, replace(run.method, vote="prompt")
+    clustered = run.method.vote == "label" or paired.uses_labels(run.prompts)
+    return classifier.uses_labels or (classifier.uses_clusters and clustered)
 
 
 def _contribution(
     run: Run, metrics: Mapping[str, float], references: Sequence[Reference]
 ) -> tuple[dict[str, float], dict[str, str]]:
     """What the words and all uses of text add to the accuracy, and the reference without text."""
-    if not run.prompts.texts or run.predicted is None or not run.labelled:
+    with_text = _answers_with_text(run.method.classifier, run.prompts)
+    if not with_text or run.predicted is None or not run.labelled:
         return {}, {}
     accuracy = float(accuracy_score(run.prompts.targets(run.test_labels), run.predicted))
     found: dict[str, float] = {}
@@ -176,7 +188,7 @@ def _applies(run: Run, reference: Reference) -> bool:
         "always": True,
         "grouped": len(prompts.target_names) != len(prompts.target_of_class),
         "text": bool(prompts.texts),
-        "no labels": run.method.vote == "prompt",
+        "no labels": not _answers_by_labels(run),
     }
     as_run = options.uses_labels == "as the run" and not run.method.uses_labels(prompts)
     label_free = options.uses_labels == "no" or as_run
@@ -184,7 +196,7 @@ def _applies(run: Run, reference: Reference) -> bool:
 
 
 def _outcomes(run: Run, reference: Reference, draws: int) -> Iterator[Outcome]:
-    """Evaluate a reference, once or for every draw; not at all where a part lacks the text it needs."""
+    """Evaluate a reference, once or for every draw; not at all where it changes nothing or lacks a text."""
     parts = {name: part for name, part in reference.parts.items() if name != "prompts"}
     method = replace(run.method, **parts)
     prompts: Prompts = reference.parts.get("prompts", run.prompts)
@@ -192,6 +204,8 @@ def _outcomes(run: Run, reference: Reference, draws: int) -> Iterator[Outcome]:
         if not prompts.texts and "prompts" in reference.parts:
             return
         prompts = prompts if prompts.distinguishes_targets else run.task()
+    if not method.classifier.uses_clusters and "classifier" not in reference.parts:
+        return  # whatever else it replaces, this classifier does not look at it
     if not method.classifier.uses_clusters:
         yield _without_clusters(run, method, prompts)
     elif reference.parts.keys() == {"classifier"}:

@@ -121,7 +121,7 @@ def run(
                 evidence = _evidence(dataset, prompts, embedded, method, model, predicted, embed_more)
                 audited = audit(evidence, references, draws=draws)
     seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
-    seen = seen_classes(dataset, backbone)
+    seen = seen_classes(dataset, backbone, [prompts.target_names[i] for i in prompts.target_of_class])
     return Result(
         dataset=dataset.name,
         prompt=names.get("prompt", ""),

@@ -19,7 +19,14 @@ from fused_clip.audit import Audit, Run, audit, text_free_rival
 from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import pairing, prompt, text
-from fused_clip.method.classifier import LinearProbe, NearestClusterMean, Training, ZeroShot
+from fused_clip.method.classifier import (
+    Classifier,
+    LinearProbe,
+    NearestClassMean,
+    NearestClusterMean,
+    Training,
+    ZeroShot,
+)
 from fused_clip.method.clusterer import SpectralClustering
 from fused_clip.method.fusion import Concatenation, Fusion, LinearFusion
 from fused_clip.method.parts import Method
@@ -282,6 +289,31 @@ def test_labels_for_the_vote_alone_are_training_labels(hard: Blobs) -> None:
     run = run_of(hard, pairing=pairing.zero_shot, pairing_uses_labels=False)
     scores, _, tags = audited(hard, run)
     assert tags["text_in_all_against"] == best_of(run, scores, WITH_LABELS)[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classifier": ZeroShot()},
+        {"classifier": ZeroShot(), "vote": "prompt", "pairing": pairing.zero_shot},
+        {"vote": "hungarian", "pairing": pairing.zero_shot, "pairing_uses_labels": False},
+    ],
+)
+def test_answers_without_labels_have_rivals_without_labels(hard: Blobs, change: dict[str, Any]) -> None:
+    """Labels that the answers never saw, or that only name clusters, bring no supervised rival."""
+    run = run_of(hard, **change)
+    scores, _, tags = audited(hard, run)
+    best, difference = best_of(run, scores, MATCHED)
+    assert tags == {"text_in_all_against": best}
+    assert scores["text_in_all"] == pytest.approx(difference)
+
+
+@pytest.mark.parametrize("classifier", [NearestClassMean(), LinearProbe()])
+def test_answers_without_text_have_no_contribution_of_text(hard: Blobs, classifier: Classifier) -> None:
+    scores, predictions, tags = audited(hard, run_of(hard, classifier=classifier))
+    assert not {"words_in_fusion", "text_in_all"} & set(scores)
+    assert tags == {}
+    assert not {"image_only", "rotated_text"} & set(predictions)
 
 
 @pytest.mark.parametrize("names", [("zero_shot",), ("nearest_cluster_mean", "rotated_text")])

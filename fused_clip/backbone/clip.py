@@ -102,7 +102,7 @@ class OpenClipBackbone(TwoTowerBackbone):
         """Facts for a run's record: `identity`, precision, and the hash that converted weights had before."""
         source = self._source.training.get("source_sha256")
         origin = {} if source is None else {"converted_from": str(source)}
-        return {**self.identity, "precision": self._precision, **origin}
+        return super().record | origin
 
     def load(self) -> None:
         """Load the model now; InputError if its weights are missing, damaged or of another model."""

@@ -1,7 +1,7 @@
 """Which classes of a dataset a backbone was trained on with labels."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fused_clip.backbone.base import Backbone
 from fused_clip.dataset.image_dataset import ImageDataset
@@ -16,6 +16,7 @@ _NUMERALS = {
 _ARTICLES = {"a", "an", "the"}
 _KINDS_OF_NUMERALS = {"digit", "number", "numeral"}  # "digit 3" is "3"
 _WORD = re.compile(r"[^\W_]+")
+_SEPARATOR = re.compile("[,/]")
 
 
 def set_of(origin: str) -> str:
@@ -28,24 +29,29 @@ def set_of(origin: str) -> str:
     return origin.partition("/")[0]
 
 
-def seen_classes(dataset: ImageDataset, backbone: Backbone) -> tuple[str, ...]:
+def seen_classes(
+    dataset: ImageDataset, backbone: Backbone, targets: Sequence[str] | None = None
+) -> tuple[str, ...]:
     """List the classes whose labels a backbone was trained on, by its own statement, in class order.
 
     Of a set that it was trained on these are all classes, whichever split the images are of. Of other images
     a class is seen if a labelled class has the same name, or a name that ends with it: a tabby cat is a cat.
-    Case, underscores, articles, plurals and spelled numerals are ignored. Synonyms are not recognised unless
-    the backbone lists them.
+    It is seen as well if that holds for its target, such as a group. Case, underscores, articles, plurals and
+    spelled numerals are ignored. Synonyms are not recognised unless the backbone lists them, so the classes
+    are at least these.
 
     Parameters
     ----------
     dataset : its class names need no labels.
     backbone : its `trained_on` and `labelled_classes`.
+    targets : name of the target of each class; None where classes are the targets.
     """
     sets = set(map(set_of, backbone.trained_on))
     if sets & {set_of(dataset.train.origin), set_of(dataset.test.origin)}:
         return dataset.class_names
-    labelled = set(_endings(backbone.labelled_classes))
-    return tuple(name for name in dataset.class_names if labelled.intersection(_synonyms(name)))
+    labelled, names = set(_endings(backbone.labelled_classes)), dataset.class_names
+    pairs = zip(names, names if targets is None else targets, strict=True)
+    return tuple(name for name, of in pairs if labelled.intersection([*_synonyms(name), *_synonyms(of)]))
 
 
 def _endings(names: Iterable[str]) -> Iterable[Words]:
@@ -57,8 +63,8 @@ def _endings(names: Iterable[str]) -> Iterable[Words]:
 
 
 def _synonyms(name: str) -> list[Words]:
-    """Words of each of the names that commas separate, in one form for all spellings."""
-    found = (tuple(map(_plain, _WORD.findall(part.casefold()))) for part in name.split(","))
+    """Words of each of the names that commas or slashes separate, in one form for all spellings."""
+    found = (tuple(map(_plain, _WORD.findall(part))) for part in _SEPARATOR.split(name.casefold()))
     return [words for words in map(_essential, found) if words]
 
 

@@ -68,6 +68,11 @@ class TwoTowerBackbone(ABC):
         """Hashes of architecture and weights, and preprocessing: the same model on any machine."""
 
     @property
+    def record(self) -> dict[str, str]:
+        """Facts for a run's record: `identity` and precision."""
+        return {**self.identity, "precision": self._precision}
+
+    @property
     @abstractmethod
     def libraries(self) -> Sequence[str]:
         """Packages whose version may change the bytes of an embedding."""

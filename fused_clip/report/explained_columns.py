@@ -56,13 +56,16 @@ def columns_table(facts: Iterable[Facts], records: Iterable[RunRecord]) -> Table
     Parameters
     ----------
     facts : of the columns, in their order.
-    records : runs of the table; whether their backbone was trained on labels of their classes is said.
+    records : runs of the table; if the backbone of each was trained on labels of its classes, it is said.
     """
-    saw = any(map(saw_labels, records))
+    saw = {saw_labels(record) for record in records}
+    some = " of some runs" if len(saw) > 1 else ""
     rows = [
         [
             TableCell(one.title),
-            TableCell(one.labels(backbone_saw=saw) if isinstance(one, ReferenceFacts) else "-"),
+            TableCell(
+                one.labels(backbone_saw=True in saw) + some if isinstance(one, ReferenceFacts) else "-"
+            ),
             TableCell(one.explanation),
         ]
         for one in facts

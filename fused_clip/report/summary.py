@@ -81,19 +81,40 @@ def saw_labels(record: RunRecord) -> bool:
 
 
 def supervision(records: Iterable[RunRecord]) -> str:
-    """Write the sentence that qualifies zero-shot numbers; empty where no backbone saw labels of the classes.
+    """Write what qualifies zero-shot numbers; empty where no backbone saw labels of the classes.
 
     Parameters
     ----------
     records : runs of one table.
     """
-    backbones = dict.fromkeys(record.option("backbone") for record in records if saw_labels(record))
-    if not backbones:
-        return ""
-    return (
-        f"The training of backbone {', '.join(backbones)} had labels of these classes: zero-shot, and "
-        "prompts paired by it, are supervised by the backbone's training."
+    counts: dict[str, dict[str, str]] = {}
+    for record in records:
+        if record.finished:
+            count = record.tags.get("classes_seen", "none").partition(":")[0]
+            datasets = counts.setdefault(record.option("backbone"), {})
+            # Groups may be seen where classes are not: the strategy with the most counts.
+            datasets[record.option("dataset")] = max(
+                count, datasets.get(record.option("dataset"), count), key=_classes_counted
+            )
+    return " ".join(
+        _supervised(*one) for one in counts.items() if any(map(_classes_counted, one[1].values()))
     )
+
+
+def _supervised(backbone: str, counts: Mapping[str, str]) -> str:
+    whole = all(len(set(count.split(" of "))) == 1 and count != "none" for count in counts.values())
+    found = "; ".join(f"{dataset}: {count}" for dataset, count in counts.items())
+    which = "these classes" if whole else f"some of these classes, by their names ({found})"
+    where = "" if whole else ", where it had them"
+    return (
+        f"The training of backbone {backbone} had labels of {which}: zero-shot, and prompts paired by it, "
+        f"are supervised by the backbone's training{where}."
+    )
+
+
+def _classes_counted(count: str) -> int:
+    first = count.split(" ")[0]
+    return int(first) if first.isdecimal() else 0
 
 
 def data_and_backbone(records: Sequence[RunRecord]) -> str:

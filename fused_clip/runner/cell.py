@@ -310,11 +310,11 @@ def backbone_tags(backbone: "Backbone") -> dict[str, str]:
 
     Parameters
     ----------
-    backbone : of the run; one that is no `OpenClipBackbone` has no such tags.
+    backbone : of the run; one that is no `TwoTowerBackbone` has no such tags.
     """
-    from fused_clip.backbone import OpenClipBackbone
+    from fused_clip.backbone.towers import TwoTowerBackbone
 
-    facts = backbone.record if isinstance(backbone, OpenClipBackbone) else {}
+    facts = backbone.record if isinstance(backbone, TwoTowerBackbone) else {}
     return {f"backbone_{name}": value for name, value in facts.items()}
 
 

@@ -14,6 +14,7 @@ from fused_clip.backbone import OpenVocabularyBackbone, packages
 from fused_clip.backbone.efficientnet import FEATURES, IMAGE_WEIGHTS, ImageTower, preprocessing
 from fused_clip.backbone.minilm import WIDTH
 from fused_clip.backbone.open_vocabulary import ASSETS, SIZE, SMALL_SIZE, Alignment, unit_classifiers
+from fused_clip.runner.cell import backbone_tags
 from fused_clip.support.arrays import FloatArray, ImageArray
 from fused_clip.support.errors import InputError
 
@@ -170,6 +171,13 @@ def test_it_says_that_it_saw_labels_of_imagenet(backbone: OpenVocabularyBackbone
     assert "goldfish, Carassius auratus" in backbone.labelled_classes
     assert len(backbone.labelled_classes) > 990  # some names stand for two classes
     assert backbone.vocabulary is None
+
+
+def test_a_run_records_weights_pixels_and_precision() -> None:
+    tags = backbone_tags(OpenVocabularyBackbone(precision="float32"))
+    assert tags["backbone_precision"] == "float32"
+    assert len(tags["backbone_weights"]) == 64
+    assert tags != backbone_tags(OpenVocabularyBackbone(precision="float32", preprocessing="paper"))
 
 
 def test_the_shipped_alignment_is_the_one_stated(backbone: OpenVocabularyBackbone) -> None:

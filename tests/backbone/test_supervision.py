@@ -40,11 +40,19 @@ def seen(names: tuple[str, ...], *labelled: str) -> tuple[str, ...]:
         ("Number three", "3"),
         ("03", "3"),
         ("tabby cat, tiger cat", "tabby cat"),
+        ("tabby/tiger", "tiger"),
         ("猫", "猫"),
     ],
 )
 def test_a_class_is_seen_in_any_spelling_or_as_a_kind_of_it(name: str, labelled: str) -> None:
     assert seen((name, "other"), labelled) == (name,)
+
+
+def test_a_class_is_seen_if_its_group_is() -> None:
+    made, groups = dataset("gizmo", "doodad", "thing"), ("animals", "vehicles", "animals")
+    backbone = FakeBackbone(labelled_classes=frozenset(["animal"]))
+    assert seen_classes(made, backbone, groups) == ("gizmo", "thing")
+    assert seen_classes(made, backbone) == ()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from fused_clip.report.summary import (
     supervision,
     varying,
 )
+from fused_clip.tracking.records import RunRecord
 from tests.records import make_record, missing_record
 
 
@@ -96,9 +97,22 @@ def test_groups_and_axes() -> None:
     assert list(groups) == [("task",), ("none",)]
 
 
+def seeing(backbone: str, dataset: str, seen: str, seed: int = 0) -> RunRecord:
+    tags = {"classes_seen": seen} if seen else {}
+    return make_record(seed=seed, params={"backbone": backbone, "dataset": dataset}, tags=tags)
+
+
 def test_zero_shot_is_called_supervised_where_the_backbone_saw_labels_of_the_classes() -> None:
-    seen = make_record(params={"backbone": "small"}, tags={"backbone_saw_labels": "true"})
-    unseen = make_record(params={"backbone": "large"}, tags={"backbone_saw_labels": "false"})
+    seen, unseen = seeing("small", "cats", "2 of 2: tom, kitty"), seeing("large", "cats", "")
     assert supervision([unseen, make_record()]) == ""
     words = "The training of backbone small had labels of these classes"
     assert supervision([unseen, seen, seen]).startswith(f"{words}: zero-shot")
+
+
+def test_classes_that_the_backbone_saw_are_counted_by_dataset() -> None:
+    """Of groups more classes may be seen than of the classes themselves: the larger number stands."""
+    records = [
+        seeing("small", *one) for one in (("cats", "1 of 2: tom"), ("cats", "2 of 2: x"), ("cars", ""))
+    ]
+    assert "some of these classes, by their names (cats: 2 of 2; cars: none)" in supervision(records)
+    assert supervision(records).endswith("by the backbone's training, where it had them.")

@@ -66,7 +66,8 @@ class LinearProbe(Classifier):
             standardised = (rows - mean) / scale
             self.C_ = self._chosen(standardised, targets, training.random_state)
             weights, intercept = _weights(self._probe(self.C_).fit(standardised, targets))
-        self.coef_ = weights / scale
+        # Row by row in memory, as in a file: the last bits of a product depend on it.
+        self.coef_ = np.ascontiguousarray(weights / scale)
         self.intercept_ = intercept - self.coef_ @ mean
         return self
 
