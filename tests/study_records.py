@@ -14,6 +14,10 @@ ROWS = 400
 # What a run of experiment=paper with OpenAI's weights records; MNIST is the dataset.
 PAPERS_OPTIONS = {
     "backbone": "vit_b_32",
+    "dataset.captions.task": "This is a digit {}",
+    "dataset.captions.grouped": "This is a digit {}",
+    "dataset.captions.hierarchical": "This is a digit {} {group}",
+    "dataset.captions.generic": "This is a digit.",
     "backbone.model": "ViT-B-32-quickgelu",
     "backbone.pretrained": "openai",
     "clusterer": "spectral",

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import yaml
+
 from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.report.page import Prose
 from fused_clip.report.studies.published import load
+from fused_clip.support.conf import conf_dir
 from fused_clip.tracking.records import RunRecord
 
 UNRECORDED = "not recorded"
@@ -26,6 +29,7 @@ def mismatches(record: RunRecord) -> dict[str, str]:
         "preprocessing": _preprocessing(record),
         "precision": _precision(record),
         "images": _images(record),
+        "prompts": _prompts(record),
         **{name: _options(record, wanted) for name, wanted in load().options.items()},
     }
     return {name: why for name, why in found.items() if why}
@@ -75,6 +79,15 @@ def _images(record: RunRecord) -> str:
     found = tuple(record.tags.get(name, UNRECORDED) for name in ("n_train", "n_test"))
     sizes = "{} train and {} test images".format
     return "" if found == tuple(map(str, wanted)) else f"{dataset}: {sizes(*found)}, not {sizes(*wanted)}"
+
+
+def _prompts(record: RunRecord) -> str:
+    """Compare the templates of a run's prompts with those that its dataset's file has, which are the paper's."""
+    file = conf_dir() / "dataset" / f"{record.option('dataset')}.yaml"
+    if not file.is_file():
+        return ""  # `_images` tells
+    own = yaml.safe_load(file.read_text("utf-8"))["captions"]
+    return _options(record, {f"dataset.captions.{name}": [text] for name, text in own.items()})
 
 
 def _options(record: RunRecord, wanted: Mapping[str, Sequence[str]]) -> str:

@@ -47,12 +47,13 @@ def record(**changes: str) -> RunRecord:
         ({"classifier._target_": "fused_clip.method.classifier.LinearProbe"}, "classifier"),
         ({"n_train": "5000"}, "images"),
         ({"n_test": "5000"}, "images"),
-        ({"dataset": "cifar10"}, "images"),
+        ({"dataset.captions.task": "a photo of a {}"}, "prompts"),
+        ({"dataset": "cifar10"}, "images prompts"),
         ({"dataset": "digits"}, "images"),
     ],
 )
 def test_a_run_fails_the_conditions_that_it_does_not_meet(changes: dict[str, str], failed: str) -> None:
-    assert list(mismatches(record(**changes))) == ([failed] if failed else [])
+    assert list(mismatches(record(**changes))) == failed.split()
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,7 @@ def test_a_run_fails_the_conditions_that_it_does_not_meet(changes: dict[str, str
         ("backbone_pixels", "preprocessing"),
         ("backbone_precision", "precision"),
         ("n_train", "images"),
+        ("dataset.captions.task", "prompts"),
         ("backbone.model", "model"),
         ("clusterer.n_neighbors", "clusterer"),
         ("classifier._target_", "classifier"),
