@@ -82,7 +82,7 @@ def _images(record: RunRecord) -> str:
 
 
 def _prompts(record: RunRecord) -> str:
-    """Compare the templates of a run's prompts with those that its dataset's file has, which are the paper's."""
+    """Compare the templates of a run's prompts with those of its dataset's file, which are the paper's."""
     file = conf_dir() / "dataset" / f"{record.option('dataset')}.yaml"
     if not file.is_file():
         return ""  # `_images` tells
