@@ -24,6 +24,7 @@ from fused_clip.metrics.scores import classification_scores, clustering_scores, 
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray
+from fused_clip.support.errors import InputError
 from fused_clip.support.threads import limited_for
 from fused_clip.support.timing import Stages
 
@@ -164,12 +165,24 @@ def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> F
     prompts : p prompts, each one or several texts.
     backbone : embeds them.
     embedder : keeps embeddings.
+
+    Raises
+    ------
+    InputError
+        If two prompts have the same embedding: no image could be nearer to one of them.
     """
     if not prompts.texts:
         return np.empty((0, 0), dtype=np.float32)
     members = embedder.texts(backbone, [text for texts in prompts.texts for text in texts])
     ends = np.cumsum([len(texts) for texts in prompts.texts])
-    return np.stack([ensemble(part) for part in np.split(members, ends[:-1])])
+    rows = np.stack([ensemble(part) for part in np.split(members, ends[:-1])])
+    _, first, row_of = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    for own, same in enumerate(first[row_of.ravel()]):
+        if same != own:
+            rule = f"must be told apart by the backbone, and {backbone.name} embeds these alike"
+            hint = "It may ignore case, or not know the script"
+            raise InputError("prompt", rule, [prompts.texts[same][0], prompts.texts[own][0]], hint=hint)
+    return rows
 
 
 def _evidence(

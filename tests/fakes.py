@@ -33,6 +33,7 @@ class FakeBackbone:
     trained_on: frozenset[str] = frozenset()
     labelled_classes: frozenset[str] = frozenset()
     vocabulary: frozenset[str] | None = None
+    language: str | None = None
     batches: list[int] = field(default_factory=list)
     loads: int = 0
 

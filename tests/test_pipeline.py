@@ -39,6 +39,7 @@ class FakeBackbone:
     trained_on: frozenset[str] = frozenset()
     labelled_classes: frozenset[str] = frozenset()
     vocabulary: frozenset[str] | None = None
+    language: str | None = None
 
 
 @dataclasses.dataclass
@@ -57,7 +58,7 @@ class BlobEmbedder:
     def texts(self, backbone: object, texts: Sequence[str]) -> NDArray[np.float32]:
         names = ("cat", "dog", "truck", "animal", "vehicle")
         table = np.vstack([self.blobs.texts, self.blobs.texts[:2].mean(axis=0), self.blobs.texts[2]])
-        ends = [next((i for i, name in enumerate(names) if t.endswith(name)), 0) for t in texts]
+        ends = [next((i for i, name in enumerate(names) if name in t), 0) for t in texts]
         return table[ends].astype(np.float32)
 
 
@@ -268,6 +269,27 @@ def test_unknown_images_are_warned_of_whatever_the_words(
     caplog.clear()
     warning = "not trained on the words truck or on images of this dataset: use backbone=open for photos."
     assert warning in told(from_elsewhere(toy, origin), blobs, caplog, KNOWN[:-1])
+
+
+@pytest.mark.parametrize(("name", "foreign"), [("cat", ""), ("café", ""), ("кошка", "кошка"), ("🐱", "🐱")])
+def test_letters_that_an_english_backbone_may_not_know_are_warned_of_in_every_run(
+    toy: ImageDataset, blobs: Blobs, caplog: pytest.LogCaptureFixture, name: str, foreign: str
+) -> None:
+    named = dataclasses.replace(toy, class_names=(name, "dog", "truck"), groups={})
+    english = FakeBackbone("large", language="English")
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            run(named, blobs, prompt.task, english, references=())
+        assert ("large reads English" in caplog.text) == bool(foreign)
+        assert foreign in caplog.text
+
+
+def test_prompts_that_the_backbone_embeds_alike_are_refused(toy: ImageDataset, blobs: Blobs) -> None:
+    """The embedder knows neither name, and gives both the row of a cat."""
+    named = dataclasses.replace(toy, class_names=("x", "y", "truck"), groups={})
+    with pytest.raises(InputError, match=r"embeds these alike, got .'This is a x', 'This is a y'"):
+        run(named, blobs, references=())
 
 
 def test_underscores_and_punctuation_are_no_words(

@@ -56,6 +56,7 @@ def main(config: DictConfig) -> None:
     alignment = (folder / "alignment.safetensors").read_bytes()
     stated = {
         "trained_on": ["imagenet-1k/train"],
+        "language": "English",
         "classes": {"imagenet-1k": list(_read(SYNONYMS).values())},
         "photos_sha256": hashlib.sha256(Path(config.photos).read_bytes()).hexdigest(),
         "temperature": config.temperature,

@@ -42,6 +42,10 @@ class Backbone(Protocol):
     def vocabulary(self) -> frozenset[str] | None:
         """Words that it was trained on; None if unknown."""
 
+    @property
+    def language(self) -> str | None:
+        """Language of the texts that it was trained on, such as ``English``; None if unknown."""
+
     def check(self) -> None:
         """Raise InputError for a model that can not work, before anything is loaded."""
 

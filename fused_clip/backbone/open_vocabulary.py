@@ -19,8 +19,10 @@ import numpy as np
 
 from fused_clip.backbone.efficientnet import FEATURES, IMAGE_WEIGHTS, ImageTower, preprocessing
 from fused_clip.backbone.minilm import TEXT_WEIGHTS, TOKENIZER, TextTower
+from fused_clip.backbone.packages import check_installed
 from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.backbone.towers import TwoTowerBackbone, batches
+from fused_clip.backbone.weights import LocalWeights
 from fused_clip.support.arrays import FloatArray, ImageArray
 from fused_clip.support.errors import InputError
 
@@ -107,13 +109,13 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
     Parameters
     ----------
     model : ``open``, the alignment that ships with the package.
+    pretrained : None; the weights come from the packages.
     preprocessing : ``model``: the short side to the input size, then a centre crop; ``paper``: both sides.
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     batch_size : images that are prepared at a time.
     """
 
-    pretrained = None
     name = OPEN
     dim = FEATURES
     libraries = ("pillow", "timm", "tokenizers", "torch", "torchvision")
@@ -121,6 +123,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
     def __init__(
         self,
         model: str = OPEN,
+        pretrained: str | None = None,
         preprocessing: Literal["model", "paper"] = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
@@ -128,6 +131,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
     ) -> None:
         super().__init__(preprocessing, precision, device, batch_size)
         self.model = model
+        self.pretrained = pretrained
 
     def check(self) -> None:
         """Raise InputError if device or precision can not work, or a tower is missing or altered."""
@@ -135,8 +139,17 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
             hint = "A CLIP model goes with an option of its kind: backbone=compact backbone.model=..."
             rule = "must be the alignment that ships with backbone=open"
             raise InputError("backbone.model", rule, self.model, choices=[OPEN], hint=hint)
+        if self.pretrained is not None:
+            hint = "OpenAI's CLIP is backbone=vit_b_32"
+            rule = "must be null: backbone=open takes its weights from packages"
+            raise InputError("backbone.pretrained", rule, self.pretrained, hint=hint)
         for file in (IMAGE_WEIGHTS, TEXT_WEIGHTS, TOKENIZER):
             file.find()
+        check_installed(self.libraries)
+        shipped = LocalWeights(_alignment_file())
+        if not shipped.path.is_file() or shipped.sha256() != self.training["alignment_sha256"]:
+            rule = "needs the alignment that ships with fused_clip, which is missing or altered"
+            raise InputError("backbone", rule, str(shipped.path), hint="Install fused_clip again")
         self._check_precision()
 
     @cached_property

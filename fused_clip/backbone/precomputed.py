@@ -30,6 +30,7 @@ class Precomputed:
     trained_on: frozenset[str] = frozenset()
     labelled_classes: frozenset[str] = frozenset()  # what made the vectors is not known
     vocabulary: frozenset[str] | None = None
+    language: str | None = None
 
     def __init__(self, dataset: ImageDataset) -> None:
         self.dataset = dataset

@@ -14,12 +14,14 @@ import numpy as np
 
 from fused_clip.backbone.device import Precision, choose_device, choose_precision, kernels
 from fused_clip.support.arrays import FloatArray, ImageArray
+from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
 
 TEXT_BATCH = 16
+MOST = 65_536  # images in one pass
 _COMPUTATION = 4  # raised when a change of the code changes the bytes of embeddings
 
 
@@ -34,7 +36,12 @@ class TwoTowerBackbone(ABC):
     preprocessing : ``model`` for the model's own; ``paper`` squashes to the input size, bilinear.
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
-    batch_size : images in one pass.
+    batch_size : images in one pass, at most 65,536.
+
+    Raises
+    ------
+    InputError
+        If a value is not one of these.
     """
 
     def __init__(
@@ -44,6 +51,10 @@ class TwoTowerBackbone(ABC):
         device: str = "auto",
         batch_size: int = 64,
     ) -> None:
+        _one_of("preprocessing", preprocessing, ("model", "paper"))
+        _one_of("precision", precision, ("auto", "float32", "bfloat16"))
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= MOST:
+            raise InputError("backbone.batch_size", f"must be a number from 1 to {MOST}", batch_size)
         self.preprocessing = preprocessing
         self.precision = precision
         self.device = device
@@ -119,9 +130,17 @@ class TwoTowerBackbone(ABC):
         words = self.training.get("vocabulary")
         return None if words is None else frozenset(words)
 
+    @property
+    def language(self) -> str | None:
+        """Language of the texts that it was trained on; None if unknown."""
+        return self.training.get("language")
+
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of everything that changes the bytes of an embedding, library versions included."""
+        """SHA-256 (hex) of what changes the bytes of an embedding, library versions included.
+
+        The number of threads is left out: in float32, convolutions differ by it in the last bits (4e-7).
+        """
         facts = {
             "identity": self.identity,
             "precision": self._precision,
@@ -174,6 +193,11 @@ class TwoTowerBackbone(ABC):
         import torch
 
         return torch.bfloat16 if self._precision == "bfloat16" else torch.float32
+
+
+def _one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InputError(f"backbone.{name}", "is not known", value, choices=choices)
 
 
 def batches(rows: Any, size: int) -> Iterator[Any]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 OPTION = "backbone.pretrained"
 OFFLINE = (
     "To work offline: copy the weights into the hub's cache (HF_HOME), or name a local .safetensors file "
-    "with backbone.pretrained=<file> (docs/offline.md converts OpenAI's .pt), or use backbone=compact"
+    "with backbone.pretrained=<file> (docs/offline.md converts OpenAI's .pt), or use backbone=open "
+    "(photos) or backbone=compact (digits)"
 )
 CONVERT = "python -m fused_clip.backbone.convert FILE.pt FILE.safetensors"
 _HUB_SECONDS = 5.0

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from fused_clip.backbone.base import Backbone
@@ -18,6 +19,7 @@ UNKNOWN_WITHOUT_LABELS = (
     "accuracy, recall and F1; agreement of clusters and targets (ARI, AMI, NMI, purity); accuracies of the"
     " references; the contribution of the text"
 )
+_LETTERS = {"Ll", "Lu", "Lt", "Lo"}
 _WORD = re.compile(r"[^\W_]+")  # an underscore ends a word, as in CLIP's tokenizers
 
 
@@ -120,6 +122,10 @@ def _notes(
         yield logging.WARNING, f"{len(dataset.skipped)} unreadable images are left out: {names}."
     if not dataset.labelled:
         yield logging.WARNING, f"Without labels these stay unknown: {UNKNOWN_WITHOUT_LABELS}."
+    of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
+    texts = [text for members in (*prompts.texts, *of_classes) for text in members]
+    if backbone.language == "English" and (foreign := [text for text in texts if _is_foreign(text)]):
+        yield logging.WARNING, f"{backbone.name} reads English, and may not know: {'; '.join(foreign[:5])}."
     if backbone.vocabulary is None:
         return
     words = len(backbone.vocabulary)
@@ -127,17 +133,21 @@ def _notes(
         logging.INFO,
         f"{backbone.name} was trained on {words} words: its figures are not OpenAI's ViT-B/32's.",
     )
-    of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
-    texts = " ".join(text for members in (*prompts.texts, *of_classes) for text in members)
-    unknown = sorted(set(_WORD.findall(texts.lower())) - backbone.vocabulary)
-    foreign = set_of(dataset.train.origin) not in map(set_of, backbone.trained_on)
+    unknown = sorted(set(_WORD.findall(" ".join(texts).lower())) - backbone.vocabulary)
+    other = set_of(dataset.train.origin) not in map(set_of, backbone.trained_on)
     new = [f"the words {', '.join(unknown)}"] if unknown else []
-    new += ["images of this dataset"] if foreign else []
+    new += ["images of this dataset"] if other else []
     if new:
         yield (
             logging.WARNING,
             f"{backbone.name} was not trained on {' or on '.join(new)}: use backbone=open for photos.",
         )
+
+
+def _is_foreign(text: str) -> bool:
+    """Whether a text has letters of another script than Latin, or pictures such as emoji."""
+    kinds = ((unicodedata.category(char), unicodedata.name(char, "")) for char in text)
+    return any(kind == "So" or (kind in _LETTERS and not name.startswith("LATIN")) for kind, name in kinds)
 
 
 def warn_of_other_images(backbone: Backbone) -> None:

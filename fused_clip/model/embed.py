@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def embed_images(images: ImageLikes, backbone: "str | Backbone" = "compact") -> FloatArray:
-    """Embed n images with CLIP: (n, d) float32; one image: (d,). The rows are not normalised.
+    """Embed n images with CLIP: (n, d) float32; one image: (d,). Rows are not rescaled.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def embed_images(images: ImageLikes, backbone: "str | Backbone" = "compact") -> 
 
 
 def embed_texts(texts: str | Sequence[str], backbone: "str | Backbone" = "compact") -> FloatArray:
-    """Embed n texts with CLIP: (n, d) float32; one text: (d,). The rows are not normalised.
+    """Embed n texts with CLIP: (n, d) float32; one text: (d,). Rows are not rescaled.
 
     Parameters
     ----------

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fused_clip.backbone.towers import MOST
+
 FORMAT: Literal[2] = 2
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -28,7 +30,7 @@ class BackboneFacts(_Facts):
     pretrained: str | None
     preprocessing: Literal["model", "paper"]
     precision: Literal["auto", "float32", "bfloat16"]
-    batch_size: Annotated[int, Field(ge=1, le=65_536)]
+    batch_size: Annotated[int, Field(ge=1, le=MOST)]
     architecture: Hash
     weights: Hash
     pixels: str

@@ -289,13 +289,9 @@ def _backbone(spec: BackboneFacts, device: str, weights: str | Path | None) -> T
         model = f"local-dir:{weights}"
     elif weights is not None:
         pretrained = str(weights)
-    backbone: TwoTowerBackbone
-    if (model, pretrained) == (OPEN, None):
-        backbone = OpenVocabularyBackbone(model, spec.preprocessing, spec.precision, device, spec.batch_size)
-    else:
-        backbone = OpenClipBackbone(
-            model, pretrained, spec.preprocessing, spec.precision, device, spec.batch_size
-        )
+    kind: type[OpenClipBackbone | OpenVocabularyBackbone]
+    kind = OpenVocabularyBackbone if model == OPEN else OpenClipBackbone
+    backbone = kind(model, pretrained, spec.preprocessing, spec.precision, device, spec.batch_size)
     backbone.check()
     for part, found in backbone.identity.items():
         stated = getattr(spec, part)

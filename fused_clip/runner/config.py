@@ -13,6 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fused_clip.backbone.towers import MOST
 from fused_clip.dataset.options import SharedOptions
 from fused_clip.method.reference import ReferenceOptions as OneReference
 from fused_clip.support.errors import InputError
@@ -46,7 +47,9 @@ class BackboneOptions(_Group):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = Field(
         default="auto", description="auto, cpu, mps, cuda, or one of several: cuda:0"
     )
-    batch_size: Count = Field(default=64, description="images embedded at a time")
+    batch_size: Annotated[int, Field(ge=1, le=MOST)] = Field(
+        default=64, description="images embedded at a time"
+    )
 
 
 class PromptOptions(_Group):

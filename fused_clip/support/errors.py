@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST = 200
 _ABSENT = object()
 
 
@@ -13,7 +14,7 @@ class InputError(ValueError):
     ----------
     option : name of the option or argument at fault, e.g. ``dataset.n_train``.
     rule : condition, e.g. ``must be at least 1``.
-    value : that breaks the rule; left out of the message if not given.
+    value : that breaks the rule; its first 200 characters are shown, nothing if not given.
     choices : accepted values; the closest one to `value` is suggested.
     hint : next step.
     """
@@ -30,7 +31,8 @@ class InputError(ValueError):
         self.option = option
         message = f"{option}: {rule}"
         if value is not _ABSENT:
-            message += f", got {value!r}"
+            text = repr(value)
+            message += f", got {text if len(text) <= _LONGEST else text[:_LONGEST] + '…'}"
         if choices is not None:
             known = list(choices)
             message += f"; choose from: {', '.join(known) or '(none)'}"

@@ -6,9 +6,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _name(value: object) -> object:
-    """Accept numbers, as YAML reads an unquoted name 0 as a number; refuse booleans and null."""
+    """Accept numbers, as YAML reads an unquoted name 0 as a number; refuse booleans, null and blanks."""
     if isinstance(value, (bool, type(None))):
         raise ValueError(f"must be a name; YAML reads it as {value!r}: quote it")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be blank")
     return str(value) if isinstance(value, (int, float)) else value
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.backbone.packages import PackagedFile
+from fused_clip.backbone.packages import PackagedFile, check_installed
 from fused_clip.support.errors import InputError
 
 CONTENT = b"weights"
@@ -39,8 +39,17 @@ def test_an_absent_package_is_named_with_the_command_that_installs_it() -> None:
 
 def test_a_missing_file_names_the_version_that_is_installed(package: PackagedFile) -> None:
     package.find().unlink()
-    with pytest.raises(InputError, match=r"with some_weights/model\.bin; version 1\.2 is installed, without"):
+    with pytest.raises(
+        InputError,
+        match=r"with some_weights/model\.bin; version 1\.2 is installed, without .*--no-deps some-weights",
+    ):
         package.find()
+
+
+def test_a_library_that_is_not_installed_is_named() -> None:
+    check_installed(["torch"])
+    with pytest.raises(InputError, match=r"needs the package no-such-library.*fused_clip\[open\]"):
+        check_installed(["torch", "no-such-library"])
 
 
 def test_an_altered_file_is_refused(package: PackagedFile) -> None:

@@ -93,6 +93,7 @@ def test_groups_without_the_texts_of_their_classes_have_no_reference_by_class(tm
 class TextTower(FakeBackbone):
     trained_on: frozenset[str] = frozenset()
     vocabulary = None
+    language = None
 
     def check(self) -> None:
         """Nothing can be wrong."""

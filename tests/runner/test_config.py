@@ -52,6 +52,7 @@ def composed(*overrides: str) -> DictConfig:
         ("dataset.swap=sideways", r"^dataset\.swap: must be 'previous' or 'next'"),
         ("backbone.precision=fp16", r"^backbone\.precision: must be 'auto', 'float32' or 'bfloat16'"),
         ("backbone.device=gpu", r"^backbone\.device: String should match pattern"),
+        ("backbone.batch_size=70000", r"^backbone\.batch_size: must be less than or equal to 65536"),
         ("backbone.batch_size=0", r"^backbone\.batch_size: must be greater than or equal to 1"),
         ("pairing.fraction=1.01", r"^pairing\.fraction: must be less than or equal to 1"),
         ("fusion.alpha=-0.1", r"^fusion\.alpha: must be greater than or equal to 0"),
