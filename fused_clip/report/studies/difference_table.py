@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from fused_clip.metrics.numbers import number
 from fused_clip.report.page import Block, Prose, Table, TableCell
-from fused_clip.report.studies.pairs import Comparison, distinct_tests
+from fused_clip.report.studies.pairs import Comparison
 
 _TESTS = (
     "First minus second: accuracies on the same test rows, mean over seeds. The standard error is for "
@@ -14,8 +14,8 @@ _TESTS = (
     "error, so the interval excludes zero exactly where this p-value is below .05."
 )
 _FAMILY = (
-    "Holm's correction is over one family: {family}. These are {count} tests; copies, which predict "
-    "alike, count once. A difference is significant if its corrected p-value is below .05."
+    "Holm's correction is over one family: {family}. These are {count} tests, one a row with a p-value, "
+    "also where methods predict alike. A difference is significant if its corrected p-value is below .05."
 )
 _MARGIN = (
     "The margin of equivalence is a tenth of the smaller error rate of the two, as measured. Two methods "
@@ -37,7 +37,7 @@ def difference_blocks(comparisons: Sequence[Comparison], family: str, setting: s
     family : the comparisons in words.
     setting : backbone and data, for the caption.
     """
-    count = len(distinct_tests(comparisons))
+    count = sum(one.tested for one in comparisons)
     words = [_TESTS, _FAMILY.format(family=family, count=count), _MARGIN, _DESCRIPTION]
     return [*map(Prose, words), difference_table(comparisons, setting)]
 

@@ -96,6 +96,12 @@ def test_each_claim_has_its_verdict(tmp_path: Path) -> None:
     assert missing.endswith("In the published table: class 96 of CIFAR-100 s5, under task.")
 
 
+def test_no_pair_of_arms_is_compared_twice(tmp_path: Path) -> None:
+    """Each row of the table of differences is a test of its own."""
+    found = [one for some in Measurements(runs(tmp_path)).comparisons.values() for one in some]
+    assert len({(one.dataset, one.first, one.second) for one in found}) == len(found) > 0
+
+
 @pytest.mark.slow
 def test_every_verdict_names_the_runs_behind_it(tmp_path: Path) -> None:
     records = runs(tmp_path)

@@ -65,12 +65,13 @@ def test_what_was_not_compared_has_a_row_of_dashes(tmp_path: Path) -> None:
 
 def test_the_family_is_stated(tmp_path: Path) -> None:
     one = compared(tmp_path, 20, 80)
-    family = [one, replace(one, second="copy"), replace(one, dataset="CIFAR-10")]
+    untested = Comparison("CIFAR-100 s1", "first", "second")
+    family = [one, replace(one, second="alike"), replace(one, dataset="CIFAR-10"), untested]
     *words, table = difference_blocks(family, "first against second", "caption")
     said = " ".join(block.text for block in words if isinstance(block, Prose))
-    assert "over one family: first against second. These are 2 tests" in said
+    assert "over one family: first against second. These are 3 tests, one a row with a p-value" in said
     assert isinstance(table, Table)
-    assert len(table.rows) == 3
+    assert len(table.rows) == 4
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.001, "+.0010"), (-0.001, "-.0010"), (0.00001, ".0000")])

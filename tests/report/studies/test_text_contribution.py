@@ -65,7 +65,9 @@ def test_each_normalisation_is_compared_with_image_only_normalised_alike(tmp_pat
             (30, {"fusion__normalize_inputs": "true"}),
         )
     ]
-    found = {(one.first, one.second): one.estimate.mean for one in comparisons(records)}
+    compared = comparisons(records)
+    found = {(one.first, one.second): one.estimate.mean for one in compared}
+    assert len(found) == len(compared), "no pair of arms is compared twice"
     assert found["task, inputs normalised", "image only, inputs normalised"] == pytest.approx(30 / 400)
     assert found["task, inputs normalised", "task"] == pytest.approx(20 / 400)
     assert found["task", "image only"] == pytest.approx(10 / 400)
