@@ -117,7 +117,10 @@ _CLAIMS = (
     "and one with a missing or failed run is not measured.",
     "A claim is shown by uncorrected tests, one a dataset: all must pass, which needs no correction "
     "(Berger 1982). Better and worse mean a p-value below .05. Equal means that the 95 % interval lies "
-    "within a margin of zero, a tenth of the smaller error rate of the two.",
+    "within a margin of zero, a tenth of the smaller error rate of the two. ARI, a score of the training "
+    "rows, is tested over the seeds alone, by Student's t on these images. Fewer than three seeds give no "
+    "interval and no test, nor do seeds that agree exactly on the gain in ARI: a claim that needs the test "
+    "is then not shown.",
     "A claim is refuted by one dataset. Its test must pass after Holm's correction: worse or equal where "
     "better is claimed, better or worse where equal is claimed. The correction is over the family of the "
     "table of differences, for t-tests and for equivalence tests; for ARI, it is over the datasets of one "

@@ -218,5 +218,11 @@ def test_an_estimate_over_seeds_is_students() -> None:
     assert estimate.mean == pytest.approx(0.2)
     assert estimate.high - estimate.mean == pytest.approx(4.3027 * 0.1 / math.sqrt(3), rel=1e-4)
     assert estimate.p_value == pytest.approx(ttest_1samp([0.1, 0.2, 0.3], 0).pvalue)
-    assert seed_estimate([0.3, 0.3]).p_value == 0
-    assert math.isnan(seed_estimate([0.3]).low)
+
+
+@pytest.mark.parametrize("values", [[0.3], [0.3, 0.1], [0.3] * 5, [0.4 - 0.1, 0.5 - 0.2, 0.6 - 0.3]])
+def test_two_seeds_or_seeds_without_spread_have_no_interval_over_seeds(values: list[float]) -> None:
+    """Equal values are no proof: not p = 0."""
+    estimate = seed_estimate(values)
+    assert estimate.mean == pytest.approx(np.mean(values))
+    assert all(math.isnan(one) for one in (estimate.low, estimate.p_value, estimate.equivalence(0.1)))
