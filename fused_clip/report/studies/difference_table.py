@@ -19,7 +19,10 @@ _FAMILY = (
 )
 _MARGIN = (
     "The margin of equivalence is a tenth of the smaller error rate of the two, as measured. Two methods "
-    "are equal, uncorrected, where the interval lies within the margin."
+    "are equal, uncorrected, where the interval lies within the margin. Exactly there the uncorrected "
+    "p-value of equivalence, twice the larger one of two one-sided t-tests, is below .05. Equivalences have "
+    "Holm's correction over the same rows, as a second family: the chance of any error in both families "
+    "together is up to .10."
 )
 _DESCRIPTION = (
     "McNemar's exact test of each seed treats the fits as fixed; its smallest and largest p-value are "
@@ -52,8 +55,9 @@ def difference_table(comparisons: Sequence[Comparison], setting: str) -> Table:
     """
     columns = [
         "dataset", "first", "second", "first - second", "95 % interval, uncorrected", "p, uncorrected",
-        "p, Holm", "significant, Holm", "margin", "seeds", "test rows", "only first right",
-        "only second right", "McNemar's p of the seeds",
+        "p, Holm", "significant, Holm", "margin", "p of equivalence, uncorrected",
+        "p of equivalence, Holm", "seeds", "test rows", "only first right", "only second right",
+        "McNemar's p of the seeds",
     ]  # fmt: skip
     rows = [
         [
@@ -63,6 +67,7 @@ def difference_table(comparisons: Sequence[Comparison], setting: str) -> Table:
             *(TableCell(_p_text(p), _finite(p)) for p in (one.estimate.p_value, one.corrected)),
             TableCell("yes" if one.significant else "no" if math.isfinite(one.corrected) else "-"),
             TableCell(f"±{number(one.margin)}" if one.rows else "-", _finite(one.margin)),
+            *(TableCell(_p_text(p), _finite(p)) for p in (one.equivalence, one.corrected_equivalence)),
             *(
                 TableCell(str(count), count)
                 for count in (one.seeds, one.rows, one.only_first, one.only_second)
