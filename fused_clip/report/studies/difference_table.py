@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fused_clip.metrics.numbers import number
 from fused_clip.report.page import Block, Prose, Table, TableCell
 from fused_clip.report.studies.pairs import Comparison
+from fused_clip.report.studies.significance import Estimate
 
 _TESTS = (
     "First minus second: accuracies on the same test rows, mean over seeds. The standard error is for "
@@ -63,7 +64,7 @@ def difference_table(comparisons: Sequence[Comparison], setting: str) -> Table:
         [
             *map(TableCell, (one.dataset, one.first, one.second)),
             TableCell(signed(one.estimate.mean), _finite(one.estimate.mean), one.run_ids, one.flag),
-            TableCell(_bounds(one), _finite(one.estimate.low)),
+            TableCell(bounds(one.estimate), _finite(one.estimate.low)),
             *(TableCell(_p_text(p), _finite(p)) for p in (one.estimate.p_value, one.corrected)),
             TableCell("yes" if one.significant else "no" if math.isfinite(one.corrected) else "-"),
             TableCell(f"±{number(one.margin)}" if one.rows else "-", _finite(one.margin)),
@@ -102,6 +103,12 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
-def _bounds(one: Comparison) -> str:
-    low, high = one.estimate.low, one.estimate.high
+def bounds(estimate: Estimate) -> str:
+    """Format the 95 % interval: [-.0010, +.0020]; ``-`` without an error.
+
+    Parameters
+    ----------
+    estimate : of a difference.
+    """
+    low, high = estimate.low, estimate.high
     return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low) else "-"

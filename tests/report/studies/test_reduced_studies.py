@@ -96,7 +96,7 @@ def test_the_audit_on_a_few_digits(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_spacing_of_prompts_on_a_few_digits(tmp_path: Path) -> None:
     report = reported("prompt_spacing", tmp_path, "text.share=1,0.1")
-    assert shapes(report) == {"spacing": (2, 8), "published_gaps": (0, 7)}
+    assert shapes(report) == {"spacing": (2, 9), "published_gaps": (0, 7)}
     whole, tenth = (float(text.split()[0]) for text in texts(report, "spacing", "prompt spacing"))
     assert whole == pytest.approx(10 * tenth, rel=1e-3)
     assert texts(report, "spacing", "task - swapped")[0] == ".0000 ± .0000"
