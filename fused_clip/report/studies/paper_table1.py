@@ -1,12 +1,12 @@
 """The paper's Table 1 next to the numbers of these runs, and its claims, checked."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from fused_clip.metrics.catalogue import CONTRIBUTIONS, METRICS
 from fused_clip.metrics.numbers import number
 from fused_clip.report.explained_columns import columns_table, references_of
 from fused_clip.report.page import Block, Page, Prose, Section, Table, TableCell
+from fused_clip.report.rivals import rivals
 from fused_clip.report.studies.claims import check, claims_table
 from fused_clip.report.studies.comparable import explanation, mismatches
 from fused_clip.report.studies.difference_table import difference_blocks
@@ -52,7 +52,8 @@ Cells = Mapping[tuple[str, ...], list[RunRecord]]
 
 def _accuracy(cells: Cells, setting: str) -> list[Block]:
     """Show published and measured accuracy and the references: one row a dataset and strategy."""
-    references = references_of([record for records in cells.values() for record in records])
+    known = [record for records in cells.values() for record in records]
+    references = references_of(known)
     contributions = [METRICS[name] for name in CONTRIBUTIONS]
     shown = [*(one.title for one in contributions), *(one.title for one in references)]
     columns = ["dataset", "prompt", "published", "measured", "verdict", *shown]
@@ -66,9 +67,10 @@ def _accuracy(cells: Cells, setting: str) -> list[Block]:
         ]
         for (dataset, prompt), records in cells.items()
     ]
-    table = Table(f"Test accuracy. {setting}", columns, rows, "accuracy")
-    explained = columns_table([*contributions, *references], chain(*cells.values()))
-    reasons = explanation([record for records in cells.values() for record in records])
+    caption = f"Test accuracy. {setting} {rivals(known, dataset_name)}".strip()
+    table = Table(caption, columns, rows, "accuracy")
+    explained = columns_table([*contributions, *references], known)
+    reasons = explanation(known)
     return [Prose(_VERDICTS), Prose(_COMPARABLE), table, *reasons, explained, *_corrections(cells)]
 
 
