@@ -10,6 +10,7 @@ from fused_clip.metrics.catalogue import MetricFacts
 from fused_clip.report.chart import ChartRow, draw_cells, most_accurate
 from fused_clip.report.explained_columns import Facts, columns_table, metrics_of, references_of
 from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
+from fused_clip.report.rivals import rivals
 from fused_clip.report.summary import (
     data_and_backbone,
     flag_of,
@@ -69,6 +70,7 @@ def _results(groups: Groups, shown: Sequence[str], facts: Sequence[Facts], setti
     several = any(len(some) > 1 for some in groups.values())
     spread = "; mean ± standard deviation over seeds" if several else ""
     caption = f"Data: {setting}. Accuracies and F1 on test rows, scores of clusters on train rows{spread}."
+    caption = f"{caption} {rivals([record for some in groups.values() for record in some])}".strip()
     return Table(caption, [*shown, "runs", *(one.title for one in facts)], rows, "results")
 
 

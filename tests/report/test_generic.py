@@ -42,6 +42,17 @@ def test_seeds_are_one_row(records: list[RunRecord]) -> None:
     assert "standard deviation" in table.caption
 
 
+def test_the_rivals_of_the_text_are_named(records: list[RunRecord]) -> None:
+    assert "Text in all" not in results(generic.build(records)).caption
+    metrics = {"text_in_all": 0.1, "reference/zero_shot_accuracy": 0.5, "reference/image_only_accuracy": 0.5}
+    compared = [
+        replace(one, metrics={**one.metrics, **metrics}, tags={"text_in_all_against": "image_only"})
+        for one in records
+    ]
+    caption = results(generic.build(compared)).caption
+    assert caption.endswith(" over seeds. Text in all is against image only for toy.")
+
+
 def test_cells_without_a_number_are_marked(records: list[RunRecord]) -> None:
     page = page_of(
         [*records, missing_record("swapped", 0), missing_record("swapped", 1, "FAILED", error="full")]

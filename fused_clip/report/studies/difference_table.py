@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from fused_clip.metrics.numbers import number
 from fused_clip.report.page import Block, Prose, Table, TableCell
-from fused_clip.report.studies.pairs import Comparison, distinct_tests
+from fused_clip.report.studies.pairs import Comparison
+from fused_clip.report.studies.significance import Estimate
 
 _TESTS = (
     "First minus second: accuracies on the same test rows, mean over seeds. The standard error is for "
@@ -14,12 +15,15 @@ _TESTS = (
     "error, so the interval excludes zero exactly where this p-value is below .05."
 )
 _FAMILY = (
-    "Holm's correction is over one family: {family}. These are {count} tests; copies, which predict "
-    "alike, count once. A difference is significant if its corrected p-value is below .05."
+    "Holm's correction is over one family: {family}. These are {count} tests, one a row with a p-value, "
+    "also where methods predict alike. A difference is significant if its corrected p-value is below .05."
 )
 _MARGIN = (
     "The margin of equivalence is a tenth of the smaller error rate of the two, as measured. Two methods "
-    "are equal, uncorrected, where the interval lies within the margin."
+    "are equal, uncorrected, where the interval lies within the margin. Exactly there the uncorrected "
+    "p-value of equivalence, twice the larger one of two one-sided t-tests, is below .05. Equivalences have "
+    "Holm's correction over the same rows, as a second family: the chance of any error in both families "
+    "together is up to .10."
 )
 _DESCRIPTION = (
     "McNemar's exact test of each seed treats the fits as fixed; its smallest and largest p-value are "
@@ -37,7 +41,7 @@ def difference_blocks(comparisons: Sequence[Comparison], family: str, setting: s
     family : the comparisons in words.
     setting : backbone and data, for the caption.
     """
-    count = len(distinct_tests(comparisons))
+    count = sum(one.tested for one in comparisons)
     words = [_TESTS, _FAMILY.format(family=family, count=count), _MARGIN, _DESCRIPTION]
     return [*map(Prose, words), difference_table(comparisons, setting)]
 
@@ -52,17 +56,19 @@ def difference_table(comparisons: Sequence[Comparison], setting: str) -> Table:
     """
     columns = [
         "dataset", "first", "second", "first - second", "95 % interval, uncorrected", "p, uncorrected",
-        "p, Holm", "significant, Holm", "margin", "seeds", "test rows", "only first right",
-        "only second right", "McNemar's p of the seeds",
+        "p, Holm", "significant, Holm", "margin", "p of equivalence, uncorrected",
+        "p of equivalence, Holm", "seeds", "test rows", "only first right", "only second right",
+        "McNemar's p of the seeds",
     ]  # fmt: skip
     rows = [
         [
             *map(TableCell, (one.dataset, one.first, one.second)),
             TableCell(signed(one.estimate.mean), _finite(one.estimate.mean), one.run_ids, one.flag),
-            TableCell(_bounds(one), _finite(one.estimate.low)),
+            TableCell(bounds(one.estimate), _finite(one.estimate.low)),
             *(TableCell(_p_text(p), _finite(p)) for p in (one.estimate.p_value, one.corrected)),
             TableCell("yes" if one.significant else "no" if math.isfinite(one.corrected) else "-"),
             TableCell(f"±{number(one.margin)}" if one.rows else "-", _finite(one.margin)),
+            *(TableCell(_p_text(p), _finite(p)) for p in (one.equivalence, one.corrected_equivalence)),
             *(
                 TableCell(str(count), count)
                 for count in (one.seeds, one.rows, one.only_first, one.only_second)
@@ -97,6 +103,12 @@ def signed(value: float) -> str:
     return f"+{text}" if value > 0 and text.strip("0.") else text
 
 
-def _bounds(one: Comparison) -> str:
-    low, high = one.estimate.low, one.estimate.high
+def bounds(estimate: Estimate) -> str:
+    """Format the 95 % interval: [-.0010, +.0020]; ``-`` without an error.
+
+    Parameters
+    ----------
+    estimate : of a difference.
+    """
+    low, high = estimate.low, estimate.high
     return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low) else "-"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -71,6 +71,11 @@ class Comparison(Difference):
     whole: bool = False
     flag: str = ""
     corrected_equivalence: float = math.nan
+
+    @property
+    def tested(self) -> bool:
+        """Whether there is a test: an error could be estimated."""
+        return math.isfinite(self.estimate.error)
 
     @property
     def equivalence(self) -> float:
@@ -179,34 +184,22 @@ def _measured(made: Comparison, kept: Sequence[tuple[RunRecord, RunRecord, DataF
 def corrected(comparisons: Sequence[Comparison | None]) -> list[Comparison]:
     """Apply Holm's correction over the family; comparisons that could not be made are left out.
 
-    Parameters
-    ----------
-    comparisons : the whole family; copies, as of two controls that predict alike, are one test.
-    """
-    made = [one for one in comparisons if one is not None]
-    tests = distinct_tests(made)
-    differ = holm([one.estimate.p_value for one in tests.values()])
-    equal = holm([one.equivalence for one in tests.values()])
-    found = dict(zip(tests, zip(differ, equal, strict=True), strict=True))
-    values = [found.get(_evidence(one), (math.nan, math.nan)) for one in made]
-    return [
-        replace(one, corrected=p_differ, corrected_equivalence=p_equal)
-        for one, (p_differ, p_equal) in zip(made, values, strict=True)
-    ]
-
-
-def distinct_tests(comparisons: Sequence[Comparison]) -> dict[Hashable, Comparison]:
-    """Return the tests of a family, by what they rest on: comparisons with an error, copies once.
+    Differences and equivalences are two families.
 
     Parameters
     ----------
     comparisons : the whole family.
     """
-    return {_evidence(one): one for one in comparisons if math.isfinite(one.estimate.error)}
-
-
-def _evidence(one: Comparison) -> Hashable:
-    return one.dataset, one.estimate, one.margin, one.seeds, one.rows, one.only_first, one.only_second
+    made = [one for one in comparisons if one is not None]
+    # Two comparisons with equal numbers stay two tests: a family that the data can shrink is not fixed before
+    # them, and Holm's correction allows for tests that agree.
+    tests = [one for one in made if one.tested]
+    differ = iter(holm([one.estimate.p_value for one in tests]))
+    equal = iter(holm([one.equivalence for one in tests]))
+    return [
+        replace(one, corrected=next(differ), corrected_equivalence=next(equal)) if one.tested else one
+        for one in made
+    ]
 
 
 def _answers(record: RunRecord) -> DataFrame | None:

@@ -7,6 +7,7 @@ from fused_clip.method.reference import PREFIX, ReferenceFacts, known_references
 from fused_clip.metrics.catalogue import CONTRIBUTIONS, METRICS
 from fused_clip.report.explained_columns import columns_table, references_of
 from fused_clip.report.page import Block, Figure, Page, Prose, Section, Table, TableCell
+from fused_clip.report.rivals import rivals
 from fused_clip.report.studies.curves import METHOD, Panel, draw_curves
 from fused_clip.report.studies.difference_table import difference_blocks
 from fused_clip.report.studies.factors import FACTORS, NORMALISED, Factor
@@ -81,7 +82,8 @@ def _factor_blocks(records: Sequence[RunRecord], factor: Factor, setting: str) -
 
 
 def _factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: Factor, setting: str) -> Table:
-    references = references_of([record for some in runs.values() for record in some])
+    known = [record for some in runs.values() for record in some]
+    references = references_of(known)
     shown = [METRICS[name] for name in (*MEASURES, "train/prompt_purity", *CONTRIBUTIONS)]
     metrics = [*(one.name for one in shown), *(one.accuracy for one in references)]
     names = [*(one.title for one in shown), *(one.title for one in references)]
@@ -89,7 +91,8 @@ def _factor_table(runs: Mapping[tuple[str, str], Sequence[RunRecord]], factor: F
         [TableCell(dataset_name(dataset)), TableCell(level), *(summarize(some, metric) for metric in metrics)]
         for (dataset, level), some in runs.items()
     ]
-    return Table(f"{factor.title}. {setting}", ["dataset", factor.axis, *names], rows, factor.name)
+    caption = f"{factor.title}. {setting} {rivals(known, dataset_name)}".strip()
+    return Table(caption, ["dataset", factor.axis, *names], rows, factor.name)
 
 
 def panels_of(dataset: str, runs: Sequence[Sequence[RunRecord]]) -> list[Panel]:
@@ -135,7 +138,8 @@ def _without_training_labels(records: Sequence[RunRecord], setting: str) -> list
     ]
     titles = [*(METRICS[name].title for name in CONTRIBUTIONS), *(one.title for one in references)]
     columns = ["dataset", "prompt", "method", *titles, METRICS["train/ari"].title, "missing targets"]
-    caption = f"Test accuracy without training labels. {setting} {supervision(known)}".strip()
+    words = ("Test accuracy without training labels.", setting, supervision(known))
+    caption = " ".join(filter(None, [*words, rivals(known, dataset_name)]))
     return [Prose(_WITHOUT_LABELS), Table(caption, columns, rows, "label_free")]
 
 

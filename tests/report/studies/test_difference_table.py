@@ -36,6 +36,8 @@ def test_a_row_has_the_test_the_margin_and_the_counts(tmp_path: Path) -> None:
         "p, Holm": "< .001",
         "significant, Holm": "yes",
         "margin": "±.0050",
+        "p of equivalence, uncorrected": "1.000",
+        "p of equivalence, Holm": "1.000",
         "seeds": "3",
         "test rows": "1200",
         "only first right": "180",
@@ -54,23 +56,39 @@ def test_one_seed_has_a_row_but_no_test(tmp_path: Path) -> None:
     row = texts(compared(tmp_path, 20, 80, seeds=1))
     assert row["first - second"] == "+.1500"
     names = ("95 % interval, uncorrected", "p, uncorrected", "p, Holm", "significant, Holm")
-    assert [row[name] for name in names] == ["-"] * 4
+    names += ("p of equivalence, uncorrected", "p of equivalence, Holm")
+    assert [row[name] for name in names] == ["-"] * 6
     assert row["McNemar's p of the seeds"] == "< .001"
 
 
 def test_what_was_not_compared_has_a_row_of_dashes(tmp_path: Path) -> None:
     row = list(texts(replace(Comparison("MNIST", "first", "second"), flag="3 of 6 failed")).values())
-    assert row[3:] == ["-"] * 6 + ["0"] * 4 + ["-"]
+    assert row[3:] == ["-"] * 8 + ["0"] * 4 + ["-"]
 
 
 def test_the_family_is_stated(tmp_path: Path) -> None:
     one = compared(tmp_path, 20, 80)
-    family = [one, replace(one, second="copy"), replace(one, dataset="CIFAR-10")]
+    untested = Comparison("CIFAR-100 s1", "first", "second")
+    family = [one, replace(one, second="alike"), replace(one, dataset="CIFAR-10"), untested]
     *words, table = difference_blocks(family, "first against second", "caption")
     said = " ".join(block.text for block in words if isinstance(block, Prose))
-    assert "over one family: first against second. These are 2 tests" in said
+    assert "over one family: first against second. These are 3 tests, one a row with a p-value" in said
     assert isinstance(table, Table)
-    assert len(table.rows) == 3
+    assert len(table.rows) == 4
+
+
+def test_equivalences_are_a_second_family(tmp_path: Path) -> None:
+    """The table has the p-values behind "equal", and the page states the chance of an error in both."""
+    alike = compared(tmp_path, 100, 100)
+    family = corrected([alike, replace(alike, dataset="CIFAR-10")])
+    *words, table = difference_blocks(family, "first against second", "caption")
+    assert isinstance(table, Table)
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    p, holm = row["p of equivalence, uncorrected"].value, row["p of equivalence, Holm"].value
+    assert p == alike.equivalence < 0.05
+    assert holm == pytest.approx(2 * p)
+    said = " ".join(block.text for block in words if isinstance(block, Prose))
+    assert "as a second family: the chance of any error in both families together is up to .10" in said
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.001, "+.0010"), (-0.001, "-.0010"), (0.00001, ".0000")])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fused_clip.report.studies.pairs import Answers, Arm, corrected, distinct_tests
+from fused_clip.report.studies.pairs import Answers, Arm, corrected
 from fused_clip.report.studies.significance import paired_estimate
 from tests.study_records import ROWS, study_record
 
@@ -144,12 +144,21 @@ def test_what_failed_altogether_keeps_its_row(tmp_path: Path) -> None:
     assert (found.seeds, found.whole, found.flag) == (0, False, "3 of 6 failed")
 
 
-def test_copies_of_a_comparison_count_once(tmp_path: Path) -> None:
-    task, control = arm(tmp_path, "task", 20), arm(tmp_path, "control", 40)
+def test_comparisons_with_equal_numbers_are_as_many_tests(tmp_path: Path) -> None:
+    """Two controls that predict alike: the data must not shrink a family."""
+    task, control = arm(tmp_path, "task", 20), arm(tmp_path, "control", 32)
     answers = Answers()
-    alone = corrected([answers.compare("MNIST", task, control)])
-    copies = corrected([answers.compare("MNIST", task, replace(control, name=name)) for name in "abc"])
-    assert [one.corrected for one in copies] == [alone[0].corrected] * 3
-    assert len(distinct_tests(copies)) == 1
-    others = corrected([answers.compare(name, task, control) for name in ("MNIST", "CIFAR-10")])
-    assert others[0].corrected == pytest.approx(2 * alone[0].corrected)
+    (alone,) = corrected([answers.compare("MNIST", task, control)])
+    alike = corrected([answers.compare("MNIST", task, replace(control, name=name)) for name in "abc"])
+    assert [one.corrected for one in alike] == pytest.approx([3 * alone.corrected] * 3)
+    equal = corrected([answers.compare("MNIST", task, replace(task, name=name)) for name in "abc"])
+    assert equal[0].corrected_equivalence == pytest.approx(min(1, 3 * equal[0].equivalence))
+
+
+def test_a_comparison_without_a_test_is_no_part_of_the_family(tmp_path: Path) -> None:
+    pair, answers = (arm(tmp_path, "one", 20), arm(tmp_path, "other", 32)), Answers()
+    seeds = [Arm(one.name, one.records[:2]) for one in pair]
+    first, untested = corrected([answers.compare("MNIST", *pair), answers.compare("MNIST", *seeds)])
+    assert first.corrected == first.estimate.p_value
+    assert (untested.tested, untested.significant) == (False, False)
+    assert math.isnan(untested.corrected_equivalence)

@@ -99,6 +99,19 @@ def test_every_reference_has_its_column(tmp_path: Path) -> None:
     assert row == [".9750", ".9500", ".9250"]
 
 
+def test_the_caption_names_the_rivals_of_the_text(tmp_path: Path) -> None:
+    records = [
+        replace(record, metrics={**record.metrics, "text_in_all": 0.1}, tags={"text_in_all_against": rival})
+        for dataset, rivals in (("mnist", ["linear_probe"] * 2), ("cifar10", ["linear_probe", "image_only"]))
+        for seed, rival in enumerate(rivals)
+        for record in [study_record(tmp_path, dataset, seed=seed, references={"image_only": 9})]
+    ]
+    assert table(page(records), "accuracy").caption.endswith(
+        "Text in all is against linear_probe for MNIST; linear_probe (1 of 2 runs) or image only (1 of 2 "
+        "runs) for CIFAR-10."
+    )
+
+
 def test_cells_that_are_missing_or_failed_are_marked(tmp_path: Path) -> None:
     records = as_published(tmp_path)
     records[1] = replace(records[1], status="FAILED", metrics={})

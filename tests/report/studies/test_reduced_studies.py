@@ -58,7 +58,7 @@ def test_the_papers_table_on_a_few_digits(tmp_path: Path) -> None:
         "claims": (8, 4),
         "accuracy": (2, 13),
         "structure": (2, 13),
-        "differences": (2, 14),
+        "differences": (2, 16),
     }
     assert texts(report, "accuracy", "prompt") == ["task", "none"]
     assert texts(report, "accuracy", "verdict") == ["-", "-"]
@@ -84,7 +84,7 @@ def test_the_papers_table_on_a_few_digits(tmp_path: Path) -> None:
 def test_the_audit_on_a_few_digits(tmp_path: Path) -> None:
     report = reported("text_contribution", tmp_path, f"hydra.sweeper.grids={GRIDS}")
     factors = {factor.name: (len(factor.levels), 14) for factor in FACTORS}
-    assert shapes(report) == {**factors, "label_free": (1, 10), "differences": (12, 14)}
+    assert shapes(report) == {**factors, "label_free": (1, 10), "differences": (12, 16)}
     rotated = texts(report, "text", "accuracy")
     assert "±" in rotated[0]
     assert "±" in rotated[2]
@@ -96,7 +96,7 @@ def test_the_audit_on_a_few_digits(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_spacing_of_prompts_on_a_few_digits(tmp_path: Path) -> None:
     report = reported("prompt_spacing", tmp_path, "text.share=1,0.1")
-    assert shapes(report) == {"spacing": (2, 8), "published_gaps": (0, 7)}
+    assert shapes(report) == {"spacing": (2, 9), "published_gaps": (0, 7)}
     whole, tenth = (float(text.split()[0]) for text in texts(report, "spacing", "prompt spacing"))
     assert whole == pytest.approx(10 * tenth, rel=1e-3)
     assert texts(report, "spacing", "task - swapped")[0] == ".0000 ± .0000"

@@ -1,11 +1,12 @@
 """The audit's figures and comparisons on runs made up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from matplotlib.text import Text
 
-from fused_clip.report import Figure
+from fused_clip.report import Figure, Table
 from fused_clip.report.studies.curves import METHOD
 from fused_clip.report.studies.factors import FACTORS
 from fused_clip.report.studies.text_contribution import comparisons, page, panels_of
@@ -65,10 +66,30 @@ def test_each_normalisation_is_compared_with_image_only_normalised_alike(tmp_pat
             (30, {"fusion__normalize_inputs": "true"}),
         )
     ]
-    found = {(one.first, one.second): one.estimate.mean for one in comparisons(records)}
+    compared = comparisons(records)
+    found = {(one.first, one.second): one.estimate.mean for one in compared}
+    assert len(found) == len(compared), "no pair of arms is compared twice"
     assert found["task, inputs normalised", "image only, inputs normalised"] == pytest.approx(30 / 400)
     assert found["task, inputs normalised", "task"] == pytest.approx(20 / 400)
     assert found["task", "image only"] == pytest.approx(10 / 400)
+
+
+@pytest.mark.slow
+def test_the_captions_name_the_rivals_of_the_text(tmp_path: Path) -> None:
+    """Of the runs of each table: without labels it is another reference than with them."""
+    records = [
+        replace(record, metrics={**record.metrics, "text_in_all": 0.1}, tags={"text_in_all_against": rival})
+        for rival, options in (
+            ("class_means", {}),
+            ("class_means", {"text": "rotated"}),
+            ("image_only", {"pairing": "zero_shot", "vote": "prompt"}),
+        )
+        for record in [study_record(tmp_path, references={"image_only": 60, "class_means": 30}, **options)]
+    ]
+    tables = [block for section in page(records).sections for block in section.blocks]
+    captions = {block.name: block.caption for block in tables if isinstance(block, Table)}
+    assert captions["label_free"].endswith("Text in all is against image only for MNIST.")
+    assert captions["text"].endswith("Text in all is against class means for MNIST.")
 
 
 @pytest.mark.slow
