@@ -1,12 +1,15 @@
 """Numbers of several runs as one cell of a table."""
 
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from fused_clip.metrics.numbers import mean_and_deviation
 from fused_clip.report.page import TableCell
 from fused_clip.tracking.records import RunRecord
+
+_SEEN = re.compile(r"(\d+) of (\d+):")
 
 
 def summarize(records: Sequence[RunRecord], metric: str, digits: int = 4) -> TableCell:
@@ -87,24 +90,24 @@ def supervision(records: Iterable[RunRecord]) -> str:
     ----------
     records : runs of one table.
     """
-    counts: dict[str, dict[str, str]] = {}
+    seen: dict[str, dict[str, set[tuple[int, int]]]] = {}
     for record in records:
         if record.finished:
-            count = record.tags.get("classes_seen", "none").partition(":")[0]
-            datasets = counts.setdefault(record.option("backbone"), {})
-            # Groups may be seen where classes are not: the strategy with the most counts.
-            datasets[record.option("dataset")] = max(
-                count, datasets.get(record.option("dataset"), count), key=_classes_counted
-            )
-    return " ".join(
-        _supervised(*one) for one in counts.items() if any(map(_classes_counted, one[1].values()))
-    )
+            count = _SEEN.match(record.tags.get("classes_seen", ""))
+            datasets = seen.setdefault(record.option("backbone"), {})
+            found = (int(count[1]), int(count[2])) if count else (0, 1)
+            datasets.setdefault(record.option("dataset"), set()).add(found)
+    return " ".join(_supervised(*one) for one in seen.items() if _any_seen(one[1]))
 
 
-def _supervised(backbone: str, counts: Mapping[str, str]) -> str:
-    whole = all(len(set(count.split(" of "))) == 1 and count != "none" for count in counts.values())
-    found = "; ".join(f"{dataset}: {count}" for dataset, count in counts.items())
-    which = "these classes" if whole else f"some of these classes, by their names ({found})"
+def _any_seen(datasets: Mapping[str, set[tuple[int, int]]]) -> bool:
+    return any(some for counts in datasets.values() for some, _ in counts)
+
+
+def _supervised(backbone: str, datasets: Mapping[str, set[tuple[int, int]]]) -> str:
+    whole = all(some == of for counts in datasets.values() for some, of in counts)
+    found = "; ".join(f"{name}: {_range(counts)}" for name, counts in datasets.items())
+    which = "these classes" if whole else f"some of these classes, by their names or groups ({found})"
     where = "" if whole else ", where it had them"
     return (
         f"The training of backbone {backbone} had labels of {which}: zero-shot, and prompts paired by it, "
@@ -112,9 +115,12 @@ def _supervised(backbone: str, counts: Mapping[str, str]) -> str:
     )
 
 
-def _classes_counted(count: str) -> int:
-    first = count.split(" ")[0]
-    return int(first) if first.isdecimal() else 0
+def _range(counts: set[tuple[int, int]]) -> str:
+    """The numbers of classes seen; runs whose targets are groups may have more than others."""
+    least, most = min(counts), max(counts)
+    if not most[0]:
+        return "none"
+    return f"{least[0]} to {most[0]} of {most[1]}" if least != most else f"{most[0]} of {most[1]}"
 
 
 def data_and_backbone(records: Sequence[RunRecord]) -> str:

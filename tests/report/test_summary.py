@@ -110,9 +110,11 @@ def test_zero_shot_is_called_supervised_where_the_backbone_saw_labels_of_the_cla
 
 
 def test_classes_that_the_backbone_saw_are_counted_by_dataset() -> None:
-    """Of groups more classes may be seen than of the classes themselves: the larger number stands."""
+    """Runs whose targets are groups may have more of them."""
     records = [
         seeing("small", *one) for one in (("cats", "1 of 2: tom"), ("cats", "2 of 2: x"), ("cars", ""))
     ]
-    assert "some of these classes, by their names (cats: 2 of 2; cars: none)" in supervision(records)
+    assert "some of these classes, by their names or groups (cats: 1 to 2 of 2; cars: none)" in supervision(
+        records
+    )
     assert supervision(records).endswith("by the backbone's training, where it had them.")
