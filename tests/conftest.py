@@ -13,6 +13,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
+import fused_clip.runner.config  # noqa: F401  registers the schema that every configuration starts from
 from fused_clip.dataset.image_dataset import ImageDataset, Split
 from fused_clip.dataset.options import Captions
 

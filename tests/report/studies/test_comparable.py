@@ -6,7 +6,6 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-import fused_clip.runner.config  # noqa: F401  registers the schema that the configuration starts from
 from fused_clip.report.studies.comparable import explanation, mismatches
 from fused_clip.report.studies.published import load
 from fused_clip.support.conf import conf_dir
