@@ -79,7 +79,7 @@ class OpenClipBackbone(TwoTowerBackbone):
 
     @property
     def training(self) -> dict[str, Any]:
-        """Contents of ``training.json`` beside the weights; empty without one."""
+        """Contents of ``training.json`` next to the weights; empty without one."""
         return dict(self._source.training)
 
     @property

@@ -36,7 +36,7 @@ def seen_classes(
 
     Of a set that it was trained on these are all classes, whichever split the images are of. Of other images
     a class is seen if a labelled class has the same name, or a name that ends with it: a tabby cat is a cat.
-    It is seen as well if that holds for its target, such as a group. Case, underscores, articles, plurals and
+    It is seen as well if its target is, such as a group. Case, underscores, articles, plurals and
     spelled numerals are ignored. Synonyms are not recognised unless the backbone lists them, so the classes
     are at least these.
 
