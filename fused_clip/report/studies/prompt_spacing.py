@@ -31,8 +31,8 @@ _GAPS = (
 )
 _PUBLISHED = (
     "Over the same pure clusters in both arms the algebra gives a gap of exactly zero; only rounding can "
-    "part them, at test rows that are equally near to two clusters. Pure clusters need not be the same: where "
-    "rows have neighbours of another prompt, the arms may split the rows of a prompt differently. "
+    "part them, at test rows that are equally near to two clusters. Pure clusters need not be the same: "
+    "where rows have neighbours of another prompt, the arms may split the rows of a prompt differently. "
 )
 _REACHED = (
     "The last column is the largest measured spacing at which the interval of the mean gap reaches the "
