@@ -20,15 +20,19 @@ QUOTED = re.compile(r"(?P<gap>[+-]?\.\d{4})\s+(?P<interval>\[[+-]\.\d{4},\s+[+-]
 
 
 def measured() -> set[tuple[str, str]]:
-    """Every difference with its interval, as the tables of differences show them."""
+    """Every difference with its interval, as the tables of differences and of spacings show them."""
     found = set()
-    for path in chain(*((ROOT / "experiments").glob(f"*/results/{at}differences.json") for at in ("", "*/"))):
+    names = ("differences", "spacing")
+    paths = ((ROOT / "experiments").glob(f"*/results/{at}{name}.json") for at in ("", "*/") for name in names)
+    for path in chain(*paths):
         table = read_table(path)
         gap, interval = (
-            next(i for i, name in enumerate(table.columns) if name.startswith(start))
-            for start in ("first - second", "95 % interval")
+            next(i for i, name in enumerate(table.columns) if name.startswith(starts))
+            for starts in (("first - second", "task - swapped"), "95 % interval")
         )
-        found |= {(row[gap].text, row[interval].text) for row in table.rows}
+        for row in table.rows:
+            mean = row[gap].text.partition(" ")[0]
+            found.add((mean if mean[0] in "+-" or not float(mean) else f"+{mean}", row[interval].text))
     return found
 
 
