@@ -185,22 +185,18 @@ def spaces(train: Pictures, test: Pictures) -> Iterator[Row]:
     from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
 
-    tower, means, of_classes = image_tower(), OpenVocabularyBackbone().alignment.mean_features, class_texts()
+    tower, backbone = image_tower(), OpenVocabularyBackbone()
+    mean, of_classes = backbone.alignment.mean_features[SMALL_SIZE], class_texts()
+    raw = [features(tower, one.images, SMALL_SIZE) for one in (train, test)]
     kinds = {
-        "image rows (centred, length 1)": (SMALL_SIZE, lambda rows: _unit(rows - means[SMALL_SIZE])),
-        "image rows of 224 pixels": (SIZE, lambda rows: _unit(rows - means[SIZE])),
-        "features": (SMALL_SIZE, lambda rows: rows),
-        "ConSE, T = 1.5": (
-            SMALL_SIZE,
-            lambda rows: _unit(_softmax(tower.logits(rows) / 1.5) @ (of_classes - of_classes.mean(0))),
+        "image rows (centred, length 1)": lambda rows: _unit(rows - mean),
+        "features": lambda rows: rows,
+        "ConSE, T = 1.5": lambda rows: _unit(
+            _softmax(tower.logits(rows) / 1.5) @ (of_classes - of_classes.mean(0))
         ),
     }
-    raw = {
-        size: [features(tower, one.images, size) for one in (train, test)]
-        for size in dict.fromkeys(size for size, _ in kinds.values())
-    }
-    for title, (size, change) in kinds.items():
-        rows = [np.asarray(change(each)) for each in raw[size]]
+    for title, change in kinds.items():
+        rows = [np.asarray(change(each)) for each in raw]
         probe = _probe(rows[0], train.labels)
         matched = []
         for seed in range(5):
