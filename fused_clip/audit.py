@@ -204,10 +204,9 @@ def _outcomes(run: Run, reference: Reference, draws: int) -> Iterator[Outcome]:
         if not prompts.texts and "prompts" in reference.parts:
             return
         prompts = prompts if prompts.distinguishes_targets else run.task()
-    if not method.classifier.uses_clusters and "classifier" not in reference.parts:
-        return  # whatever else it replaces, this classifier does not look at it
     if not method.classifier.uses_clusters:
-        yield _without_clusters(run, method, prompts)
+        if "classifier" in reference.parts:  # what else it replaces, such a classifier does not look at
+            yield _without_clusters(run, method, prompts)
     elif reference.parts.keys() == {"classifier"}:
         targets = run.prompts.targets(run.train_labels) if run.labelled else None
         changed = run.model.with_classifier(method.classifier, run.train, targets)
