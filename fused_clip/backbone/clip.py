@@ -7,7 +7,7 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,19 +45,6 @@ class OpenClipBackbone(TwoTowerBackbone):
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     batch_size : images in one pass.
     """
-
-    def __init__(
-        self,
-        model: str,
-        pretrained: str | None = None,
-        preprocessing: Literal["model", "paper"] = "model",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
-        device: str = "auto",
-        batch_size: int = 64,
-    ) -> None:
-        super().__init__(preprocessing, precision, device, batch_size)
-        self.model = model
-        self.pretrained = pretrained
 
     def check(self) -> None:
         """Raise InputError if device, model or weights can not work; reads only headers."""

@@ -129,9 +129,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
         device: str = "auto",
         batch_size: int = 64,
     ) -> None:
-        super().__init__(preprocessing, precision, device, batch_size)
-        self.model = model
-        self.pretrained = pretrained
+        super().__init__(model, pretrained, preprocessing, precision, device, batch_size)
 
     def check(self) -> None:
         """Raise InputError if device or precision can not work, or a tower is missing or altered."""

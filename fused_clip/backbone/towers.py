@@ -33,6 +33,8 @@ class TwoTowerBackbone(ABC):
 
     Parameters
     ----------
+    model : name by which a saved model finds the backbone again.
+    pretrained : its weights; None for its own.
     preprocessing : ``model`` for the model's own; ``paper`` squashes to the input size, bilinear.
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
@@ -46,6 +48,8 @@ class TwoTowerBackbone(ABC):
 
     def __init__(
         self,
+        model: str,
+        pretrained: str | None = None,
         preprocessing: Literal["model", "paper"] = "model",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
@@ -55,13 +59,12 @@ class TwoTowerBackbone(ABC):
         _one_of("precision", precision, ("auto", "float32", "bfloat16"))
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= MOST:
             raise InputError("backbone.batch_size", f"must be a number from 1 to {MOST}", batch_size)
+        self.model = model
+        self.pretrained = pretrained
         self.preprocessing = preprocessing
         self.precision = precision
         self.device = device
         self.batch_size = batch_size
-
-    model: str  #: name by which a saved model finds the backbone again
-    pretrained: str | None
 
     @property
     @abstractmethod
