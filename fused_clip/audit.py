@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method.classifier import Classifier, Training
 from fused_clip.method.fusion import LinearFusion
-from fused_clip.method.parts import Method
+from fused_clip.method.parts import Method, TextInputs
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import PREFIX, Reference
 from fused_clip.metrics.scores import purity
@@ -37,6 +38,8 @@ class Run:
     train, test : (n, d) and (m, d) image embeddings.
     train_labels, test_labels : (n,) and (m,) class of each row; -1 where it is not known.
     predicted : (m,) its test predictions; None where they are undefined.
+    known_labels : (n,) class of each training row whose label may be used, else -1.
+    text_inputs : (rows of prompts, the prompts, known targets) -> what a text part may use.
     """
 
     method: Method
@@ -49,6 +52,8 @@ class Run:
     train_labels: IntArray
     test_labels: IntArray
     predicted: IntArray | None
+    known_labels: IntArray
+    text_inputs: Callable[[FloatArray, Prompts, IntArray], TextInputs]
 
     @property
     def labelled(self) -> bool:
@@ -192,7 +197,9 @@ def _applies(run: Run, reference: Reference) -> bool:
     }
     as_run = options.uses_labels == "as the run" and not run.method.uses_labels(prompts)
     label_free = options.uses_labels == "no" or as_run
-    return conditions[options.when] and (run.labelled or (label_free and not options.random))
+    if not run.labelled:
+        return conditions[options.when] and label_free and not options.random
+    return conditions[options.when] and (label_free or bool((run.known_labels >= 0).any()))
 
 
 def _outcomes(run: Run, reference: Reference, draws: int) -> Iterator[Outcome]:
@@ -208,7 +215,7 @@ def _outcomes(run: Run, reference: Reference, draws: int) -> Iterator[Outcome]:
         if "classifier" in reference.parts:  # what else it replaces, such a classifier does not look at
             yield _without_clusters(run, method, prompts)
     elif reference.parts.keys() == {"classifier"}:
-        targets = run.prompts.targets(run.train_labels) if run.labelled else None
+        targets = run.prompts.targets(run.known_labels) if (run.known_labels >= 0).any() else None
         changed = run.model.with_classifier(method.classifier, run.train, targets)
         yield Outcome(changed.predict(run.test), None)
     elif reference.options.random and _is_its_own_control(run):
@@ -232,7 +239,7 @@ def _without_clusters(run: Run, method: Method, prompts: Prompts) -> Outcome:
     classifier, count = method.classifier, len(prompts.target_names)
     if classifier.uses_labels:
         compute = _classified if method.memory is None else method.memory.cache(_classified)
-        targets = run.prompts.targets(run.train_labels)
+        targets = run.prompts.targets(run.known_labels)
         count = len(run.prompts.target_names)
         return Outcome(compute(classifier, run.train, targets, run.test, count, method.seed), None)
     training = Training(run.train, count, texts=run.embed(prompts), prompt_of_target=prompts.prompt_of_target)
@@ -253,14 +260,20 @@ def _fitted_anew(run: Run, method: Method, prompts: Prompts, reference: Referenc
     """Fit the changed method, paired as the run was unless the pairing or the prompts change too."""
     if not prompts.texts:
         prompts = replace(run.prompts, texts=(), prompt_of_target=None)
-    targets = prompts.targets(run.train_labels)
+    targets = prompts.targets(run.known_labels)
     texts = _texts(run, prompts) if prompts.texts else np.empty((0, 0), np.float32)
     index = run.model.prompt_index_ if prompts is run.prompts else None
+    rows = texts
+    if "text" in reference.parts and prompts.texts:
+        rows = method.text_rows(run.text_inputs(texts, prompts, targets), seed)
+    model = PromptFusedClassifier.of(method, prompts, rows).set_params(calibrate=False)
     if index is None or "pairing" in reference.parts:
-        index = method.pair(run.train, texts, targets, prompts)
-    text_rows = method.text_rows(texts, seed) if "text" in reference.parts else texts
-    model = PromptFusedClassifier.of(method, prompts, text_rows).set_params(calibrate=False)
-    model.fit(run.train, targets if method.uses_labels(prompts) else None, prompt_index=index)
+        paired = method.pair(run.train, texts, targets, prompts, partial(model.partition, run.train))
+        index = None if paired is None else paired.prompts
+    if method.uses_labels(prompts):
+        model.fit(run.train, targets, index, labelled=None if (targets >= 0).all() else targets >= 0)
+    else:
+        model.fit(run.train, prompt_index=index)
     return Outcome(_mapped(run, prompts, model.predict(run.test)), model.labels_)
 
 

@@ -8,27 +8,33 @@ from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import linear_sum_assignment
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fused_clip.method import votes
 from fused_clip.method.classifier import (
     Assignment,
     Classifier,
     ConstrainedCentroid,
     TargetScores,
     Training,
+    cluster_means,
     out_of_fold_scores,
 )
 from fused_clip.method.clusterer import SpectralClustering
 from fused_clip.method.fusion import Fusion, mean
-from fused_clip.method.inputs import check_classes, check_pairing, check_texts, targets_of_prompts
+from fused_clip.method.inputs import (
+    check_classes,
+    check_labelled,
+    check_pairing,
+    check_texts,
+    targets_of_prompts,
+)
 from fused_clip.method.parts import Memory, Method, Vote
 from fused_clip.method.prompt import Prompts
 from fused_clip.metrics.calibration import fit_temperature, softmax
-from fused_clip.metrics.scores import contingency, majority_vote
 from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
 
 _FLOATS = [np.float64, np.float32]
@@ -58,14 +64,16 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         Fuses image rows with text rows, and owns their normalisation; None is the mean.
     clusterer : scikit-learn clusterer or None
         Cloned; its `n_clusters` (or `n_components`) is set to ``clusters_per_target * K`` and its
-        `random_state` to `random_state` where it has them. None: `SpectralClustering`, on as many
-        neighbours as a small set allows.
+        `random_state` to `random_state` where it has them; likewise its `images`, `texts`, `prompt_index` and
+        `votes`, the target that each row votes for. None: `SpectralClustering`, on as many neighbours as a
+        small set allows.
     clusters_per_target : int
         At least 1.
     vote : {"label", "prompt", "hungarian"}
         How a cluster gets its target: the most frequent target of its rows; the target of the prompt most
         frequent in it, for which `fit` needs no `y` if it is given `prompt_index`; or the one-to-one matching
-        of clusters to targets with most rows in common (Kuhn 1955), which leaves spare clusters out.
+        of clusters to targets with most rows in common (Kuhn 1955), which leaves spare clusters out. With
+        "label", a cluster without a labelled row gets the target of the nearest cluster that has one.
     classifier : Classifier or None
         Scores new rows for every target; None is `ConstrainedCentroid`.
     calibrate : bool
@@ -138,7 +146,13 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             random_state=method.seed,
         )
 
-    def fit(self, X: ArrayLike, y: ArrayLike | None = None, prompt_index: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        prompt_index: ArrayLike | None = None,
+        labelled: ArrayLike | None = None,
+    ) -> Self:
         """Pair, fuse, cluster and vote.
 
         Parameters
@@ -146,6 +160,8 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         X : (n, d) image embeddings.
         y : (n,) targets; may be None with ``vote="prompt"`` and `prompt_index`.
         prompt_index : (n,) prompt of each row; None pairs each row with its true target's prompt.
+        labelled : (n,) whether the target of each row may be used; None for all. Rows without one are
+            clustered like the others, and need a `prompt_index`.
 
         Raises
         ------
@@ -162,12 +178,12 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         if self.clusters_per_target < 1:
             raise ValueError(f"clusters_per_target must be at least 1, got {self.clusters_per_target!r}")
         texts, stands_for = self.text_embeddings, self.prompt_of_target
-        self.classes_, targets = check_classes(y, self.vote, texts, stands_for)
+        self.classes_, targets = check_classes(y, self.vote, texts, stands_for, check_labelled(labelled, y))
         self.text_, self.prompts_ = check_texts(texts, stands_for, self.classes_, self.vote, rows.shape[1])
         self.prompt_index_ = check_pairing(prompt_index, targets, self.prompts_, self.text_, len(rows))
         self.fusion_ = self.fusion or mean()
         self.fused_ = self.fuse(rows, self.prompt_index_)
-        self.labels_ = self._cluster(self.fused_)
+        self.labels_ = self._cluster(self.fused_, rows, targets)
         self._vote(targets)
         training = self._training(rows)
         self.cluster_centers_ = training.centers
@@ -176,8 +192,9 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         )
         self.temperature_ = None
         if self.calibrate and targets is not None:
-            scores = out_of_fold_scores(self.classifier_, self._given(training, targets))
-            self.temperature_ = fit_temperature(scores, targets)
+            scores = out_of_fold_scores(self.classifier_, self._given(training, targets), targets)
+            known = targets >= 0
+            self.temperature_ = fit_temperature(scores[known], targets[known]) if known.any() else None
         return self
 
     def with_classifier(self, classifier: Classifier, X: ArrayLike, y: IntArray | None = None) -> Self:
@@ -187,7 +204,8 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         ----------
         classifier : not fitted.
         X : (n, d) training rows.
-        y : (n,) their targets as positions in `classes_`; needed by a classifier that uses labels.
+        y : (n,) their targets as positions in `classes_`, -1 where it is not known; needed by a classifier
+            that uses labels.
         """
         check_is_fitted(self)
         other = copy(self)
@@ -262,7 +280,25 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         rows: Rows = validate_data(self, X, reset=reset, dtype=_FLOATS)
         return rows
 
-    def _cluster(self, fused: Rows) -> IntArray:
+    def partition(self, X: ArrayLike, prompt_index: IntArray) -> IntArray:
+        """Cluster rows fused with prompts, without a vote: (n,) cluster of each row, -1 for noise.
+
+        Parameters
+        ----------
+        X : (n, d) image embeddings.
+        prompt_index : (n,) prompt of each row.
+        """
+        trial = copy(self)
+        rows = trial._check_rows(X, reset=True)
+        trial.classes_, _ = check_classes(None, "prompt", self.text_embeddings, self.prompt_of_target)
+        texts = check_texts(
+            self.text_embeddings, self.prompt_of_target, trial.classes_, "prompt", rows.shape[1]
+        )
+        trial.text_, trial.prompts_ = texts
+        trial.prompt_index_, trial.fusion_ = prompt_index, self.fusion or mean()
+        return trial._cluster(trial.fuse(rows, prompt_index), rows, None)
+
+    def _cluster(self, fused: Rows, images: Rows, targets: IntArray | None) -> IntArray:
         n_clusters = self.clusters_per_target * len(self.classes_)
         if len(fused) < n_clusters:
             rule = f"clusters_per_target x targets = {n_clusters} clusters need at least as many rows"
@@ -270,36 +306,43 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         default = SpectralClustering(n_neighbors=min(10, len(fused)))
         clusterer = default if self.clusterer is None else clone(self.clusterer)
         params = clusterer.get_params(deep=False)
-        wanted = {"n_clusters": n_clusters, "n_components": n_clusters, "random_state": self.random_state}
+        wanted = {
+            "n_clusters": n_clusters,
+            "n_components": n_clusters,
+            "random_state": self.random_state,
+            "images": images,
+            "texts": self.text_,
+            "prompt_index": self.prompt_index_,
+            "votes": self._votes(targets),
+        }
         clusterer.set_params(**{name: value for name, value in wanted.items() if name in params})
         run = _partition if self.memory is None else self.memory.cache(_partition)
         labels = np.asarray(run(clusterer, fused))
         found, index = np.unique(labels, return_inverse=True)
         return index - int((found < 0).sum())
 
-    def _vote(self, targets: IntArray | None) -> None:
-        n_clusters = int(self.labels_.max(initial=-1)) + 1
-        if n_clusters == 0:
-            raise ValueError("the clusterer found no cluster: every row is noise")
+    def _votes(self, targets: IntArray | None) -> IntArray | None:
+        """(n,) target that each row votes for, -1 for none; None where nothing is known."""
         if self.vote == "prompt":
-            owner = targets_of_prompts(np.asarray(self.prompts_))
             index = np.asarray(self.prompt_index_)
-            self._owners = owner[majority_vote(index, self.labels_, len(owner), n_clusters)]
-        elif self.vote == "label":
-            self._owners = majority_vote(np.asarray(targets), self.labels_, len(self.classes_), n_clusters)
+            owner = targets_of_prompts(np.asarray(self.prompts_))
+            return np.asarray(owner[index])
+        return targets
+
+    def _vote(self, targets: IntArray | None) -> None:
+        if self.labels_.max(initial=-1) < 0:
+            raise ValueError("the clusterer found no cluster: every row is noise")
+        cast = np.asarray(self._votes(targets))
+        if self.vote == "hungarian":
+            self.labels_, self._owners = votes.by_matching(cast, self.labels_, len(self.classes_))
         else:
-            self._match(targets)
+            owners = votes.by_majority(cast, self.labels_, len(self.classes_))
+            if (owners < 0).any():
+                means = cluster_means(self.fused_, self.labels_, len(owners))
+                owners = votes.fill_from_nearest(owners, means)
+            self._owners = owners
         self.cluster_targets_ = self.classes_[self._owners]
         self.missing_targets_ = np.setdiff1d(self.classes_, self.cluster_targets_)
-
-    def _match(self, targets: IntArray | None) -> None:
-        """Name clusters one to one; rows of a cluster that gets no name become noise."""
-        counts = contingency(np.asarray(targets), self.labels_, len(self.classes_))
-        owners, clusters = linear_sum_assignment(counts, maximize=True)
-        order = np.argsort(clusters)
-        place = np.full(counts.shape[1] + 1, -1)  # the last is noise, which -1 takes
-        place[clusters[order]] = np.arange(len(order))
-        self.labels_, self._owners = place[self.labels_], owners[order]
 
     def _training(self, rows: Rows) -> Training:
         state = self.random_state

@@ -15,11 +15,12 @@ from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method import checks, prompt
 from fused_clip.method.classifier import TargetScores
 from fused_clip.method.fusion import LinearFusion
-from fused_clip.method.parts import Method
+from fused_clip.method.parts import Method, TextInputs
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import Reference
 from fused_clip.method.spacing import prompt_spacing
 from fused_clip.method.text import ensemble
+from fused_clip.metrics.curve import Curve
 from fused_clip.metrics.scores import classification_scores, clustering_scores, purity, rounded
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
@@ -56,11 +57,12 @@ class Embedder(Protocol):
 
 
 class Embedded(NamedTuple):
-    """(n, d) training images, (m, d) test images, (p, d) prompts."""
+    """(n, d) training images, (m, d) test images, (p, d) prompts, and the texts of each prompt, (m, d)."""
 
     train: FloatArray
     test: FloatArray
     prompts: FloatArray
+    members: Sequence[FloatArray]
 
 
 def run(
@@ -104,7 +106,8 @@ def run(
     with stages("embed"):
         embedded = embed(dataset, prompts, backbone, embedder)
     with limited_for(max(embedded.train.size, embedded.test.size)):
-        model = _fitted(dataset, prompts, embedded, method, stages)
+        known = prompts.targets(method.labels.known(dataset.train.labels))
+        model, curves = _fitted(prompts, embedded, method, backbone, known, stages)
         head = Head.of(model, prompts)
         with stages("classify"):
             scores = model.target_scores(embedded.test)
@@ -112,14 +115,17 @@ def run(
             test = _test_result(dataset, prompts, model, embedded.test, scores)
         with stages("score"):
             metrics = _scores(train, test, model, prompts) | _spacing(embedded.train, model, method.seed)
+            metrics["labels_used"] = float((known >= 0).sum()) if method.uses_labels(prompts) else 0.0
+            metrics |= {f"chosen/{name}": value for name, value in model.classifier_.chosen_.items()}
             if "test/accuracy" in metrics:
                 metrics |= head.calibration(scores, test.targets)
         audited = Audit({}, {}, {})
         if references:
             predicted = test.predicted if "test/accuracy" in metrics else None
-            embed_more = partial(embed_prompts, backbone=backbone, embedder=embedder)
             with stages("references"):
-                evidence = _evidence(dataset, prompts, embedded, method, model, predicted, embed_more)
+                embedding = partial(embed_prompts, backbone=backbone, embedder=embedder)
+                inputs = partial(_text_inputs, embedded.train, backbone, embedder)
+                evidence = _evidence(dataset, prompts, embedded, method, model, predicted, embedding, inputs)
                 audited = audit(evidence, references, draws=draws)
     seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
     seen = seen_classes(dataset, backbone, [prompts.target_names[i] for i in prompts.target_of_class])
@@ -134,6 +140,7 @@ def run(
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool(seen),
         reference_predictions=audited.predictions,
+        curves=curves,
         head=head,
         **_learnt(model, prompts),
     )
@@ -149,12 +156,13 @@ def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder:
     backbone : embeds both.
     embedder : keeps embeddings.
     """
-    texts = embed_prompts(prompts, backbone, embedder)
+    members = embed_members(prompts, backbone, embedder)
+    texts = _averaged(prompts, members, backbone)
     train, test = (
         embedder.images(backbone, split.images, split.rows, title=f"{backbone.name}, {name} images")
         for name, split in (("train", dataset.train), ("test", dataset.test))
     )
-    return Embedded(train, test, texts)
+    return Embedded(train, test, texts, members)
 
 
 def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> FloatArray:
@@ -171,11 +179,28 @@ def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> F
     InputError
         If two prompts have the same embedding: no image could be nearer to one of them.
     """
+    return _averaged(prompts, embed_members(prompts, backbone, embedder), backbone)
+
+
+def embed_members(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> list[FloatArray]:
+    """Embed the texts of each prompt: p arrays (m, d).
+
+    Parameters
+    ----------
+    prompts : p prompts, each one or several texts.
+    backbone : embeds them.
+    embedder : keeps embeddings.
+    """
     if not prompts.texts:
+        return []
+    rows = embedder.texts(backbone, [text for texts in prompts.texts for text in texts])
+    return np.split(rows, np.cumsum([len(texts) for texts in prompts.texts])[:-1])
+
+
+def _averaged(prompts: Prompts, members: Sequence[FloatArray], backbone: Backbone) -> FloatArray:
+    if not members:
         return np.empty((0, 0), dtype=np.float32)
-    members = embedder.texts(backbone, [text for texts in prompts.texts for text in texts])
-    ends = np.cumsum([len(texts) for texts in prompts.texts])
-    rows = np.stack([ensemble(part) for part in np.split(members, ends[:-1])])
+    rows = np.stack([ensemble(part) for part in members])
     _, first, row_of = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     for own, same in enumerate(first[row_of.ravel()]):
         if same != own:
@@ -193,6 +218,7 @@ def _evidence(
     model: PromptFusedClassifier,
     predicted: IntArray | None,
     embed_more: Callable[[Prompts], FloatArray],
+    text_inputs: Callable[[FloatArray, Prompts, IntArray], TextInputs],
 ) -> Run:
     """The run as its references see it."""
     return Run(
@@ -204,23 +230,49 @@ def _evidence(
         train=embedded.train,
         test=embedded.test,
         train_labels=dataset.train.labels,
+        known_labels=method.labels.known(dataset.train.labels),
         test_labels=dataset.test.labels,
         predicted=predicted,
+        text_inputs=text_inputs,
     )
 
 
+def _text_inputs(
+    train: FloatArray,
+    backbone: Backbone,
+    embedder: Embedder,
+    rows: FloatArray,
+    prompts: Prompts,
+    targets: IntArray,
+) -> TextInputs:
+    """What a text part may use that stands in for `rows`."""
+    members = embed_members(prompts, backbone, embedder)
+    return TextInputs(rows, members, prompts, train, targets, backbone)
+
+
 def _fitted(
-    dataset: ImageDataset, prompts: Prompts, embedded: Embedded, method: Method, stages: Stages
-) -> PromptFusedClassifier:
-    """Pair, fuse, cluster, vote and fit the classifier; labels only where the method uses them."""
-    targets = prompts.targets(dataset.train.labels)
+    prompts: Prompts,
+    embedded: Embedded,
+    method: Method,
+    backbone: Backbone,
+    targets: IntArray,
+    stages: Stages,
+) -> tuple[PromptFusedClassifier, tuple[Curve, ...]]:
+    """Make the text rows, pair, fuse, cluster, vote and fit the classifier; labels only where used."""
+    train, texts = embedded.train, embedded.prompts
     with stages("pair"):
-        index = method.pair(embedded.train, embedded.prompts, targets, prompts)
-        texts = method.text_rows(embedded.prompts) if prompts.texts else embedded.prompts
-    with stages("fit"):
+        if prompts.texts:
+            texts = method.text_rows(TextInputs(texts, embedded.members, prompts, train, targets, backbone))
         model = PromptFusedClassifier.of(method, prompts, texts)
-        known = targets if method.uses_labels(prompts) else None
-        return model.fit(embedded.train, known, prompt_index=index)
+        by = embedded.prompts if method.text_is_control else texts
+        paired = method.pair(train, by, targets, prompts, partial(model.partition, train))
+    with stages("fit"):
+        index = None if paired is None else paired.prompts
+        if method.uses_labels(prompts):
+            model.fit(train, targets, index, labelled=None if (targets >= 0).all() else targets >= 0)
+        else:
+            model.fit(train, prompt_index=index)
+    return model, (() if paired is None else paired.curves)
 
 
 def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:

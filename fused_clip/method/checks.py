@@ -39,11 +39,13 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
         On a pairing, vote or classifier that the prompts do not allow, or that needs labels where there are
         none; on fewer training images than clusters or neighbours; on vectors of another width.
     """
-    if not dataset.labelled:
+    method.labels.check(dataset)
+    if not dataset.labelled or method.labels.per_class == 0:
         refuse_parts_that_need_labels(method)
-    if len(prompts.texts) > 1 and not method.pairing_uses_labels and not prompts.truthful:
-        rule = "a label-free pairing needs truthful prompts, and those of prompt=swapped are not"
-        raise InputError("pairing", rule)
+    if method.labels.per_class and method.pairing_uses_labels and len(prompts.texts) > 1:
+        _refuse_untruthful(prompts, "pairing images without a label")
+    if len(prompts.texts) > 1 and not method.pairing_uses_labels:
+        _refuse_untruthful(prompts, "a label-free pairing")
     if method.vote == "prompt" and not prompts.distinguishes_targets:
         raise InputError("vote", "'prompt' needs a strategy with one truthful prompt a target")
     if method.vote == "prompt" and method.pairing_uses_labels:
@@ -71,9 +73,19 @@ def refuse_parts_that_need_labels(method: Method) -> None:
         raise InputError("vote", f"{method.vote!r} needs labels, and there are none", hint=hint)
     if method.pairing_uses_labels:
         raise InputError("pairing", "this pairing needs labels, and there are none", hint=hint)
+    if method.text_uses_labels:
+        raise InputError(
+            "text", "this text part needs labels, and there are none", hint="text=prompt needs none"
+        )
     if method.classifier.uses_labels:
         hint = "classifier=constrained_centroid needs none"
         raise InputError("classifier", "this classifier needs labels, and there are none", hint=hint)
+
+
+def _refuse_untruthful(prompts: Prompts, what: str) -> None:
+    if not prompts.truthful:
+        rule = f"{what} needs truthful prompts, and those of prompt=swapped are not"
+        raise InputError("pairing", rule)
 
 
 def _check_sizes(method: Method, n_train: int, n_targets: int) -> None:

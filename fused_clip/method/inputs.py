@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.multiclass import check_classification_targets
 
-from fused_clip.support.arrays import Array, IntArray, Rows
+from fused_clip.support.arrays import Array, BoolArray, IntArray, Rows
 
 
 def check_classes(
@@ -15,8 +15,11 @@ def check_classes(
     vote: str,
     texts: ArrayLike | None,
     prompt_of_target: ArrayLike | Mapping[Any, int] | None,
+    labelled: BoolArray | None = None,
 ) -> tuple[Array, IntArray | None]:
     """Return the sorted targets, and the position of each row's target in them; None without `y`.
+
+    Rows without a label have position -1.
 
     Parameters
     ----------
@@ -24,6 +27,7 @@ def check_classes(
     vote : how clusters get their targets; only "prompt" does without `y`.
     texts : (p, d) text rows.
     prompt_of_target : as in `PromptFusedClassifier`; the keys of a mapping are the targets.
+    labelled : (n,) whether the target of each row may be used; None for all.
 
     Raises
     ------
@@ -38,12 +42,40 @@ def check_classes(
         return np.array(sorted(range(count) if named is None else named)), None
     y = np.asarray(y)
     check_classification_targets(y)
-    classes = np.unique(y if named is None else np.asarray(named))
-    targets = np.searchsorted(classes, y)
-    unknown = classes[np.minimum(targets, len(classes) - 1)] != y
+    known = np.ones(len(y), dtype=bool) if labelled is None else labelled
+    classes = np.unique(y[known] if named is None else np.asarray(named))
+    positions = np.searchsorted(classes, y[known])
+    unknown = classes[np.minimum(positions, len(classes) - 1)] != y[known]
     if unknown.any():
-        raise ValueError(f"prompt_of_target names no prompt for target {y[unknown][0]}")
+        raise ValueError(f"prompt_of_target names no prompt for target {y[known][unknown][0]}")
+    targets = np.full(len(y), -1)
+    targets[known] = positions
     return classes, targets
+
+
+def check_labelled(labelled: ArrayLike | None, y: ArrayLike | None) -> BoolArray | None:
+    """Return the mask of rows whose targets may be used; None for all.
+
+    Parameters
+    ----------
+    labelled : (n,) booleans, or None.
+    y : (n,) targets, or None.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape, is not boolean, is given without `y`, or allows no row.
+    """
+    if labelled is None:
+        return None
+    if y is None:
+        raise ValueError("labelled needs y")
+    known = np.asarray(labelled)
+    if known.dtype != bool or known.shape != np.shape(y):
+        raise ValueError(f"labelled must be {np.shape(y)} booleans, got {known.shape} of {known.dtype}")
+    if not known.any():
+        raise ValueError("labelled must allow at least one row; pass no y for none")
+    return known
 
 
 def check_texts(
@@ -119,6 +151,8 @@ def check_pairing(
     if prompt_index is None:
         if targets is None:
             raise ValueError("without y, prompt_index must name the prompt of each row")
+        if (targets < 0).any():
+            raise ValueError("prompt_index must name the prompt of rows without a label")
         return prompts[targets]
     index = np.asarray(prompt_index)
     if index.shape != (n_rows,):

@@ -3,25 +3,46 @@
 An option whose YAML says ``uses_labels: false`` is never given labels.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from fused_clip.metrics.curve import Curve
 from fused_clip.support.arrays import FloatArray, IntArray
 from fused_clip.support.errors import InputError
 
 
-def oracle(targets: IntArray, prompt_of_target: IntArray) -> IntArray:
-    """Pair each image with the prompt of its true target.
+class Pairing(NamedTuple):
+    """What a pairing may return in place of the prompts alone.
 
     Parameters
     ----------
-    targets : (n,) true target of each image, in [0, K).
+    prompts : (n,) prompt of each image.
+    curves : how it got there, to be drawn.
+    """
+
+    prompts: IntArray
+    curves: tuple[Curve, ...] = ()
+
+
+def oracle(targets: IntArray, prompt_of_target: IntArray, images: FloatArray, texts: FloatArray) -> IntArray:
+    """Pair each image with the prompt of its true target; one without a label as `zero_shot` does.
+
+    Parameters
+    ----------
+    targets : (n,) true target of each image, in [0, K); -1 where it is not known.
     prompt_of_target : (K,) prompt that stands for each target.
+    images : (n, d) image embeddings.
+    texts : (p, d) text embeddings.
 
     Returns
     -------
     (n,) prompt index.
     """
-    return prompt_of_target[targets]
+    index = prompt_of_target[targets]
+    if (targets < 0).any():
+        index[targets < 0] = zero_shot(images[targets < 0], texts)
+    return index
 
 
 def zero_shot(images: FloatArray, texts: FloatArray) -> IntArray:
@@ -41,14 +62,20 @@ def zero_shot(images: FloatArray, texts: FloatArray) -> IntArray:
 
 
 def noisy(
-    targets: IntArray, prompt_of_target: IntArray, texts: FloatArray, fraction: float, random_state: int
+    targets: IntArray,
+    prompt_of_target: IntArray,
+    images: FloatArray,
+    texts: FloatArray,
+    fraction: float,
+    random_state: int,
 ) -> IntArray:
     """Pair as `oracle`, then give exactly ``round(fraction * n)`` rows another prompt, uniformly.
 
     Parameters
     ----------
-    targets : (n,) true target of each image.
+    targets : (n,) true target of each image; -1 where it is not known.
     prompt_of_target : (K,) prompt that stands for each target.
+    images : (n, d) image embeddings.
     texts : (p, d) text embeddings, p >= 2.
     fraction : share of rows to change, in [0, 1].
     random_state : seed of the draw.
@@ -67,7 +94,7 @@ def noisy(
     if len(texts) < 2:
         raise InputError("pairing", "noisy needs at least two prompts", len(texts))
     rng = np.random.default_rng(random_state)
-    index = prompt_of_target[targets]
+    index = oracle(targets, prompt_of_target, images, texts)
     changed = rng.choice(len(index), size=round(fraction * len(index)), replace=False)
     index[changed] = (index[changed] + rng.integers(1, len(texts), size=len(changed))) % len(texts)
     return index

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fused_clip.metrics.curve import Curve
 from fused_clip.support.arrays import Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Result:
         ``classes_seen`` counts and names them.
     reference_predictions : (m,) target index that each reference predicts for the test rows, by its
         name; -1 for none.
+    curves : what parts computed on the way to a choice, to be drawn.
     head : the classifier for images that are not here; None where a part of the user's own gives none.
     """
 
@@ -89,4 +91,5 @@ class Result:
     uses_labels: bool
     backbone_saw_labels: bool
     reference_predictions: Mapping[str, IntArray] = field(default_factory=dict)
+    curves: tuple[Curve, ...] = ()
     head: Head | None = None

@@ -59,7 +59,7 @@ def prepare(options: Options, memory: "Memory | None" = None) -> Prepared:
     from fused_clip.method import checks
 
     method = make_method(options, memory)
-    if options.dataset.labels == "none":  # known before any image is read
+    if options.dataset.labels == "none" or options.labels.per_class == 0:  # known before any image is read
         checks.refuse_parts_that_need_labels(method)
     dataset, backbone = make_parts(options)
     prompts: Prompts = build(options.prompt, dataset=dataset)
@@ -129,6 +129,7 @@ def make_method(options: Options, memory: "Memory | None" = None) -> "Method":
     options : of the run.
     memory : remembers partitions and references.
     """
+    from fused_clip.method.budget import LabelBudget
     from fused_clip.method.parts import Method
 
     return Method(
@@ -142,6 +143,9 @@ def make_method(options: Options, memory: "Memory | None" = None) -> "Method":
         vote=options.vote,
         seed=options.seed,
         memory=memory,
+        text_uses_labels=options.text.uses_labels,
+        text_is_control=options.text.control,
+        labels=LabelBudget(options.labels.per_class, options.labels.seed),
     )
 
 
@@ -212,6 +216,9 @@ def _replaced(
             yield group, build(chosen)
             if group == "pairing":
                 yield "pairing_uses_labels", chosen.uses_labels
+            if group == "text":
+                yield "text_uses_labels", chosen.uses_labels
+                yield "text_is_control", chosen.control
 
 
 def _option(reference: str, group: str, value: str, options: Options) -> Any:

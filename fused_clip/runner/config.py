@@ -72,6 +72,12 @@ class PromptOptions(_Group):
 class TextOptions(_Group):
     """Shared keys of ``text``."""
 
+    uses_labels: bool = Field(default=False, description="false: the option is never given labels")
+    control: bool = Field(
+        default=True,
+        description="true: images are paired by the prompts' own rows, whatever takes their place",
+    )
+
     share: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.5, description="shrunk: share of each prompt's distance to the mean of all that is left"
     )
@@ -145,6 +151,17 @@ class FigureOptions(StrictOptions):
     )
 
 
+class LabelsOptions(StrictOptions):
+    """Which training labels may be used."""
+
+    per_class: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="labels of each class that may be used, validation rows included; all training images are"
+        " used without theirs. null: all; 0: none, with pairing=zero_shot vote=prompt",
+    )
+    seed: Seed = Field(default=0, description="draws the labelled rows")
+
+
 class OutputOptions(StrictOptions):
     """Which embeddings a run keeps."""
 
@@ -176,6 +193,7 @@ class Options(StrictOptions):
     resume: bool | None = Field(
         default=None, description="take finished cells as they are; null: in a sweep, but not in a single run"
     )
+    labels: LabelsOptions
     references: ReferencesOptions
     reference: dict[str, OneReference] | None = Field(
         default=None,

@@ -36,8 +36,8 @@ class StoreMemory:
     """`joblib.Memory`'s interface on the embedding store, for functions ``(estimator, ...) -> array``.
 
     The key is made of the arguments, the code of the method and the versions of its libraries. An estimator
-    without a fixed seed, with parameters that are not JSON, or from another package than this one and
-    scikit-learn is computed every time.
+    without a fixed seed, with parameters that are neither JSON nor arrays, or from another package than this
+    one and scikit-learn is computed every time.
 
     Parameters
     ----------
@@ -73,8 +73,7 @@ class StoreMemory:
 def _description(argument: Any) -> str | None:
     """Text that identifies an argument; None if it can't be identified."""
     if isinstance(argument, np.ndarray):
-        digest = hashlib.sha256(np.ascontiguousarray(argument).data).hexdigest()
-        return f"{digest} {argument.shape} {argument.dtype}"
+        return _array(argument)
     if not isinstance(argument, BaseEstimator):
         return json.dumps(argument)
     params = argument.get_params()
@@ -84,6 +83,13 @@ def _description(argument: Any) -> str | None:
         return None
     kind = type(argument)
     try:
-        return f"{kind.__module__}.{kind.__qualname__} {json.dumps(params, sort_keys=True)}"
-    except TypeError:  # an array, a function, another estimator
+        return f"{kind.__module__}.{kind.__qualname__} {json.dumps(params, sort_keys=True, default=_array)}"
+    except TypeError:  # a function, another estimator
         return None
+
+
+def _array(value: Any) -> str:
+    if not isinstance(value, np.ndarray):
+        raise TypeError
+    digest = hashlib.sha256(np.ascontiguousarray(value).data).hexdigest()
+    return f"{digest} {value.shape} {value.dtype}"

@@ -4,7 +4,13 @@ One that is chosen by ``conf/classifier/<name>.yaml`` derives from `Classifier`,
 """
 
 from fused_clip.method.classifier.centroids import ConstrainedCentroid, NearestClassMean, NearestClusterMean
-from fused_clip.method.classifier.contract import Assignment, Classifier, TargetScores, Training
+from fused_clip.method.classifier.contract import (
+    Assignment,
+    Classifier,
+    TargetScores,
+    Training,
+    cluster_means,
+)
 from fused_clip.method.classifier.folds import out_of_fold_scores
 from fused_clip.method.classifier.linear_probe import LinearProbe
 from fused_clip.method.classifier.zero_shot import ZeroShot
@@ -19,5 +25,6 @@ __all__ = [
     "TargetScores",
     "Training",
     "ZeroShot",
+    "cluster_means",
     "out_of_fold_scores",
 ]

@@ -65,8 +65,9 @@ class NearestClassMean(NearestClusterMean):
 
     def fit(self, training: Training) -> Self:
         """Compute the means of the targets' images."""
-        seen, index = np.unique(np.asarray(training.targets), return_inverse=True)
-        return self._set(training, cluster_means(training.images, index, len(seen)), seen)
+        images, targets = training.labelled
+        seen, index = np.unique(targets, return_inverse=True)
+        return self._set(training, cluster_means(images, index, len(seen)), seen)
 
 
 class ConstrainedCentroid(NearestClusterMean):

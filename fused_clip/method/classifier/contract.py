@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -27,9 +28,11 @@ class Training:
     cluster_targets : (k,) target of each cluster, in [0, K). None as `fused`.
     texts : (p, d) text rows; None without text.
     prompt_of_target : (K,) prompt that stands for each target; None without text.
-    targets : (n,) target of each row; None where labels are not used.
+    targets : (n,) target of each row, -1 where it is not known; None where labels are not used.
     fusion : fuses new rows as the training rows were.
     random_state : seed of what randomness there is.
+    validation : (v, d) rows and (v,) targets on which settings are chosen, under ``leak``; None for some of
+        the labelled rows.
     """
 
     images: Rows
@@ -42,6 +45,28 @@ class Training:
     targets: IntArray | None = None
     fusion: Fusion = field(default_factory=LinearFusion)
     random_state: int = 0
+    validation: tuple[Rows, IntArray] | None = None
+
+    @property
+    def labelled(self) -> tuple[Rows, IntArray]:
+        """(l, d) images whose targets are known, and (l,) those targets."""
+        targets = np.asarray(self.targets)
+        known = targets >= 0
+        return (self.images, targets) if known.all() else (self.images[known], targets[known])
+
+    @property
+    def text_of_target(self) -> Rows:
+        """(K, d) unit text row of the prompt that stands for each target.
+
+        Raises
+        ------
+        ValueError
+            Without text.
+        """
+        if self.texts is None or self.prompt_of_target is None:
+            raise ValueError("this classifier needs prompts")
+        rows = self.texts[self.prompt_of_target]
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
     @cached_property
     def centers(self) -> DoubleArray:
@@ -153,12 +178,17 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
     uses_labels : whether `fit` is given the labels of the training rows.
     uses_clusters : whether `fit` is given the fused rows and their clusters.
     uses_text : whether `fit` needs the prompts.
+    transductive : whether `target_scores` depends on all rows that it is given together: they are then a
+        batch of at least two images.
+    chosen_ : settings that `fit` chose, by name, for the run's record; empty if it chose none.
     targets_ : targets that can be predicted, ascending, in [0, K).
     """
 
     uses_labels: ClassVar[bool] = False
     uses_clusters: ClassVar[bool] = True
     uses_text: ClassVar[bool] = False
+    transductive: ClassVar[bool] = False
+    chosen_: Mapping[str, float] = MappingProxyType({})
     targets_: IntArray
 
     @abstractmethod

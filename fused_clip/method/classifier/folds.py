@@ -9,23 +9,32 @@ from fused_clip.support.arrays import DoubleArray, IntArray
 _FOLDS = 5
 
 
-def out_of_fold_scores(classifier: Classifier, training: Training) -> DoubleArray:
+def out_of_fold_scores(
+    classifier: Classifier, training: Training, targets: IntArray | None = None
+) -> DoubleArray:
     """Score each training row by a classifier fitted on the rows of the other folds; the partition stays.
 
-    Rows fall into 5 folds, in each cluster alike. A held-out row is scored as a new image: no label of it
+    Rows fall into 5 folds, in each cluster alike; where few labels are known, the labelled rows do, in each
+    target alike, and the others are never held out. A held-out row is scored as a new image: no label of it
     is used.
 
     Parameters
     ----------
     classifier : cloned for each fold.
     training : as the classifier is given it, with clusters; its `random_state` draws the folds.
+    targets : (n,) target of each row, -1 where it is not known; None where all are.
 
     Returns
     -------
-    (n, K); -inf where the other folds can't predict a target.
+    (n, K); -inf where the other folds can't predict a target, and in rows that are not held out.
     """
     clusters = np.asarray(training.clusters)
-    folds = _folds(clusters, training.random_state)
+    known = None if targets is None else targets >= 0
+    if known is None or known.all():
+        folds = _folds(clusters, training.random_state)
+    else:
+        folds = np.full(len(clusters), -1)
+        folds[known] = _folds(np.asarray(targets)[known], training.random_state)
     scores = np.full((len(clusters), training.n_targets), -np.inf)
     for fold in range(_FOLDS):
         held_out = folds == fold
@@ -35,10 +44,10 @@ def out_of_fold_scores(classifier: Classifier, training: Training) -> DoubleArra
     return scores
 
 
-def _folds(clusters: IntArray, seed: int) -> IntArray:
-    """(n,) fold of each row; every cluster is spread over the folds as evenly as possible."""
-    shuffled = np.random.default_rng(seed).permutation(len(clusters))
-    order = shuffled[np.argsort(clusters[shuffled], kind="stable")]
-    folds = np.empty(len(clusters), dtype=np.int64)
-    folds[order] = np.arange(len(clusters)) % _FOLDS
+def _folds(groups: IntArray, seed: int) -> IntArray:
+    """(n,) fold of each row; every group is spread over the folds as evenly as possible."""
+    shuffled = np.random.default_rng(seed).permutation(len(groups))
+    order = shuffled[np.argsort(groups[shuffled], kind="stable")]
+    folds = np.empty(len(groups), dtype=np.int64)
+    folds[order] = np.arange(len(groups)) % _FOLDS
     return folds

@@ -53,8 +53,8 @@ class LinearProbe(Classifier):
         ----------
         training : images and their targets; `Training.random_state` draws the validation rows.
         """
-        targets = np.asarray(training.targets)
-        rows = training.images.astype(np.float64)
+        images, targets = training.labelled
+        rows = images.astype(np.float64)
         self.targets_ = np.unique(targets)
         self.n_targets_ = training.n_targets
         mean, scale = rows.mean(axis=0), rows.std(axis=0)

@@ -1,0 +1,59 @@
+"""Rows on which a classifier chooses its settings, taken from the labelled ones."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fused_clip.method.classifier.contract import Training
+from fused_clip.support.arrays import IntArray, Rows
+from fused_clip.support.sampling import stratified_split
+
+_SHARE = 0.2  # of many labels
+_FEW, _MOST_OF_FEW = 20, 4  # CoOp (Zhou et al. 2022, arXiv:2109.01134) validates on min(4, shots) a class
+
+
+class Split(NamedTuple):
+    """Labelled rows in two parts; both are labelled.
+
+    Parameters
+    ----------
+    images : (a, d) rows to fit on.
+    targets : (a,) their targets.
+    held_out : (b, d) rows to choose settings on.
+    held_out_targets : (b,) their targets.
+    """
+
+    images: Rows
+    targets: IntArray
+    held_out: Rows
+    held_out_targets: IntArray
+
+
+def validation_split(training: Training) -> Split | None:
+    """Hold out labelled rows of every target; None where a target has a single label or none.
+
+    A fifth of the labels, stratified; where some target has fewer than 20, ``min(4, labels // 2)`` of each.
+    The budget of labels holds both parts: a setting is chosen without further labels.
+
+    Parameters
+    ----------
+    training : with targets; `Training.random_state` draws the rows. Its `validation` rows, if it has any, are
+        held out instead.
+    """
+    images, targets = training.labelled
+    if training.validation is not None:
+        return Split(images, targets, *training.validation)
+    kinds, counts = np.unique(targets, return_counts=True)
+    if not len(kinds) or counts.min() < 2 or len(kinds) < 2:
+        return None
+    if counts.min() >= _FEW:
+        kept, out = stratified_split(targets, _SHARE, training.random_state, option="validation")
+    else:
+        order = np.random.default_rng(training.random_state).permutation(len(targets))
+        drawn = [
+            order[targets[order] == kind][: min(_MOST_OF_FEW, n // 2)]
+            for kind, n in zip(kinds, counts, strict=True)
+        ]
+        out = np.sort(np.concatenate(drawn))
+        kept = np.setdiff1d(np.arange(len(targets)), out)
+    return Split(images[kept], targets[kept], images[out], targets[out])
