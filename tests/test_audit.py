@@ -29,13 +29,14 @@ from fused_clip.method.classifier import (
 )
 from fused_clip.method.clusterer import SpectralClustering
 from fused_clip.method.fusion import Concatenation, Fusion, LinearFusion
-from fused_clip.method.parts import Method
+from fused_clip.method.parts import Method, TextInputs
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import Reference, ReferenceFacts, ReferenceOptions
 from fused_clip.runner.build import make_references
 from fused_clip.runner.config import check
 from fused_clip.store.partitions import StoreMemory
 from tests.conftest import Blobs, Fixed, make_blobs, make_dataset
+from tests.fakes import FakeBackbone
 from tests.runner.test_config import composed
 from tests.store.test_partitions import Shelf
 from tests.test_pipeline import method
@@ -65,15 +66,23 @@ def run_of(blobs: Blobs, strategy: Callable[[ImageDataset], Prompts] = prompt.ta
         rows |= {"This is a animal": blobs.texts[0], "This is a vehicle": blobs.texts[2]}
         return np.array([rows.get(members[0], blobs.texts[1]) for members in some.texts])
 
+    def inputs(rows: NDArray[np.float32], some: Prompts, targets: IntArray) -> TextInputs:
+        members = [row[None] for row in rows]
+        return TextInputs(rows, members, some, blobs.train, targets, FakeBackbone())
+
     targets = prompts.targets(blobs.train_targets)
     texts = embed(prompts) if prompts.texts else np.empty((0, 0), np.float32)
-    index = parts.pair(blobs.train, texts, targets, prompts)
+    paired = parts.pair(blobs.train, texts, targets, prompts)
+    index = None if paired is None else paired.prompts
     model = PromptFusedClassifier.of(parts, prompts, texts)
     model.fit(blobs.train, targets if parts.uses_labels(prompts) else None, prompt_index=index)
     predicted = model.predict(blobs.test)
     labels = (blobs.train_targets, blobs.test_targets)
     task = functools.partial(prompt.task, dataset)
-    return Run(parts, model, prompts, task, embed, blobs.train, blobs.test, *labels, predicted)
+    known = parts.labels.known(blobs.train_targets)
+    return Run(
+        parts, model, prompts, task, embed, blobs.train, blobs.test, *labels, predicted, known, inputs
+    )
 
 
 def audited(blobs: Blobs, run: Run, *names: str, draws: int = 1) -> Audit:

@@ -40,6 +40,7 @@ _FACTS = (
         "accuracy of the method minus the best reference without text that uses labels as the run does",
         column=True,
     ),
+    MetricFacts("labels_used", "labels", "training labels that the method used", digits=0),
     MetricFacts("missing_targets", "missing", "targets that no cluster has", column=True, digits=0),
     MetricFacts("test/ece", "ECE", "expected calibration error of the probabilities"),
     MetricFacts("test/brier", "Brier", "Brier score of the probabilities"),

@@ -143,34 +143,6 @@ def hungarian_accuracy(targets: IntArray, clusters: IntArray) -> float:
     return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(targets))
 
 
-def majority_vote(targets: IntArray, clusters: IntArray, n_targets: int, n_clusters: int) -> IntArray:
-    """Give each cluster the most frequent target of its rows; ties go to the lowest target.
-
-    Parameters
-    ----------
-    targets : (n,) target of each row, in [0, n_targets).
-    clusters : (n,) cluster of each row, in [0, n_clusters), or -1 for rows without a vote.
-    n_targets, n_clusters : numbers of both.
-
-    Returns
-    -------
-    (n_clusters,) targets.
-
-    Raises
-    ------
-    InputError
-        If a cluster has no row.
-    """
-    kept = clusters >= 0
-    cells = clusters[kept] * n_targets + targets[kept]
-    votes = np.bincount(cells, minlength=n_clusters * n_targets).reshape(n_clusters, n_targets)
-    empty = np.flatnonzero(votes.sum(axis=1) == 0)
-    if len(empty):
-        raise InputError("clusters", f"each of the {n_clusters} clusters must have a row", empty.tolist())
-    winners: IntArray = votes.argmax(axis=1)
-    return winners
-
-
 def _silhouette_scores(fused: Rows, clusters: IntArray) -> dict[str, float]:
     estimate = silhouette(fused, clusters)
     scores = {"train/silhouette": estimate.value}

@@ -25,6 +25,8 @@ from tests.test_pipeline import BlobEmbedder, FakeBackbone, method, references_o
 LABEL_FREE = (
     "seconds/",
     "train/silhouette",
+    "labels_used",
+    "chosen/",
     "n_clusters",
     "n_noise",
     "missing_targets",

@@ -8,7 +8,14 @@ from fused_clip.support.errors import InputError
 
 
 def test_oracle_follows_what_stands_for_the_target() -> None:
-    assert pairing.oracle(np.array([0, 1, 1]), np.array([2, 0])).tolist() == [2, 0, 0]
+    rows = np.zeros((3, 2), dtype=np.float32)
+    assert pairing.oracle(np.array([0, 1, 1]), np.array([2, 0]), rows, rows).tolist() == [2, 0, 0]
+
+
+def test_oracle_pairs_images_without_a_label_by_the_nearest_prompt() -> None:
+    texts = np.eye(2, dtype=np.float32)
+    images = np.array([[1.0, 0], [1, 0], [0, 1]], dtype=np.float32)
+    assert pairing.oracle(np.array([1, -1, -1]), np.arange(2), images, texts).tolist() == [1, 0, 1]
 
 
 def test_zero_shot_takes_the_highest_cosine_whatever_the_norms() -> None:
@@ -22,15 +29,17 @@ def test_noisy_changes_exactly_the_asked_share(n: int, p: int, fraction: float, 
     targets = np.random.default_rng(0).integers(p, size=n)
     stands_for = np.arange(p)[::-1].copy()
     texts = np.ones((p, 2), dtype=np.float32)
-    index = pairing.noisy(targets, stands_for, texts, fraction, seed)
+    images = np.ones((n, 2), dtype=np.float32)
+    index = pairing.noisy(targets, stands_for, images, texts, fraction, seed)
     assert (index != stands_for[targets]).sum() == round(fraction * n)
     assert ((index >= 0) & (index < p)).all()
-    np.testing.assert_array_equal(index, pairing.noisy(targets, stands_for, texts, fraction, seed))
+    np.testing.assert_array_equal(index, pairing.noisy(targets, stands_for, images, texts, fraction, seed))
 
 
 def test_noisy_draws_the_other_prompts_uniformly() -> None:
     targets = np.zeros(30_000, dtype=np.int64)
-    index = pairing.noisy(targets, np.arange(4), np.ones((4, 2), dtype=np.float32), 1.0, 0)
+    images, texts = np.ones((30_000, 2), dtype=np.float32), np.ones((4, 2), dtype=np.float32)
+    index = pairing.noisy(targets, np.arange(4), images, texts, 1.0, 0)
     np.testing.assert_allclose(np.bincount(index) / 30_000, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.015)
 
 
@@ -38,4 +47,6 @@ def test_noisy_draws_the_other_prompts_uniformly() -> None:
 def test_noisy_refuses_what_can_not_be(fraction: float, prompts: int) -> None:
     texts = np.ones((prompts, 2), dtype=np.float32)
     with pytest.raises(InputError, match="pairing"):
-        pairing.noisy(np.zeros(4, dtype=np.int64), np.zeros(1, dtype=np.int64), texts, fraction, 0)
+        pairing.noisy(
+            np.zeros(4, dtype=np.int64), np.zeros(1, dtype=np.int64), texts, texts, fraction, 0
+        )

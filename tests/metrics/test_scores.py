@@ -14,7 +14,6 @@ from fused_clip.metrics.scores import (
     classification_scores,
     clustering_scores,
     hungarian_accuracy,
-    majority_vote,
     purity,
     rounded,
     slug,
@@ -38,25 +37,8 @@ def labelled(draw, *, lowest=0):
 def test_purity_is_the_accuracy_of_the_vote(sample):
     targets, clusters = sample
     clusters = np.unique(clusters, return_inverse=True)[1]
-    vote = majority_vote(targets, clusters, 5, clusters.max() + 1)
+    vote = np.array([np.bincount(targets[clusters == one]).argmax() for one in range(clusters.max() + 1)])
     assert purity(targets, clusters) == pytest.approx((vote[clusters] == targets).mean())
-
-
-@settings(deadline=None)
-@given(labelled(lowest=-1))
-def test_vote_by_counting(sample):
-    targets, clusters = sample
-    found = sorted(set(clusters.tolist()) - {-1})
-    clusters = np.array([found.index(c) if c in found else -1 for c in clusters.tolist()])
-    vote = majority_vote(targets, clusters, 5, len(found))
-    for cluster, winner in enumerate(vote):
-        counts = [int(((clusters == cluster) & (targets == target)).sum()) for target in range(5)]
-        assert winner == counts.index(max(counts))
-
-
-def test_vote_of_an_empty_cluster_is_refused():
-    with pytest.raises(InputError, match=r"each of the 3 clusters must have a row, got \[1\]"):
-        majority_vote(np.array([0, 1]), np.array([0, 2]), 2, 3)
 
 
 @settings(max_examples=50, deadline=None)

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from fused_clip.method.clusterer import SpectralClustering
-from fused_clip.metrics.scores import majority_vote
+from fused_clip.method.votes import by_majority
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def model(digits):
 def test_clusters_of_new_rows_tell_as_much_as_those_of_clustered_rows(digits):
     rows, classes = digits
     model = SpectralClustering(20, random_state=0).fit(rows[:1500])
-    majority = majority_vote(classes[:1500], model.labels_, 10, 20)
+    majority = by_majority(classes[:1500], model.labels_, 10)
     clustered, new = majority[model.labels_] == classes[:1500], majority[model.predict(rows[1500:])]
     assert (new == classes[1500:]).mean() > clustered.mean() - 0.05
 
