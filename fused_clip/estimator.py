@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from numbers import Integral
+from types import MappingProxyType
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -197,7 +198,13 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             self.temperature_ = fit_temperature(scores[known], targets[known]) if known.any() else None
         return self
 
-    def with_classifier(self, classifier: Classifier, X: ArrayLike, y: IntArray | None = None) -> Self:
+    def with_classifier(
+        self,
+        classifier: Classifier,
+        X: ArrayLike,
+        y: IntArray | None = None,
+        leaked: Mapping[str, tuple[Rows, IntArray]] = MappingProxyType({}),
+    ) -> Self:
         """Give the same fitted partition with another classifier, not calibrated.
 
         Parameters
@@ -206,11 +213,12 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         X : (n, d) training rows.
         y : (n,) their targets as positions in `classes_`, -1 where it is not known; needed by a classifier
             that uses labels.
+        leaked : as in `Training`.
         """
         check_is_fitted(self)
         other = copy(self)
         other.set_params(classifier=classifier, calibrate=False)
-        training = other._training(self._check_rows(X, reset=False))
+        training = replace(other._training(self._check_rows(X, reset=False)), leaked=leaked)
         other.classifier_ = clone(classifier).fit(other._given(training, y))
         other.temperature_ = None
         return other

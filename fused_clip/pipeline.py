@@ -15,6 +15,7 @@ from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method import checks, prompt
 from fused_clip.method.classifier import TargetScores
 from fused_clip.method.fusion import LinearFusion
+from fused_clip.method.leak import leaked_rows, leaky_classifier, leaky_dataset, leaky_scores
 from fused_clip.method.parts import Method, TextInputs
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import Reference
@@ -100,6 +101,9 @@ def run(
     """
     stages, names = stages or Stages(), names or {}
     checks.check(method, dataset, prompts, backbone)
+    if method.leak is not None:
+        log.warning("leak=%s: the method uses test labels, so its accuracy is no result.", method.leak)
+    dataset = leaky_dataset(method.leak, dataset)
     notes = checks.notes(dataset, prompts, backbone, audited=bool(references))
     for level, note in notes if warn else ():
         log.log(level, "%s", note)
@@ -107,10 +111,11 @@ def run(
         embedded = embed(dataset, prompts, backbone, embedder)
     with limited_for(max(embedded.train.size, embedded.test.size)):
         known = prompts.targets(method.labels.known(dataset.train.labels))
-        model, curves = _fitted(prompts, embedded, method, backbone, known, stages)
+        tested = prompts.targets(dataset.test.labels)
+        model, curves = _fitted(prompts, embedded, method, backbone, known, tested, stages)
         head = Head.of(model, prompts)
         with stages("classify"):
-            scores = model.target_scores(embedded.test)
+            scores = leaky_scores(method.leak, model.target_scores(embedded.test), tested)
             train = _training_result(dataset, prompts, model)
             test = _test_result(dataset, prompts, model, embedded.test, scores)
         with stages("score"):
@@ -136,12 +141,12 @@ def run(
         train=train,
         test=test,
         metrics=metrics | audited.metrics | seconds,
-        tags=_tags(dataset, prompts, names, notes, seen) | audited.tags,
+        tags=_tags(dataset, prompts, names, notes, seen, method.leak) | audited.tags,
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool(seen),
         reference_predictions=audited.predictions,
         curves=curves,
-        head=head,
+        head=None if method.leak else head,
         **_learnt(model, prompts),
     )
 
@@ -256,13 +261,15 @@ def _fitted(
     method: Method,
     backbone: Backbone,
     targets: IntArray,
+    tested: IntArray,
     stages: Stages,
 ) -> tuple[PromptFusedClassifier, tuple[Curve, ...]]:
     """Make the text rows, pair, fuse, cluster, vote and fit the classifier; labels only where used."""
     train, texts = embedded.train, embedded.prompts
     with stages("pair"):
         if prompts.texts:
-            texts = method.text_rows(TextInputs(texts, embedded.members, prompts, train, targets, backbone))
+            seen = (embedded.test, tested) if method.leak == "prompts_on_test" else (train, targets)
+            texts = method.text_rows(TextInputs(texts, embedded.members, prompts, *seen, backbone))
         model = PromptFusedClassifier.of(method, prompts, texts)
         by = embedded.prompts if method.text_is_control else texts
         paired = method.pair(train, by, targets, prompts, partial(model.partition, train))
@@ -272,6 +279,9 @@ def _fitted(
             model.fit(train, targets, index, labelled=None if (targets >= 0).all() else targets >= 0)
         else:
             model.fit(train, prompt_index=index)
+        if method.leak is not None:
+            rows = leaked_rows(method.leak, embedded.test, tested)
+            model = model.with_classifier(leaky_classifier(method), train, targets, rows)
     return model, (() if paired is None else paired.curves)
 
 
@@ -362,6 +372,7 @@ def _tags(
     names: Mapping[str, str],
     notes: Sequence[tuple[int, str]],
     seen: Sequence[str],
+    leak: str | None,
 ) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
     tags = {
@@ -374,6 +385,8 @@ def _tags(
         tags["classes_seen"] = f"{len(seen)} of {len(dataset.class_names)}: {', '.join(seen)}"
     if not dataset.labelled:
         tags |= {"labels": "none", "not_known_without_labels": checks.UNKNOWN_WITHOUT_LABELS}
+    if leak is not None:
+        tags["leak"] = leak
     if dataset.skipped:
         tags["skipped_images"] = str(len(dataset.skipped))
     if warnings := [note for level, note in notes if level >= logging.WARNING]:

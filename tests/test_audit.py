@@ -80,9 +80,7 @@ def run_of(blobs: Blobs, strategy: Callable[[ImageDataset], Prompts] = prompt.ta
     labels = (blobs.train_targets, blobs.test_targets)
     task = functools.partial(prompt.task, dataset)
     known = parts.labels.known(blobs.train_targets)
-    return Run(
-        parts, model, prompts, task, embed, blobs.train, blobs.test, *labels, predicted, known, inputs
-    )
+    return Run(parts, model, prompts, task, embed, blobs.train, blobs.test, *labels, predicted, known, inputs)
 
 
 def audited(blobs: Blobs, run: Run, *names: str, draws: int = 1) -> Audit:

@@ -9,6 +9,7 @@ from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.supervision import set_of
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
+from fused_clip.method.leak import check_leak
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts, task
 from fused_clip.support.errors import InputError
@@ -40,6 +41,7 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
         none; on fewer training images than clusters or neighbours; on vectors of another width.
     """
     method.labels.check(dataset)
+    check_leak(method, dataset)
     if not dataset.labelled or method.labels.per_class == 0:
         refuse_parts_that_need_labels(method)
     if method.labels.per_class and method.pairing_uses_labels and len(prompts.texts) > 1:

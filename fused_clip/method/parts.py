@@ -10,6 +10,7 @@ from fused_clip.backbone.base import Backbone
 from fused_clip.method.budget import LabelBudget
 from fused_clip.method.classifier import Classifier
 from fused_clip.method.fusion import Fusion
+from fused_clip.method.leak import Leak
 from fused_clip.method.pairing import Pairing
 from fused_clip.method.prompt import Prompts
 from fused_clip.support.arrays import FloatArray, IntArray
@@ -51,6 +52,7 @@ class Method:
     text_is_control : whether the text part stands in for the prompts in the fusion alone: images are then
         paired by the prompts' own rows.
     labels : which training labels may be used.
+    leak : published leak of test labels that is on; None for none.
     """
 
     pairing: Callable[..., IntArray | Pairing]
@@ -66,6 +68,7 @@ class Method:
     text_uses_labels: bool = False
     text_is_control: bool = True
     labels: LabelBudget = field(default_factory=LabelBudget)
+    leak: Leak | None = None
 
     def uses_labels(self, prompts: Prompts) -> bool:
         """Whether any part sees training labels.

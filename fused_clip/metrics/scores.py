@@ -9,7 +9,6 @@ import numpy as np
 
 from fused_clip.metrics.silhouette import silhouette
 from fused_clip.support.arrays import IntArray, Rows
-from fused_clip.support.errors import InputError
 
 _SLUG_LENGTH = 100
 _DIGITS = 6

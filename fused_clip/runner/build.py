@@ -146,6 +146,7 @@ def make_method(options: Options, memory: "Memory | None" = None) -> "Method":
         text_uses_labels=options.text.uses_labels,
         text_is_control=options.text.control,
         labels=LabelBudget(options.labels.per_class, options.labels.seed),
+        leak=options.leak,
     )
 
 

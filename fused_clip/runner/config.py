@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fused_clip.backbone.towers import MOST
 from fused_clip.dataset.options import SharedOptions
+from fused_clip.method.leak import Leak
 from fused_clip.method.reference import ReferenceOptions as OneReference
 from fused_clip.support.errors import InputError
 from fused_clip.support.option_types import Count, Name, Seed, StrictOptions, Text
@@ -194,6 +195,11 @@ class Options(StrictOptions):
         default=None, description="take finished cells as they are; null: in a sweep, but not in a single run"
     )
     labels: LabelsOptions
+    leak: Leak | None = Field(
+        default=None,
+        description="let the method use test labels in a way that was published by mistake, to measure what it"
+        " is worth; such a run saves no model",
+    )
     references: ReferencesOptions
     reference: dict[str, OneReference] | None = Field(
         default=None,

@@ -80,7 +80,8 @@ def print_run(
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
     if not result.test.labelled:
         console.print(f"Not computed, because there are no labels: {UNKNOWN_WITHOUT_LABELS}.")
-    labels = "uses training labels" if result.uses_labels else "uses no labels of its training images"
+    used = f"uses {result.metrics.get('labels_used', 0):,.0f} training labels"
+    labels = used if result.uses_labels else "uses no labels of its training images"
     console.print(f"This run {labels}. It took {result.metrics['seconds/total']:.1f} s.")
     if result.backbone_saw_labels:
         count = result.tags.get("classes_seen", "some").partition(":")[0]

@@ -67,7 +67,9 @@ def test_validation_rows_come_out_of_the_labels(per_class, n_classes, seed):
 
 def test_rows_of_a_leak_take_the_place_of_held_out_ones():
     leaked = np.ones((2, 3)), np.array([0, 1])
-    training = Training(np.zeros((4, 3)), 2, targets=np.array([0, 1, 0, 1]), validation=leaked)
-    split = validation_split(training)
+    targets = np.array([0, 1, 0, 1])
+    training = Training(np.zeros((4, 3)), 2, targets=targets, leaked={"epochs": leaked})
+    split = validation_split(training, "epochs")
     assert len(split.images) == 4
     assert split.held_out is leaked[0]
+    assert len(validation_split(training).held_out) == 2

@@ -47,6 +47,4 @@ def test_noisy_draws_the_other_prompts_uniformly() -> None:
 def test_noisy_refuses_what_can_not_be(fraction: float, prompts: int) -> None:
     texts = np.ones((prompts, 2), dtype=np.float32)
     with pytest.raises(InputError, match="pairing"):
-        pairing.noisy(
-            np.zeros(4, dtype=np.int64), np.zeros(1, dtype=np.int64), texts, texts, fraction, 0
-        )
+        pairing.noisy(np.zeros(4, dtype=np.int64), np.zeros(1, dtype=np.int64), texts, texts, fraction, 0)

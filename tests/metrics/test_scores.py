@@ -19,7 +19,6 @@ from fused_clip.metrics.scores import (
     slug,
 )
 from fused_clip.metrics.silhouette import Silhouette
-from fused_clip.support.errors import InputError
 
 MLFLOW_KEY = re.compile(r"[\w.\- :/]+", re.ASCII)
 

@@ -31,8 +31,8 @@ class Training:
     targets : (n,) target of each row, -1 where it is not known; None where labels are not used.
     fusion : fuses new rows as the training rows were.
     random_state : seed of what randomness there is.
-    validation : (v, d) rows and (v,) targets on which settings are chosen, under ``leak``; None for some of
-        the labelled rows.
+    leaked : rows and targets on which a classifier chooses under ``leak``, by what it chooses
+        (`Classifier.chooses`); for what is not named it holds out labelled rows.
     """
 
     images: Rows
@@ -45,7 +45,7 @@ class Training:
     targets: IntArray | None = None
     fusion: Fusion = field(default_factory=LinearFusion)
     random_state: int = 0
-    validation: tuple[Rows, IntArray] | None = None
+    leaked: Mapping[str, tuple[Rows, IntArray]] = MappingProxyType({})
 
     @property
     def labelled(self) -> tuple[Rows, IntArray]:
@@ -180,6 +180,7 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
     uses_text : whether `fit` needs the prompts.
     transductive : whether `target_scores` depends on all rows that it is given together: they are then a
         batch of at least two images.
+    chooses : what it chooses on validation rows: ``settings``, ``epochs``, both or nothing.
     chosen_ : settings that `fit` chose, by name, for the run's record; empty if it chose none.
     targets_ : targets that can be predicted, ascending, in [0, K).
     """
@@ -188,6 +189,7 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
     uses_clusters: ClassVar[bool] = True
     uses_text: ClassVar[bool] = False
     transductive: ClassVar[bool] = False
+    chooses: ClassVar[frozenset[str]] = frozenset()
     chosen_: Mapping[str, float] = MappingProxyType({})
     targets_: IntArray
 

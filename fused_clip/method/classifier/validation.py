@@ -1,6 +1,6 @@
 """Rows on which a classifier chooses its settings, taken from the labelled ones."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Split(NamedTuple):
     held_out_targets: IntArray
 
 
-def validation_split(training: Training) -> Split | None:
+def validation_split(training: Training, what: Literal["settings", "epochs"] = "settings") -> Split | None:
     """Hold out labelled rows of every target; None where a target has a single label or none.
 
     A fifth of the labels, stratified; where some target has fewer than 20, ``min(4, labels // 2)`` of each.
@@ -37,12 +37,13 @@ def validation_split(training: Training) -> Split | None:
 
     Parameters
     ----------
-    training : with targets; `Training.random_state` draws the rows. Its `validation` rows, if it has any, are
-        held out instead.
+    training : with targets; `Training.random_state` draws the rows. Its `leaked` rows of that use, if it has
+        any, are held out instead.
+    what : what is chosen on the rows.
     """
     images, targets = training.labelled
-    if training.validation is not None:
-        return Split(images, targets, *training.validation)
+    if what in training.leaked:
+        return Split(images, targets, *training.leaked[what])
     kinds, counts = np.unique(targets, return_counts=True)
     if not len(kinds) or counts.min() < 2 or len(kinds) < 2:
         return None
