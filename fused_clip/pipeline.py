@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fused_clip.audit import Audit, Run, audit
+from fused_clip.audit.fitting import fit, pair
 from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.supervision import seen_classes
 from fused_clip.dataset.image_dataset import ImageDataset, Images
@@ -265,24 +267,18 @@ def _fitted(
     stages: Stages,
 ) -> tuple[PromptFusedClassifier, tuple[Curve, ...]]:
     """Make the text rows, pair, fuse, cluster, vote and fit the classifier; labels only where used."""
-    train, texts = embedded.train, embedded.prompts
+    train = embedded.train
+    inputs = TextInputs(embedded.prompts, embedded.members, prompts, train, targets, backbone)
+    leak = method.leak
     with stages("pair"):
-        if prompts.texts:
-            seen = (embedded.test, tested) if method.leak == "prompts_on_test" else (train, targets)
-            texts = method.text_rows(TextInputs(texts, embedded.members, prompts, *seen, backbone))
-        model = PromptFusedClassifier.of(method, prompts, texts)
-        by = embedded.prompts if method.text_is_control else texts
-        paired = method.pair(train, by, targets, prompts, partial(model.partition, train))
+        seen = replace(inputs, images=embedded.test, targets=tested) if leak == "prompts_on_test" else None
+        paired = pair(method, inputs, seen)
     with stages("fit"):
-        index = None if paired is None else paired.prompts
-        if method.uses_labels(prompts):
-            model.fit(train, targets, index, labelled=None if (targets >= 0).all() else targets >= 0)
-        else:
-            model.fit(train, prompt_index=index)
-        if method.leak is not None:
-            rows = leaked_rows(method.leak, embedded.test, tested)
+        model = fit(method, inputs, paired)
+        if leak is not None:
+            rows = leaked_rows(leak, embedded.test, tested)
             model = model.with_classifier(leaky_classifier(method), train, targets, rows)
-    return model, (() if paired is None else paired.curves)
+    return model, paired.curves
 
 
 def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:

@@ -197,8 +197,8 @@ class Options(StrictOptions):
     labels: LabelsOptions
     leak: Leak | None = Field(
         default=None,
-        description="let the method use test labels in a way that was published by mistake, to measure what it"
-        " is worth; such a run saves no model",
+        description="let the method use test labels in a way that was published by mistake, to measure what"
+        " it is worth; such a run saves no model",
     )
     references: ReferencesOptions
     reference: dict[str, OneReference] | None = Field(

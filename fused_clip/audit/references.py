@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, adjusted_rand_score
 
+from fused_clip.audit.fitting import Paired, fit
 from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method.classifier import Classifier, Training
@@ -236,22 +237,36 @@ def _is_its_own_control(run: Run) -> bool:
 
 def _without_clusters(run: Run, method: Method, prompts: Prompts) -> Outcome:
     """Predict by a classifier of images and prompts; the partition of zero-shot is what it predicts."""
-    classifier, count = method.classifier, len(prompts.target_names)
+    classifier, texts = method.classifier, None
+    if classifier.uses_text:
+        texts = run.embed(prompts)
+    else:
+        prompts = run.prompts
+    count = len(prompts.target_names)
     if classifier.uses_labels:
         compute = _classified if method.memory is None else method.memory.cache(_classified)
-        targets = run.prompts.targets(run.known_labels)
-        count = len(run.prompts.target_names)
-        return Outcome(compute(classifier, run.train, targets, run.test, count, method.seed), None)
-    training = Training(run.train, count, texts=run.embed(prompts), prompt_of_target=prompts.prompt_of_target)
+        targets, stands_for = prompts.targets(run.known_labels), prompts.prompt_of_target
+        predicted = compute(classifier, run.train, targets, run.test, count, method.seed, texts, stands_for)
+        return Outcome(_mapped(run, prompts, predicted), None)
+    training = Training(run.train, count, texts=texts, prompt_of_target=prompts.prompt_of_target)
     fitted = clone(classifier).fit(training)
     test, train = (fitted.target_scores(rows).values.argmax(axis=1) for rows in (run.test, run.train))
     return Outcome(_mapped(run, prompts, test), _mapped(run, prompts, train))
 
 
 def _classified(
-    classifier: Classifier, train: Rows, targets: IntArray, test: Rows, n_targets: int, seed: int
+    classifier: Classifier,
+    train: Rows,
+    targets: IntArray,
+    test: Rows,
+    n_targets: int,
+    seed: int,
+    texts: FloatArray | None,
+    prompt_of_target: IntArray | None,
 ) -> IntArray:
-    training = Training(train, n_targets, targets=targets, random_state=seed)
+    training = Training(
+        train, n_targets, None, None, None, texts, prompt_of_target, targets, random_state=seed
+    )
     predicted: IntArray = clone(classifier).fit(training).target_scores(test).values.argmax(axis=1)
     return predicted
 
@@ -260,20 +275,17 @@ def _fitted_anew(run: Run, method: Method, prompts: Prompts, reference: Referenc
     """Fit the changed method, paired as the run was unless the pairing or the prompts change too."""
     if not prompts.texts:
         prompts = replace(run.prompts, texts=(), prompt_of_target=None)
-    targets = prompts.targets(run.known_labels)
     texts = _texts(run, prompts) if prompts.texts else np.empty((0, 0), np.float32)
+    inputs = run.text_inputs(texts, prompts, prompts.targets(run.known_labels))
     index = run.model.prompt_index_ if prompts is run.prompts else None
     rows = texts
     if "text" in reference.parts and prompts.texts:
-        rows = method.text_rows(run.text_inputs(texts, prompts, targets), seed)
-    model = PromptFusedClassifier.of(method, prompts, rows).set_params(calibrate=False)
+        rows = method.text_rows(inputs, seed)
     if index is None or "pairing" in reference.parts:
-        paired = method.pair(run.train, texts, targets, prompts, partial(model.partition, run.train))
+        partition = partial(PromptFusedClassifier.of(method, prompts, rows).partition, run.train)
+        paired = method.pair(run.train, texts, inputs.targets, prompts, partition)
         index = None if paired is None else paired.prompts
-    if method.uses_labels(prompts):
-        model.fit(run.train, targets, index, labelled=None if (targets >= 0).all() else targets >= 0)
-    else:
-        model.fit(run.train, prompt_index=index)
+    model = fit(method, inputs, Paired(rows, index, ()), calibrate=False)
     return Outcome(_mapped(run, prompts, model.predict(run.test)), model.labels_)
 
 

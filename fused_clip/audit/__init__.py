@@ -1,0 +1,5 @@
+"""The method against its variants: what it owes to which part, and the choice among methods."""
+
+from fused_clip.audit.references import Audit, Run, audit
+
+__all__ = ["Audit", "Run", "audit"]
