@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from fused_clip.runner.config import check
+from fused_clip.runner.config import Options, check
 from fused_clip.runner.outcomes import read_records, run_recorded, table_row
 from fused_clip.runner.overrides import complaint_of, planned_jobs
 from fused_clip.runner.sweep import Sweep, make_importable
@@ -61,6 +61,22 @@ def sweep(
             raise
         opened.end()
         return DataFrame([table_row(record) for record in read_records(opened.progress.directory)])
+
+
+def options_of(*overrides: str) -> Options:
+    """Compose and check the options of one run.
+
+    Parameters
+    ----------
+    overrides : as on the command line, without several values.
+
+    Raises
+    ------
+    InputError
+        If an override can't be read or a value is refused.
+    """
+    with _composed(overrides, None) as config, open_dict(config):
+        return check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
 
 
 @contextmanager

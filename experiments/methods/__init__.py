@@ -1,0 +1,1 @@
+"""Accuracy of every method against the number of labels."""
