@@ -47,6 +47,7 @@ class GaussianDiscriminant(UnitLinear):
 
     uses_labels: ClassVar[bool] = True
     uses_clusters: ClassVar[bool] = False
+    chooses: ClassVar[frozenset[str]] = frozenset({"settings"})
     uses_text: ClassVar[bool] = True
 
     def __init__(self, alpha: float | None = None, copies: int = 1) -> None:

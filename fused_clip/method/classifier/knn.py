@@ -42,6 +42,7 @@ class KNeighbors(Classifier):
 
     uses_labels: ClassVar[bool] = True
     uses_clusters: ClassVar[bool] = False
+    chooses: ClassVar[frozenset[str]] = frozenset({"settings"})
 
     def __init__(self, k: int | None = None, temperature: float = 0.07) -> None:
         if k is not None:

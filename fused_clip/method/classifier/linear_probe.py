@@ -49,6 +49,7 @@ class LinearProbe(Classifier):
 
     uses_labels: ClassVar[bool] = True
     uses_clusters: ClassVar[bool] = False
+    chooses: ClassVar[frozenset[str]] = frozenset({"settings"})
 
     def __init__(self, tol: float = 1e-5, max_iter: int = 5000) -> None:
         self.tol = tol
@@ -113,7 +114,7 @@ class LinearProbe(Classifier):
 
     def _from_strong_to_weak(self, split: Split) -> float:
         """Search a grid until two penalties in a row are worse."""
-        accuracy_at = self._accuracies(split, warm_start=True)
+        accuracy_at = self._accuracies(split)
         best, chosen, worse = -1.0, 1.0, 0
         for penalty in _GRID:
             accuracy = accuracy_at(penalty)
@@ -126,22 +127,21 @@ class LinearProbe(Classifier):
 
     def _bisected(self, split: Split) -> float:
         """Search a coarse grid, then halve the interval around its best value; ties go to the strongest."""
+        # A warm start would decide close calls: weak penalties stop short of convergence, and under strong
+        # ones the intercepts of the fit before outweigh what is left of the weights.
         accuracy_at = self._accuracies(split, warm_start=False)
         peak = max(_POWERS, key=lambda power: accuracy_at(10.0**power))
         strong, weak = max(peak - 1.0, _POWERS[0]), min(peak + 1.0, _POWERS[-1])
-        chosen = float(peak)
         for _ in range(_BISECTIONS):
             middle = (strong + weak) / 2
             if accuracy_at(10.0**strong) < accuracy_at(10.0**weak):
-                chosen = weak
-                strong = middle
+                better, strong = weak, middle
             else:
-                chosen = strong
-                weak = middle
-        return float(10.0**chosen)
+                better, weak = strong, middle
+        return float(10.0**better)
 
-    def _accuracies(self, split: Split, *, warm_start: bool) -> Callable[[float], float]:
-        """C -> accuracy on the held-out rows."""
+    def _accuracies(self, split: Split, *, warm_start: bool = True) -> Callable[[float], float]:
+        """C -> accuracy on the held-out rows; with a warm start a fit goes on from the one before."""
         probe = self._probe(1.0).set_params(warm_start=warm_start, tol=_SEARCH_TOLERANCE)
 
         def accuracy_at(penalty: float) -> float:

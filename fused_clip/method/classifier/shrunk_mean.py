@@ -18,10 +18,10 @@ _DEFAULT = 1.0
 class ShrunkMean(UnitLinear):
     """Nearest class mean by cosine, shrunk to the class's prompt the more the fewer labels the class has.
 
-    The prototype of a class with n labels is ``normalise(b m + (1 - b) t)``, ``b = n / (n + strength)``, where
-    m is the mean of its unit image rows and t its unit prompt. This is the anchor of StatA (Zanella et al.
-    2025, arXiv:2501.03729) with labels in place of soft assignments. A class without labels keeps its prompt:
-    without any label the classifier is zero-shot. Without text, prototypes are the class means.
+    A class with n labels has the prototype ``normalise(b m + (1 - b) t)`` for ``b = n / (n + strength)``:
+    m is the mean of its unit image rows, t its unit prompt. This is the anchor of StatA (Zanella et al. 2025,
+    arXiv:2501.03729) with labels in place of soft assignments. A class without labels keeps its prompt, so
+    that without any label the classifier is zero-shot. Without text, prototypes are the class means.
 
     Parameters
     ----------
@@ -38,6 +38,7 @@ class ShrunkMean(UnitLinear):
 
     uses_labels: ClassVar[bool] = True
     uses_clusters: ClassVar[bool] = False
+    chooses: ClassVar[frozenset[str]] = frozenset({"settings"})
     uses_text: ClassVar[bool] = True
 
     def __init__(self, strength: float | Literal["auto"] = _DEFAULT) -> None:

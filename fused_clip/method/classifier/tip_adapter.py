@@ -52,10 +52,11 @@ class TipAdapter(Classifier):
 
     uses_labels: ClassVar[bool] = True
     uses_clusters: ClassVar[bool] = False
+    chooses: ClassVar[frozenset[str]] = frozenset({"settings"})
     uses_text: ClassVar[bool] = True
     texts_: DoubleArray | None = None
 
-    def __init__(self, alpha: float | None = None, beta: float | None = None, max_cache: int = 4096) -> None:
+    def __init__(self, alpha: float | None = None, beta: float | None = None, max_cache: int = 2048) -> None:
         for name, value in (("alpha", alpha), ("beta", beta)):
             if value is not None:
                 check_number(name, value, low=0)
@@ -175,11 +176,13 @@ class TipAdapterF(TipAdapter):
         Passes over the cached images, at least 0: 0 is Tip-Adapter.
     """
 
+    chooses: ClassVar[frozenset[str]] = frozenset({"settings", "epochs"})
+
     def __init__(
         self,
         alpha: float | None = None,
         beta: float | None = None,
-        max_cache: int = 4096,
+        max_cache: int = 2048,
         epochs: int = 20,
     ) -> None:
         super().__init__(alpha, beta, max_cache)
@@ -187,24 +190,29 @@ class TipAdapterF(TipAdapter):
         self.epochs = epochs
 
     def _settings(self, training: Training) -> dict[str, float]:
-        """Values of alpha, beta and the epoch."""
+        """Values of alpha, beta and the epoch; the epoch comes first, as it makes the keys."""
+        epoch = {"epoch": float(self._best_epoch(training))}
         split = validation_split(training)
         if split is None:
-            return self._defaults() | {"epoch": float(self.epochs)}
+            return self._defaults() | epoch
         cache = self._cache(training, split.images, split.targets)
-        held_out, best = unit_rows(split.held_out), -1.0
-        kept, kept_epoch = cache, 0
-        for epoch, keys in enumerate(self._tuned(cache, training.random_state), 1):
-            tuned = cache._replace(keys=keys)
-            accuracy = self._accuracy(tuned, held_out, split.held_out_targets)
-            if accuracy > best:
-                best, kept, kept_epoch = accuracy, tuned, epoch
-        return self._searched(kept, split) | {"epoch": float(kept_epoch)}
+        return self._searched(self._fitted(cache, training.random_state, epoch), split) | epoch
 
-    def _accuracy(self, cache: Cache, rows: DoubleArray, targets: IntArray) -> float:
-        used = self._defaults()
-        scores = cache.text_logits(rows) + used["alpha"] * cache.votes(rows, [used["beta"]])[0]
-        return float((scores.argmax(axis=1) == targets).mean())
+    def _best_epoch(self, training: Training) -> int:
+        split = validation_split(training, "epochs")
+        if split is None:
+            return self.epochs
+        cache = self._cache(training, split.images, split.targets)
+        held_out, used = unit_rows(split.held_out), self._defaults()
+        by_text = cache.text_logits(held_out)
+        best, chosen = -1.0, 0
+        for epoch, keys in enumerate(self._tuned(cache, training.random_state), 1):
+            votes = cache._replace(keys=keys).votes(held_out, [used["beta"]])[0]
+            found = (by_text + used["alpha"] * votes).argmax(axis=1)
+            accuracy = float((found == split.held_out_targets).mean())
+            if accuracy > best:
+                best, chosen = accuracy, epoch
+        return chosen
 
     def _tuned(self, cache: Cache, seed: int) -> Iterator[DoubleArray]:
         used = self._defaults()
