@@ -45,7 +45,7 @@ class Training:
     targets: IntArray | None = None
     fusion: Fusion = field(default_factory=LinearFusion)
     random_state: int = 0
-    leaked: Mapping[str, tuple[Rows, IntArray]] = MappingProxyType({})
+    leaked: Mapping[str, tuple[Rows, IntArray]] = field(default_factory=dict)
 
     @property
     def labelled(self) -> tuple[Rows, IntArray]:
