@@ -15,7 +15,13 @@ from sklearn.cluster import HDBSCAN, KMeans
 from fused_clip import pipeline
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import fusion, pairing, prompt, text
-from fused_clip.method.classifier import ConstrainedCentroid, NearestClassMean, TargetScores, ZeroShot
+from fused_clip.method.classifier import (
+    ConstrainedCentroid,
+    KNeighbors,
+    NearestClassMean,
+    TargetScores,
+    ZeroShot,
+)
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import Reference
@@ -331,6 +337,7 @@ def zero_shot_method(**params: Any) -> Method:
         (prompt.task, method(vote="prompt"), "vote: 'prompt' needs a pairing without labels"),
         (prompt.task, method(clusters_per_target=41), "123 clusters, .* there are 120, got 41"),
         (prompt.task, method(clusterer=HDBSCAN(121)), "min_cluster_size: must be at most the 120"),
+        (prompt.task, method(classifier=KNeighbors(121)), r"classifier\.k: must be at most the 120 labelled"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused_before_embedding(

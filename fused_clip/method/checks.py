@@ -38,7 +38,8 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     ------
     InputError
         On a pairing, vote or classifier that the prompts do not allow, or that needs labels where there are
-        none; on fewer training images than clusters or neighbours; on vectors of another width.
+        none; on fewer training images than clusters or neighbours; on fewer labels than a classifier's
+        neighbours; on vectors of another width.
     """
     method.labels.check(dataset)
     check_leak(method, dataset)
@@ -55,6 +56,7 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     if method.classifier.uses_text and not prompts.texts:
         raise InputError("classifier", "needs prompts, and prompt=none has none")
     _check_sizes(method, len(dataset.train), len(prompts.target_names))
+    _check_neighbours(method, dataset)
     _check_width(dataset, backbone)
 
 
@@ -99,6 +101,13 @@ def _check_sizes(method: Method, n_train: int, n_targets: int) -> None:
         wanted = method.clusterer.get_params().get(name)
         if isinstance(wanted, int) and wanted > n_train:
             raise InputError(f"clusterer.{name}", f"must be at most the {n_train} training images", wanted)
+
+
+def _check_neighbours(method: Method, dataset: ImageDataset) -> None:
+    wanted = method.classifier.get_params().get("k") if method.classifier.uses_labels else None
+    labelled = int((method.labels.known(dataset.train.labels) >= 0).sum())
+    if isinstance(wanted, int) and wanted > labelled:
+        raise InputError("classifier.k", f"must be at most the {labelled} labelled training images", wanted)
 
 
 def _check_width(dataset: ImageDataset, backbone: Backbone) -> None:

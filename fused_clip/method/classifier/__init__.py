@@ -12,17 +12,26 @@ from fused_clip.method.classifier.contract import (
     cluster_means,
 )
 from fused_clip.method.classifier.folds import out_of_fold_scores
+from fused_clip.method.classifier.gda import GaussianDiscriminant
+from fused_clip.method.classifier.knn import KNeighbors
 from fused_clip.method.classifier.linear_probe import LinearProbe
+from fused_clip.method.classifier.shrunk_mean import ShrunkMean
+from fused_clip.method.classifier.tip_adapter import TipAdapter, TipAdapterF
 from fused_clip.method.classifier.zero_shot import ZeroShot
 
 __all__ = [
     "Assignment",
     "Classifier",
     "ConstrainedCentroid",
+    "GaussianDiscriminant",
+    "KNeighbors",
     "LinearProbe",
     "NearestClassMean",
     "NearestClusterMean",
+    "ShrunkMean",
     "TargetScores",
+    "TipAdapter",
+    "TipAdapterF",
     "Training",
     "ZeroShot",
     "cluster_means",

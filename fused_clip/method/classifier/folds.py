@@ -38,8 +38,11 @@ def out_of_fold_scores(
     scores = np.full((len(clusters), training.n_targets), -np.inf)
     for fold in range(_FOLDS):
         held_out = folds == fold
-        if held_out.any() and (clusters[~held_out] >= 0).any():
-            fitted: Classifier = clone(classifier).fit(training.subset(~held_out))
+        if not held_out.any() or not (clusters[~held_out] >= 0).any():
+            continue
+        others = training.subset(~held_out)
+        if others.targets is None or (others.targets >= 0).any():
+            fitted: Classifier = clone(classifier).fit(others)
             scores[held_out] = fitted.target_scores(training.images[held_out]).values
     return scores
 

@@ -1,5 +1,6 @@
 """Logistic regression on the image embeddings: the strong supervised classifier."""
 
+from collections.abc import Callable
 from typing import ClassVar, Self
 
 import numpy as np
@@ -7,11 +8,13 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
-from fused_clip.support.arrays import DoubleArray, IntArray, Rows
-from fused_clip.support.sampling import stratified_split
+from fused_clip.method.classifier.validation import Split, validation_split
+from fused_clip.support.arrays import DoubleArray, Rows
 
 _GRID = tuple(10.0**power for power in range(-4, 3))
-_VALIDATION = 0.2
+_FEW = 20  # labels of a target, below which C is chosen as for few labels
+_POWERS = range(-6, 7, 2)  # of the C's that are compared first, for few labels
+_BISECTIONS = 8
 _SEARCH_TOLERANCE = 1e-4  # of the fits that are compared: the order of their accuracies is settled by then
 _WORSE = 2  # worse values of C in a row, after which weaker penalties are not tried
 
@@ -20,9 +23,14 @@ class LinearProbe(Classifier):
     """Multinomial logistic regression on standardised images, in float64, fitted to convergence.
 
     The inverse penalty C is the value of 1e-4 ... 1e2 with the best accuracy on a stratified fifth of the
-    training rows, searched from the strongest penalty on until two values in a row are worse; ties go to the
-    strongest. The probe is then fitted on all training rows. Where a target has a single row, or there
-    are too few rows to hold out, C is 1.
+    labelled rows, searched from the strongest penalty on until two values in a row are worse; ties go to the
+    strongest. The probe is then fitted on all labelled rows. Where a target has a single row, C is 1.
+
+    Where some target has fewer than 20 rows, C is searched as in the few-label protocol of CLIP and CoOp
+    (Zhou et al. 2022, arXiv:2109.01134): the best of 1e-6, 1e-4, ... 1e6 on min(4, labels // 2) rows of each
+    target, then 8 steps that halve, on the logarithmic scale, the two decades around it towards the better
+    end; ties go to the strongest penalty. The published protocol takes its validation rows besides the
+    labels, and does not standardise.
 
     Parameters
     ----------
@@ -41,6 +49,7 @@ class LinearProbe(Classifier):
 
     uses_labels: ClassVar[bool] = True
     uses_clusters: ClassVar[bool] = False
+    chooses: ClassVar[frozenset[str]] = frozenset({"settings"})
 
     def __init__(self, tol: float = 1e-5, max_iter: int = 5000) -> None:
         self.tol = tol
@@ -63,9 +72,9 @@ class LinearProbe(Classifier):
             weights, intercept = np.zeros((1, rows.shape[1])), np.zeros(1)
             self.C_ = 1.0
         else:
-            standardised = (rows - mean) / scale
-            self.C_ = self._chosen(standardised, targets, training.random_state)
-            weights, intercept = _weights(self._probe(self.C_).fit(standardised, targets))
+            self.C_ = self._chosen(training, mean, scale)
+            weights, intercept = _weights(self._probe(self.C_).fit((rows - mean) / scale, targets))
+        self.chosen_ = {"C": self.C_}
         # Row by row in memory, as in a file: the last bits of a product depend on it.
         self.coef_ = np.ascontiguousarray(weights / scale)
         self.intercept_ = intercept - self.coef_ @ mean
@@ -91,23 +100,55 @@ class LinearProbe(Classifier):
             values[:, self.targets_] = log_softmax(logits, axis=1)
         return TargetScores(values)
 
-    def _chosen(self, rows: DoubleArray, targets: IntArray, seed: int) -> float:
-        """The C of the grid with the best accuracy on held-out rows, going from strong to weak penalties."""
-        counts = np.unique(targets, return_counts=True)[1]
-        if counts.min() < 2 or round(_VALIDATION * len(targets)) < len(counts):
+    def _chosen(self, training: Training, mean: DoubleArray, scale: DoubleArray) -> float:
+        """The C with the best accuracy on validation rows; 1 where there are too few labels to hold out."""
+        split = validation_split(training)
+        if split is None:
             return 1.0
-        fit, held_out = stratified_split(targets, _VALIDATION, seed, option="linear probe")
-        probe = self._probe(_GRID[0]).set_params(warm_start=True, tol=_SEARCH_TOLERANCE)
+        images, held_out = (
+            (rows.astype(np.float64) - mean) / scale for rows in (split.images, split.held_out)
+        )
+        standardised = split._replace(images=images, held_out=held_out)
+        few = np.unique(training.labelled[1], return_counts=True)[1].min() < _FEW
+        return self._bisected(standardised) if few else self._from_strong_to_weak(standardised)
+
+    def _from_strong_to_weak(self, split: Split) -> float:
+        """Search a grid until two penalties in a row are worse."""
+        accuracy_at = self._accuracies(split)
         best, chosen, worse = -1.0, 1.0, 0
         for penalty in _GRID:
-            probe.set_params(C=penalty).fit(rows[fit], targets[fit])
-            accuracy = float((probe.predict(rows[held_out]) == targets[held_out]).mean())
+            accuracy = accuracy_at(penalty)
             worse = worse + 1 if accuracy < best else 0
             if accuracy > best:
                 best, chosen = accuracy, penalty
             if worse == _WORSE:
                 break
         return chosen
+
+    def _bisected(self, split: Split) -> float:
+        """Search a coarse grid, then halve the interval around its best value; ties go to the strongest."""
+        # A warm start would decide close calls: weak penalties stop short of convergence, and under strong
+        # ones the intercepts of the fit before outweigh what is left of the weights.
+        accuracy_at = self._accuracies(split, warm_start=False)
+        peak = max(_POWERS, key=lambda power: accuracy_at(10.0**power))
+        strong, weak = max(peak - 1.0, _POWERS[0]), min(peak + 1.0, _POWERS[-1])
+        for _ in range(_BISECTIONS):
+            middle = (strong + weak) / 2
+            if accuracy_at(10.0**strong) < accuracy_at(10.0**weak):
+                better, strong = weak, middle
+            else:
+                better, weak = strong, middle
+        return float(10.0**better)
+
+    def _accuracies(self, split: Split, *, warm_start: bool = True) -> Callable[[float], float]:
+        """C -> accuracy on the held-out rows; with a warm start a fit goes on from the one before."""
+        probe = self._probe(1.0).set_params(warm_start=warm_start, tol=_SEARCH_TOLERANCE)
+
+        def accuracy_at(penalty: float) -> float:
+            probe.set_params(C=penalty).fit(split.images, split.targets)
+            return float((probe.predict(split.held_out) == split.held_out_targets).mean())
+
+        return accuracy_at
 
     def _probe(self, penalty: float) -> LogisticRegression:
         return LogisticRegression(C=penalty, tol=self.tol, max_iter=self.max_iter)

@@ -9,6 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fused_clip.method.classifier import LinearProbe, Training
+from fused_clip.method.classifier.validation import validation_split
 from fused_clip.method.fusion import mean
 from fused_clip.support.sampling import stratified_split
 from tests.conftest import Blobs, make_blobs
@@ -114,3 +115,56 @@ def test_weights_that_do_not_fit_are_refused(blobs: Blobs, change: dict[str, np.
     )
     with pytest.raises(ValueError, match="must"):
         LinearProbe().restore({**arrays, **change}, 3, mean())
+
+
+def few(blobs: Blobs, count: int, seed: int = 0) -> Training:
+    """Some labels of each class, the other rows without."""
+    targets = np.full(len(blobs.train), -1)
+    for kind in np.unique(blobs.train_targets):
+        targets[np.flatnonzero(blobs.train_targets == kind)[:count]] = kind
+    return dataclasses.replace(training_of(blobs, seed), targets=targets)
+
+
+@pytest.mark.parametrize("count", [2, 5, 8, 19])
+@pytest.mark.parametrize("seed", range(3))
+def test_few_labels_bisect_around_the_best_of_a_coarse_grid(count: int, seed: int) -> None:
+    """The protocol of CLIP and CoOp, step by step, within 1e-6 ... 1e6."""
+    hard = make_blobs(n_classes=4, spread=4.0)
+    training = few(hard, count, seed)
+    split = validation_split(training)
+    assert split is not None
+    assert len(split.held_out) == 4 * min(4, count // 2)
+    scaler = StandardScaler().fit(training.labelled[0].astype(np.float64))
+    rows, held_out = (scaler.transform(part.astype(np.float64)) for part in (split.images, split.held_out))
+
+    def accuracy(power: float) -> float:
+        probe = LogisticRegression(C=10**power, max_iter=5000).fit(rows, split.targets)
+        return float(probe.score(held_out, split.held_out_targets))
+
+    coarse = [accuracy(power) for power in (-6, -4, -2, 0, 2, 4, 6)]
+    peak = (-6, -4, -2, 0, 2, 4, 6)[int(np.argmax(coarse))]
+    ends = [max(peak - 1, -6), min(peak + 1, 6)]
+    for _ in range(8):
+        better = int(accuracy(ends[0]) < accuracy(ends[1]))
+        power = ends[better]
+        ends[1 - better] = sum(ends) / 2
+    probe = LinearProbe().fit(training)
+    assert pytest.approx(10**power) == probe.C_
+    assert probe.chosen_ == {"C": probe.C_}
+
+
+def test_few_labels_give_scikit_learns_probe_at_the_chosen_penalty() -> None:
+    hard = make_blobs(n_classes=4, spread=4.0)
+    probe = LinearProbe(tol=1e-8).fit(few(hard, 10, seed=1))
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=probe.C_, tol=1e-9, max_iter=10_000))
+    images, targets = few(hard, 10).labelled
+    expected = theirs.fit(images.astype(np.float64), targets).predict_log_proba(hard.test.astype(np.float64))
+    np.testing.assert_allclose(probe.target_scores(hard.test).values, expected, atol=1e-5)
+
+
+def test_twenty_labels_are_many() -> None:
+    """Powers of ten alone are compared then, on a fifth of the rows."""
+    hard = make_blobs(n_classes=4, spread=4.0)
+    powers = [np.log10(LinearProbe().fit(few(hard, 20, seed)).C_) for seed in range(4)]
+    np.testing.assert_allclose(powers, np.round(powers), atol=1e-12)
+    assert max(np.abs(powers)) <= 4
