@@ -33,13 +33,14 @@ class CLAP(Classifier):
     """Class-adaptive linear probe (Silva-Rodriguez et al. 2024, arXiv:2312.12730).
 
     The prototype w of each target starts at its text t. Stochastic gradient descent lowers the mean
-    cross-entropy of ``100 cos(x, w_k)`` plus the mean over the targets of ``l_k |w_k - t_k|^2``. The multiplier
-    l_k is the mean zero-shot probability of target k on its own labelled images: a text that knows its images
-    stays near. No setting is chosen, so that no validation rows are held out. Steps are the authors': batches
-    of 256, momentum 0.9, a first epoch at a rate of 1e-5, then a cosine schedule. Images are not augmented.
+    cross-entropy of ``100 cos(x, w_k)`` plus the mean over the targets of ``l_k |w_k - t_k|^2``. The
+    multiplier l_k is the mean zero-shot probability of target k on its own labelled images: a prototype
+    moves less where the text is right already. No setting is chosen, so no validation rows are held out.
+    Steps are the authors': batches of 256, momentum 0.9, a first epoch at a rate of 1e-5, then a cosine
+    schedule. Images are not augmented.
 
-    The gradient of the penalty is taken at the prototypes after the step, not before: it differs by
-    little at usual multipliers, and is stable for all.
+    The gradient of the penalty is taken after the step, not before. Results differ little at the usual
+    multipliers, and the descent is stable at all of them.
 
     A target without a labelled image keeps its text.
 
@@ -52,8 +53,8 @@ class CLAP(Classifier):
     penalty_scale : float
         Multiplies every l_k, at least 0; 0 is a linear probe that starts at the texts.
     text_norm : float
-        Length of the texts at the start, positive. The authors take texts as CLIP embeds them, of length 10 or
-        so; a shorter prototype turns faster at the same rate.
+        Length of the texts at the start, positive. The authors do not normalise them; CLIP's have a length
+        of about 10. A shorter prototype turns faster at the same rate.
     max_steps : int
         Steps at most, at least 1: with many labels, the epochs and their schedule are cut to fit.
 
@@ -100,7 +101,8 @@ class CLAP(Classifier):
         prototypes = texts
         velocity = np.zeros_like(texts)
         moved = np.isin(np.arange(len(texts)), targets)[:, None]
-        for rate, batch in self._steps(len(targets), training.random_state):
+        steps = schedule(len(targets), self.epochs, self.learning_rate, self.max_steps, training.random_state)
+        for rate, batch in steps:
             _, slope = objective(rows[batch], targets[batch], prototypes)
             velocity = _MOMENTUM * velocity + moved * slope
             pull = 2 * rate * penalties[:, None]
@@ -126,18 +128,6 @@ class CLAP(Classifier):
         cosines = unit_rows(X) @ unit_rows(self.prototypes_).T
         return TargetScores(_LOGIT_SCALE * (cosines - 1))
 
-    def _steps(self, count: int, seed: int) -> Iterator[Step]:
-        """Rate and rows of each step; rows that do not fill a batch wait for another epoch."""
-        rng = np.random.default_rng(seed)
-        size = min(count, _BATCH)
-        batches = count // size if count else 0
-        epochs = min(self.epochs, max(1, self.max_steps // max(1, batches)))
-        for epoch in range(epochs):
-            rate = self.learning_rate * (1 + np.cos(np.pi * epoch / epochs)) / 2
-            order = rng.permutation(count)
-            for batch in range(min(batches, self.max_steps)):
-                yield Step(rate if epoch else _WARM_UP_RATE, order[batch * size : (batch + 1) * size])
-
     def _check_params(self) -> None:
         for name, least in (("epochs", 0), ("penalty_scale", 0), ("max_steps", 1)):
             if not least <= getattr(self, name) < np.inf:
@@ -145,6 +135,30 @@ class CLAP(Classifier):
         for name in ("learning_rate", "text_norm"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)!r}")
+
+
+def schedule(count: int, epochs: int, rate: float, most: int, seed: int) -> Iterator[Step]:
+    """Steps in batches of 256 (all rows where there are fewer): an epoch at a rate of 1e-5, then a cosine.
+
+    Rows that do not fill a batch wait for another epoch, as in the authors' loader.
+
+    Parameters
+    ----------
+    count : labelled rows.
+    epochs : passes over them.
+    rate : highest learning rate.
+    most : steps at most; fewer epochs, with the whole cosine, where they would exceed it.
+    seed : shuffles the rows of each epoch.
+    """
+    rng = np.random.default_rng(seed)
+    size = min(max(count, 1), _BATCH)
+    batches = min(count // size, most)
+    fitting = min(epochs, most // max(batches, 1))
+    for epoch in range(fitting):
+        order = rng.permutation(count)
+        now = rate * (1 + np.cos(np.pi * epoch / fitting)) / 2 if epoch else _WARM_UP_RATE
+        for batch in range(batches):
+            yield Step(now, order[batch * size : (batch + 1) * size])
 
 
 def multipliers(rows: DoubleArray, targets: IntArray, texts: DoubleArray) -> DoubleArray:

@@ -113,7 +113,7 @@ def descend(
 
 
 class LPPlusPlus(Classifier):
-    """Linear probe with the weights ``w_k + alpha_k t_k`` on unit images (Huang et al. 2024, arXiv:2404.02285).
+    """Linear probe with weights ``w_k + alpha_k t_k`` on unit images (Huang et al. 2024, arXiv:2404.02285).
 
     Cross-entropy is descended in turn over the visual prototypes w and over the multipliers alpha of the
     texts, without a penalty. Steps follow from the Lipschitz constants of each block and settings are not
@@ -168,8 +168,8 @@ class LPPlusPlus(Classifier):
         rows = unit_rows(images)
         problem = Problem(rows, index, rows @ texts[seen].T)
         at = problem.start(len(seen))
-        for _, at in descend(problem, at, self.steps, self.momentum, self.text_every):
-            pass
+        for _, blocks in descend(problem, at, self.steps, self.momentum, self.text_every):
+            at = blocks
         # A common shift of all prototypes changes no probability: the average one favours no target.
         prototypes = np.tile(at.prototypes.mean(axis=0), (training.n_targets, 1))
         multipliers = np.full(training.n_targets, at.multipliers.mean())
