@@ -87,7 +87,7 @@ def by_torch(training: Training, penalty_scale: float, epochs: int, momentum: fl
     return prototypes.detach().numpy()
 
 
-@pytest.mark.parametrize(("scale", "tolerance"), [(0.0, 1e-9), (1.0, 0.02)])
+@pytest.mark.parametrize(("scale", "tolerance"), [(0.0, 1e-9), (1.0, 0.03)])
 def test_it_is_torchs_descent(scale: float, tolerance: float) -> None:
     """Without a penalty the same; with one, but for the place at which its gradient is taken."""
     training = training_of(make_blobs(spread=4.0), shots=6)
