@@ -181,7 +181,7 @@ def test_it_learns_what_the_texts_do_not_say() -> None:
 def test_a_target_without_a_label_has_only_its_text(blobs: Blobs) -> None:
     training = training_of(blobs)
     hidden = dataclasses.replace(training, targets=np.where(training.targets == 1, -1, training.targets))
-    fitted = LPPlusPlus().fit(hidden)
+    fitted = LPPlusPlus(steps=10).fit(hidden)
     pair = Training(
         blobs.train,
         2,
@@ -189,7 +189,12 @@ def test_a_target_without_a_label_has_only_its_text(blobs: Blobs) -> None:
         prompt_of_target=np.arange(2),
         targets=np.select([hidden.targets == 0, hidden.targets == 2], [0, 1], -1),
     )
-    np.testing.assert_allclose(fitted.coef_[[0, 2]], LPPlusPlus().fit(pair).coef_, atol=1e-9)
+    np.testing.assert_allclose(fitted.coef_[[0, 2]], LPPlusPlus(steps=10).fit(pair).coef_, atol=1e-9)
+    texts, (images, targets) = unit_rows(blobs.texts), pair.labelled
+    problem = Problem(unit_rows(images), targets, unit_rows(images) @ texts[[0, 2]].T)
+    *_, (_, at) = descend(problem, problem.start(2), 10, 0.9, 10)
+    expected = at.prototypes.mean(axis=0) + at.multipliers.mean() * texts[1]
+    np.testing.assert_allclose(fitted.coef_[1], expected)
     predicted = fitted.target_scores(blobs.test).values.argmax(axis=1)
     assert (predicted == blobs.test_targets).mean() > 0.9
 
