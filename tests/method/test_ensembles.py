@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from fused_clip import pipeline
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import checks, ensembles, pairing, prompt, text
 from fused_clip.method.classifier import Training, ZeroShot
@@ -20,8 +21,9 @@ from fused_clip.runner.config import check
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.support.signatures import keywords
-from tests.fakes import FakeBackbone
+from tests.conftest import Blobs
 from tests.runner.test_config import composed
+from tests.test_pipeline import BlobEmbedder, FakeBackbone, references_of
 
 Float = NDArray[np.float32]
 P, M, D = 4, 5, 12
@@ -247,6 +249,43 @@ def test_a_prompt_that_is_nearest_to_no_image_has_uniform_weights() -> None:
     weights = ensembles.carprt_weights(templates, images[(images @ images.mean(axis=0)) > 0])
     np.testing.assert_allclose(weights[2], np.full(M, 1 / M))
     assert np.ptp(weights[0]) > 0.01
+
+
+def test_a_template_by_which_a_prompt_is_nearest_to_no_image_has_no_weight_there() -> None:
+    """Also where all logits are negative, and that of no image, 0, would be the largest."""
+    near, far = [-0.6, 0.8], [-1.0, 0.0]
+    templates = np.array([[near, far], [far, near]], np.float32)
+    weights = ensembles.carprt_weights(templates, np.array([[1, 0]], np.float32))
+    np.testing.assert_array_equal(weights, np.eye(2))
+
+
+@pytest.mark.parametrize("option", CHOICES)
+def test_every_option_works_from_training_to_prediction(toy: ImageDataset, blobs: Blobs, option: str) -> None:
+    parts = make_method(check(composed(*option.split(), "clusterer=kmeans", "clusterer.n_init=2")))
+    prompts = prompt.custom(toy, templates=["a {}", "the {}"])
+    some = [one for one in references_of(toy) if one.facts.name in ("rotated_text", "zero_shot")]
+    result = pipeline.run(toy, prompts, FakeBackbone(), BlobEmbedder(blobs), parts, references=some)
+    assert result.metrics["test/accuracy"] == 1
+    assert {"rotated_text", "zero_shot"} == set(result.reference_predictions)
+
+
+@pytest.mark.parametrize("option", ["text=zpe", "text=carprt", "text=mean_similarity"])
+def test_options_without_labels_make_runs_without_labels(
+    toy: ImageDataset, blobs: Blobs, option: str
+) -> None:
+    parts = make_method(
+        check(composed(option, "clusterer=kmeans", "pairing=zero_shot", "vote=prompt", "labels.per_class=0"))
+    )
+    result = pipeline.run(toy, prompt.task(toy), FakeBackbone(), BlobEmbedder(blobs), parts)
+    assert not result.uses_labels
+
+
+def test_choosing_a_text_uses_labels(toy: ImageDataset) -> None:
+    parts = make_method(
+        check(composed("text=best", "pairing=zero_shot", "vote=prompt", "labels.per_class=0"))
+    )
+    with pytest.raises(InputError, match="text: this text part needs labels, and there are none"):
+        checks.check(parts, toy, prompt.task(toy), FakeBackbone())
 
 
 @pytest.mark.parametrize("best", [True, False])
