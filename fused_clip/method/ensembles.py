@@ -190,10 +190,11 @@ def chosen(
         right = [(rows @ own.T).argmax(axis=1) == owners for own in _unit(templates).swapaxes(0, 1)]
         choice = int((sign * np.mean(right, axis=1)).argmax())
         return np.asarray(templates[:, choice], dtype=np.float32)
-    kept = np.array(texts, dtype=np.float32)
+    kept, total = np.array(texts, dtype=np.float32), rows.sum(axis=0, dtype=np.float64)
     for prompt in np.unique(owners):
-        own, others = rows[owners == prompt], rows[owners != prompt]
-        apart = own.mean(axis=0) - (others.mean(axis=0) if len(others) else 0)
+        own = rows[owners == prompt]
+        others = total - own.sum(axis=0, dtype=np.float64)
+        apart = own.mean(axis=0) - others / max(1, len(rows) - len(own))
         kept[prompt] = templates[prompt, int((sign * (_unit(templates[prompt]) @ apart)).argmax())]
     return kept
 
