@@ -17,7 +17,7 @@ RUNTIME = {
     "dataset": {"data_dir", "recipe"},
     "backbone": {"dataset"},
     "prompt": {"dataset"},
-    "text": {"texts", "random_state"},
+    "text": {"texts", "members", "templates", "prompts", "images", "targets", "backbone", "random_state"},
     "pairing": {"images", "texts", "targets", "prompt_of_target", "random_state"},
     "tracking": {"output_dir"},
 }

@@ -378,6 +378,7 @@ ONE_BY_ONE = [
     for group in ("classifier", "fusion")
     for path in sorted(conf_dir().glob(f"{group}/*.yaml"))
 ]
+GO_TOGETHER = {"classifier=mean_similarity": ["text=mean_similarity"]}
 
 
 @pytest.mark.parametrize("option", ONE_BY_ONE)
@@ -386,6 +387,7 @@ def test_every_classifier_and_fusion_works_from_training_to_prediction(
     toy: ImageDataset, blobs: Blobs, tmp_path: Path, option: str, normalised: bool
 ) -> None:
     flags = [f"fusion.{name}={str(normalised).lower()}" for name in ("normalize_inputs", "normalize_output")]
+    flags += GO_TOGETHER.get(option, [])
     parts = make_method(check(composed(option, *flags, "clusterer=kmeans")))
     embedder = BlobEmbedder(blobs)
     some = [one for one in references_of(toy) if one.facts.name in ("rotated_text", "nearest_cluster_mean")]

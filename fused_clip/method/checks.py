@@ -37,9 +37,9 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     Raises
     ------
     InputError
-        On a pairing, vote or classifier that the prompts do not allow, or that needs labels where there are
-        none; on fewer training images than clusters or neighbours; on fewer labels than a classifier's
-        neighbours; on vectors of another width.
+        On a pairing, vote, text part, clusterer or classifier that the prompts do not allow, or that needs
+        labels, words or a text tower where there are none; on fewer training images than clusters or
+        neighbours; on fewer labels than a classifier's neighbours; on vectors of another width.
     """
     method.labels.check(dataset)
     check_leak(method, dataset)
@@ -55,6 +55,7 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
         raise InputError("vote", "'prompt' needs a pairing without labels", hint="Use pairing=zero_shot")
     if method.classifier.uses_text and not prompts.texts:
         raise InputError("classifier", "needs prompts, and prompt=none has none")
+    method.check_text(prompts)
     _check_sizes(method, len(dataset.train), len(prompts.target_names))
     _check_neighbours(method, dataset)
     _check_width(dataset, backbone)

@@ -14,7 +14,8 @@ from fused_clip.method.leak import Leak
 from fused_clip.method.pairing import Pairing
 from fused_clip.method.prompt import Prompts
 from fused_clip.support.arrays import FloatArray, IntArray
-from fused_clip.support.signatures import accepted
+from fused_clip.support.errors import InputError
+from fused_clip.support.signatures import accepted, keywords
 
 Vote = Literal["label", "prompt", "hungarian"]
 
@@ -40,7 +41,8 @@ class Method:
     pairing : called with those of images, texts, prompt_of_target, random_state and, if
         `pairing_uses_labels`, targets, that its signature names.
     pairing_uses_labels : whether the pairing is given labels.
-    text : called with those fields of `TextInputs`, and random_state, that its signature names.
+    text : called with those fields of `TextInputs`, templates and random_state, that its signature names.
+        Templates are the members as one (p, m, d) array, text j of every prompt from the same template.
     fusion : fuses image rows with text rows.
     clusterer : scikit-learn clusterer, not fitted.
     classifier : classifies new images; not fitted.
@@ -119,6 +121,24 @@ class Method:
         paired = self.pairing(**accepted(self.pairing, available))
         return paired if isinstance(paired, Pairing) else Pairing(paired)
 
+    def check_text(self, prompts: Prompts) -> None:
+        """Refuse prompts whose texts a text part that compares templates can't align.
+
+        Parameters
+        ----------
+        prompts : of the run.
+
+        Raises
+        ------
+        InputError
+            If the text part names ``templates`` and a prompt has more texts than another.
+        """
+        counts = sorted({len(texts) for texts in prompts.texts})
+        if len(counts) > 1 and "templates" in keywords(self.text):
+            rule = "compares templates, which needs as many texts for every prompt, in the same order"
+            hint = "text=prompt and text=mean_similarity need no such order"
+            raise InputError("text", rule, f"{counts[0]} to {counts[-1]} texts", hint=hint)
+
     def text_rows(self, inputs: "TextInputs", seed: int | None = None) -> FloatArray:
         """Text rows that are fused: the prompts' own, a control in their place, weighted or learnt ones.
 
@@ -126,10 +146,18 @@ class Method:
         ----------
         inputs : what a text part may use.
         seed : of a control's draw; None for the method's.
+
+        Raises
+        ------
+        InputError
+            As `check_text`.
         """
+        self.check_text(inputs.prompts)
         available = {name: value for name, value in vars(inputs).items() if name != "targets"}
         if self.text_uses_labels:
             available["targets"] = inputs.targets
+        if "templates" in keywords(self.text):
+            available["templates"] = np.stack(inputs.members)
         available["random_state"] = self.seed if seed is None else seed
         return self.text(**accepted(self.text, available))
 

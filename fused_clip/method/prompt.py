@@ -51,38 +51,59 @@ class Prompts:
         return self.distinguishes_targets and len(self.target_names) == len(self.target_of_class)
 
 
-def render(template: str, name: str, *, group: str = "", option: str = "caption") -> str:
+def render(
+    template: str, name: str, *, group: str = "", description: str | None = None, option: str = "caption"
+) -> str:
     """Fill a caption template.
 
     ``{}`` is the name, ``{a}`` or ``{an}`` its article ("an" before a vowel letter, else "a"), ``{group}``
-    the group of the class.
+    the group of the class, ``{description}`` a text about it. A template must contain the description if
+    there is one, else the name.
 
     Parameters
     ----------
     template : text with these fields.
     name : of a class or group.
     group : of the class.
+    description : text about the class; None for none.
     option : name of the template's option, for errors.
 
     Raises
     ------
     InputError
-        If the template has no ``{}`` or names a field that is not one of these.
+        If the template lacks the field that it must contain, or names one that is not among these.
     """
+    article = "an" if name[:1].lower() in "aeiou" else "a"
+    fields = {"a": article, "an": article, "group": group}
+    blank = dict.fromkeys(fields, "")
     try:
-        article = "an" if name[:1].lower() in "aeiou" else "a"
-        text = template.format(name, a=article, an=article, group=group)
-        names_it = template.format("\0", a="", an="", group="").count("\0") > 0
+        if description is None:
+            text, marked = template.format(name, **fields), template.format("\0", **blank)
+        else:
+            text = template.format(name, **fields, description=description)
+            marked = template.format("", **blank, description="\0")
     except (IndexError, KeyError, ValueError, AttributeError) as error:
-        rule = "must be a template whose fields are {} (the name), {a} or {an} (its article) and {group}"
-        raise InputError(option, rule, template) from error
-    if not names_it:
-        raise InputError(option, "must contain {} where the name goes", template)
+        more = "" if description is None else ", {description}"
+        rule = f"must be a template whose fields are {{}} (the name){more}, {{a}} or {{an}} (its article)"
+        raise InputError(option, f"{rule} and {{group}}", template) from error
+    if "\0" not in marked:
+        missing = "{} where the name goes" if description is None else "{description}"
+        raise InputError(option, f"must contain {missing}", template)
     return text
 
 
-def _distinct(prompts: Prompts) -> Prompts:
-    """Refuse two targets with the same prompt."""
+def distinct(prompts: Prompts) -> Prompts:
+    """Refuse two targets with the same prompt.
+
+    Parameters
+    ----------
+    prompts : prompt i is that of target i.
+
+    Raises
+    ------
+    InputError
+        If two targets have the same texts.
+    """
     owner: dict[tuple[str, ...], str] = {}
     for name, texts in zip(prompts.target_names, prompts.texts, strict=True):
         if texts in owner:
@@ -105,13 +126,34 @@ def _group_of_class(dataset: ImageDataset, strategy: str) -> tuple[str, ...]:
 
 def _per_class(dataset: ImageDataset, texts: Sequence[tuple[str, ...]]) -> Prompts:
     index = np.arange(len(dataset.class_names))
-    return _distinct(Prompts(tuple(texts), dataset.class_names, index, index))
+    return distinct(Prompts(tuple(texts), dataset.class_names, index, index))
 
 
 def _targets_by_group(dataset: ImageDataset, strategy: str) -> tuple[tuple[str, ...], IntArray]:
     group_of_class = _group_of_class(dataset, strategy)
     names = tuple(dict.fromkeys(group_of_class))
     return names, np.array([names.index(group) for group in group_of_class])
+
+
+def targets_of(
+    dataset: ImageDataset, targets: Literal["class", "group"], strategy: str
+) -> tuple[tuple[str, ...], IntArray]:
+    """Name K targets, and the target of each class: (C,).
+
+    Parameters
+    ----------
+    dataset : names and groups.
+    targets : the classes or their groups.
+    strategy : of the prompts, for errors.
+
+    Raises
+    ------
+    InputError
+        If a class has no group where groups are the targets.
+    """
+    if targets == "group":
+        return _targets_by_group(dataset, f"{strategy} prompt.targets=group")
+    return dataset.class_names, np.arange(len(dataset.class_names))
 
 
 def task(dataset: ImageDataset) -> Prompts:
@@ -142,7 +184,32 @@ def grouped(dataset: ImageDataset) -> Prompts:
     names, target_of_class = _targets_by_group(dataset, "grouped")
     template = dataset.captions.grouped
     texts = tuple((render(template, name, option="dataset.captions.grouped"),) for name in names)
-    return _distinct(Prompts(texts, names, target_of_class, np.arange(len(names))))
+    return distinct(Prompts(texts, names, target_of_class, np.arange(len(names))))
+
+
+def subclasses(dataset: ImageDataset) -> Prompts:
+    """One prompt a group: an ensemble of the task captions of its classes; the targets are the groups.
+
+    A group is where its classes are on average. The reference ``zero_shot_via_class`` answers by the nearest
+    class instead, as hierarchical label sets do (Novack et al. 2023, arXiv:2302.02551, without their
+    reweighting by the group).
+
+    Parameters
+    ----------
+    dataset : names, groups and captions.
+
+    Raises
+    ------
+    InputError
+        If a class has no group.
+    """
+    names, target_of_class = _targets_by_group(dataset, "subclasses")
+    captions = [texts[0] for texts in task(dataset).texts]
+    texts = tuple(
+        tuple(captions[kind] for kind in np.flatnonzero(target_of_class == target))
+        for target in range(len(names))
+    )
+    return Prompts(texts, names, target_of_class, np.arange(len(names)))
 
 
 def swapped(dataset: ImageDataset) -> Prompts:
@@ -241,10 +308,7 @@ def custom(
         two targets have the same texts.
     """
     texts = {as_name("prompt.texts", name): own for name, own in (texts or {}).items()}
-    if targets == "group":
-        names, target_of_class = _targets_by_group(dataset, "custom prompt.targets=group")
-    else:
-        names, target_of_class = dataset.class_names, np.arange(len(dataset.class_names))
+    names, target_of_class = targets_of(dataset, targets, "custom")
     for name in texts:
         if name not in names:
             raise InputError("prompt.texts", "must name targets of the dataset", name, choices=names)
@@ -257,4 +321,4 @@ def custom(
             rule = f"every target needs a text, and {name!r} has none"
             hint = "Set prompt.texts for it, or prompt.templates for all"
             raise InputError("prompt.texts", rule, hint=hint)
-    return _distinct(Prompts(tuple(filled), names, target_of_class, np.arange(len(names))))
+    return distinct(Prompts(tuple(filled), names, target_of_class, np.arange(len(names))))

@@ -214,7 +214,8 @@ class Cell:
         """Key by which a finished run of this cell is found."""
         from fused_clip.runner.reuse import cell_key
 
-        return cell_key(self.options, self._prepared.dataset, self._prepared.backbone.fingerprint)
+        made = self._prepared
+        return cell_key(self.options, made.dataset, made.prompts, made.backbone.fingerprint)
 
     def _references(self) -> "list[ReferenceFacts]":
         return [reference.facts for reference in self._prepared.references]

@@ -57,7 +57,7 @@ class PromptOptions(_Group):
     """Shared keys of ``prompt``."""
 
     targets: Literal["class", "group"] = Field(
-        default="class", description="custom: what the prompts stand for"
+        default="class", description="custom, descriptions: what the prompts stand for"
     )
     texts: dict[Name, str | list[str]] | None = Field(
         default=None, description="custom: target -> its text, or several texts (an ensemble)"

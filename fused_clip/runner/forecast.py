@@ -155,7 +155,7 @@ def _is_finished(options: Options, prepared: "Prepared", tracker: "Tracker", out
 
     if options.resume is False:
         return False
-    key = reuse.cell_key(options, prepared.dataset, prepared.backbone.fingerprint)
+    key = reuse.cell_key(options, prepared.dataset, prepared.prompts, prepared.backbone.fingerprint)
     extras = artifacts.extras(options, prepared.dataset, job=True)
     return reuse.find(output_dir, key, extras, tracker.has_finished) is not None
 

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fused_clip.dataset.image_dataset import ImageDataset
+from fused_clip.method.prompt import Prompts
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import Options, locate
 from fused_clip.support.conf import PLACES_AND_EXTRAS
@@ -50,16 +51,17 @@ class _Note(BaseModel):
     files: dict[str, str]
 
 
-def cell_key(options: Options, dataset: ImageDataset, backbone_fingerprint: str) -> str:
+def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone_fingerprint: str) -> str:
     """Hash (SHA-256, hex) everything that determines a cell's result.
 
-    Options, data with the names of their rows, backbone, libraries that compute, this package's code, and
-    the source files of parts from outside it; but not places, tracking and figures.
+    Options, data with the names of their rows, texts of the prompts, backbone, libraries that compute, this
+    package's code, and the source files of parts from outside it; but not places, tracking and figures.
 
     Parameters
     ----------
     options : of the cell.
     dataset : its images.
+    prompts : made for the dataset; options hold only the path of a file of texts.
     backbone_fingerprint : of the backbone.
     """
     chosen = options.model_dump(mode="json", by_alias=True, exclude=set(PLACES_AND_EXTRAS))
@@ -68,6 +70,7 @@ def cell_key(options: Options, dataset: ImageDataset, backbone_fingerprint: str)
         "data": dataset.fingerprint,
         "rows": _hash([*dataset.train.ids, *dataset.test.ids]),
         "skipped": _hash(dataset.skipped),
+        "texts": prompts.texts,
         "backbone": backbone_fingerprint,
         "method": code_version(_CODE),
         "libraries": versions(_LIBRARIES),

@@ -59,7 +59,20 @@ def test_hierarchical_names_class_and_group(toy: ImageDataset) -> None:
     assert prompt.hierarchical(toy).texts[2] == ("This is a truck vehicle",)
 
 
-@pytest.mark.parametrize("strategy", [prompt.grouped, prompt.hierarchical])
+def test_subclasses_make_an_ensemble_of_each_group(toy: ImageDataset) -> None:
+    prompts = prompt.subclasses(toy)
+    assert prompts.texts == (("This is a cat", "This is a dog"), ("This is a truck",))
+    assert prompts.target_names == prompt.grouped(toy).target_names
+    assert prompts.target_of_class.tolist() == [0, 0, 1]
+    assert prompts.distinguishes_targets
+
+
+def test_groups_of_one_class_have_the_task_prompts(toy: ImageDataset) -> None:
+    single = dataclasses.replace(toy, groups={name: f"group of {name}" for name in toy.class_names})
+    assert prompt.subclasses(single).texts == prompt.task(toy).texts
+
+
+@pytest.mark.parametrize("strategy", [prompt.grouped, prompt.hierarchical, prompt.subclasses])
 def test_a_class_without_a_group_is_named(strategy: object) -> None:
     dataset = make_dataset([[0, 1], [0, 1]], ("cat", "dog"), {"cat": "animal"})
     with pytest.raises(InputError, match=r"dataset\.groups: every class needs a group.*: dog"):

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from fused_clip.runner import artifacts, reuse
 from fused_clip.runner.build import make_parts
-from fused_clip.runner.config import check
+from fused_clip.runner.config import build, check
 from fused_clip.runner.forecast import Forecast, forecast
 from fused_clip.runner.overrides import planned_jobs
 from fused_clip.support.conf import conf_dir
@@ -52,7 +52,7 @@ def finish(tmp_path: Path, *overrides: str) -> None:
     options = check(compose("config", overrides=["study=test", *TASK, *overrides]))
     dataset, backbone = make_parts(options)
     key, extras = (
-        reuse.cell_key(options, dataset, backbone.fingerprint),
+        reuse.cell_key(options, dataset, build(options.prompt, dataset=dataset), backbone.fingerprint),
         artifacts.extras(options, dataset, job=True),
     )
     reuse.keep(tmp_path, key, run, "", extras)

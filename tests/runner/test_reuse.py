@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 import fused_clip
 from fused_clip.dataset.image_dataset import ImageDataset, Split
+from fused_clip.method import prompt
+from fused_clip.method.prompt import Prompts
 from fused_clip.runner import reuse
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.cell import GROUPS, Cell
-from fused_clip.runner.config import check
+from fused_clip.runner.config import build, check
 from fused_clip.store import Store
 from fused_clip.tracking import NoTracker
 from tests.conftest import ArrayRows, make_dataset
@@ -142,8 +144,13 @@ def test_what_a_reused_cell_needs_of_the_store_stays_in_use(tmp_path: Path, run:
 DATASET = make_dataset([[0, 1, 2], [0, 1, 2]])
 
 
-def key(*overrides: str, dataset: ImageDataset = DATASET, backbone: str = "b") -> str:
-    return reuse.cell_key(check(composed(*overrides)), dataset, backbone)
+PROMPTS = prompt.task(DATASET)
+
+
+def key(
+    *overrides: str, dataset: ImageDataset = DATASET, prompts: Prompts = PROMPTS, backbone: str = "b"
+) -> str:
+    return reuse.cell_key(check(composed(*overrides)), dataset, prompts, backbone)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +182,18 @@ def test_data_backbone_and_code_decide_the_key(monkeypatch: pytest.MonkeyPatch) 
     before = key()
     monkeypatch.setattr(reuse, "code_version", lambda modules: "other")
     assert key() != before
+
+
+def test_a_changed_file_of_texts_decides_the_key(tmp_path: Path) -> None:
+    """The options hold its path alone."""
+    file = tmp_path / "texts.yaml"
+    override = f"prompt.file={file}"
+    keys = set()
+    for text in ("a cat", "a kitten", "a cat"):
+        file.write_text(f"cat: [{text}]\ndog: [a dog]\ntruck: [a truck]\n")
+        made = build(check(composed("prompt=descriptions", override)).prompt, dataset=DATASET)
+        keys.add(key("prompt=descriptions", override, prompts=made))
+    assert len(keys) == 2
 
 
 @dataclass(frozen=True)

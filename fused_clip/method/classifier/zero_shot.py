@@ -11,14 +11,24 @@ from fused_clip.support.arrays import Rows
 class ZeroShot(Classifier):
     """Nearest prompt by cosine similarity: no image is trained on (Radford et al. 2021, arXiv:2103.00020).
 
+    Parameters
+    ----------
+    normalize_texts : bool
+        True: cosine similarities. False: inner products of unit images with the text rows as they are, over
+        the norm of the longest, which changes no answer. On the rows of ``text=mean_similarity`` they are
+        mean similarities over the texts of a prompt (Menon and Vondrick 2022, arXiv:2210.07183).
+
     Attributes
     ----------
-    text_embeddings_ : (p, d) unit text rows.
+    text_embeddings_ : (p, d) text rows, unit or as long as 1 at most.
     prompt_of_target_ : (K,) prompt that stands for each target.
     """
 
     uses_clusters: ClassVar[bool] = False
     uses_text: ClassVar[bool] = True
+
+    def __init__(self, normalize_texts: bool = True) -> None:
+        self.normalize_texts = normalize_texts
 
     def fit(self, training: Training) -> Self:
         """Normalise the prompts.
@@ -30,8 +40,9 @@ class ZeroShot(Classifier):
         """
         if training.texts is None or training.prompt_of_target is None:
             raise ValueError("zero-shot classification needs prompts")
-        unit = training.texts / np.linalg.norm(training.texts, axis=1, keepdims=True)
-        arrays = {"text_embeddings": unit, "prompt_of_target": training.prompt_of_target}
+        lengths = np.linalg.norm(training.texts, axis=1, keepdims=True)
+        rows = training.texts / (lengths if self.normalize_texts else lengths.max())
+        arrays = {"text_embeddings": rows, "prompt_of_target": training.prompt_of_target}
         return self.restore(arrays, training.n_targets, training.fusion)
 
     def check_arrays(self) -> None:
@@ -40,7 +51,12 @@ class ZeroShot(Classifier):
         self.targets_ = np.arange(self.n_targets_)
 
     def target_scores(self, X: Rows) -> TargetScores:
-        """Score each target by cosine similarity minus 1: in [-2, 0]."""
+        """Score each target by its similarity minus 1: in [-2, 0].
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        """
         products = (X @ self.text_embeddings_.T)[:, self.prompt_of_target_].astype(np.float64)
         norms = np.linalg.norm(X, axis=1, keepdims=True).astype(np.float64)
         return TargetScores(products / np.where(norms == 0, 1, norms) - 1)
