@@ -52,6 +52,8 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
         raise InputError("vote", "'prompt' needs a pairing without labels", hint="Use pairing=zero_shot")
     if method.classifier.uses_text and not prompts.texts:
         raise InputError("classifier", "needs prompts, and prompt=none has none")
+    if prompts.texts and hasattr(method.text, "check"):
+        method.text.check(prompts, backbone)
     _check_sizes(method, len(dataset.train), len(prompts.target_names))
     _check_width(dataset, backbone)
 

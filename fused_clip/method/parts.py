@@ -39,7 +39,8 @@ class Method:
     pairing : called with those of images, texts, prompt_of_target, random_state and, if
         `pairing_uses_labels`, targets, that its signature names.
     pairing_uses_labels : whether the pairing is given labels.
-    text : called with those fields of `TextInputs`, and random_state, that its signature names.
+    text : called with those fields of `TextInputs`, and random_state, that its signature names. If it has a
+        method ``check(prompts, backbone)``, that is called before anything is embedded.
     fusion : fuses image rows with text rows.
     clusterer : scikit-learn clusterer, not fitted.
     classifier : classifies new images; not fitted.
