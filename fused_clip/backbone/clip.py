@@ -106,9 +106,10 @@ class OpenClipBackbone(TwoTowerBackbone):
         import torch
 
         pixels = prepared[0] if len(prepared) == 1 else torch.cat(list(prepared))
+        towers = self._towers  # weights that are loaded in inference mode have no gradients for `free_context`
 
         def tower(pixels: torch.Tensor) -> Any:
-            return self._towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
+            return towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
 
         return self._encode(tower, batches(pixels, self.batch_size), self.batch_size)
 

@@ -125,8 +125,9 @@ class TextTower:
 
         whole = several + several[-1:] * (_AT_A_TIME - len(several))
         ids = torch.tensor([one + [0] * (length - len(one)) for one in whole], device=self._device)
+        model = self.model  # weights that are loaded in inference mode have no gradients for `free_context`
         with torch.inference_mode():
-            rows: FloatArray = self.model(ids)[: len(several)].float().cpu().numpy()
+            rows: FloatArray = model(ids)[: len(several)].float().cpu().numpy()
         return rows
 
 
