@@ -106,7 +106,9 @@ class OpenClipBackbone(TwoTowerBackbone):
         import torch
 
         pixels = prepared[0] if len(prepared) == 1 else torch.cat(list(prepared))
-        towers = self._towers  # weights that are loaded in inference mode have no gradients for `free_context`
+        towers = (
+            self._towers
+        )  # weights that are loaded in inference mode have no gradients for `free_context`
 
         def tower(pixels: torch.Tensor) -> Any:
             return towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))

@@ -64,7 +64,9 @@ class CoOp:
         if not 0 < self.learning_rate < math.inf:
             raise InputError("text.learning_rate", "must be above 0", self.learning_rate)
         if not isinstance(self.initial, str) or not self.initial.strip():
-            raise InputError("text.initial", "must be 'random' or words, such as 'a photo of a'", self.initial)
+            raise InputError(
+                "text.initial", "must be 'random' or words, such as 'a photo of a'", self.initial
+            )
 
     @property
     def context(self) -> str:
