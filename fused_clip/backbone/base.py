@@ -1,9 +1,15 @@
-"""The protocol of backbones: images and texts to embeddings of one width."""
+"""The protocols of backbones: images and texts to embeddings of one width, and text with gradients."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from fused_clip.support.arrays import FloatArray, ImageArray
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Backbone(Protocol):
@@ -74,4 +80,42 @@ class Backbone(Protocol):
         Parameters
         ----------
         texts : prompts.
+        """
+
+
+@dataclass(frozen=True)
+class FreeContext:
+    """Texts that start with the same tokens, whose vectors may be replaced.
+
+    Parameters
+    ----------
+    vectors : (c, width) float32 vectors of these tokens, before positions are added.
+    encode : (c, width) vectors in their place -> (p, dim) float32 rows of the texts, with gradients; the
+        tokens' own vectors give the rows of `Backbone.encode_texts`, up to rounding.
+    """
+
+    vectors: torch.Tensor
+    encode: Callable[[torch.Tensor], torch.Tensor]
+
+
+@runtime_checkable
+class LearnableTexts(Protocol):
+    """A backbone whose text tower has gradients: contexts of its texts can be learnt."""
+
+    def check_context(self, context: str, names: Sequence[str]) -> None:
+        """Raise InputError for a tower without gradients or texts that are too long; loads no weights.
+
+        Parameters
+        ----------
+        context : words before each name.
+        names : the ends of the texts.
+        """
+
+    def free_context(self, context: str, names: Sequence[str]) -> FreeContext:
+        """Free the vectors of `context` in the texts ``"<context> <name>"``.
+
+        Parameters
+        ----------
+        context : words before each name.
+        names : the ends of p texts.
         """

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fused_clip.backbone.base import FreeContext
+from fused_clip.backbone.learnable import check_clip_text, clip_context
 from fused_clip.backbone.model_source import ModelSource, find_source
 from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.backbone.towers import TEXT_BATCH, TwoTowerBackbone, batches
@@ -104,9 +106,12 @@ class OpenClipBackbone(TwoTowerBackbone):
         import torch
 
         pixels = prepared[0] if len(prepared) == 1 else torch.cat(list(prepared))
+        towers = (
+            self._towers
+        )  # weights that are loaded in inference mode have no gradients for `free_context`
 
         def tower(pixels: torch.Tensor) -> Any:
-            return self._towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
+            return towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
 
         return self._encode(tower, batches(pixels, self.batch_size), self.batch_size)
 
@@ -116,6 +121,17 @@ class OpenClipBackbone(TwoTowerBackbone):
             return np.empty((0, self.dim), np.float32)
         tokens = self._tokens(list(texts)).to(self._device)
         return self._encode(self._towers.encode_text, batches(tokens, TEXT_BATCH), TEXT_BATCH)
+
+    def check_context(self, context: str, names: Sequence[str]) -> None:
+        """Raise InputError for a text tower that is not CLIP's own, or texts that are too long."""
+        check_clip_text(self._source.config["text_cfg"], self.name)
+        self._tokens([f"{context} {name}" for name in names])
+
+    def free_context(self, context: str, names: Sequence[str]) -> FreeContext:
+        """Free the vectors of `context` in the texts ``"<context> <name>"``, as `LearnableTexts` describes."""
+        self.check_context(context, names)
+        tokens = self._tokens([context, *(f"{context} {name}" for name in names)]).to(self._device)
+        return clip_context(self._towers, tokens[1:], int(tokens[0].argmax()) - 1)
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:
         """Token ids (p, context); an error where open_clip's tokenizers would truncate silently."""
@@ -172,4 +188,4 @@ class OpenClipBackbone(TwoTowerBackbone):
         except (RuntimeError, ValueError, KeyError, SafetensorError) as error:
             rule = f"weights must be those of {source.label} ({' '.join(str(error).split())[:300]})"
             raise InputError(OPTION, rule, str(weights)) from error
-        return model.eval().to(memory_format=torch.channels_last)
+        return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)

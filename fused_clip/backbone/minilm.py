@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fused_clip.backbone.base import FreeContext
+from fused_clip.backbone.learnable import bert_context
 from fused_clip.backbone.packages import PackagedFile
 from fused_clip.support.arrays import FloatArray
 from fused_clip.support.errors import InputError
@@ -55,8 +58,12 @@ class TextTower:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._tokenizer.encode_special_tokens = True  # "[PAD]" in a text is five letters
-        self._device = device
-        self._model = _make_bert(weights).to(device=device, dtype=dtype)
+        self._weights, self._device, self._dtype = weights, device, dtype
+
+    @cached_property
+    def model(self) -> Any:
+        """The encoder: token ids (p, length), padded with 0, to vectors (p, 384)."""
+        return _make_bert(self._weights).to(device=self._device, dtype=self._dtype)
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """Embed p texts: (p, 384), each of length 1.
@@ -70,7 +77,7 @@ class TextTower:
         InputError
             If a text has no word or sign, or more than 256 tokens (some 200 words).
         """
-        tokens = [self._tokens(text) for text in texts]
+        tokens = [self.tokens(text) for text in texts]
         rows = np.empty((len(tokens), WIDTH), np.float32)
         by_length: dict[int, list[int]] = defaultdict(list)
         for i, ids in enumerate(tokens):
@@ -81,7 +88,29 @@ class TextTower:
                 rows[chunk] = self._embed([tokens[i] for i in chunk], length)
         return rows
 
-    def _tokens(self, text: str) -> list[int]:
+    def free_context(self, context: str, names: Sequence[str]) -> FreeContext:
+        """Free the vectors of `context` in the texts ``"<context> <name>"``; rows are (p, 384).
+
+        Parameters
+        ----------
+        context : words before each name.
+        names : the ends of p texts.
+        """
+        ids = [self.tokens(f"{context} {name}") for name in names]
+        return bert_context(self.model, ids, len(self.tokens(context)) - 2)
+
+    def tokens(self, text: str) -> list[int]:
+        """Split a text into tokens, with one for the start and one for the end.
+
+        Parameters
+        ----------
+        text : in English.
+
+        Raises
+        ------
+        InputError
+            If it has no word or sign, or more than 256 tokens.
+        """
         ids: list[int] = self._tokenizer.encode(text).ids
         if len(ids) == 2:  # the start and the end
             raise InputError("prompt", "must have words", text)
@@ -96,8 +125,9 @@ class TextTower:
 
         whole = several + several[-1:] * (_AT_A_TIME - len(several))
         ids = torch.tensor([one + [0] * (length - len(one)) for one in whole], device=self._device)
+        model = self.model  # weights that are loaded in inference mode have no gradients for `free_context`
         with torch.inference_mode():
-            rows: FloatArray = self._model(ids)[: len(several)].float().cpu().numpy()
+            rows: FloatArray = model(ids)[: len(several)].float().cpu().numpy()
         return rows
 
 
@@ -121,9 +151,11 @@ def _make_bert(weights: Path) -> Any:
             self.encoder = nn.TransformerEncoder(layer, _LAYERS, enable_nested_tensor=False)
 
         def forward(self, ids: torch.Tensor) -> torch.Tensor:
-            places = torch.arange(ids.shape[1], device=ids.device)
-            embedded = self.norm(self.words(ids) + self.positions(places) + self.types.weight[0])
-            padding = ids == 0
+            return self.encode(self.words(ids), ids == 0)
+
+        def encode(self, words: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+            places = torch.arange(words.shape[1], device=words.device)
+            embedded = self.norm(words + self.positions(places) + self.types.weight[0])
             states = self.encoder(embedded, src_key_padding_mask=padding)
             kept = (~padding)[..., None].to(states.dtype)
             return normalize((states * kept).sum(dim=1).float() / kept.sum(dim=1).float())

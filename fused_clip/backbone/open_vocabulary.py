@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fused_clip.backbone.base import FreeContext
 from fused_clip.backbone.efficientnet import FEATURES, IMAGE_WEIGHTS, ImageTower, preprocessing
+from fused_clip.backbone.learnable import mixed
 from fused_clip.backbone.minilm import TEXT_WEIGHTS, TOKENIZER, TextTower
 from fused_clip.backbone.packages import check_installed
 from fused_clip.backbone.preprocessing import Preprocessing
@@ -169,7 +171,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
 
     def load(self) -> None:
         """Load both towers now; InputError if a package is missing or altered."""
-        self._image_tower, self._text_tower  # noqa: B018  cached properties
+        self._image_tower, self._text_tower.model  # noqa: B018  cached properties
 
     def prepare(self, images: Sequence[ImageArray]) -> list[torch.Tensor]:
         """Turn n images of any sizes into model input, (3, height, width) each.
@@ -216,6 +218,17 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
         classifiers = unit_classifiers(self._image_tower.classifiers)
         # One at a time: the last bits of a product depend on how many rows it has.
         return np.concatenate([self.alignment.text_rows(one[None], classifiers) for one in vectors])
+
+    def check_context(self, context: str, names: Sequence[str]) -> None:
+        """Raise InputError for texts that are too long."""
+        for name in names:
+            self._text_tower.tokens(f"{context} {name}")
+
+    def free_context(self, context: str, names: Sequence[str]) -> FreeContext:
+        """Free the vectors of `context` in the texts ``"<context> <name>"``, as `LearnableTexts` describes."""
+        free = self._text_tower.free_context(context, names)
+        classifiers = unit_classifiers(self._image_tower.classifiers)
+        return mixed(free, self.alignment.class_texts, self.alignment.temperature, classifiers)
 
     def _preprocessing(self, size: int) -> Preprocessing:
         own = preprocessing(size)

@@ -56,6 +56,8 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     if method.classifier.uses_text and not prompts.texts:
         raise InputError("classifier", "needs prompts, and prompt=none has none")
     method.check_text(prompts)
+    if prompts.texts and hasattr(method.text, "check"):
+        method.text.check(prompts, backbone)
     _check_sizes(method, len(dataset.train), len(prompts.target_names))
     _check_neighbours(method, dataset)
     _check_width(dataset, backbone)

@@ -43,6 +43,7 @@ class Method:
     pairing_uses_labels : whether the pairing is given labels.
     text : called with those fields of `TextInputs`, templates and random_state, that its signature names.
         Templates are the members as one (p, m, d) array, text j of every prompt from the same template.
+        If it has a method ``check(prompts, backbone)``, that is called before anything is embedded.
     fusion : fuses image rows with text rows.
     clusterer : scikit-learn clusterer, not fitted.
     classifier : classifies new images; not fitted.

@@ -21,7 +21,8 @@ from fused_clip.support.conf import PLACES_AND_EXTRAS
 from fused_clip.support.files import locked, sha256, write_atomic
 from fused_clip.support.versions import code_version, versions
 
-_CODE = ("audit", "estimator", "pipeline", "method", "metrics", "model")  # modules that compute results
+# Modules that compute results; a backbone's fingerprint stands for the rest of its code.
+_CODE = ("audit", "estimator", "pipeline", "method", "metrics", "model", "backbone/learnable")
 _LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy")
 _NOT_RESULTS = ("fused_clip.log", "record.json")
 
