@@ -3,7 +3,12 @@
 One that is chosen by ``conf/classifier/<name>.yaml`` derives from `Classifier`, which is the contract.
 """
 
-from fused_clip.method.classifier.centroids import ConstrainedCentroid, NearestClassMean, NearestClusterMean
+from fused_clip.method.classifier.centroids import (
+    ConstrainedCentroid,
+    NearestClassMean,
+    NearestClusterMean,
+    SoftConstrainedCentroid,
+)
 from fused_clip.method.classifier.contract import (
     Assignment,
     Classifier,
@@ -13,7 +18,10 @@ from fused_clip.method.classifier.contract import (
 )
 from fused_clip.method.classifier.folds import out_of_fold_scores
 from fused_clip.method.classifier.linear_probe import LinearProbe
+from fused_clip.method.classifier.stata import StatA
+from fused_clip.method.classifier.transclip import TransClip, TransClipFewShot
 from fused_clip.method.classifier.zero_shot import ZeroShot
+from fused_clip.method.classifier.zlap import ZLaP
 
 __all__ = [
     "Assignment",
@@ -22,8 +30,13 @@ __all__ = [
     "LinearProbe",
     "NearestClassMean",
     "NearestClusterMean",
+    "SoftConstrainedCentroid",
+    "StatA",
     "TargetScores",
     "Training",
+    "TransClip",
+    "TransClipFewShot",
+    "ZLaP",
     "ZeroShot",
     "cluster_means",
     "out_of_fold_scores",

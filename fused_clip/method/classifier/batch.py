@@ -1,0 +1,146 @@
+"""What the transductive classifiers share: a batch of unit rows, its neighbour graph, its assignments."""
+
+from abc import abstractmethod
+from typing import ClassVar, Self
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.special import log_softmax
+
+from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
+from fused_clip.method.clusterer.neighbors import nearest_rows, with_themselves
+from fused_clip.method.fusion import l2_normalized
+from fused_clip.support.arrays import DoubleArray, Rows
+
+
+class BatchClassifier(Classifier):
+    """Base of the classifiers of prompts and a whole batch of images; `fit` keeps the prompts.
+
+    Attributes
+    ----------
+    text_of_target_ : (K, d) unit text row of the prompt that stands for each target.
+    """
+
+    uses_clusters: ClassVar[bool] = False
+    uses_text: ClassVar[bool] = True
+    transductive: ClassVar[bool] = True
+
+    def fit(self, training: Training) -> Self:
+        """Keep the prompts; no training image is used.
+
+        Raises
+        ------
+        ValueError
+            Without text.
+        """
+        texts = np.ascontiguousarray(training.text_of_target, dtype=np.float64)
+        return self.restore({"text_of_target": texts}, training.n_targets, training.fusion)
+
+    def check_arrays(self) -> None:
+        """Check that every target has a text row."""
+        if len(self._floats("text_of_target")) != self.n_targets_:
+            raise ValueError(f"text_of_target must have {self.n_targets_} rows")
+        self.targets_ = np.arange(self.n_targets_)
+
+    def target_scores(self, X: Rows) -> TargetScores:
+        """Score each target by its log-probability, which depends on all images of the batch.
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings; m = 0 or m >= 2.
+
+        Raises
+        ------
+        ValueError
+            For a single image.
+        """
+        if len(X) == 1:
+            raise ValueError(f"{type(self).__name__} needs a batch of at least 2 images, got 1")
+        if not len(X):
+            return TargetScores(np.empty((0, self.n_targets_)))
+        return TargetScores(self._log_probabilities(l2_normalized(X.astype(np.float64))))
+
+    @abstractmethod
+    def _log_probabilities(self, rows: DoubleArray) -> DoubleArray:
+        """(m, K) log-probabilities of a batch of unit rows, m >= 2."""
+
+
+def neighbor_similarities(queries: DoubleArray, rows: DoubleArray, count: int) -> csr_array:
+    """Cosine similarity, at least 0, of each query to its most similar other rows: (m, n), not symmetric.
+
+    Parameters
+    ----------
+    queries : (m, d) unit rows.
+    rows : (n, d) unit rows, of which the queries are the first m.
+    count : neighbours of each query, at least 1; all other rows if there are fewer.
+    """
+    found = with_themselves(nearest_rows(queries, rows, min(count + 1, len(rows))))
+    columns = [np.einsum("ij,ij->i", queries, rows[column]) for column in found.T]
+    similar = np.maximum(np.stack(columns, axis=1), 0)
+    similar[found == np.arange(len(queries))[:, None]] = 0
+    ends = np.arange(0, found.size + 1, found.shape[1])
+    graph = csr_array((similar.ravel(), found.ravel(), ends), shape=(len(queries), len(rows)))
+    graph.eliminate_zeros()
+    graph.sort_indices()
+    return graph
+
+
+def log_assignments(
+    evidence: DoubleArray,
+    graph: csr_array,
+    start: DoubleArray,
+    steps: int,
+    known: DoubleArray | None = None,
+) -> DoubleArray:
+    """Iterate ``z_i ~ exp(evidence_i + sum_j w_ij z_j)``; (m, K) logarithms of the last.
+
+    The steps decouple the rows: they minimise a bound that is linear in the Laplacian term (Zanella et al.
+    2024, arXiv:2406.01837, equation 6).
+
+    Parameters
+    ----------
+    evidence : (m, K) log-probabilities up to a constant of each row.
+    graph : (m, m + s) similarities w; the last s columns are rows with a label.
+    start : (m, K) assignments of the first step.
+    steps : at least 1.
+    known : (s, K) assignments of the rows with a label, which stay; None for none.
+    """
+    assigned = start
+    for _ in range(steps):
+        everywhere = assigned if known is None else np.concatenate([assigned, known])
+        log_assigned: DoubleArray = log_softmax(evidence + graph @ everywhere, axis=1)
+        assigned = np.exp(log_assigned)
+    return log_assigned
+
+
+def gaussian_scores(rows: DoubleArray, means: DoubleArray, variance: DoubleArray) -> DoubleArray:
+    """Log-density of each row under each Gaussian of a shared diagonal variance, up to a constant of the row.
+
+    Parameters
+    ----------
+    rows : (m, d) rows.
+    means : (K, d) means.
+    variance : (d,) variances, above 0.
+
+    Returns
+    -------
+    (m, K)
+    """
+    scaled = means / variance
+    scores: DoubleArray = rows @ scaled.T - 0.5 * (scaled * means).sum(axis=1)
+    return scores
+
+
+def scatter(rows: DoubleArray, assigned: DoubleArray, means: DoubleArray) -> DoubleArray:
+    """Squared deviations from the means, weighted by the assignments and summed: (d,).
+
+    Parameters
+    ----------
+    rows : (m, d) rows.
+    assigned : (m, K) assignments, at least 0.
+    means : (K, d) means.
+    """
+    weights = assigned.sum(axis=1)
+    squares = weights @ rows**2 - 2 * ((assigned.T @ rows) * means).sum(axis=0)
+    total: DoubleArray = squares + assigned.sum(axis=0) @ means**2
+    return np.maximum(total, 0)  # cancels for rows at their mean
