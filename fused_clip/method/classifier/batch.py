@@ -8,6 +8,7 @@ from scipy.sparse import csr_array
 from scipy.special import log_softmax
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
+from fused_clip.method.classifier.settings import check_count, check_number
 from fused_clip.method.clusterer.neighbors import nearest_rows, with_themselves
 from fused_clip.method.fusion import l2_normalized
 from fused_clip.support.arrays import DoubleArray, Rows
@@ -63,6 +64,20 @@ class BatchClassifier(Classifier):
     @abstractmethod
     def _log_probabilities(self, rows: DoubleArray) -> DoubleArray:
         """(m, K) log-probabilities of a batch of unit rows, m >= 2."""
+
+
+def check_mixture(scale: float, neighbors: int, outer_steps: int, inner_steps: int) -> None:
+    """Check the parameters that the mixtures share; raises `InputError`.
+
+    Parameters
+    ----------
+    scale : at least 0.
+    neighbors, outer_steps, inner_steps : at least 1.
+    """
+    check_number("scale", scale, low=0)
+    check_count("neighbors", neighbors)
+    check_count("outer_steps", outer_steps)
+    check_count("inner_steps", inner_steps)
 
 
 def neighbor_similarities(queries: DoubleArray, rows: DoubleArray, count: int) -> csr_array:

@@ -7,6 +7,7 @@ from scipy.special import logsumexp
 from sklearn.metrics.pairwise import euclidean_distances
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, cluster_means
+from fused_clip.method.classifier.settings import check_number
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
 
@@ -140,7 +141,7 @@ class SoftConstrainedCentroid(ConstrainedCentroid):
     Parameters
     ----------
     temperature : float
-        T, above 0; of 1 the score is the log-density of the mixture, up to a constant of all targets.
+        T, at least 1e-6; of 1 the score is the log-density of the mixture, up to a constant of all targets.
 
     Attributes
     ----------
@@ -150,9 +151,15 @@ class SoftConstrainedCentroid(ConstrainedCentroid):
     variance_ : (1,) squared deviation of a fused row from its centroid, per dimension.
     text_embeddings_ : (p, d) text rows as `Fusion.inputs` prepares them; None for images alone.
     prompt_of_target_ : (K,) prompt that stands for each target; None for images alone.
+
+    Raises
+    ------
+    InputError
+        If the temperature is out of its range.
     """
 
     def __init__(self, temperature: float = 1.0) -> None:
+        check_number("temperature", temperature, low=1e-6)
         self.temperature = temperature
 
     def fit(self, training: Training) -> Self:
@@ -167,10 +174,8 @@ class SoftConstrainedCentroid(ConstrainedCentroid):
         return super().fit(training)
 
     def check_arrays(self) -> None:
-        """Check the temperature, the clusters' sizes and the variance."""
+        """Check the centroids, the clusters' sizes and the variance."""
         super().check_arrays()
-        if not self.temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {self.temperature!r}")
         sizes = self._index("cluster_sizes", len(self.cluster_centers_), np.iinfo(np.int64).max)
         if sizes.min() < 1:
             raise ValueError("cluster_sizes must be at least 1")

@@ -5,11 +5,13 @@ from scipy.special import log_softmax
 
 from fused_clip.method.classifier.batch import (
     BatchClassifier,
+    check_mixture,
     gaussian_scores,
     log_assignments,
     neighbor_similarities,
     scatter,
 )
+from fused_clip.method.classifier.settings import check_number
 from fused_clip.support.arrays import DoubleArray
 
 _LEAST_VARIANCE = 1e-9
@@ -29,7 +31,7 @@ class StatA(BatchClassifier):
     anchor : float
         Weight of the prompt, in images; at least 0. Of 0 the anchor of a class with images vanishes.
     scale : float
-        Factor of the cosine similarity in the zero-shot probabilities, above 0: CLIP's is 100.
+        Factor of the cosine similarity in the zero-shot probabilities, at least 0: CLIP's is 100.
     neighbors : int
         Similar images that each assignment is smoothed with, at least 1.
     outer_steps : int
@@ -40,6 +42,11 @@ class StatA(BatchClassifier):
     Attributes
     ----------
     text_of_target_ : (K, d) unit text row of the prompt that stands for each target.
+
+    Raises
+    ------
+    InputError
+        If a parameter is out of its range.
     """
 
     def __init__(
@@ -50,6 +57,8 @@ class StatA(BatchClassifier):
         outer_steps: int = 10,
         inner_steps: int = 5,
     ) -> None:
+        check_number("anchor", anchor, low=0)
+        check_mixture(scale, neighbors, outer_steps, inner_steps)
         self.anchor = anchor
         self.scale = scale
         self.neighbors = neighbors

@@ -9,12 +9,14 @@ from scipy.special import log_softmax
 
 from fused_clip.method.classifier.batch import (
     BatchClassifier,
+    check_mixture,
     gaussian_scores,
     log_assignments,
     neighbor_similarities,
     scatter,
 )
 from fused_clip.method.classifier.contract import Training
+from fused_clip.method.classifier.settings import check_count, check_number
 from fused_clip.method.classifier.validation import validation_split
 from fused_clip.method.fusion import l2_normalized
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
@@ -45,7 +47,7 @@ class TransClip(BatchClassifier):
     text_weight : float
         Exponent of the zero-shot probabilities, at least 0.
     scale : float
-        Factor of the cosine similarity in the zero-shot probabilities, above 0: CLIP's is 100.
+        Factor of the cosine similarity in the zero-shot probabilities, at least 0: CLIP's is 100.
     neighbors : int
         Similar images that each assignment is smoothed with, at least 1.
     confident : int
@@ -58,6 +60,11 @@ class TransClip(BatchClassifier):
     Attributes
     ----------
     text_of_target_ : (K, d) unit text row of the prompt that stands for each target.
+
+    Raises
+    ------
+    InputError
+        If a parameter is out of its range.
     """
 
     def __init__(
@@ -69,6 +76,9 @@ class TransClip(BatchClassifier):
         outer_steps: int = 10,
         inner_steps: int = 5,
     ) -> None:
+        check_number("text_weight", text_weight, low=0)
+        check_count("confident", confident)
+        check_mixture(scale, neighbors, outer_steps, inner_steps)
         self.text_weight = text_weight
         self.scale = scale
         self.neighbors = neighbors
@@ -118,7 +128,7 @@ class TransClipFewShot(TransClip):
     text_weight : float
         Exponent of the zero-shot probabilities, at least 0.
     scale : float
-        Factor of the cosine similarity in the zero-shot probabilities, above 0: CLIP's is 100.
+        Factor of the cosine similarity in the zero-shot probabilities, at least 0: CLIP's is 100.
     neighbors : int
         Similar images, of the batch or labelled, that each assignment is smoothed with, at least 1.
     confident : int
@@ -134,6 +144,11 @@ class TransClipFewShot(TransClip):
     support_ : (s, d) unit rows with labels; None without any.
     support_targets_ : (s,) their targets; None without any.
     gamma_ : (1,) chosen weight of the labelled rows.
+
+    Raises
+    ------
+    InputError
+        If a parameter is out of its range.
     """
 
     uses_labels: ClassVar[bool] = True

@@ -5,6 +5,7 @@ from scipy.sparse import block_array, csr_array, eye_array
 from scipy.sparse.linalg import cg
 
 from fused_clip.method.classifier.batch import BatchClassifier, neighbor_similarities
+from fused_clip.method.classifier.settings import check_count, check_number
 from fused_clip.support.arrays import DoubleArray
 
 _TOLERANCE = 1e-8  # of the residual: the solution is within twice of it
@@ -22,12 +23,12 @@ class ZLaP(BatchClassifier):
     Parameters
     ----------
     alpha : float
-        Weight of the graph, in [0, 1).
+        Weight of the graph, in [0, .99].
     neighbors : int
         Neighbours of an image among the images, itself counted, at least 2; and among the prompts, at most
         their number.
     power : float
-        Exponent of the similarity of images and prompts, above 0.
+        Exponent of the similarity of images and prompts, at least 0.
 
     Attributes
     ----------
@@ -35,22 +36,17 @@ class ZLaP(BatchClassifier):
 
     Raises
     ------
-    ValueError
-        On an `alpha` outside [0, 1) or too few neighbours, by `fit` and for a saved model.
+    InputError
+        If a parameter is out of its range.
     """
 
     def __init__(self, alpha: float = 0.3, neighbors: int = 5, power: float = 5.0) -> None:
+        check_number("alpha", alpha, low=0, high=0.99)
+        check_count("neighbors", neighbors, low=2)
+        check_number("power", power, low=0)
         self.alpha = alpha
         self.neighbors = neighbors
         self.power = power
-
-    def check_arrays(self) -> None:
-        """Check the text rows and the parameters of the graph."""
-        super().check_arrays()
-        if not 0 <= self.alpha < 1:
-            raise ValueError(f"alpha must be in [0, 1), got {self.alpha!r}")
-        if self.neighbors < 2:
-            raise ValueError(f"neighbors must be at least 2, the image and another, got {self.neighbors!r}")
 
     def _log_probabilities(self, rows: DoubleArray) -> DoubleArray:
         count = self.n_targets_
