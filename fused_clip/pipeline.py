@@ -136,7 +136,7 @@ def run(
         train=train,
         test=test,
         metrics=metrics | audited.metrics | seconds,
-        tags=_tags(dataset, prompts, names, notes, seen) | audited.tags,
+        tags=_tags(dataset, prompts, names, notes, seen) | _batch_tags(method) | audited.tags,
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool(seen),
         reference_predictions=audited.predictions,
@@ -354,6 +354,11 @@ def _spacing(images: FloatArray, model: PromptFusedClassifier, seed: int) -> dic
     fused = model.fuse(middle, np.arange(len(middle)))
     spacing = prompt_spacing(fused, model.fused_, model.prompt_index_, seed=seed)
     return {} if spacing is None else rounded({"train/prompt_spacing": spacing})
+
+
+def _batch_tags(method: Method) -> dict[str, str]:
+    """The tag of a transductive run, whose test answers are not those of single images."""
+    return {"transductive": "each answer depends on all test images"} if method.classifier.transductive else {}
 
 
 def _tags(

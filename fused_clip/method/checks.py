@@ -37,7 +37,8 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     ------
     InputError
         On a pairing, vote or classifier that the prompts do not allow, or that needs labels where there are
-        none; on fewer training images than clusters or neighbours; on vectors of another width.
+        none; on fewer training images than clusters or neighbours; on one test image for a transductive
+        classifier; on vectors of another width.
     """
     method.labels.check(dataset)
     if not dataset.labelled or method.labels.per_class == 0:
@@ -52,6 +53,10 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
         raise InputError("vote", "'prompt' needs a pairing without labels", hint="Use pairing=zero_shot")
     if method.classifier.uses_text and not prompts.texts:
         raise InputError("classifier", "needs prompts, and prompt=none has none")
+    if method.classifier.transductive and len(dataset.test) < 2:
+        rule = "answers for all test images together and needs two or more, and the test split has"
+        hint = "classifier=constrained_centroid and classifier=zero_shot answer for a single image"
+        raise InputError("classifier", f"{rule} {len(dataset.test)}", hint=hint)
     _check_sizes(method, len(dataset.train), len(prompts.target_names))
     _check_width(dataset, backbone)
 

@@ -152,6 +152,7 @@ class TransClipFewShot(TransClip):
     """
 
     uses_labels: ClassVar[bool] = True
+    chooses: ClassVar[frozenset[str]] = frozenset({"settings"})
     support_: Rows | None = None
     support_targets_: IntArray | None = None
 
