@@ -137,7 +137,8 @@ class SavedModel:
         return probabilities[0] if is_one(images) else probabilities
 
     def _predictions(self, images: ImageLikes) -> Predictions:
-        self.head.check_batch(1 if is_one(images) else len(images))
+        if is_one(images):  # before it is embedded; the head counts other iterables
+            self.head.check_batch(1)
         return self.head.predict(embed_pixels(images, self.require_backbone()))
 
     def predict_embeddings(self, X: ArrayLike) -> Predictions:

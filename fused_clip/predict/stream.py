@@ -42,9 +42,7 @@ class Wanted:
     threshold: float = 0.0
     top_k: int = 1
     probabilities: bool = False
-    on_bad_image: _RECORDS_A_WRITE = 10_000
-
-OnBadImage = "skip"
+    on_bad_image: OnBadImage = "skip"
     max_pixels: int = MAX_PIXELS
 
 
