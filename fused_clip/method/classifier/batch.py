@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 from scipy.special import log_softmax
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
-from fused_clip.method.classifier.settings import check_count, check_number
+from fused_clip.method.classifier.ranges import check_count, check_number
 from fused_clip.method.clusterer.neighbors import nearest_rows, with_themselves
 from fused_clip.method.fusion import l2_normalized
 from fused_clip.support.arrays import DoubleArray, Rows

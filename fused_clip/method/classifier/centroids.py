@@ -7,7 +7,7 @@ from scipy.special import logsumexp
 from sklearn.metrics.pairwise import euclidean_distances
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, cluster_means
-from fused_clip.method.classifier.settings import check_number
+from fused_clip.method.classifier.ranges import check_number
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
 

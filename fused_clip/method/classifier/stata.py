@@ -11,7 +11,7 @@ from fused_clip.method.classifier.batch import (
     neighbor_similarities,
     scatter,
 )
-from fused_clip.method.classifier.settings import check_number
+from fused_clip.method.classifier.ranges import check_number
 from fused_clip.support.arrays import DoubleArray
 
 _LEAST_VARIANCE = 1e-9

@@ -16,7 +16,7 @@ from fused_clip.method.classifier.batch import (
     scatter,
 )
 from fused_clip.method.classifier.contract import Training
-from fused_clip.method.classifier.settings import check_count, check_number
+from fused_clip.method.classifier.ranges import check_count, check_number
 from fused_clip.method.classifier.validation import validation_split
 from fused_clip.method.fusion import l2_normalized
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows

@@ -5,7 +5,7 @@ from scipy.sparse import block_array, csr_array, eye_array
 from scipy.sparse.linalg import cg
 
 from fused_clip.method.classifier.batch import BatchClassifier, neighbor_similarities
-from fused_clip.method.classifier.settings import check_count, check_number
+from fused_clip.method.classifier.ranges import check_count, check_number
 from fused_clip.support.arrays import DoubleArray
 
 _TOLERANCE = 1e-8  # of the residual: the solution is within twice of it
