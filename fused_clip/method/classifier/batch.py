@@ -13,6 +13,8 @@ from fused_clip.method.clusterer.neighbors import nearest_rows, with_themselves
 from fused_clip.method.fusion import l2_normalized
 from fused_clip.support.arrays import DoubleArray, Rows
 
+LEAST_VARIANCE = 1e-9  # of unit rows: equal ones have none
+
 
 class BatchClassifier(Classifier):
     """Base of the classifiers of prompts and a whole batch of images; `fit` keeps the prompts.

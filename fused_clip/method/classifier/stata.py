@@ -4,6 +4,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from fused_clip.method.classifier.batch import (
+    LEAST_VARIANCE,
     BatchClassifier,
     check_mixture,
     gaussian_scores,
@@ -13,8 +14,6 @@ from fused_clip.method.classifier.batch import (
 )
 from fused_clip.method.classifier.ranges import check_number
 from fused_clip.support.arrays import DoubleArray
-
-_LEAST_VARIANCE = 1e-9
 
 
 class StatA(BatchClassifier):
@@ -69,7 +68,7 @@ class StatA(BatchClassifier):
         texts = self.text_of_target_
         zero_shot: DoubleArray = log_softmax(self.scale * rows @ texts.T, axis=1)
         assigned = np.exp(zero_shot)
-        of_texts = scatter(rows, assigned, texts) / len(rows) + _LEAST_VARIANCE
+        of_texts = np.maximum(scatter(rows, assigned, texts) / len(rows), LEAST_VARIANCE)
         means, variance = texts, of_texts
         graph = neighbor_similarities(rows, rows, self.neighbors)
         for _ in range(self.outer_steps):
@@ -122,4 +121,4 @@ def anchored_variance(
     """
     of_anchor = len(texts) * of_texts + ((texts - means) ** 2).sum(axis=0)
     pooled = scatter(rows, assigned, means) + anchor * of_anchor
-    return np.asarray(pooled / (len(rows) + anchor * len(texts)) + _LEAST_VARIANCE)
+    return np.maximum(pooled / (len(rows) + anchor * len(texts)), LEAST_VARIANCE)

@@ -5,9 +5,10 @@ from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 from fused_clip.method.classifier.batch import (
+    LEAST_VARIANCE,
     BatchClassifier,
     check_mixture,
     gaussian_scores,
@@ -21,7 +22,6 @@ from fused_clip.method.classifier.validation import validation_split
 from fused_clip.method.fusion import l2_normalized
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 
-_LEAST_VARIANCE = 1e-9
 _GAMMAS = (0.002, 0.01, 0.02, 0.2)
 _GAMMA = 0.02  # without labels to choose it on
 
@@ -91,9 +91,10 @@ class TransClip(BatchClassifier):
 
     def _mixture(self, rows: DoubleArray, graph: csr_array, support: _Support | None) -> DoubleArray:
         """Log-assignments of a batch; the columns of the graph are its rows, then those with labels."""
-        zero_shot: DoubleArray = log_softmax(self.scale * rows @ self.text_of_target_.T, axis=1)
+        logits = self.scale * rows @ self.text_of_target_.T
+        zero_shot: DoubleArray = log_softmax(logits, axis=1)
         assigned = np.exp(zero_shot)
-        means = self._first_means(rows, zero_shot, support)
+        means = self._first_means(rows, logits, support)
         variance = np.full(rows.shape[1], 1 / rows.shape[1])
         labels = None if support is None else support.labels
         for _ in range(self.outer_steps):
@@ -103,12 +104,10 @@ class TransClip(BatchClassifier):
             means, variance = estimates(rows, assigned, means, support)
         return log_assigned
 
-    def _first_means(
-        self, rows: DoubleArray, zero_shot: DoubleArray, support: _Support | None
-    ) -> DoubleArray:
+    def _first_means(self, rows: DoubleArray, logits: DoubleArray, support: _Support | None) -> DoubleArray:
         """Mean of the labelled rows of each class; without one, of its most confident images."""
         count = min(self.confident, len(rows))
-        best = np.argsort(-zero_shot, axis=0, kind="stable")[:count]
+        best = np.argsort(-log_odds(logits), axis=0, kind="stable")[:count]
         means: DoubleArray = rows[best].mean(axis=0)
         if support is not None:
             sizes = support.labels.sum(axis=0)
@@ -174,7 +173,7 @@ class TransClipFewShot(TransClip):
         ----------
         training : prompts, images and their targets; `Training.random_state` draws the held-out rows.
         """
-        self.gamma_ = np.array([_GAMMA])
+        self.gamma_, self.support_, self.support_targets_ = np.array([_GAMMA]), None, None
         super().fit(training)
         gamma = self._chosen(training)
         self.gamma_, self.chosen_ = np.array([gamma]), {"gamma": gamma}
@@ -217,6 +216,26 @@ class TransClipFewShot(TransClip):
         return _GAMMAS[int(np.argmax(right))]
 
 
+def log_odds(logits: DoubleArray) -> DoubleArray:
+    """Logarithm of ``p / (1 - p)`` for the softmax p of each row: in the order of p, also where p rounds to 1.
+
+    Parameters
+    ----------
+    logits : (m, K) logits.
+    """
+    index = np.arange(len(logits))
+    best = logits.argmax(axis=1)
+    others = logits.copy()
+    others[index, best] = -np.inf
+    against = np.repeat(logsumexp(logits, axis=1, keepdims=True), logits.shape[1], axis=1)
+    shares = np.exp(logits - against)
+    shares[index, best] = 0  # computed from the others below
+    against += np.log1p(-shares)
+    against[index, best] = logsumexp(others, axis=1)
+    odds: DoubleArray = logits - against
+    return odds
+
+
 def estimates(
     rows: DoubleArray, assigned: DoubleArray, means: DoubleArray, support: _Support | None
 ) -> tuple[DoubleArray, DoubleArray]:
@@ -238,4 +257,4 @@ def estimates(
     means = np.where(there[:, None], sums / np.where(there, sizes, 1)[:, None], means)
     total = sum(weight * scatter(some, of, means) for some, of, weight in parts)
     variance = total / sum(weight * len(some) for some, _, weight in parts)
-    return means, variance + _LEAST_VARIANCE
+    return means, np.maximum(variance, LEAST_VARIANCE)
