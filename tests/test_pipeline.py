@@ -15,7 +15,7 @@ from sklearn.cluster import HDBSCAN, KMeans
 from fused_clip import pipeline
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import fusion, pairing, prompt, text
-from fused_clip.method.classifier import ConstrainedCentroid, NearestClassMean, TargetScores, ZeroShot
+from fused_clip.method.classifier import ConstrainedCentroid, NearestClassMean, StatA, TargetScores, ZeroShot
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import Reference
@@ -340,6 +340,18 @@ def test_parts_that_do_not_go_together_are_refused_before_embedding(
     with pytest.raises(InputError, match=message):
         pipeline.run(toy, strategy(toy), FakeBackbone(), embedder, parts)
     assert embedder.asked == []
+
+
+def test_a_transductive_classifier_needs_a_batch_of_test_images(toy: ImageDataset, blobs: Blobs) -> None:
+    alone = dataclasses.replace(toy.test, rows=toy.test.rows[:1], labels=toy.test.labels[:1])
+    single = dataclasses.replace(toy, test=alone)
+    embedder = BlobEmbedder(blobs)
+    with pytest.raises(InputError, match="classifier: answers for all test images .* the test split has 1"):
+        pipeline.run(single, prompt.task(single), FakeBackbone(), embedder, method(classifier=StatA()))
+    assert embedder.asked == []
+    result = run(toy, blobs, references=(), classifier=StatA())
+    assert result.tags["transductive"] == "each answer depends on all test images"
+    assert "transductive" not in run(toy, blobs, references=()).tags
 
 
 class Counting(ConstrainedCentroid):

@@ -94,6 +94,7 @@ def _run(args: argparse.Namespace) -> None:
 
         source = find_source(args.images, args.column)
         model = _load(args, knowledge)
+        model.head.check_batch(len(source))
         from fused_clip.predict.stream import Wanted, predict_into
 
         wanted = Wanted(args.threshold, args.top_k, args.probabilities, args.on_bad_image, args.max_pixels)

@@ -63,7 +63,7 @@ class About:
             f"{'with' if training.uses_labels else 'without'} labels",
             "Backbone": backbone.name,
             "Targets": ", ".join(model.names[:_TARGETS]) + more,
-            "Answers": "each depends on all images of this page's prediction (transductive)"
+            "Answers": "each depends on all images predicted together"
             if model.transductive
             else "of each image by itself",
             "Probabilities": "calibrated" if model.calibrated else "none (uncalibrated): margins are shown",

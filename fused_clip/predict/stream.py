@@ -86,7 +86,6 @@ def _predict_together(
     if whole:
         return
     journal.clear()
-    model.head.check_batch(len(source))
     read_in, parts = [], []
     with closing(_embedded(model, iter(source), 0, len(source), wanted)) as batches:
         for batch, rows in batches:
@@ -96,7 +95,11 @@ def _predict_together(
             read_in.append(replace(batch, pixels=[]))
             parts.append(rows)
     together = np.concatenate(parts)
-    model.head.check_batch(len(together))
+    try:
+        model.head.check_batch(len(together))
+    except InputError:
+        journal.remove()
+        raise
     for some in batched(_records(model, read_in, together, wanted), _RECORDS_A_WRITE):
         journal.extend(some)
 
