@@ -358,7 +358,9 @@ def _spacing(images: FloatArray, model: PromptFusedClassifier, seed: int) -> dic
 
 def _batch_tags(method: Method) -> dict[str, str]:
     """The tag of a transductive run, whose test answers are not those of single images."""
-    return {"transductive": "each answer depends on all test images"} if method.classifier.transductive else {}
+    return (
+        {"transductive": "each answer depends on all test images"} if method.classifier.transductive else {}
+    )
 
 
 def _tags(

@@ -346,7 +346,7 @@ def test_a_transductive_classifier_needs_a_batch_of_test_images(toy: ImageDatase
     alone = dataclasses.replace(toy.test, rows=toy.test.rows[:1], labels=toy.test.labels[:1])
     single = dataclasses.replace(toy, test=alone)
     embedder = BlobEmbedder(blobs)
-    with pytest.raises(InputError, match="classifier: answers for all test images .* the test split has 1"):
+    with pytest.raises(InputError, match=r"classifier: answers for all test images .* the test split has 1"):
         pipeline.run(single, prompt.task(single), FakeBackbone(), embedder, method(classifier=StatA()))
     assert embedder.asked == []
     result = run(toy, blobs, references=(), classifier=StatA())

@@ -63,8 +63,8 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
     Raises
     ------
     InputError
-        If an image can't be read and ``on_bad_image`` is ``error``; if the images of the journal have changed;
-        if a transductive model has one image.
+        If an image can't be read and ``on_bad_image`` is ``error``; if the images of the journal have
+        changed; if a transductive model has one image.
     """
     rest, done = _rest(source, journal)
     if model.transductive:

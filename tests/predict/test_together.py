@@ -197,9 +197,7 @@ def test_one_with_all_answers_embeds_nothing_again(
     assert len(pd.read_csv(tmp_path / "out.csv")) == 21
 
 
-def test_records_are_written_in_parts(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_are_written_in_parts(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "_RECORDS_A_WRITE", 4)
     journal = Journal(tmp_path / "out.partial", {"format": 2}, fresh=False)
     sizes: list[int] = []

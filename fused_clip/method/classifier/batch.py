@@ -1,7 +1,7 @@
 """What the transductive classifiers share: a batch of unit rows, its neighbour graph, its assignments."""
 
 from abc import abstractmethod
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -102,13 +102,7 @@ def neighbor_similarities(queries: DoubleArray, rows: DoubleArray, count: int) -
     return graph
 
 
-def log_assignments(
-    evidence: DoubleArray,
-    graph: csr_array,
-    start: DoubleArray,
-    steps: int,
-    known: DoubleArray | None = None,
-) -> DoubleArray:
+def log_assignments(evidence: DoubleArray, graph: csr_array, start: DoubleArray, steps: int) -> DoubleArray:
     """Iterate ``z_i ~ exp(evidence_i + sum_j w_ij z_j)``; (m, K) logarithms of the last.
 
     The steps decouple the rows: they minimise a bound that is linear in the Laplacian term (Zanella et al.
@@ -117,15 +111,13 @@ def log_assignments(
     Parameters
     ----------
     evidence : (m, K) log-probabilities up to a constant of each row.
-    graph : (m, m + s) similarities w; the last s columns are rows with a label.
+    graph : (m, m) similarities w.
     start : (m, K) assignments of the first step.
     steps : at least 1.
-    known : (s, K) assignments of the rows with a label, which stay; None for none.
     """
     assigned = start
     for _ in range(steps):
-        everywhere = assigned if known is None else np.concatenate([assigned, known])
-        log_assigned: DoubleArray = log_softmax(evidence + graph @ everywhere, axis=1)
+        log_assigned: DoubleArray = log_softmax(evidence + graph @ assigned, axis=1)
         assigned = np.exp(log_assigned)
     return log_assigned
 
@@ -148,16 +140,47 @@ def gaussian_scores(rows: DoubleArray, means: DoubleArray, variance: DoubleArray
     return scores
 
 
-def scatter(rows: DoubleArray, assigned: DoubleArray, means: DoubleArray) -> DoubleArray:
-    """Squared deviations from the means, weighted by the assignments and summed: (d,).
+class Moments(NamedTuple):
+    """Sums over rows, weighted by their assignments to K classes, of which means and variance are made.
 
     Parameters
     ----------
-    rows : (m, d) rows.
-    assigned : (m, K) assignments, at least 0.
-    means : (K, d) means.
+    sizes : (K,) sums of the weights.
+    sums : (K, d) sums of the rows.
+    squares : (d,) sum of the squared rows over all classes.
     """
-    weights = assigned.sum(axis=1)
-    squares = weights @ rows**2 - 2 * ((assigned.T @ rows) * means).sum(axis=0)
-    total: DoubleArray = squares + assigned.sum(axis=0) @ means**2
-    return np.maximum(total, 0)  # cancels for rows at their mean
+
+    sizes: DoubleArray
+    sums: DoubleArray
+    squares: DoubleArray
+
+    @classmethod
+    def of(cls, rows: DoubleArray, assigned: DoubleArray) -> Self:
+        """Sum over rows.
+
+        Parameters
+        ----------
+        rows : (m, d) rows.
+        assigned : (m, K) assignments, at least 0.
+        """
+        return cls(assigned.sum(axis=0), assigned.T @ rows, assigned.sum(axis=1) @ rows**2)
+
+    def plus(self, other: Self, weight: float) -> Self:
+        """Add the moments of other rows, each with a weight.
+
+        Parameters
+        ----------
+        other : moments of the same classes.
+        weight : at least 0.
+        """
+        return type(self)(*(mine + weight * theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def scatter(self, means: DoubleArray) -> DoubleArray:
+        """Weighted squared deviations from the means, summed: (d,).
+
+        Parameters
+        ----------
+        means : (K, d) means.
+        """
+        total: DoubleArray = self.squares - 2 * (self.sums * means).sum(axis=0) + self.sizes @ means**2
+        return np.maximum(total, 0)  # cancels for rows at their mean

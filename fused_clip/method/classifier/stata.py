@@ -6,11 +6,11 @@ from scipy.special import log_softmax
 from fused_clip.method.classifier.batch import (
     LEAST_VARIANCE,
     BatchClassifier,
+    Moments,
     check_mixture,
     gaussian_scores,
     log_assignments,
     neighbor_similarities,
-    scatter,
 )
 from fused_clip.method.classifier.ranges import check_number
 from fused_clip.support.arrays import DoubleArray
@@ -68,43 +68,36 @@ class StatA(BatchClassifier):
         texts = self.text_of_target_
         zero_shot: DoubleArray = log_softmax(self.scale * rows @ texts.T, axis=1)
         assigned = np.exp(zero_shot)
-        of_texts = np.maximum(scatter(rows, assigned, texts) / len(rows), LEAST_VARIANCE)
+        of_texts = np.maximum(Moments.of(rows, assigned).scatter(texts) / len(rows), LEAST_VARIANCE)
         means, variance = texts, of_texts
         graph = neighbor_similarities(rows, rows, self.neighbors)
         for _ in range(self.outer_steps):
             evidence = zero_shot + gaussian_scores(rows, means, variance)
             log_assigned = log_assignments(evidence, graph, assigned, self.inner_steps)
             assigned = np.exp(log_assigned)
-            means = anchored_means(rows, assigned, texts, self.anchor)
-            variance = anchored_variance(rows, assigned, means, texts, of_texts, self.anchor)
+            moments = Moments.of(rows, assigned)
+            means = anchored_means(moments, texts, self.anchor)
+            variance = anchored_variance(moments, means, texts, of_texts, self.anchor)
         return log_assigned
 
 
-def anchored_means(
-    rows: DoubleArray, assigned: DoubleArray, texts: DoubleArray, anchor: float
-) -> DoubleArray:
+def anchored_means(moments: Moments, texts: DoubleArray, anchor: float) -> DoubleArray:
     """Unit ``b m + (1 - b) t`` of each class, with ``b = n / (n + anchor)``: (K, d).
 
     Parameters
     ----------
-    rows : (m, d) unit rows.
-    assigned : (m, K) assignments, whose sums are the n.
+    moments : of the images, whose sizes are the n and whose means are the m.
     texts : (K, d) unit text rows t.
     anchor : weight of a text row, at least 0.
     """
-    mixed = assigned.T @ rows + anchor * texts
+    mixed = moments.sums + anchor * texts
     norms = np.linalg.norm(mixed, axis=1, keepdims=True)
     unit: DoubleArray = np.where(norms > 0, mixed, texts) / np.where(norms > 0, norms, 1)
     return unit
 
 
 def anchored_variance(
-    rows: DoubleArray,
-    assigned: DoubleArray,
-    means: DoubleArray,
-    texts: DoubleArray,
-    of_texts: DoubleArray,
-    anchor: float,
+    moments: Moments, means: DoubleArray, texts: DoubleArray, of_texts: DoubleArray, anchor: float
 ) -> DoubleArray:
     """Shared variance that minimises the anchored likelihood for given means: (d,).
 
@@ -112,13 +105,12 @@ def anchored_variance(
 
     Parameters
     ----------
-    rows : (m, d) unit rows.
-    assigned : (m, K) assignments; rows sum to 1.
+    moments : of the images.
     means : (K, d) means of the classes.
     texts : (K, d) unit text rows.
     of_texts : (d,) variance of the images around the texts.
     anchor : weight of a text row, at least 0.
     """
     of_anchor = len(texts) * of_texts + ((texts - means) ** 2).sum(axis=0)
-    pooled = scatter(rows, assigned, means) + anchor * of_anchor
-    return np.maximum(pooled / (len(rows) + anchor * len(texts)), LEAST_VARIANCE)
+    pooled = moments.scatter(means) + anchor * of_anchor
+    return np.maximum(pooled / (moments.sizes.sum() + anchor * len(texts)), LEAST_VARIANCE)

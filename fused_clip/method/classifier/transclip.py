@@ -1,6 +1,5 @@
 """TransCLIP: a Gaussian mixture of a batch of images, guided by the prompts, with or without labels."""
 
-from collections.abc import Mapping
 from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -10,11 +9,11 @@ from scipy.special import log_softmax, logsumexp
 from fused_clip.method.classifier.batch import (
     LEAST_VARIANCE,
     BatchClassifier,
+    Moments,
     check_mixture,
     gaussian_scores,
     log_assignments,
     neighbor_similarities,
-    scatter,
 )
 from fused_clip.method.classifier.contract import Training
 from fused_clip.method.classifier.ranges import check_count, check_number
@@ -27,11 +26,11 @@ _GAMMA = 0.02  # without labels to choose it on
 
 
 class _Support(NamedTuple):
-    """Unit rows with labels: (s, d) rows, (s, K) one-hot labels, and the weight of all in the estimates."""
+    """Rows with labels: their moments, their mean weight gamma, and (m, K) their pull on the batch."""
 
-    rows: DoubleArray
-    labels: DoubleArray
+    moments: Moments
     gamma: float
+    pull: DoubleArray
 
 
 class TransClip(BatchClassifier):
@@ -90,18 +89,20 @@ class TransClip(BatchClassifier):
         return self._mixture(rows, neighbor_similarities(rows, rows, self.neighbors), None)
 
     def _mixture(self, rows: DoubleArray, graph: csr_array, support: _Support | None) -> DoubleArray:
-        """Log-assignments of a batch; the columns of the graph are its rows, then those with labels."""
+        """Log-assignments of a batch with the graph of its rows."""
         logits = self.scale * rows @ self.text_of_target_.T
         zero_shot: DoubleArray = log_softmax(logits, axis=1)
         assigned = np.exp(zero_shot)
+        prior = self.text_weight * zero_shot
+        if support is not None:
+            prior += support.pull
         means = self._first_means(rows, logits, support)
         variance = np.full(rows.shape[1], 1 / rows.shape[1])
-        labels = None if support is None else support.labels
         for _ in range(self.outer_steps):
-            evidence = self.text_weight * zero_shot + gaussian_scores(rows, means, variance)
-            log_assigned = log_assignments(evidence, graph, assigned, self.inner_steps, labels)
+            evidence = prior + gaussian_scores(rows, means, variance)
+            log_assigned = log_assignments(evidence, graph, assigned, self.inner_steps)
             assigned = np.exp(log_assigned)
-            means, variance = estimates(rows, assigned, means, support)
+            means, variance = estimates(Moments.of(rows, assigned), means, support)
         return log_assigned
 
     def _first_means(self, rows: DoubleArray, logits: DoubleArray, support: _Support | None) -> DoubleArray:
@@ -110,16 +111,15 @@ class TransClip(BatchClassifier):
         best = np.argsort(-log_odds(logits), axis=0, kind="stable")[:count]
         means: DoubleArray = rows[best].mean(axis=0)
         if support is not None:
-            sizes = support.labels.sum(axis=0)
-            seen = sizes > 0
-            means[seen] = (support.labels.T @ support.rows)[seen] / sizes[seen, None]
+            seen = support.moments.sizes > 0
+            means[seen] = support.moments.sums[seen] / support.moments.sizes[seen, None]
         return means
 
 
 class TransClipFewShot(TransClip):
-    """TransCLIP with labels: labelled rows take part in means, variance and smoothing, with fixed assignments.
+    """TransCLIP with labels: labelled rows take part in means, variance and smoothing.
 
-    Their weight gamma is the value of .002, .01, .02, .2 with the best accuracy on held-out labels, which are
+    The assignments of labelled rows stay (Zanella et al. 2024, arXiv:2406.01837). Their weight gamma is the value of .002, .01, .02, .2 with the best accuracy on held-out labels, which are
     predicted as a batch; ties go to the smallest, and where too few labels can be held out it is .02.
 
     Parameters
@@ -203,7 +203,9 @@ class TransClipFewShot(TransClip):
         support = self.support_.astype(np.float64)
         labels = np.eye(self.n_targets_)[self.support_targets_]
         graph = neighbor_similarities(rows, np.concatenate([rows, support]), self.neighbors)
-        return [self._mixture(rows, graph, _Support(support, labels, gamma)) for gamma in gammas]
+        among, pull = graph[:, : len(rows)], graph[:, len(rows) :] @ labels
+        moments = Moments.of(support, labels)
+        return [self._mixture(rows, among, _Support(moments, gamma, pull)) for gamma in gammas]
 
     def _chosen(self, training: Training) -> float:
         split = validation_split(training)
@@ -217,7 +219,7 @@ class TransClipFewShot(TransClip):
 
 
 def log_odds(logits: DoubleArray) -> DoubleArray:
-    """Logarithm of ``p / (1 - p)`` for the softmax p of each row: in the order of p, also where p rounds to 1.
+    """Logarithm of ``p / (1 - p)`` for the softmax p of each row, also where p rounds to 1.
 
     Parameters
     ----------
@@ -237,24 +239,19 @@ def log_odds(logits: DoubleArray) -> DoubleArray:
 
 
 def estimates(
-    rows: DoubleArray, assigned: DoubleArray, means: DoubleArray, support: _Support | None
+    batch: Moments, means: DoubleArray, support: _Support | None
 ) -> tuple[DoubleArray, DoubleArray]:
     """Means (K, d) and shared variance (d,) of a batch and, with weight gamma, of the rows with labels.
 
     Parameters
     ----------
-    rows : (m, d) unit rows.
-    assigned : (m, K) assignments; rows sum to 1.
+    batch : moments of the batch.
     means : (K, d) that a class without any row keeps.
     support : rows with labels; None for none.
     """
-    parts = [(rows, assigned, 1 / len(rows))]
+    mixed = batch
     if support is not None:
-        parts.append((support.rows, support.labels, support.gamma / len(support.rows)))
-    sizes = sum(weight * of.sum(axis=0) for _, of, weight in parts)
-    sums = sum(weight * (of.T @ some) for some, of, weight in parts)
-    there = sizes > 0
-    means = np.where(there[:, None], sums / np.where(there, sizes, 1)[:, None], means)
-    total = sum(weight * scatter(some, of, means) for some, of, weight in parts)
-    variance = total / sum(weight * len(some) for some, _, weight in parts)
-    return means, np.maximum(variance, LEAST_VARIANCE)
+        mixed = batch.plus(support.moments, support.gamma * batch.sizes.sum() / support.moments.sizes.sum())
+    there = mixed.sizes > 0
+    means = np.where(there[:, None], mixed.sums / np.where(there, mixed.sizes, 1)[:, None], means)
+    return means, np.maximum(mixed.scatter(means) / mixed.sizes.sum(), LEAST_VARIANCE)

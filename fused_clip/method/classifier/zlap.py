@@ -13,12 +13,13 @@ _LEAST = 1e-12  # a share that only rounding tells from nothing
 
 
 class ZLaP(BatchClassifier):
-    """Label propagation from the prompts through the images of the batch (Stojnic et al. 2024, arXiv:2404.04072).
+    """Label propagation from the prompts through the images of the batch.
 
-    The nodes are prompts and images. An image is joined to the images and, by the cosine similarity to a
-    power, to the prompts most similar to it. With W the normalised adjacency, the score of an image for a
-    class is its entry in the solution z of ``(I - alpha W) z = e``, e being 1 at the class's prompt. Scores are
-    logarithms of z: an image without any path to a prompt has the same for all.
+    ZLaP (Stojnic et al. 2024, arXiv:2404.04072). The nodes are prompts and images. An image is joined to the
+    images and, by the cosine similarity to a power, to the prompts most similar to it. With W the normalised
+    adjacency, the score of an image for a class is its entry in the solution z of ``(I - alpha W) z = e``, e
+    being 1 at the class's prompt. Scores are logarithms of z: an image without any path to a prompt has the
+    same for all.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from fused_clip.method.classifier import (
     ZLaP,
     out_of_fold_scores,
 )
-from fused_clip.method.classifier.batch import neighbor_similarities, scatter
+from fused_clip.method.classifier.batch import Moments, neighbor_similarities
 from fused_clip.method.classifier.stata import anchored_means, anchored_variance
 from fused_clip.method.fusion import LinearFusion, l2_normalized
 from fused_clip.metrics.calibration import fit_temperature
@@ -133,7 +133,9 @@ def slow_mixture(
     near = [nearest_others(i, everywhere, 3) for i in range(n)]
     zero_shot = [softmax_of([100 * float(row @ text) for text in texts]) for row in rows]
     z = [list(one) for one in zero_shot]
-    around_texts = sum(zero_shot[i][k] * (rows[i] - texts[k]) ** 2 for i in range(n) for k in range(count)) / n
+    around_texts = (
+        sum(zero_shot[i][k] * (rows[i] - texts[k]) ** 2 for i in range(n) for k in range(count)) / n
+    )
     if anchored:
         means, variance = list(texts), around_texts
     else:
@@ -234,7 +236,7 @@ def test_an_anchored_mean_lies_between_the_prompt_and_the_mean(seed: int, n: flo
     assigned = np.zeros((6, 2))
     shares = rng.dirichlet(np.ones(6))
     assigned[:, 0] = n * shares
-    means = anchored_means(rows, assigned, texts, anchor)
+    means = anchored_means(Moments.of(rows, assigned), texts, anchor)
     b = n / (n + anchor)
     mixed = b * (shares @ rows) + (1 - b) * texts[0]
     np.testing.assert_allclose(means[0], mixed / np.linalg.norm(mixed), atol=1e-9)
@@ -245,20 +247,21 @@ def test_with_ever_more_images_the_anchor_vanishes() -> None:
     rng = np.random.default_rng(0)
     rows, texts = unit(rng, 6), unit(rng, 1)
     mean = rows.mean(axis=0)
-    far = [
-        np.linalg.norm(anchored_means(rows, np.full((6, 1), n / 6), texts, 1)[0] - mean / np.linalg.norm(mean))
-        for n in (0, 10, 1e3, 1e7)
-    ]
+
+    def of_images(n: float) -> DoubleArray:
+        return anchored_means(Moments.of(rows, np.full((6, 1), n / 6)), texts, 1)
+
+    far = [np.linalg.norm(of_images(n)[0] - mean / np.linalg.norm(mean)) for n in (0, 10, 1e3, 1e7)]
     assert (np.diff(far) < 0).all()
     assert far[-1] < 1e-5
-    np.testing.assert_allclose(anchored_means(rows, np.zeros((6, 1)), texts, 1), texts)
+    np.testing.assert_allclose(of_images(0), texts)
 
 
 def test_the_anchored_variance_minimises_its_likelihood() -> None:
     rng = np.random.default_rng(1)
     rows, texts = unit(rng, 12), unit(rng, 3)
     assigned = rng.dirichlet(np.ones(3), size=12)
-    means = anchored_means(rows, assigned, texts, 1)
+    means = anchored_means(Moments.of(rows, assigned), texts, 1)
     of_texts = rng.uniform(0.5, 2, size=5)
 
     def loss(variance: DoubleArray) -> float:
@@ -272,11 +275,11 @@ def test_the_anchored_variance_minimises_its_likelihood() -> None:
         )
         return float(images + anchors)
 
-    best = anchored_variance(rows, assigned, means, texts, of_texts, 1)
+    best = anchored_variance(Moments.of(rows, assigned), means, texts, of_texts, 1)
     for step in np.eye(5) * 1e-5:
         assert (loss(best + step) - loss(best - step)) / 2e-5 == pytest.approx(0, abs=1e-4)
-    nothing = np.zeros((12, 3))
-    empty = anchored_variance(rows[:0], nothing[:0], texts, texts, of_texts, 1)
+    nothing = Moments.of(rows[:0], assigned[:0])
+    empty = anchored_variance(nothing, texts, texts, of_texts, 1)
     np.testing.assert_allclose(empty, of_texts, atol=1e-8, err_msg="without images it is the texts'")
 
 
@@ -284,7 +287,7 @@ def test_scatter_is_the_weighted_sum_of_squares() -> None:
     rng = np.random.default_rng(0)
     rows, means, assigned = unit(rng, 7), unit(rng, 3), rng.uniform(size=(7, 3))
     expected = sum(assigned[i, k] * (rows[i] - means[k]) ** 2 for i in range(7) for k in range(3))
-    np.testing.assert_allclose(scatter(rows, assigned, means), expected)
+    np.testing.assert_allclose(Moments.of(rows, assigned).scatter(means), expected)
 
 
 @pytest.mark.parametrize("count", [1, 3, 9, 40])
@@ -314,7 +317,10 @@ def test_of_batches_of_few_classes_the_anchored_mixture_keeps_zero_shot() -> Non
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fitting_again_forgets(name: str, blobs: Blobs) -> None:
-    first, again = made(conf_dir() / "classifier" / f"{name}.yaml"), made(conf_dir() / "classifier" / f"{name}.yaml")
+    first, again = (
+        made(conf_dir() / "classifier" / f"{name}.yaml"),
+        made(conf_dir() / "classifier" / f"{name}.yaml"),
+    )
     again.fit(training_of(make_blobs(n_classes=5, spread=3.0)))
     scores = [one.fit(training_of(blobs)).target_scores(blobs.test).values for one in (first, again)]
     np.testing.assert_array_equal(*scores)
@@ -359,9 +365,7 @@ def test_permuting_classes_permutes_answers(name: str) -> None:
     straight = ALL[name].fit(training_of(hard)).target_scores(hard.test).values
     order = np.random.default_rng(0).permutation(6)
     place = np.argsort(order)
-    changed = replace(
-        training_of(hard), prompt_of_target=order, targets=place[hard.train_targets]
-    )
+    changed = replace(training_of(hard), prompt_of_target=order, targets=place[hard.train_targets])
     permuted = ALL[name].fit(changed).target_scores(hard.test).values
     np.testing.assert_allclose(np.exp(permuted), np.exp(straight[:, order]), atol=1e-6)
 
