@@ -30,7 +30,7 @@ _DESCRIPTION = "Apply the model of a run to images. A stopped command continues 
 _EPILOG = (
     f"Columns of FILE: {', '.join(answers.COLUMNS)}; with --top-k also target_2, probability_2 and so on; "
     "with --probabilities p:NAME for each target; with --on-bad-image report also error. A transductive "
-    "model answers for all images together, at least two: stopped before its answers are written, it starts anew."
+    "model answers for all images together, at least two: one that is stopped starts anew."
 )
 
 

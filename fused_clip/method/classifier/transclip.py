@@ -119,8 +119,9 @@ class TransClip(BatchClassifier):
 class TransClipFewShot(TransClip):
     """TransCLIP with labels: labelled rows take part in means, variance and smoothing.
 
-    The assignments of labelled rows stay (Zanella et al. 2024, arXiv:2406.01837). Their weight gamma is the value of .002, .01, .02, .2 with the best accuracy on held-out labels, which are
-    predicted as a batch; ties go to the smallest, and where too few labels can be held out it is .02.
+    The assignments of labelled rows stay (Zanella et al. 2024, arXiv:2406.01837). Their weight
+    gamma is the value of .002, .01, .02, .2 with the best accuracy on held-out labels, which are predicted as
+    a batch; ties go to the smallest, and where too few labels can be held out it is .02.
 
     Parameters
     ----------
