@@ -12,6 +12,7 @@ import pytest
 
 from fused_clip import load_model
 from fused_clip.method.classifier import StatA, TransClipFewShot
+from fused_clip.model import saved
 from fused_clip.model.saved import SavedModel
 from fused_clip.predict import answers, stream
 from fused_clip.predict.__main__ import main
@@ -114,7 +115,7 @@ def test_none_that_can_be_read_is_said_as_for_every_model(folder: Path, tmp_path
     assert "none of the 2 images can be read" in message
 
 
-def test_python_refuses_one_image_and_takes_several(folder: Path) -> None:
+def test_python_refuses_one_image_and_takes_several(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(folder)
     arrays, _ = pictures(6, seed=3)
     for call in (
@@ -126,6 +127,10 @@ def test_python_refuses_one_image_and_takes_several(folder: Path) -> None:
     ):
         with pytest.raises(InputError, match="must be two or more"):
             call()
+    with monkeypatch.context() as patched:
+        patched.setattr(saved, "embed_pixels", None)
+        with pytest.raises(InputError, match="must be two or more"):
+            model.predict(arrays[0])
     assert model.predict(arrays).shape == (6,)
     assert model.predict([]).tolist() == []
 
