@@ -143,7 +143,7 @@ def run(
         train=train,
         test=test,
         metrics=metrics | audited.metrics | seconds,
-        tags=_tags(dataset, prompts, names, notes, seen, method.leak) | audited.tags,
+        tags=_tags(dataset, prompts, names, notes, seen, method) | audited.tags,
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool(seen),
         reference_predictions=audited.predictions,
@@ -368,7 +368,7 @@ def _tags(
     names: Mapping[str, str],
     notes: Sequence[tuple[int, str]],
     seen: Sequence[str],
-    leak: str | None,
+    method: Method,
 ) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
     tags = {
@@ -381,8 +381,10 @@ def _tags(
         tags["classes_seen"] = f"{len(seen)} of {len(dataset.class_names)}: {', '.join(seen)}"
     if not dataset.labelled:
         tags |= {"labels": "none", "not_known_without_labels": checks.UNKNOWN_WITHOUT_LABELS}
-    if leak is not None:
-        tags["leak"] = leak
+    if method.leak is not None:
+        tags["leak"] = method.leak
+    if method.classifier.transductive:
+        tags["transductive"] = "each answer depends on all test images"
     if dataset.skipped:
         tags["skipped_images"] = str(len(dataset.skipped))
     if warnings := [note for level, note in notes if level >= logging.WARNING]:

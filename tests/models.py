@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.method.classifier import Classifier
 from fused_clip.method.prompt import Prompts
 from fused_clip.model import format as files
 from fused_clip.model.head import Head
@@ -34,7 +35,9 @@ def pictures(
     return images, targets
 
 
-def save_model(folder: Path, *, calibrated: bool = True, batch_size: int = 8) -> Path:
+def save_model(
+    folder: Path, *, calibrated: bool = True, batch_size: int = 8, classifier: Classifier | None = None
+) -> Path:
     """Make the model, with its backbone beside it, and give its directory."""
     clip = save_tiny_clip(folder / "clip")
     backbone = OpenClipBackbone(f"local-dir:{clip}", precision="float32", device="cpu", batch_size=batch_size)
@@ -45,6 +48,7 @@ def save_model(folder: Path, *, calibrated: bool = True, batch_size: int = 8) ->
         backbone.encode_texts(NAMES),
         dict(enumerate(range(3))),
         clusterer=KMeans(n_init=2),
+        classifier=classifier,
         calibrate=calibrated,
         random_state=0,
     )

@@ -19,6 +19,7 @@ from fused_clip.method.classifier import (
     ConstrainedCentroid,
     KNeighbors,
     NearestClassMean,
+    StatA,
     TargetScores,
     ZeroShot,
 )
@@ -347,6 +348,18 @@ def test_parts_that_do_not_go_together_are_refused_before_embedding(
     with pytest.raises(InputError, match=message):
         pipeline.run(toy, strategy(toy), FakeBackbone(), embedder, parts)
     assert embedder.asked == []
+
+
+def test_a_transductive_classifier_needs_a_batch_of_test_images(toy: ImageDataset, blobs: Blobs) -> None:
+    alone = dataclasses.replace(toy.test, rows=toy.test.rows[:1], labels=toy.test.labels[:1])
+    single = dataclasses.replace(toy, test=alone)
+    embedder = BlobEmbedder(blobs)
+    with pytest.raises(InputError, match=r"classifier: answers for all test images .* the test split has 1"):
+        pipeline.run(single, prompt.task(single), FakeBackbone(), embedder, method(classifier=StatA()))
+    assert embedder.asked == []
+    result = run(toy, blobs, references=(), classifier=StatA())
+    assert result.tags["transductive"] == "each answer depends on all test images"
+    assert "transductive" not in run(toy, blobs, references=()).tags
 
 
 class Counting(ConstrainedCentroid):

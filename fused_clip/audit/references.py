@@ -212,6 +212,8 @@ def _outcomes(run: Run, reference: Reference, draws: int) -> Iterator[Outcome]:
         if not prompts.texts and "prompts" in reference.parts:
             return
         prompts = prompts if prompts.distinguishes_targets else run.task()
+    if method.classifier.transductive and len(run.test) < 2:
+        return
     if not method.classifier.uses_clusters:
         if "classifier" in reference.parts:  # what else it replaces, such a classifier does not look at
             yield _without_clusters(run, method, prompts)

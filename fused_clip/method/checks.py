@@ -39,7 +39,8 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     InputError
         On a pairing, vote, text part, clusterer or classifier that the prompts do not allow, or that needs
         labels, words or a text tower where there are none; on fewer training images than clusters or
-        neighbours; on fewer labels than a classifier's neighbours; on vectors of another width.
+        neighbours; on fewer labels than a classifier's neighbours; on one test
+        image for a transductive classifier; on vectors of another width.
     """
     method.labels.check(dataset)
     check_leak(method, dataset)
@@ -58,6 +59,10 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     method.check_text(prompts)
     if prompts.texts and hasattr(method.text, "check"):
         method.text.check(prompts, backbone)
+    if method.classifier.transductive and len(dataset.test) < 2:
+        rule = "answers for all test images together and needs two or more, and the test split has"
+        hint = "classifier=constrained_centroid and classifier=zero_shot answer for a single image"
+        raise InputError("classifier", f"{rule} {len(dataset.test)}", hint=hint)
     _check_sizes(method, len(dataset.train), len(prompts.target_names))
     _check_neighbours(method, dataset)
     _check_width(dataset, backbone)

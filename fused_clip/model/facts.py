@@ -76,6 +76,7 @@ class ModelFacts(_Facts):
     backbone : None where the images came embedded, or the backbone is of another package; such a model
         takes embeddings alone.
     versions : of the libraries that it was made with, for people.
+    transductive : whether answers depend on all images that are predicted together; written only if so.
     """
 
     format: Literal[2]
@@ -88,3 +89,4 @@ class ModelFacts(_Facts):
     backbone: BackboneFacts | None
     training: TrainingFacts
     versions: dict[str, str]
+    transductive: bool = False

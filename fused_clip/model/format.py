@@ -58,6 +58,7 @@ def write(folder: Path, head: Head, backbone: BackboneFacts | None, training: Tr
         dim=head.dim,
         classifier=_part("classifier", head.classifier, head.classifier.get_params()),
         fusion=_part("fusion", head.fusion, vars(head.fusion)),
+        transductive=head.classifier.transductive,
         temperature=head.temperature,
         backbone=backbone,
         training=training,
@@ -66,7 +67,7 @@ def write(folder: Path, head: Head, backbone: BackboneFacts | None, training: Tr
     arrays = {name: np.ascontiguousarray(array) for name, array in head.classifier.arrays().items()}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    text = json.dumps(facts.model_dump(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(facts.model_dump(exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
     contents = {FACTS: text.encode("utf-8", "surrogatepass"), ARRAYS: save(arrays)}
     sums = [f"{write_atomic(folder / name, content)}  {name}\n" for name, content in contents.items()]
     write_atomic(folder / SUMS, "".join(sums).encode())
@@ -225,9 +226,10 @@ def _head(facts: ModelFacts, classifier: Classifier, fusion: Fusion, arrays: Map
         raise ValueError(f"text_embeddings has {len(texts)} rows for {len(facts.prompts)} prompts")
     classifier.restore(arrays, n_targets, fusion)
     dim = arrays["cluster_centers"].shape[1] if facts.dim is None else facts.dim
-    scores = classifier.target_scores(np.zeros((1, dim), np.float32)).values
-    if scores.shape != (1, n_targets):
-        raise ValueError(f"scores have shape {scores.shape}, not {(1, n_targets)}")
+    some = 2 if classifier.transductive else 1
+    scores = classifier.target_scores(np.zeros((some, dim), np.float32)).values
+    if scores.shape != (some, n_targets):
+        raise ValueError(f"scores have shape {scores.shape}, not {(some, n_targets)}")
     prompts = tuple(map(tuple, facts.prompts))
     return Head(tuple(facts.target_names), prompts, dim, fusion, classifier, facts.temperature)
 

@@ -87,28 +87,47 @@ class Head:
         Raises
         ------
         InputError
-            On another shape, or values that are not finite.
+            On another shape, or values that are not finite; as `check_batch`.
         """
-        found = self.classifier.target_scores(self._checked(X))
+        rows = self._checked(X)
+        self.check_batch(len(rows))
+        found = self.classifier.target_scores(rows)
         owners = self._scope.answer_of_target
         scores = self._scores(found)
         ranked = np.argsort(-scores, axis=1, kind="stable")
         answers = ranked[:, 0]
-        rows = np.arange(len(scores))
+        index = np.arange(len(scores))
         own = np.where(owners == answers[:, None], found.values, -np.inf)
         targets = own.argmax(axis=1)
-        best = own[rows, targets]
+        best = own[index, targets]
         others = np.where((owners != answers[:, None]) & (owners >= 0), found.values, -np.inf).max(axis=1)
-        nothing = np.full(len(rows), -1)
+        nothing = np.full(len(index), -1)
         return Predictions(
             self.names,
             answers,
             ranked[:, 1] if len(self.names) > 1 else nothing,
-            nothing if found.clusters is None else found.clusters[rows, targets],
+            nothing if found.clusters is None else found.clusters[index, targets],
             -best,
             best - others,
             None if self.temperature is None else softmax(scores),
         )
+
+    def check_batch(self, count: int) -> None:
+        """Check that a model whose answers depend on the batch has one.
+
+        Parameters
+        ----------
+        count : images that are predicted together.
+
+        Raises
+        ------
+        InputError
+            If the classifier is transductive and there is a single image.
+        """
+        if self.classifier.transductive and count == 1:
+            rule = "must be two or more: the answers of this model depend on all images predicted together"
+            hint = "Predict images together, or use a run with classifier=constrained_centroid or zero_shot"
+            raise InputError("images", rule, count, hint=hint)
 
     def calibration(self, found: TargetScores, targets: IntArray) -> dict[str, float]:
         """Score the probabilities of new rows: ``test/ece`` and ``test/brier``; none if uncalibrated.

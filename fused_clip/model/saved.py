@@ -56,6 +56,11 @@ class SavedModel:
         """Whether it gives probabilities; a model made without labels gives none."""
         return self.head.temperature is not None
 
+    @property
+    def transductive(self) -> bool:
+        """Whether answers depend on all images that are predicted together, at least two."""
+        return self.head.classifier.transductive
+
     def constrain(
         self,
         *,
@@ -108,7 +113,7 @@ class SavedModel:
 
         Parameters
         ----------
-        images : as in `embed`. Raises as it does.
+        images : as in `embed`; several if the model is transductive. Raises as it does.
         """
         answers = self._predictions(images).targets
         return str(answers[0]) if is_one(images) else answers
@@ -123,7 +128,7 @@ class SavedModel:
         Raises
         ------
         InputError
-            If the model is uncalibrated; otherwise as `embed`.
+            If the model is uncalibrated, or transductive and there is one image; otherwise as `embed`.
         """
         probabilities = self._predictions(images).probabilities
         if probabilities is None:
@@ -132,6 +137,8 @@ class SavedModel:
         return probabilities[0] if is_one(images) else probabilities
 
     def _predictions(self, images: ImageLikes) -> Predictions:
+        if is_one(images):  # before it is embedded; the head counts other iterables
+            self.head.check_batch(1)
         return self.head.predict(embed_pixels(images, self.require_backbone()))
 
     def predict_embeddings(self, X: ArrayLike) -> Predictions:
@@ -144,7 +151,7 @@ class SavedModel:
         Raises
         ------
         InputError
-            On another shape, or values that are not finite.
+            On another shape, or values that are not finite; on one row if the model is transductive.
         """
         return self.head.predict(X)
 

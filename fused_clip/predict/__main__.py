@@ -29,7 +29,8 @@ _MLFLOW = ("runs:/", "models:/")
 _DESCRIPTION = "Apply the model of a run to images. A stopped command continues when it is given again."
 _EPILOG = (
     f"Columns of FILE: {', '.join(answers.COLUMNS)}; with --top-k also target_2, probability_2 and so on; "
-    "with --probabilities p:NAME for each target; with --on-bad-image report also error."
+    "with --probabilities p:NAME for each target; with --on-bad-image report also error. A transductive "
+    "model answers for all images together, at least two: one that is stopped starts anew."
 )
 
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = _parser().parse_intermixed_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    with one_line_errors("The same command goes on from here."):
+    with one_line_errors("The same command goes on from here, or anew with a transductive model."):
         _run(args)
 
 
@@ -93,6 +94,7 @@ def _run(args: argparse.Namespace) -> None:
 
         source = find_source(args.images, args.column)
         model = _load(args, knowledge)
+        model.head.check_batch(len(source))
         from fused_clip.predict.stream import Wanted, predict_into
 
         wanted = Wanted(args.threshold, args.top_k, args.probabilities, args.on_bad_image, args.max_pixels)
@@ -160,6 +162,8 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
     print(f"{args.out}: {counts['predicted']} images predicted, {counts['bad']} could not be read.")
     if args.threshold:
         print(f"{counts['abstained']} have a probability below {args.threshold}: abstained.")
+    if model.transductive:
+        print("The model is transductive: each answer depends on all images predicted with it.")
     if not model.calibrated:
         print("The model is uncalibrated (made without labels): its answers have margins, no probabilities.")
 

@@ -63,6 +63,9 @@ class About:
             f"{'with' if training.uses_labels else 'without'} labels",
             "Backbone": backbone.name,
             "Targets": ", ".join(model.names[:_TARGETS]) + more,
+            "Answers": "each depends on all images predicted together"
+            if model.transductive
+            else "of each image by itself",
             "Probabilities": "calibrated" if model.calibrated else "none (uncalibrated): margins are shown",
         }
         return cls(facts, other_images(backbone))

@@ -1,11 +1,13 @@
-"""Predict images batch by batch, into a journal."""
+"""Predict images, batch by batch or all together, into a journal."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
+
+import numpy as np
 
 from fused_clip.backbone.batches import bad_rows, read_ahead
 from fused_clip.dataset.options import MAX_PIXELS
@@ -13,10 +15,13 @@ from fused_clip.model.saved import SavedModel
 from fused_clip.predict.decoding import ReadBatch, read
 from fused_clip.predict.journal import Journal, Record
 from fused_clip.predict.sources import OPTION, ImageSource, Item
+from fused_clip.support.arrays import FloatArray
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
+
+_RECORDS_A_WRITE = 10_000
 
 OnBadImage = Literal["skip", "report", "error"]
 
@@ -42,7 +47,11 @@ class Wanted:
 
 
 def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted) -> None:
-    """Predict the images that the journal lacks, in constant memory, with read-ahead and a progress bar.
+    """Predict the images that the journal lacks, with read-ahead and a progress bar.
+
+    Memory is constant, but for a transductive model: it answers for all images together, so that their
+    embeddings and states are in memory, and the journal gets all records at the end. One that was stopped
+    starts anew.
 
     Parameters
     ----------
@@ -50,33 +59,87 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
     model : predicts.
     source : the images.
     wanted : options of the prediction.
+
+    Raises
+    ------
+    InputError
+        If an image can't be read and ``on_bad_image`` is ``error``; if the images of the journal have
+        changed; if a transductive model has one image.
     """
+    rest, done = _rest(source, journal)
+    if model.transductive:
+        _predict_together(journal, model, source, wanted, whole=bool(done) and next(rest, None) is None)
+        return
+    with closing(_embedded(model, rest, done, len(source), wanted)) as batches:
+        for batch, rows in batches:
+            records = list(_records(model, [batch], rows, wanted))
+            bad = _first_bad(batch, wanted)
+            journal.extend(records[:bad])
+            if bad is not None:
+                raise _unreadable(batch, bad)
+
+
+def _predict_together(
+    journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted, *, whole: bool
+) -> None:
+    """Embed all images, then predict them as one batch, unless the journal is whole."""
+    if whole:
+        return
+    journal.clear()
+    read_in, parts = [], []
+    with closing(_embedded(model, iter(source), 0, len(source), wanted)) as batches:
+        for batch, rows in batches:
+            bad = _first_bad(batch, wanted)
+            if bad is not None:
+                raise _unreadable(batch, bad)
+            read_in.append(replace(batch, pixels=[]))
+            parts.append(rows)
+    together = np.concatenate(parts)
+    try:
+        model.head.check_batch(len(together))
+    except InputError:
+        journal.remove()
+        raise
+    for some in batched(_records(model, read_in, together, wanted), _RECORDS_A_WRITE):
+        journal.extend(some)
+
+
+def _first_bad(batch: ReadBatch, wanted: Wanted) -> int | None:
+    """Place of the first unreadable image, where it is to stop the command."""
+    bad = [place for place, error in enumerate(batch.errors) if error]
+    return bad[0] if bad and wanted.on_bad_image == "error" else None
+
+
+def _unreadable(batch: ReadBatch, place: int) -> InputError:
+    rule = f"{batch.paths[place]} can't be read: {batch.errors[place]}"
+    hint = "Replace it and run the same command again, or use --on-bad-image skip"
+    return InputError(OPTION, rule, hint=hint)
+
+
+def _embedded(
+    model: SavedModel, rest: Iterator[Item], done: int, total: int, wanted: Wanted
+) -> Generator[tuple[ReadBatch, FloatArray], None, None]:
+    """Batches as read, with the embeddings of their images without an error; unreadable ones are logged."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     backbone = model.require_backbone()
-    rest, done = _rest(source, journal)
     backbone.load()
     reading = partial(read, prepare=backbone.prepare, max_pixels=wanted.max_pixels)
     batches = read_ahead(reading, batched(rest, backbone.batch_size))
     with (
         closing(batches),
         logging_redirect_tqdm(),
-        tqdm(total=len(source), initial=done, desc=backbone.name, unit="image", disable=None) as bar,
+        tqdm(total=total, initial=done, desc=backbone.name, unit="image", disable=None) as bar,
     ):
         for batch in batches:
-            records = _records(model, batch, wanted)
-            bad = [place for place, record in enumerate(records) if "error" in record]
-            if bad and wanted.on_bad_image == "error":
-                journal.extend(records[: bad[0]])
-                rule = f"{records[bad[0]]['path']} can't be read: {records[bad[0]]['error']}"
-                hint = "Replace it and run the same command again, or use --on-bad-image skip"
-                raise InputError(OPTION, rule, hint=hint)
-            journal.extend(records)
-            for place in bad:
-                log.warning("%s can't be read: %s", records[place]["path"], records[place]["error"])
-            bar.update(len(records))
-        bar.total = bar.n  # len(source) may count an image twice
+            rows = _rows(model, batch)
+            yield batch, rows
+            for path, error in zip(batch.paths, batch.errors, strict=True):
+                if error:
+                    log.warning("%s can't be read: %s", path, error)
+            bar.update(len(batch.paths))
+        bar.total = bar.n  # the total may count an image twice
 
 
 def _rest(source: ImageSource, journal: Journal) -> tuple[Iterator[Item], int]:
@@ -95,23 +158,28 @@ def _rest(source: ImageSource, journal: Journal) -> tuple[Iterator[Item], int]:
     return items, done
 
 
-def _records(model: SavedModel, batch: ReadBatch, wanted: Wanted) -> list[Record]:
-    """One record per image, in order."""
-    errors = batch.errors
+def _rows(model: SavedModel, batch: ReadBatch) -> FloatArray:
+    """Embeddings of the images that can be read; one that is no embedding becomes an error of the batch."""
+    if not batch.pixels:
+        return np.empty((0, model.head.dim), np.float32)
+    rows = model.require_backbone().encode_prepared(batch.pixels)
+    bad = set(bad_rows(rows))
+    readable = [place for place, error in enumerate(batch.errors) if not error]
+    for row in bad:
+        batch.errors[readable[row]] = "its embedding is not finite, or zero"
+    return rows[[row for row in range(len(rows)) if row not in bad]]
+
+
+def _records(
+    model: SavedModel, batches: Sequence[ReadBatch], rows: FloatArray, wanted: Wanted
+) -> Iterator[Record]:
+    """One record per image, in order; all rows are predicted together."""
     found: Iterator[Record] = iter(())
-    if batch.pixels:
-        rows = model.require_backbone().encode_prepared(batch.pixels)
-        bad = set(bad_rows(rows))
-        good = [row for row in range(len(rows)) if row not in bad]
-        readable = [place for place, error in enumerate(errors) if not error]
-        for row in bad:
-            errors[readable[row]] = "its embedding is not finite, or zero"
+    if len(rows):
         # The gallery needs the probability of the second answer.
         top_k = max(wanted.top_k, 2 if model.calibrated and len(model.names) > 1 else 1)
-        if good:
-            predictions = model.predict_embeddings(rows[good])
-            found = predictions.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
-    return [
-        {"path": path, "state": state, **({"error": error} if error else next(found))}
-        for path, state, error in zip(batch.paths, batch.states, errors, strict=True)
-    ]
+        predictions = model.predict_embeddings(rows)
+        found = predictions.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
+    for batch in batches:
+        for path, state, error in zip(batch.paths, batch.states, batch.errors, strict=True):
+            yield {"path": path, "state": state, **({"error": error} if error else next(found))}

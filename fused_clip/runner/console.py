@@ -83,6 +83,8 @@ def print_run(
     used = f"uses {result.metrics.get('labels_used', 0):,.0f} training labels"
     labels = used if result.uses_labels else "uses no labels of its training images"
     console.print(f"This run {labels}. It took {result.metrics['seconds/total']:.1f} s.")
+    if result.tags.get("transductive"):
+        console.print("The classifier is transductive: each answer depends on all test images.")
     if result.backbone_saw_labels:
         count = result.tags.get("classes_seen", "some").partition(":")[0]
         rule = "zero-shot, and prompts paired by it, are supervised by the backbone's training"

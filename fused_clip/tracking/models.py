@@ -41,7 +41,8 @@ def log_model(client: "MlflowClient", run_id: str, folder: Path, register: str |
 
     from fused_clip.model.format import read_facts
 
-    if read_facts(folder).backbone is None:
+    facts = read_facts(folder)
+    if facts.backbone is None:
         client.log_artifacts(run_id, str(folder), NAME)
         if register is not None:
             log.warning("The model takes embeddings alone, and is not registered as %s.", register)
@@ -50,7 +51,7 @@ def log_model(client: "MlflowClient", run_id: str, folder: Path, register: str |
     logged = client.create_logged_model(experiment_id, NAME, run_id)
     with TemporaryDirectory() as place:
         draft = Path(place) / NAME
-        _save(draft, folder, logged, run_id)
+        _save(draft, folder, logged, run_id, images=2 if facts.transductive else 1)
         client.log_model_artifacts(logged.model_id, str(draft))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
@@ -90,7 +91,7 @@ def register_model(client: "MlflowClient", name: str, run_id: str) -> None:
         _register(client, name, run_id, logged)
 
 
-def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None:
+def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str, *, images: int) -> None:
     """Write a model in MLflow's format: the code that loads it, the data, signature and example."""
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it logs every step
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -108,7 +109,7 @@ def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str) -> None
             python_model=str(_CODE),
             artifacts={NAME: str(folder)},
             signature=_signature(),
-            input_example=_example(),
+            input_example=_example(images),
             pip_requirements=[f"fused_clip=={version('fused_clip')}"],
             mlflow_model=Model(
                 artifact_path=logged.artifact_location,
@@ -241,11 +242,11 @@ def _signature() -> "ModelSignature":
     )
 
 
-def _example() -> "pd.DataFrame":
-    """A small grey picture."""
+def _example(images: int) -> "pd.DataFrame":
+    """Small grey pictures."""
     import pandas as pd
     from PIL import Image
 
     encoded = BytesIO()
     Image.new("RGB", (32, 32), "grey").save(encoded, "PNG")
-    return pd.DataFrame({"image": [encoded.getvalue()]})
+    return pd.DataFrame({"image": [encoded.getvalue()] * images})

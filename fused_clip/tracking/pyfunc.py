@@ -6,6 +6,7 @@ Its answers are those of ``fused-clip-predict``::
     model.predict(["a.jpg", "b.jpg"])
     model.predict(pd.DataFrame({"image": [Path("a.jpg").read_bytes()]}))
 
+A transductive model answers for all rows of a call together, and needs at least two.
 A model server takes ``{"dataframe_split": {"columns": ["image"], "data": [["<base64>"]]}}``.
 """
 
@@ -50,7 +51,8 @@ class FusedClipModel(PythonModel):
         Raises
         ------
         fused_clip.InputError
-            If the column has another name, an image can't be read, or a parameter does not fit the model.
+            If the column has another name, an image can't be read, or a parameter does not fit the model; if
+            the model is transductive and there is one row.
         """
         from fused_clip.model import constraint_parsing
         from fused_clip.support.errors import InputError

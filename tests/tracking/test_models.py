@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fused_clip import InputError, load_model
+from fused_clip.method.classifier import StatA
 from fused_clip.model import format as model_files
 from fused_clip.predict.__main__ import main
 from fused_clip.tracking import MlflowTracker
@@ -263,3 +264,19 @@ def test_a_store_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_transductive_model_has_an_example_of_two_and_refuses_one(
+    tracker: MlflowTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    folder = save_model(tmp_path / "run", classifier=StatA())
+    with tracker.run("toy", {}, {}) as active:
+        active.log(make_result(), folder, [])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)
+    mlflow.set_tracking_uri(tracker.uri)
+    model = mlflow.pyfunc.load_model(f"runs:/{active.run_id}/model")
+    assert len(model.predict(model.input_example)) == 2
+    with pytest.raises(InputError, match="must be two or more"):
+        model.predict(pd.DataFrame({"image": [png()]}))

@@ -3,7 +3,12 @@
 One that is chosen by ``conf/classifier/<name>.yaml`` derives from `Classifier`, which is the contract.
 """
 
-from fused_clip.method.classifier.centroids import ConstrainedCentroid, NearestClassMean, NearestClusterMean
+from fused_clip.method.classifier.centroids import (
+    ConstrainedCentroid,
+    NearestClassMean,
+    NearestClusterMean,
+    SoftConstrainedCentroid,
+)
 from fused_clip.method.classifier.clap import CLAP
 from fused_clip.method.classifier.contract import (
     Assignment,
@@ -18,8 +23,11 @@ from fused_clip.method.classifier.knn import KNeighbors
 from fused_clip.method.classifier.linear_probe import LinearProbe
 from fused_clip.method.classifier.lp_plus_plus import LPPlusPlus
 from fused_clip.method.classifier.shrunk_mean import ShrunkMean
+from fused_clip.method.classifier.stata import StatA
 from fused_clip.method.classifier.tip_adapter import TipAdapter, TipAdapterF
+from fused_clip.method.classifier.transclip import TransClip, TransClipFewShot
 from fused_clip.method.classifier.zero_shot import ZeroShot
+from fused_clip.method.classifier.zlap import ZLaP
 
 __all__ = [
     "CLAP",
@@ -33,10 +41,15 @@ __all__ = [
     "NearestClassMean",
     "NearestClusterMean",
     "ShrunkMean",
+    "SoftConstrainedCentroid",
+    "StatA",
     "TargetScores",
     "TipAdapter",
     "TipAdapterF",
     "Training",
+    "TransClip",
+    "TransClipFewShot",
+    "ZLaP",
     "ZeroShot",
     "cluster_means",
     "out_of_fold_scores",

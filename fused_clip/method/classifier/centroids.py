@@ -1,11 +1,13 @@
-"""Nearest means: of clusters of fused rows, of clusters of images, of classes."""
+"""Nearest means, and soft evidence, of clusters: of fused rows, of images, of classes."""
 
 from typing import ClassVar, Self
 
 import numpy as np
+from scipy.special import logsumexp
 from sklearn.metrics.pairwise import euclidean_distances
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, cluster_means
+from fused_clip.method.classifier.ranges import check_number
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
 
@@ -29,7 +31,7 @@ class NearestClusterMean(Classifier):
         """Score each target by minus the distance to its nearest mean."""
         starts = range(0, max(len(X), 1), _ROWS_A_BLOCK)
         squared = (self._squared(X[start : start + _ROWS_A_BLOCK]) for start in starts)
-        blocks = [nearest_of_each(block, self.cluster_targets_, self.n_targets_) for block in squared]
+        blocks = [self._of_each_target(block) for block in squared]
         values, clusters = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         return TargetScores(values, clusters if self.uses_clusters else None)
 
@@ -49,6 +51,10 @@ class NearestClusterMean(Classifier):
     def _squared(self, X: Rows) -> DoubleArray:
         """(m, k) squared distance of each row to each centroid."""
         return _squared_distances(X.astype(np.float64), self.cluster_centers_)
+
+    def _of_each_target(self, squared: DoubleArray) -> tuple[DoubleArray, IntArray]:
+        """Score and cluster of each target, from the squared distances: (m, K) each."""
+        return nearest_of_each(squared, self.cluster_targets_, self.n_targets_)
 
 
 class NearestClassMean(NearestClusterMean):
@@ -121,6 +127,71 @@ class ConstrainedCentroid(NearestClusterMean):
             own = prompts == prompt
             squared[:, own] = _squared_distances(self.fusion_.fuse(rows, texts[prompt]), centers[own])
         return squared
+
+
+class SoftConstrainedCentroid(ConstrainedCentroid):
+    """Evidence of all clusters of each prompt, where the paper's classifier takes the nearest centroid alone.
+
+    Each cluster is an isotropic Gaussian around its centroid, as frequent as its share of the training rows;
+    all have the variance of the fused rows around their centroids, per dimension. The score of a target is
+    ``T log sum_c n_c exp(-|f - mu_c|^2 / (2 s^2 T))`` over its clusters c, n_c being their share to the
+    power T. Its cluster is the one with the largest term. As the temperature T falls to 0 the answers become
+    those of `ConstrainedCentroid`.
+
+    Parameters
+    ----------
+    temperature : float
+        T, at least 1e-6; of 1 the score is the log-density of the mixture, up to a constant of all targets.
+
+    Attributes
+    ----------
+    cluster_centers_ : (k, w) mean of the fused rows of each cluster.
+    cluster_targets_ : (k,) target of each cluster.
+    cluster_sizes_ : (k,) training rows of each cluster.
+    variance_ : (1,) squared deviation of a fused row from its centroid, per dimension.
+    text_embeddings_ : (p, d) text rows as `Fusion.inputs` prepares them; None for images alone.
+    prompt_of_target_ : (K,) prompt that stands for each target; None for images alone.
+
+    Raises
+    ------
+    InputError
+        If the temperature is out of its range.
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        check_number("temperature", temperature, low=1e-6)
+        self.temperature = temperature
+
+    def fit(self, training: Training) -> Self:
+        """Compute the centroids of the fused rows, the clusters' sizes, and the variance around them."""
+        centers, clusters = training.centers, np.asarray(training.clusters)
+        kept = clusters >= 0
+        self.cluster_sizes_ = np.bincount(clusters[kept], minlength=len(centers))
+        deviations = np.asarray(training.fused)[kept] - centers[clusters[kept]]
+        # Clusters of equal rows: so small that only the nearest centroid counts.
+        least = np.finfo(np.float32).eps ** 2 * max(float((centers**2).mean()), 1.0)
+        self.variance_ = np.array([max(float((deviations**2).mean()), least)])
+        return super().fit(training)
+
+    def check_arrays(self) -> None:
+        """Check the centroids, the clusters' sizes and the variance."""
+        super().check_arrays()
+        sizes = self._index("cluster_sizes", len(self.cluster_centers_), np.iinfo(np.int64).max)
+        if sizes.min() < 1:
+            raise ValueError("cluster_sizes must be at least 1")
+        if self.variance_.shape != (1,) or not self.variance_[0] > 0:
+            raise ValueError("variance must be a number above 0")
+
+    def _of_each_target(self, squared: DoubleArray) -> tuple[DoubleArray, IntArray]:
+        """Soft evidence for each target, and the cluster with the largest share of it: (m, K) each."""
+        terms = np.log(self.cluster_sizes_) - squared / (2 * self.variance_ * self.temperature)
+        values = np.full((len(squared), self.n_targets_), -np.inf)
+        clusters = np.full(values.shape, -1, dtype=np.int64)
+        for target in self.targets_:
+            own = np.flatnonzero(self.cluster_targets_ == target)
+            values[:, target] = self.temperature * logsumexp(terms[:, own], axis=1)
+            clusters[:, target] = own[terms[:, own].argmax(axis=1)]
+        return values, clusters
 
 
 def nearest_of_each(squared: DoubleArray, owners: IntArray, count: int) -> tuple[DoubleArray, IntArray]:

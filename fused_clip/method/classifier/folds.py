@@ -16,7 +16,8 @@ def out_of_fold_scores(
 
     Rows fall into 5 folds, in each cluster alike; where few labels are known, the labelled rows do, in each
     target alike, and the others are never held out. A held-out row is scored as a new image: no label of it
-    is used.
+    is used. A transductive classifier scores a fold as one batch, and has fewer folds where one would be of a
+    single row.
 
     Parameters
     ----------
@@ -31,14 +32,15 @@ def out_of_fold_scores(
     clusters = np.asarray(training.clusters)
     known = None if targets is None else targets >= 0
     if known is None or known.all():
-        folds = _folds(clusters, training.random_state)
+        folds = _folds(clusters, training.random_state, classifier.transductive)
     else:
         folds = np.full(len(clusters), -1)
-        folds[known] = _folds(np.asarray(targets)[known], training.random_state)
+        folds[known] = _folds(np.asarray(targets)[known], training.random_state, classifier.transductive)
     scores = np.full((len(clusters), training.n_targets), -np.inf)
     for fold in range(_FOLDS):
         held_out = folds == fold
-        if not held_out.any() or not (clusters[~held_out] >= 0).any():
+        least = 2 if classifier.transductive else 1
+        if held_out.sum() < least or not (clusters[~held_out] >= 0).any():
             continue
         others = training.subset(~held_out)
         if others.targets is None or (others.targets >= 0).any():
@@ -47,10 +49,11 @@ def out_of_fold_scores(
     return scores
 
 
-def _folds(groups: IntArray, seed: int) -> IntArray:
+def _folds(groups: IntArray, seed: int, in_batches: bool) -> IntArray:
     """(n,) fold of each row; every group is spread over the folds as evenly as possible."""
+    count = min(_FOLDS, max(len(groups) // 2, 1)) if in_batches else _FOLDS
     shuffled = np.random.default_rng(seed).permutation(len(groups))
     order = shuffled[np.argsort(groups[shuffled], kind="stable")]
     folds = np.empty(len(groups), dtype=np.int64)
-    folds[order] = np.arange(len(groups)) % _FOLDS
+    folds[order] = np.arange(len(groups)) % count
     return folds

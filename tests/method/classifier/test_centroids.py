@@ -13,10 +13,12 @@ from fused_clip.method.classifier import (
     ConstrainedCentroid,
     NearestClassMean,
     NearestClusterMean,
+    SoftConstrainedCentroid,
     Training,
 )
 from fused_clip.method.classifier.contract import cluster_means
 from fused_clip.method.fusion import Concatenation, FunctionFusion, Fusion, LinearFusion
+from fused_clip.support.errors import InputError
 
 Rows = NDArray[np.float64]
 
@@ -173,3 +175,92 @@ def test_a_classifier_of_clusters_says_that_it_needs_them(
 ) -> None:
     with pytest.raises(ValueError, match="needs clusters; set uses_clusters = True"):
         classifier.fit(Training(np.eye(3), 3))
+
+
+# Soft evidence
+
+
+def training_of(case: dict[str, NDArray[np.float64] | NDArray[np.int64]], fuse: Fusion) -> Training:
+    texts, prompts = case["texts"], case["prompt_of_target"]
+    fused = fuse(case["fused"], texts[np.arange(len(case["fused"])) % len(texts)])
+    clusters, owners = case["clusters"], case["cluster_targets"]
+    return Training(np.empty((47, 5)), 4, fused, clusters, owners, texts, prompts, fusion=fuse)  # type: ignore[arg-type]
+
+
+def slow_evidence(X: Rows, training: Training, temperature: float) -> NDArray[np.float64]:
+    """The log-sum-exp of every target, a cluster and an image at a time."""
+    fused, clusters = np.asarray(training.fused), np.asarray(training.clusters)
+    owners, prompts = np.asarray(training.cluster_targets), np.asarray(training.prompt_of_target)
+    centers = [fused[clusters == c].mean(axis=0) for c in range(len(owners))]
+    rows = [(row, c) for row, c in zip(fused, clusters, strict=True) if c >= 0]
+    variance = sum(float(((row - centers[c]) ** 2).sum()) for row, c in rows) / (len(rows) * fused.shape[1])
+    found = np.full((len(X), training.n_targets), -np.inf)
+    for i, x in enumerate(X):
+        for target in set(owners.tolist()):
+            odds = 0.0
+            for c in np.flatnonzero(owners == target):
+                row = training.fusion(x[None], np.asarray(training.texts)[prompts[target]])[0]
+                squared = float(((row - centers[c]) ** 2).sum())
+                odds += float((clusters == c).sum()) * np.exp(-squared / (2 * variance * temperature))
+            found[i, target] = temperature * np.log(odds)
+    return found
+
+
+@given(st.integers(0, 10_000), st.booleans(), st.sampled_from(FUSIONS), st.sampled_from([0.5, 1.0, 3.0]))
+def test_soft_evidence_is_the_sum_over_all_clusters(
+    seed: int, shared_prompt: bool, fuse: Fusion, temperature: float
+) -> None:
+    case = example(seed, shared_prompt)
+    training = training_of(case, fuse)
+    got = SoftConstrainedCentroid(temperature).fit(training).target_scores(case["X"])
+    np.testing.assert_allclose(got.values, slow_evidence(case["X"], training, temperature), atol=1e-5)
+
+
+@given(st.integers(0, 10_000), st.booleans(), st.sampled_from(FUSIONS))
+def test_at_low_temperature_soft_evidence_is_the_nearest_centroid(
+    seed: int, shared_prompt: bool, fuse: Fusion
+) -> None:
+    case = example(seed, shared_prompt)
+    training = training_of(case, fuse)
+    hard = ConstrainedCentroid().fit(training).target_scores(case["X"])
+    soft = SoftConstrainedCentroid(1e-6).fit(training).target_scores(case["X"])
+    clear = hard.assign(None).margins > 1e-3
+    np.testing.assert_array_equal(soft.values.argmax(axis=1)[clear], hard.values.argmax(axis=1)[clear])
+    (nearest, there) = (np.asarray(one.clusters) for one in (hard, soft))
+    assert (nearest == there).mean() > 0.95, "but for ties"
+
+
+def test_many_clusters_and_large_ones_outvote_the_nearest() -> None:
+    centers = np.array([[0.0], [2.1], [2.1]])
+    index = np.repeat(np.arange(3), 20)
+    noise = np.tile([-2.0, 2.0], 30)[:, None]
+    training = Training(centers[index], 2, centers[index] + noise, index, np.array([0, 1, 1]))
+    x = np.array([[1.0]])
+    assert ConstrainedCentroid().fit(training).target_scores(x).values.argmax() == 0
+    assert SoftConstrainedCentroid().fit(training).target_scores(x).values.argmax() == 1
+    uneven = np.repeat(np.arange(2), [10, 40])
+    training = Training(centers[uneven], 2, centers[uneven] + noise[:50], uneven, np.array([0, 1]))
+    assert SoftConstrainedCentroid().fit(training).target_scores(x).values.argmax() == 1
+
+
+def test_noise_has_no_evidence_and_clusters_of_equal_rows_are_the_nearest_centroid() -> None:
+    rows = np.array([[0.0], [0], [4], [4], [90]])
+    training = Training(rows, 2, rows, np.array([0, 0, 1, 1, -1]), np.array([0, 1]))
+    model = SoftConstrainedCentroid().fit(training)
+    assert model.cluster_sizes_.tolist() == [2, 2]
+    assert model.variance_[0] < 1e-9
+    assert model.target_scores(np.array([[1.9], [2.1]])).values.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_a_damaged_soft_model_is_refused() -> None:
+    rows = np.array([[0.0], [1], [4], [5]])
+    model = SoftConstrainedCentroid().fit(Training(rows, 2, rows, np.array([0, 0, 1, 1]), np.array([0, 1])))
+    for change, message in (
+        ({"variance": np.zeros(1)}, "variance must be a number above 0"),
+        ({"cluster_sizes": np.array([0, 4])}, "cluster_sizes must be at least 1"),
+        ({"cluster_sizes": np.array([4])}, "cluster_sizes must be 2 whole numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SoftConstrainedCentroid().restore({**model.arrays(), **change}, 2, LinearFusion())
+    with pytest.raises(InputError, match=r"classifier\.temperature: must be a number, at least 1e-06, got 0"):
+        SoftConstrainedCentroid(0)
