@@ -14,7 +14,6 @@ from fused_clip.dataset.image_dataset import ImageDataset, Images
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method import checks, prompt
 from fused_clip.method.classifier import TargetScores
-from fused_clip.method.fusion import LinearFusion
 from fused_clip.method.parts import Method, TextInputs
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import Reference
@@ -338,7 +337,7 @@ def _scores(
     index, kept = model.prompt_index_, train.clusters >= 0
     if index is not None and len(prompts.texts) > 1 and kept.any():
         scores["train/prompt_purity"] = purity(index[kept], train.clusters[kept])
-    if isinstance(model.fusion, LinearFusion) and model.fusion.image_weight == 0 and prompts.texts:
+    if model.fusion_.ignores_images and prompts.texts:
         log.warning("The fusion gives the image no weight: every test image ties, accuracy is undefined.")
         return scores
     if not test.labelled:

@@ -96,7 +96,7 @@ class FusionOptions(_Group):
     """Shared keys of ``fusion``."""
 
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.5, description="weighted, concatenation: share of the image"
+        default=0.5, description="weighted, concatenation, slerp: share of the image"
     )
     normalize_inputs: bool = Field(
         default=False, description="L2-normalise image and text rows before they are fused"
