@@ -116,6 +116,8 @@ def run(
             metrics = _scores(train, test, model, prompts) | _spacing(embedded.train, model, method.seed)
             metrics["labels_used"] = float((known >= 0).sum()) if method.uses_labels(prompts) else 0.0
             metrics |= {f"chosen/{name}": value for name, value in model.classifier_.chosen_.items()}
+            if method.clusters_per_target == "auto":
+                metrics["chosen/clusters_per_target"] = float(model.clusters_per_target_)
             if "test/accuracy" in metrics:
                 metrics |= head.calibration(scores, test.targets)
         audited = Audit({}, {}, {})
@@ -271,7 +273,7 @@ def _fitted(
             model.fit(train, targets, index, labelled=None if (targets >= 0).all() else targets >= 0)
         else:
             model.fit(train, prompt_index=index)
-    return model, (() if paired is None else paired.curves)
+    return model, (*(() if paired is None else paired.curves), *model.curves_)
 
 
 def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:

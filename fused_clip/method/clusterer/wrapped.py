@@ -31,7 +31,7 @@ def on_rows(clusterer: Any, rows: IntArray, wanted: Mapping[str, Any]) -> Any:
 
     Parameters
     ----------
-    clusterer : scikit-learn clusterer, configured for all rows.
+    clusterer : scikit-learn clusterer, configured for all rows; not a wrapper.
     rows : (m,) rows that are kept.
     wanted : other parameters, as `configured` takes them.
     """
