@@ -118,8 +118,8 @@ def sinkhorn(
 ) -> IntArray:
     """Pair each image with its likeliest prompt once every prompt has its share of the images.
 
-    The zero-shot probabilities are balanced by Sinkhorn's iterations, as for the pseudo-labels of InMaP (Qian,
-    Xu and Hu 2023, arXiv:2310.19752). Without it, prompts near to all images take those of other prompts.
+    The zero-shot probabilities are balanced by Sinkhorn's iterations, as for the pseudo-labels of InMaP
+    (Qian, Xu and Hu 2023, arXiv:2310.19752). Otherwise a prompt near to all images takes other prompts' own.
 
     Parameters
     ----------
@@ -241,12 +241,13 @@ def _corrected(scores: DoubleArray, clusters: IntArray, index: IntArray) -> IntA
     """Pair anew, with each cluster's shares of prompts as prior."""
     counts = contingency(index, clusters, scores.shape[1])
     with np.errstate(divide="ignore"):  # a prompt that a cluster lacks gets -inf there
-        prior = np.log(counts) - np.log(counts.sum(axis=0))
+        prior = np.log(counts)  # up to a constant of each cluster
     kept = clusters >= 0
     corrected = index.copy()
     corrected[kept] = (scores[kept] + prior.T[clusters[kept]]).argmax(axis=1)
-    lost = np.setdiff1d(index, corrected)
-    return np.where(np.isin(index, lost), index, corrected)
+    while len(lost := np.setdiff1d(index, corrected)):  # giving images back may take another's last
+        corrected = np.where(np.isin(index, lost), index, corrected)
+    return corrected
 
 
 def _log_probabilities(images: FloatArray, texts: FloatArray, temperature: float) -> DoubleArray:
