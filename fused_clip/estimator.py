@@ -5,7 +5,7 @@ from copy import copy
 from dataclasses import replace
 from numbers import Integral
 from types import MappingProxyType
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +25,8 @@ from fused_clip.method.classifier import (
     out_of_fold_scores,
 )
 from fused_clip.method.clusterer import SpectralClustering
+from fused_clip.method.clusterer.number import choose, number_scores, sample_rows
+from fused_clip.method.clusterer.wrapped import configured, has_number, innermost, on_rows
 from fused_clip.method.fusion import Fusion, mean
 from fused_clip.method.inputs import (
     check_classes,
@@ -36,6 +38,7 @@ from fused_clip.method.inputs import (
 from fused_clip.method.parts import Memory, Method, Vote
 from fused_clip.method.prompt import Prompts
 from fused_clip.metrics.calibration import fit_temperature, softmax
+from fused_clip.metrics.curve import Curve
 from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
 
 _FLOATS = [np.float64, np.float32]
@@ -66,10 +69,11 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
     clusterer : scikit-learn clusterer or None
         Cloned; its `n_clusters` (or `n_components`) is set to ``clusters_per_target * K`` and its
         `random_state` to `random_state` where it has them; likewise its `images`, `texts`, `prompt_index` and
-        `votes`, the target that each row votes for. None: `SpectralClustering`, on as many neighbours as a
-        small set allows.
-    clusters_per_target : int
-        At least 1.
+        `votes`, the target that each row votes for. A wrapper's `base` gets them too. None:
+        `SpectralClustering`, on as many neighbours as a small set allows.
+    clusters_per_target : int or "auto"
+        At least 1. "auto" chooses 1 to 5 by the fused rows: by the eigengap for `SpectralClustering`, by the
+        agreement of the partitions of two halves for other clusterers.
     vote : {"label", "prompt", "hungarian"}
         How a cluster gets its target: the most frequent target of its rows; the target of the prompt most
         frequent in it, for which `fit` needs no `y` if it is given `prompt_index`; or the one-to-one matching
@@ -86,6 +90,8 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
     Attributes
     ----------
     classes_ : (K,) sorted targets.
+    clusters_per_target_ : number that was given or chosen.
+    curves_ : how it was chosen; empty if it was given.
     labels_ : (n,) cluster of each training row; -1 is noise, which takes no part in vote or centroids.
     cluster_centers_ : (k, d) mean of the fused rows of each cluster.
     cluster_targets_ : (k,) target of each cluster.
@@ -105,7 +111,7 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         *,
         fusion: Fusion | None = None,
         clusterer: Any = None,
-        clusters_per_target: int = 2,
+        clusters_per_target: int | Literal["auto"] = 2,
         vote: Vote = "label",
         classifier: Classifier | None = None,
         calibrate: bool = True,
@@ -176,8 +182,10 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             rows, y = validate_data(self, X, y, dtype=_FLOATS)
         if self.vote not in get_args(Vote):
             raise ValueError(f"vote must be one of {', '.join(get_args(Vote))}, got {self.vote!r}")
-        if self.clusters_per_target < 1:
-            raise ValueError(f"clusters_per_target must be at least 1, got {self.clusters_per_target!r}")
+        if self.clusters_per_target != "auto" and self.clusters_per_target < 1:
+            raise ValueError(
+                f"clusters_per_target must be 'auto' or at least 1, got {self.clusters_per_target!r}"
+            )
         texts, stands_for = self.text_embeddings, self.prompt_of_target
         self.classes_, targets = check_classes(y, self.vote, texts, stands_for, check_labelled(labelled, y))
         self.text_, self.prompts_ = check_texts(texts, stands_for, self.classes_, self.vote, rows.shape[1])
@@ -307,27 +315,43 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         return trial._cluster(trial.fuse(rows, prompt_index), rows, None)
 
     def _cluster(self, fused: Rows, images: Rows, targets: IntArray | None) -> IntArray:
-        n_clusters = self.clusters_per_target * len(self.classes_)
+        default = SpectralClustering(n_neighbors=min(10, len(fused)))
+        clusterer = configured(
+            default if self.clusterer is None else self.clusterer,
+            {
+                "random_state": self.random_state,
+                "images": images,
+                "texts": self.text_,
+                "prompt_index": self.prompt_index_,
+            },
+        )
+        self.clusters_per_target_ = self._number(clusterer, fused)
+        n_clusters = self.clusters_per_target_ * len(self.classes_)
         if len(fused) < n_clusters:
             rule = f"clusters_per_target x targets = {n_clusters} clusters need at least as many rows"
             raise ValueError(f"{rule}, got n_samples = {len(fused)}")
-        default = SpectralClustering(n_neighbors=min(10, len(fused)))
-        clusterer = default if self.clusterer is None else clone(self.clusterer)
-        params = clusterer.get_params(deep=False)
-        wanted = {
-            "n_clusters": n_clusters,
-            "n_components": n_clusters,
-            "random_state": self.random_state,
-            "images": images,
-            "texts": self.text_,
-            "prompt_index": self.prompt_index_,
-            "votes": self._votes(targets),
-        }
-        clusterer.set_params(**{name: value for name, value in wanted.items() if name in params})
+        counts = {"n_clusters": n_clusters, "n_components": n_clusters}
+        clusterer = configured(clusterer, {**counts, "votes": self._votes(targets)})
         run = _partition if self.memory is None else self.memory.cache(_partition)
         labels = np.asarray(run(clusterer, fused))
         found, index = np.unique(labels, return_inverse=True)
         return index - int((found < 0).sum())
+
+    def _number(self, clusterer: Any, fused: Rows) -> int:
+        """Clusters for each target, chosen by the rows alone where `clusters_per_target` is "auto"."""
+        self.curves_: tuple[Curve, ...] = ()
+        if self.clusters_per_target != "auto":
+            return self.clusters_per_target
+        if not has_number(clusterer):
+            raise ValueError("clusters_per_target='auto' needs a clusterer with n_clusters or n_components")
+        random = check_random_state(self.random_state)
+        rows = sample_rows(len(fused), len(self.classes_), random)
+        own = on_rows(innermost(clusterer), rows, {})
+        run = number_scores if self.memory is None else self.memory.cache(number_scores)
+        scores = run(own, fused[rows], len(self.classes_), int(random.randint(2**31)))
+        number, curve = choose(scores, eigengap=hasattr(own, "laplacian_eigenvalues"))
+        self.curves_ = (curve,)
+        return number
 
     def _votes(self, targets: IntArray | None) -> IntArray | None:
         """(n,) target that each row votes for, -1 for none; None where nothing is known."""

@@ -124,6 +124,8 @@ def run(
             metrics = _scores(train, test, model, prompts) | _spacing(embedded.train, model, method.seed)
             metrics["labels_used"] = float((known >= 0).sum()) if method.uses_labels(prompts) else 0.0
             metrics |= {f"chosen/{name}": value for name, value in model.classifier_.chosen_.items()}
+            if method.clusters_per_target == "auto":
+                metrics["chosen/clusters_per_target"] = float(model.clusters_per_target_)
             if "test/accuracy" in metrics:
                 metrics |= head.calibration(scores, test.targets)
         audited = Audit({}, {}, {})
@@ -278,7 +280,7 @@ def _fitted(
         if leak is not None:
             rows = leaked_rows(leak, embedded.test, tested)
             model = model.with_classifier(leaky_classifier(method), train, targets, rows)
-    return model, paired.curves
+    return model, (*paired.curves, *model.curves_)
 
 
 def _learnt(model: PromptFusedClassifier, prompts: Prompts) -> dict[str, Any]:
@@ -344,7 +346,7 @@ def _scores(
     index, kept = model.prompt_index_, train.clusters >= 0
     if index is not None and len(prompts.texts) > 1 and kept.any():
         scores["train/prompt_purity"] = purity(index[kept], train.clusters[kept])
-    if isinstance(model.fusion, LinearFusion) and model.fusion.image_weight == 0 and prompts.texts:
+    if model.fusion_.ignores_images and prompts.texts:
         log.warning("The fusion gives the image no weight: every test image ties, accuracy is undefined.")
         return scores
     if not test.labelled:

@@ -18,7 +18,7 @@ RUNTIME = {
     "backbone": {"dataset"},
     "prompt": {"dataset"},
     "text": {"texts", "members", "templates", "prompts", "images", "targets", "backbone", "random_state"},
-    "pairing": {"images", "texts", "targets", "prompt_of_target", "random_state"},
+    "pairing": {"images", "texts", "targets", "prompt_of_target", "partition", "random_state"},
     "tracking": {"output_dir"},
 }
 

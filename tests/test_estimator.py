@@ -250,7 +250,7 @@ def test_memory_returns_the_same_partition(blobs: Blobs, tmp_path: Any) -> None:
     ("params", "fit", "message"),
     [
         ({"vote": "majority"}, {}, "vote must be one of label, prompt, hungarian"),
-        ({"clusters_per_target": 0}, {}, "clusters_per_target must be at least 1"),
+        ({"clusters_per_target": 0}, {}, "clusters_per_target must be 'auto' or at least 1"),
         ({"clusters_per_target": 50}, {}, "150 clusters need at least as many rows, got n_samples = 120"),
         ({"text_embeddings": np.ones((3, 4))}, {}, r"must have shape \(p, 16\), got \(3, 4\)"),
         ({"text_embeddings": np.full((3, 16), np.nan)}, {}, "text_embeddings contains NaN"),

@@ -14,6 +14,7 @@ from fused_clip.audit.fitting import Paired, fit
 from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method.classifier import Classifier, Training
+from fused_clip.method.clusterer.wrapped import innermost
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.method.parts import Method, TextInputs
 from fused_clip.method.prompt import Prompts
@@ -217,6 +218,8 @@ def _outcomes(run: Run, reference: Reference, draws: int) -> Iterator[Outcome]:
     if not method.classifier.uses_clusters:
         if "classifier" in reference.parts:  # what else it replaces, such a classifier does not look at
             yield _without_clusters(run, method, prompts)
+    elif not prompts.texts and getattr(innermost(method.clusterer), "uses_text", False):
+        return
     elif reference.parts.keys() == {"classifier"}:
         targets = run.prompts.targets(run.known_labels) if (run.known_labels >= 0).any() else None
         changed = run.model.with_classifier(method.classifier, run.train, targets)

@@ -1,4 +1,4 @@
-"""Figures of a result for print: t-SNE maps, confusion and cluster composition.
+"""Figures of a result for print: t-SNE maps, confusion, cluster composition and curves.
 
 Figures are ``matplotlib.figure.Figure`` objects, independent of pyplot and of the user's settings.
 """
@@ -29,10 +29,12 @@ def draw(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
     Returns
     -------
     Figures by name: ``tsne`` (all maps on a page), ``confusion``, ``composition``, then each map at column
-    width: ``tsne_train_target``, ``tsne_train_cluster``, ``tsne_test_target``, ``tsne_test_prediction``.
+    width: ``tsne_train_target``, ``tsne_train_cluster``, ``tsne_test_target``, ``tsne_test_prediction``,
+    and each curve of the result by its own name.
     Figures by target need labels.
     """
     from fused_clip.figures.heatmaps import composition, confusion
+    from fused_clip.figures.lines import line_chart
     from fused_clip.figures.maps import draw_maps
     from fused_clip.figures.style import house_style
 
@@ -41,7 +43,7 @@ def draw(result: Result, *, points: int, seed: int) -> dict[str, Figure]:
         figures = {"tsne": maps.pop("tsne")}
         if result.test.labelled:
             figures |= {"confusion": confusion(result), "composition": composition(result)}
-        return figures | maps
+        return figures | maps | {curve.name: line_chart(result, curve) for curve in result.curves}
 
 
 def save(figures: Mapping[str, Figure], directory: Path) -> list[Path]:

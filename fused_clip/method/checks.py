@@ -9,6 +9,7 @@ from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.supervision import set_of
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
+from fused_clip.method.clusterer.wrapped import has_number, innermost
 from fused_clip.method.leak import check_leak
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts, task
@@ -63,6 +64,7 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
         rule = "answers for all test images together and needs two or more, and the test split has"
         hint = "classifier=constrained_centroid and classifier=zero_shot answer for a single image"
         raise InputError("classifier", f"{rule} {len(dataset.test)}", hint=hint)
+    _check_clusterer(method, prompts)
     _check_sizes(method, len(dataset.train), len(prompts.target_names))
     _check_neighbours(method, dataset)
     _check_width(dataset, backbone)
@@ -101,14 +103,31 @@ def _refuse_untruthful(prompts: Prompts, what: str) -> None:
 
 
 def _check_sizes(method: Method, n_train: int, n_targets: int) -> None:
-    n_clusters = method.clusters_per_target * n_targets
-    if n_train < n_clusters:
-        rule = f"makes {n_clusters} clusters, which need as many training images; there are {n_train}"
+    number, n_rows = method.clusters_per_target, n_train
+    if number == "auto":
+        if not has_number(method.clusterer):
+            rule = "'auto' needs a clusterer that is given the number of clusters"
+            raise InputError("clusters_per_target", rule)
+        number, n_rows = 1, n_train // 2  # each half is clustered
+    n_clusters = number * n_targets
+    if n_rows < n_clusters:
+        needed = "twice as many" if method.clusters_per_target == "auto" else "as many"
+        rule = f"makes {n_clusters} clusters, which need {needed} training images; there are {n_train}"
         raise InputError("clusters_per_target", rule, method.clusters_per_target)
     for name in ("n_neighbors", "min_cluster_size"):
-        wanted = method.clusterer.get_params().get(name)
-        if isinstance(wanted, int) and wanted > n_train:
-            raise InputError(f"clusterer.{name}", f"must be at most the {n_train} training images", wanted)
+        wanted = innermost(method.clusterer).get_params().get(name)
+        if isinstance(wanted, int) and wanted > n_rows:
+            raise InputError(f"clusterer.{name}", f"must be at most the {n_rows} training images", wanted)
+
+
+def _check_clusterer(method: Method, prompts: Prompts) -> None:
+    clusterer = innermost(method.clusterer)
+    if not getattr(clusterer, "uses_text", False):
+        return
+    if not prompts.texts:
+        raise InputError("clusterer", "needs prompts, and prompt=none has none")
+    number = 1 if method.clusters_per_target == "auto" else method.clusters_per_target
+    clusterer.check_numbers(number * len(prompts.target_names), len(prompts.texts))
 
 
 def _check_neighbours(method: Method, dataset: ImageDataset) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 from fused_clip.support.arrays import Rows
 from fused_clip.support.errors import InputError
 
+_PARALLEL = 1e-6  # sine below which float32 rows are parallel
+
 
 @dataclass(frozen=True)
 class Fusion(ABC):
@@ -61,6 +63,11 @@ class Fusion(ABC):
         fused = images if texts is None else self.combine(images, texts)
         return l2_normalized(fused) if self.normalize_output else fused
 
+    @property
+    def ignores_images(self) -> bool:
+        """Whether the fused rows depend on the texts alone."""
+        return False
+
     def __call__(self, images: Rows, texts: Rows | None) -> Rows:
         """Prepare and fuse: `inputs` of both, then `fuse`.
 
@@ -83,6 +90,11 @@ class LinearFusion(Fusion):
 
     image_weight: float = 0.5
     text_weight: float = 0.5
+
+    @property
+    def ignores_images(self) -> bool:
+        """Whether the images have no weight."""
+        return self.image_weight == 0
 
     def combine(self, images: Rows, texts: Rows) -> Rows:
         """Weighted sum, in the type of the images."""
@@ -108,10 +120,60 @@ class Concatenation(Fusion):
     def __post_init__(self) -> None:
         _check_alpha(self.alpha)
 
+    @property
+    def ignores_images(self) -> bool:
+        """Whether the images have no share."""
+        return self.alpha == 0
+
     def combine(self, images: Rows, texts: Rows) -> Rows:
         """Put both rows side by side, in the type of the images."""
         parts = [self.alpha**0.5 * images, (1 - self.alpha) ** 0.5 * np.broadcast_to(texts, images.shape)]
         return np.asarray(np.concatenate(parts, axis=1), dtype=images.dtype)
+
+
+@dataclass(frozen=True)
+class SphericalInterpolation(Fusion):
+    """The point at share `alpha` of the great circle's arc from the unit text row to the unit image row.
+
+    ``cos(alpha w) t + sin(alpha w) u``, where w is the angle between both and u the unit direction of the
+    image at a right angle to the text: slerp (Shoemake 1985, doi:10.1145/325334.325242). The weighted mean
+    cuts through the sphere instead, so that its rows are short where image and text differ. Opposite rows
+    have no shortest arc: one is chosen by the text row alone.
+
+    Parameters
+    ----------
+    alpha : share of the image, in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If `alpha` is outside [0, 1].
+    """
+
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+
+    @property
+    def ignores_images(self) -> bool:
+        """Whether the images have no share."""
+        return self.alpha == 0
+
+    def combine(self, images: Rows, texts: Rows) -> Rows:
+        """Interpolate in float64; unit rows in the type of the images."""
+        image = l2_normalized(images.astype(np.float64))
+        text = np.broadcast_to(l2_normalized(texts.astype(np.float64)), image.shape)
+        cosine = (image * text).sum(axis=1, keepdims=True)
+        across = image - cosine * text
+        sine = np.linalg.norm(across, axis=1, keepdims=True)
+        opposite = (sine[:, 0] < _PARALLEL) & (cosine[:, 0] < 0)
+        if opposite.any():
+            across[opposite] = _at_right_angles(text[opposite])
+        # The arctangent of both is exact for small angles, where the arc cosine loses half of the digits.
+        angle = self.alpha * np.arctan2(sine, cosine)
+        fused = np.cos(angle) * text + np.sin(angle) * l2_normalized(across)
+        return np.asarray(l2_normalized(fused), dtype=images.dtype)
 
 
 @dataclass(frozen=True)
@@ -157,6 +219,12 @@ def weighted(alpha: float, normalize_inputs: bool = False, normalize_output: boo
     return LinearFusion(
         alpha, 1 - alpha, normalize_inputs=normalize_inputs, normalize_output=normalize_output
     )
+
+
+def _at_right_angles(rows: Rows) -> Rows:
+    """Direction at a right angle to each unit row: what it leaves of the axis that it has least of."""
+    axes = np.eye(rows.shape[1])[np.abs(rows).argmin(axis=1)]
+    return np.asarray(axes - (axes * rows).sum(axis=1, keepdims=True) * rows)
 
 
 def _check_alpha(alpha: float) -> None:

@@ -3,13 +3,21 @@
 An option whose YAML says ``uses_labels: false`` is never given labels.
 """
 
-from typing import NamedTuple
+import logging
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.special import log_softmax, logsumexp
 
+from fused_clip.method.fusion import l2_normalized
 from fused_clip.metrics.curve import Curve
-from fused_clip.support.arrays import FloatArray, IntArray
+from fused_clip.metrics.scores import contingency
+from fused_clip.support.arrays import DoubleArray, FloatArray, IntArray
 from fused_clip.support.errors import InputError
+
+log = logging.getLogger(__name__)
+_TEMPERATURE = 0.01  # of cosine similarities, as CLIP was trained
 
 
 class Pairing(NamedTuple):
@@ -98,3 +106,153 @@ def noisy(
     changed = rng.choice(len(index), size=round(fraction * len(index)), replace=False)
     index[changed] = (index[changed] + rng.integers(1, len(texts), size=len(changed))) % len(texts)
     return index
+
+
+def sinkhorn(
+    images: FloatArray,
+    texts: FloatArray,
+    temperature: float = _TEMPERATURE,
+    iterations: int = 20,
+    marginals: Literal["uniform", "estimated"] = "uniform",
+    gamma: float = 0.5,
+) -> IntArray:
+    """Pair each image with its likeliest prompt once every prompt has its share of the images.
+
+    The zero-shot probabilities are balanced by Sinkhorn's iterations, as for the pseudo-labels of InMaP
+    (Qian, Xu and Hu 2023, arXiv:2310.19752). Otherwise a prompt near to all images takes other prompts' own.
+
+    Parameters
+    ----------
+    images : (n, d) image embeddings, n at least p.
+    texts : (p, d) text embeddings.
+    temperature : of the cosine similarities; positive.
+    iterations : of the balancing; at least 1.
+    marginals : share of the images that each prompt gets. "uniform": as much as each other. "estimated": in
+        proportion to its mean zero-shot probability to the power of `gamma`.
+    gamma : in [0, 1]. 0 is uniform, 1 leaves the zero-shot pairing as it is.
+
+    Returns
+    -------
+    (n,) prompt index.
+
+    Raises
+    ------
+    InputError
+        On fewer images than prompts, or an option out of its range.
+    """
+    choices = ("uniform", "estimated")
+    if marginals not in choices:
+        raise InputError("pairing.marginals", "must be a kind of shares", marginals, choices=choices)
+    if not 0 <= gamma <= 1:
+        raise InputError("pairing.gamma", "must be between 0 and 1", gamma)
+    if len(images) < len(texts):
+        rule = f"sinkhorn gives each of {len(texts)} prompts a share of the images, which are fewer"
+        raise InputError("pairing", rule, len(images))
+    scores = _log_probabilities(images, texts, temperature)
+    expected = np.exp(scores).mean(axis=0)
+    shares = expected**gamma if marginals == "estimated" else np.ones(len(texts))
+    plan = balanced(scores, shares / shares.sum(), iterations)
+    return np.asarray(plan.argmax(axis=1), dtype=np.int64)
+
+
+def balanced(scores: DoubleArray, shares: DoubleArray, iterations: int) -> DoubleArray:
+    """Scale rows and columns of ``exp(scores)`` in turn, columns first (Cuturi 2013, arXiv:1306.0895).
+
+    Parameters
+    ----------
+    scores : (n, p) log-probabilities.
+    shares : (p,) sums of the columns that are aimed at; positive, of sum 1.
+    iterations : at least 1.
+
+    Returns
+    -------
+    (n, p) logarithm of the plan: its rows sum to 1 / n, its columns to `shares` in the limit.
+
+    Raises
+    ------
+    InputError
+        If there are no iterations.
+    """
+    if iterations < 1:
+        raise InputError("pairing.iterations", "must be at least 1", iterations)
+    # Logarithms: at a low temperature a prompt that is near to no image has the sum 0 otherwise.
+    of_rows = np.zeros((len(scores), 1))
+    for _ in range(iterations):
+        of_columns = np.log(shares) - logsumexp(scores + of_rows, axis=0)
+        of_rows = -np.log(len(scores)) - logsumexp(scores + of_columns, axis=1, keepdims=True)
+    return np.asarray(scores + of_rows + of_columns)
+
+
+def adaptive(
+    images: FloatArray,
+    texts: FloatArray,
+    partition: Callable[[IntArray], IntArray],
+    rounds: int = 10,
+    temperature: float = _TEMPERATURE,
+) -> Pairing:
+    """Pair as `zero_shot`, cluster, let the clusters correct the pairing, and again until it is stable.
+
+    The log-probability of a prompt is that of the image alone, plus the logarithm of the prompt's share of
+    the image's cluster as it is paired: the cluster is the prior. An image that is sure of its prompt keeps
+    it, one that wavers follows its cluster. Prompts are judged by the images alone in every round, so that no
+    round confirms itself. A prompt that would lose its last image keeps its images of the round before.
+
+    Parameters
+    ----------
+    images : (n, d) image embeddings.
+    texts : (p, d) text embeddings.
+    partition : (n,) prompt of each image -> (n,) cluster of each, -1 for noise, which keeps its prompt.
+    rounds : most rounds; at least 1. It ends before if no image changes, or a pairing comes again.
+    temperature : of the cosine similarities; positive. The higher, the more weight for the clusters.
+
+    Returns
+    -------
+    The last pairing, and for each round the share of images that changed their prompt and of those paired as
+    zero-shot.
+
+    Raises
+    ------
+    InputError
+        On an option out of its range.
+    """
+    if rounds < 1:
+        raise InputError("pairing.rounds", "must be at least 1", rounds)
+    scores = _log_probabilities(images, texts, temperature)
+    first = index = zero_shot(images, texts)
+    changed, agreed, seen = [], [], {index.tobytes()}
+    for number in range(1, rounds + 1):
+        before, index = index, _corrected(scores, partition(index), index)
+        changed.append(float((index != before).mean()))
+        agreed.append(float((index == first).mean()))
+        log.info(
+            "Pairing, round %d: %.2f %% of the images got another prompt, %.2f %% have that of zero-shot.",
+            number, 100 * changed[-1], 100 * agreed[-1],
+        )  # fmt: skip
+        if index.tobytes() in seen:
+            break
+        seen.add(index.tobytes())
+    x = tuple(float(number) for number in range(1, len(changed) + 1))
+    series = {"another prompt than before": tuple(changed), "prompt of zero-shot": tuple(agreed)}
+    title = "Rounds of the adaptive pairing"
+    return Pairing(index, (Curve("pairing_rounds", title, "round", "share of the train images", x, series),))
+
+
+def _corrected(scores: DoubleArray, clusters: IntArray, index: IntArray) -> IntArray:
+    """Pair anew, with each cluster's shares of prompts as prior."""
+    counts = contingency(index, clusters, scores.shape[1])
+    with np.errstate(divide="ignore"):  # a prompt that a cluster lacks gets -inf there
+        prior = np.log(counts)  # up to a constant of each cluster
+    kept = clusters >= 0
+    corrected = index.copy()
+    corrected[kept] = (scores[kept] + prior.T[clusters[kept]]).argmax(axis=1)
+    while len(lost := np.setdiff1d(index, corrected)):  # giving images back may take another's last
+        corrected = np.where(np.isin(index, lost), index, corrected)
+    return corrected
+
+
+def _log_probabilities(images: FloatArray, texts: FloatArray, temperature: float) -> DoubleArray:
+    """(n, p) log-probability of each prompt by cosine similarity."""
+    if not temperature > 0:
+        raise InputError("pairing.temperature", "must be positive", temperature)
+    rows, prompts = (l2_normalized(some.astype(np.float64)) for some in (images, texts))
+    return np.asarray(log_softmax(rows @ prompts.T / temperature, axis=1))

@@ -47,7 +47,7 @@ class Method:
     fusion : fuses image rows with text rows.
     clusterer : scikit-learn clusterer, not fitted.
     classifier : classifies new images; not fitted.
-    clusters_per_target : clusters for each target, at least 1.
+    clusters_per_target : clusters for each target, at least 1; "auto" chooses them by the rows.
     vote : how clusters get their targets; see `PromptFusedClassifier`.
     seed : drives every random choice.
     memory : remembers partitions and references; None computes them anew.
@@ -64,7 +64,7 @@ class Method:
     fusion: Fusion
     clusterer: Any
     classifier: Classifier
-    clusters_per_target: int = 2
+    clusters_per_target: int | Literal["auto"] = 2
     vote: Vote = "label"
     seed: int = 0
     memory: Memory | None = None

@@ -12,6 +12,7 @@ from fused_clip.dataset.vectors import Vectors
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.build import make_fusion, reference_options
 from fused_clip.runner.config import FusionOptions, Options
+from fused_clip.runner.curve_table import read_curves, write_curves
 from fused_clip.store import Store
 from fused_clip.support.arrays import Array, FloatArray
 from fused_clip.support.files import write_atomic
@@ -60,7 +61,7 @@ def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, s
     dataset : its images.
     job : whether it is a job of a sweep.
     """
-    found = {"files": code_version(("runner/artifacts",))}
+    found = {"files": code_version(("runner/artifacts", "runner/curve_table"))}
     if options.figures.enabled:
         found["figures"] = f"{options.figures.points} points, {code_version(('figures',))}"
     if kept_embeddings(options, dataset, job=job) == "fused":
@@ -72,6 +73,7 @@ def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, s
 def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fused", "keys"]) -> None:
     """Write ``result.json`` (names and facts), ``predictions.parquet`` and ``embeddings.npz``.
 
+    ``curves.csv``, where there are curves, has a line for each value, of 6 significant digits.
     Columns ``reference/<name>`` of the test rows have the predictions of the references. A target that is
     not known is null, and -1 in arrays. The arrays give the fused rows back from the embedding store, as
     `read` does: ``store_keys`` (JSON) are fingerprints of images and backbone.
@@ -87,6 +89,7 @@ def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fu
     facts = {name: getattr(result, name) for name in FACTS}
     _write_json(directory / "result.json", {**facts, "tags": dict(result.tags)})
     _write_predictions(result, directory / "predictions.parquet")
+    write_curves(result.curves, directory / "curves.csv")
     arrays: dict[str, Array] = {
         "target_names": np.array(result.target_names),
         "cluster_targets": result.cluster_targets,
@@ -167,6 +170,7 @@ def read(directory: str | Path, store: str | Path) -> Result:
         reference_predictions={
             str(name).removeprefix(REFERENCE): guesses[name].to_numpy() for name in guesses
         },
+        curves=read_curves(directory / "curves.csv"),
     )
 
 

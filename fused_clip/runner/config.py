@@ -97,7 +97,7 @@ class FusionOptions(_Group):
     """Shared keys of ``fusion``."""
 
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.5, description="weighted, concatenation: share of the image"
+        default=0.5, description="weighted, concatenation, slerp: share of the image"
     )
     normalize_inputs: bool = Field(
         default=False, description="L2-normalise image and text rows before they are fused"
@@ -185,7 +185,10 @@ class Options(StrictOptions):
         description="mirror of the hub sets: `<data_dir>/<name>/<split>-*.parquet`",
     )
     output_dir: Text = Field(default="outputs", description="runs, embedding store and tracking database")
-    clusters_per_target: Count = Field(default=2, description="clusters for each target")
+    clusters_per_target: Count | Literal["auto"] = Field(
+        default=2,
+        description="clusters for each target; auto: 1 to 5, chosen by the train rows without labels",
+    )
     vote: Literal["label", "prompt", "hungarian"] = Field(
         default="label",
         description="name a cluster by the majority target of its rows, by their majority prompt, or by"

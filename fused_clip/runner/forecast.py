@@ -113,12 +113,14 @@ def _refuse(faults: Sequence[Exception]) -> None:
 
 def _run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
     """Bytes that a job writes, roughly, apart from the store; `copied`: the tracking store copies files."""
+    from fused_clip.method.clusterer import number
     from fused_clip.runner import artifacts
 
     dataset, backbone = prepared.dataset, prepared.backbone
     splits = (len(dataset.train), len(dataset.test))
     classes = len(dataset.class_names)
-    vectors = classes * (options.clusters_per_target + 1)  # centroids and texts
+    clusters = number.MOST if options.clusters_per_target == "auto" else options.clusters_per_target
+    vectors = classes * (clusters + 1)  # centroids and texts
     if artifacts.kept_embeddings(options, dataset, job=True) == "fused":
         vectors += sum(min(rows, artifacts.MAX_ROWS) for rows in splits)
     files = 4 * vectors * backbone.dim + _ROW_BYTES * sum(splits)

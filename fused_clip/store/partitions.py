@@ -77,15 +77,25 @@ def _description(argument: Any) -> str | None:
     if not isinstance(argument, BaseEstimator):
         return json.dumps(argument)
     params = argument.get_params()
-    if type(argument).__module__.partition(".")[0] not in _KNOWN:
+    seeds = [value for name, value in params.items() if name.rpartition("__")[2] == "random_state"]
+    if not all(isinstance(seed, int) for seed in seeds):
         return None
-    if "random_state" in params and not isinstance(params["random_state"], int):
+    kinds = [type(argument), *(type(value) for value in params.values() if isinstance(value, BaseEstimator))]
+    if any(kind.__module__.partition(".")[0] not in _KNOWN for kind in kinds):
         return None
-    kind = type(argument)
     try:
-        return f"{kind.__module__}.{kind.__qualname__} {json.dumps(params, sort_keys=True, default=_array)}"
-    except TypeError:  # a function, another estimator
+        return f"{_name(type(argument))} {json.dumps(params, sort_keys=True, default=_value)}"
+    except TypeError:  # a function
         return None
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _value(value: Any) -> str:
+    # The parameters of an estimator inside another are among those of the outer one.
+    return _name(type(value)) if isinstance(value, BaseEstimator) else _array(value)
 
 
 def _array(value: Any) -> str:

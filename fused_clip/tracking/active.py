@@ -25,6 +25,7 @@ FILES = (
     "metrics.json",
     "timings.json",
     "predictions.parquet",
+    "curves.csv",
     "embeddings.npz",
     "fused_clip.log",
 )

@@ -53,9 +53,9 @@ def image_name(figure: str) -> str:
     """
     if figure.startswith("tsne_train_"):
         return "train/tsne_" + figure.removeprefix("tsne_train_")
-    if figure == "composition":
-        return "train/composition"
-    return "test/" + figure.replace("tsne_test_", "tsne_")
+    if figure in ("tsne", "confusion") or figure.startswith("tsne_test_"):
+        return "test/" + figure.replace("tsne_test_", "tsne_")
+    return f"train/{figure}"
 
 
 def mlflow_tags(tags: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from fused_clip.method import fusion
 from fused_clip.support.errors import InputError
@@ -31,6 +34,8 @@ def test_alpha_outside_the_unit_interval_is_refused(alpha: float) -> None:
         fusion.weighted(alpha)
     with pytest.raises(InputError, match=r"fusion\.alpha: must be between 0 and 1"):
         fusion.Concatenation(alpha=alpha)
+    with pytest.raises(InputError, match=r"fusion\.alpha: must be between 0 and 1"):
+        fusion.SphericalInterpolation(alpha=alpha)
 
 
 def test_concatenation_weighs_squared_distances() -> None:
@@ -43,12 +48,80 @@ def test_concatenation_weighs_squared_distances() -> None:
     np.testing.assert_allclose(whole.sum(axis=1), expected)
 
 
+ROWS = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).normal(size=(2, 6, 5)))
+
+
+@given(ROWS, st.floats(0, 1))
+def test_slerp_moves_along_the_arc_at_constant_speed(rows: NDArray[np.float64], alpha: float) -> None:
+    image, text = fusion.l2_normalized(rows)
+    fused = fusion.SphericalInterpolation(alpha=alpha)(*rows)
+    np.testing.assert_allclose(np.linalg.norm(fused, axis=1), 1, rtol=1e-12)
+    whole = np.arccos((image * text).sum(axis=1))
+    np.testing.assert_allclose(np.arccos((fused * text).sum(axis=1).clip(-1, 1)), alpha * whole, atol=1e-6)
+    np.testing.assert_allclose(
+        np.arccos((fused * image).sum(axis=1).clip(-1, 1)), (1 - alpha) * whole, atol=1e-6
+    )
+
+
+def test_slerp_is_the_formula_of_its_author() -> None:
+    """Shoemake: (sin((1 - a) w) t + sin(a w) x) / sin(w), rows of any length."""
+    rows = np.random.default_rng(0).normal(size=(2, 6, 5))
+    image, text = fusion.l2_normalized(rows)
+    angle = np.arccos((image * text).sum(axis=1, keepdims=True))
+    expected = (np.sin(0.7 * angle) * text + np.sin(0.3 * angle) * image) / np.sin(angle)
+    fused = fusion.SphericalInterpolation(alpha=0.3)(rows[0] * 7, rows[1] * 0.1)
+    np.testing.assert_allclose(fused, expected, atol=1e-12)
+
+
+def test_slerp_ends_at_the_unit_rows() -> None:
+    images, texts = np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)
+    ends = [fusion.SphericalInterpolation(alpha=alpha)(images, texts) for alpha in (0, 1)]
+    assert ends[0].dtype == np.float32
+    np.testing.assert_allclose(ends[0], fusion.l2_normalized(texts), atol=1e-7)
+    np.testing.assert_allclose(ends[1], fusion.l2_normalized(images), atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("alpha", [0, 0.25, 0.5, 1])
+def test_slerp_of_equal_and_of_opposite_rows(alpha: float, dtype: type) -> None:
+    text = np.random.default_rng(0).normal(size=(4, 5)).astype(dtype)
+    unit = fusion.l2_normalized(text.astype(np.float64))
+    slerp = fusion.SphericalInterpolation(alpha=alpha)
+    np.testing.assert_allclose(slerp(3 * text, text), unit, atol=1e-6)
+    turned = slerp(-3 * text, text)
+    np.testing.assert_allclose(np.linalg.norm(turned, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose((turned * unit).sum(axis=1), np.cos(alpha * np.pi), atol=1e-6)
+    np.testing.assert_array_equal(turned, slerp(-3 * text, text))
+
+
+@pytest.mark.parametrize(
+    ("kind", "blind"),
+    [
+        (fusion.weighted(0.0), True),
+        (fusion.mean(), False),
+        (fusion.Concatenation(alpha=0), True),
+        (fusion.Concatenation(), False),
+        (fusion.SphericalInterpolation(alpha=0), True),
+        (fusion.SphericalInterpolation(), False),
+        (fusion.FunctionFusion(np.add), False),
+    ],
+)
+def test_a_fusion_without_a_share_for_the_image_is_known(kind: fusion.Fusion, blind: bool) -> None:
+    images, texts = np.random.default_rng(1).normal(size=(2, 4, 3))
+    assert kind.ignores_images == blind == np.allclose(kind(images, texts), kind(2 * images[::-1], texts))
+
+
 def test_a_function_is_a_fusion() -> None:
     images, texts = np.array([[2.0, 3]]), np.array([0.5, 4])
     np.testing.assert_array_equal(fusion.FunctionFusion(function=np.multiply)(images, texts), [[1, 12]])
 
 
-FUSIONS = [fusion.LinearFusion, fusion.Concatenation, functools.partial(fusion.FunctionFusion, np.add)]
+FUSIONS = [
+    fusion.LinearFusion,
+    fusion.Concatenation,
+    fusion.SphericalInterpolation,
+    functools.partial(fusion.FunctionFusion, np.add),
+]
 
 
 @pytest.mark.parametrize("kind", FUSIONS)

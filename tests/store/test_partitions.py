@@ -3,7 +3,7 @@ import pytest
 from sklearn.cluster import AgglomerativeClustering, KMeans
 
 from fused_clip.method.classifier import LinearProbe, NearestClassMean, Training
-from fused_clip.method.clusterer import SpectralClustering
+from fused_clip.method.clusterer import KeepClasses, SpectralClustering
 from fused_clip.store.partitions import StoreMemory
 
 ROWS = np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
@@ -62,6 +62,20 @@ def test_each_parameter_counts(cluster, change):
 def test_rows_and_class_count(cluster):
     kmeans = KMeans(3, n_init=1, random_state=0)
     assert cluster((spectral(), ROWS), (spectral(), ROWS + 1), (kmeans, ROWS))[0] == 3
+
+
+def kept(votes, **params):
+    base = KMeans(**{"n_clusters": 3, "n_init": 1, "random_state": 0} | params)
+    return KeepClasses(base, votes=votes)
+
+
+def test_of_a_wrapper_the_inner_parameters_and_arrays_count(cluster):
+    votes = np.arange(30) % 2
+    assert cluster((kept(votes), ROWS), (kept(votes.copy()), ROWS))[0] == 1
+    others = [kept(1 - votes), kept(votes, n_clusters=4), kept(votes, random_state=1)]
+    assert cluster(*((one, ROWS) for one in others))[0] == 3
+    assert cluster((KeepClasses(spectral(), votes=votes), ROWS))[0] == 1
+    assert cluster((kept(votes, random_state=None), ROWS), (kept(votes, random_state=None), ROWS))[0] == 2
 
 
 def test_the_code_of_the_method_counts(cluster, monkeypatch):

@@ -124,6 +124,7 @@ def test_charts_show_test_first_and_seconds_last() -> None:
     sections = sorted({chart_name(metric).rpartition("/")[0] for metric in METRICS} - {""})
     assert sections == ["test", "test vs", "train", "train vs", "truth recall", "wall seconds"]
     assert {image_name(name).rpartition("/")[0] for name in ("tsne", "confusion")} == {"test"}
+    assert image_name("clusters_per_target") == "train/clusters_per_target"
 
 
 @pytest.mark.parametrize("metric", METRICS)

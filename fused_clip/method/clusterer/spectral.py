@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import KMeans
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fused_clip.method.clusterer.approximate import approximate_neighbors
@@ -115,6 +115,24 @@ class SpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             )
             self.labels_ = kmeans.fit_predict(embedding)
         return self
+
+    def laplacian_eigenvalues(self, X: ArrayLike, count: int) -> DoubleArray:
+        """Smallest eigenvalues of the normalised Laplacian of the neighbour graph: (count,), ascending.
+
+        Parameters
+        ----------
+        X : (n, d) rows.
+        count : in [1, n].
+        """
+        from scipy.sparse.csgraph import connected_components
+
+        rows = check_array(X, dtype=_FLOATS)
+        random = check_random_state(self.random_state)
+        affinity = self._affinity(rows, random)
+        n_components, component = connected_components(affinity, directed=False)
+        if n_components >= count:
+            return np.zeros(count)
+        return np.asarray(1 - spectral_embedding(affinity, component, count, random)[0])
 
     def predict(self, X: ArrayLike) -> IntArray:
         """Give new rows the cluster that most of their nearest rows in the training set have.

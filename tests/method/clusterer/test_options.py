@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
 
+from fused_clip.method.clusterer.wrapped import configured
 from fused_clip.runner.config import ClustererOptions, build
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -32,10 +33,9 @@ def test_all_are_there():
 @pytest.mark.filterwarnings("ignore:Graph is not fully connected:UserWarning")
 def test_finds_blobs(path):
     rows, group = make_blobs([80, 60, 70], n_features=6, cluster_std=0.4, random_state=0)
-    clusterer = make(path)
-    wanted = {"n_clusters": 3, "n_components": 3, "random_state": 0}
-    clusterer.set_params(**{name: wanted[name] for name in wanted.keys() & clusterer.get_params().keys()})
-    labels = clusterer.fit_predict(rows.astype(np.float32))
+    texts = np.stack([rows[group == one].mean(axis=0) for one in range(3)])
+    wanted = {"n_clusters": 3, "n_components": 3, "random_state": 0, "texts": texts, "votes": group}
+    labels = configured(make(path), wanted).fit_predict(rows.astype(np.float32))
     assert adjusted_rand_score(group, labels) > 0.9
 
 
@@ -54,10 +54,12 @@ def test_says_first_what_it_is(path):
         ("agglomerative", "linkage", "average"),
         ("gmm", "covariance_type", "spherical"),
         ("hdbscan", "min_cluster_size", 9),
+        ("kmeans_prompts", "max_iter", 3),
+        ("keep_classes", "base.n_init", 3),
     ],
 )
 def test_takes_its_shared_keys(name, override, value):
-    taken = make(named(name), f"{override}={value}").get_params()[override]
+    taken = make(named(name), f"{override}={value}").get_params()[override.replace(".", "__")]
     assert taken == (True if value == "true" else value)
 
 

@@ -1,0 +1,57 @@
+"""The curves of a run as a table: a line for each value."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from fused_clip.metrics.curve import Curve
+from fused_clip.support.files import write_atomic
+
+COLUMNS = ("curve", "title", "x_label", "y_label", "chosen", "line", "x", "y")
+
+
+def write_curves(curves: Sequence[Curve], path: Path) -> None:
+    """Write values with 6 significant digits; no file without curves.
+
+    Parameters
+    ----------
+    curves : of the run.
+    path : of the CSV file.
+    """
+    if not curves:
+        return
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for curve in curves:
+        chosen = "" if curve.chosen is None else f"{curve.chosen:g}"
+        labels = (curve.name, curve.title, curve.x_label, curve.y_label, chosen)
+        for line, values in curve.series.items():
+            table.writerows(
+                (*labels, line, f"{x:g}", f"{y:.6g}") for x, y in zip(curve.x, values, strict=True)
+            )
+    write_atomic(path, text.getvalue().encode())
+
+
+def read_curves(path: Path) -> tuple[Curve, ...]:
+    """Read what `write_curves` wrote; none without the file.
+
+    Parameters
+    ----------
+    path : of the CSV file.
+    """
+    if not path.is_file():
+        return ()
+    points: dict[tuple[str, ...], dict[str, list[tuple[float, float]]]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            labels = tuple(row[name] for name in COLUMNS[:5])
+            line = points.setdefault(labels, {}).setdefault(row["line"], [])
+            line.append((float(row["x"]), float(row["y"])))
+    curves = []
+    for (*labels, chosen), lines in points.items():
+        x = tuple(place for place, _ in next(iter(lines.values())))
+        series = {name: tuple(value for _, value in line) for name, line in lines.items()}
+        curves.append(Curve(*labels, x, series, float(chosen) if chosen else None))
+    return tuple(curves)
