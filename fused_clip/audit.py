@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 ROTATED = "rotated_text"  # the control that `words_in_fusion` is measured against
 
 
+def _as_it_is(clusterer: Any) -> Any:
+    return clusterer
+
+
 @dataclass(frozen=True)
 class Run:
     """What a run and its references have in common.
@@ -40,6 +44,7 @@ class Run:
     predicted : (m,) its test predictions; None where they are undefined.
     known_labels : (n,) class of each training row whose label may be used, else -1.
     text_inputs : (rows of prompts, the prompts, known targets) -> what a text part may use.
+    with_words : gives a clusterer that has words their embeddings.
     """
 
     method: Method
@@ -54,6 +59,7 @@ class Run:
     predicted: IntArray | None
     known_labels: IntArray
     text_inputs: Callable[[FloatArray, Prompts, IntArray], TextInputs]
+    with_words: Callable[[Any], Any] = _as_it_is
 
     @property
     def labelled(self) -> bool:
@@ -266,6 +272,7 @@ def _fitted_anew(run: Run, method: Method, prompts: Prompts, reference: Referenc
     rows = texts
     if "text" in reference.parts and prompts.texts:
         rows = method.text_rows(run.text_inputs(texts, prompts, targets), seed)
+    method = replace(method, clusterer=run.with_words(method.clusterer))
     model = PromptFusedClassifier.of(method, prompts, rows).set_params(calibrate=False)
     if index is None or "pairing" in reference.parts:
         paired = method.pair(run.train, texts, targets, prompts, partial(model.partition, run.train))

@@ -1,6 +1,8 @@
 """Clusterers that scikit-learn lacks or is too slow at."""
 
+from fused_clip.method.clusterer.generalisation import generalisation_score
 from fused_clip.method.clusterer.spectral import SpectralClustering
 from fused_clip.method.clusterer.tac import TextAidedClustering
+from fused_clip.method.clusterer.turtle import Turtle
 
-__all__ = ["SpectralClustering", "TextAidedClustering"]
+__all__ = ["SpectralClustering", "TextAidedClustering", "Turtle", "generalisation_score"]

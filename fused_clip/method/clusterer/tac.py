@@ -13,7 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, validate_data
 
 from fused_clip.method.clusterer.openmp import load_faiss
-from fused_clip.support.arrays import DoubleArray, IntArray, Rows
+from fused_clip.method.clusterer.rows import unit
+from fused_clip.support.arrays import DoubleArray, IntArray
 from fused_clip.support.errors import InputError
 
 _FLOATS = [np.float64, np.float32]
@@ -128,17 +129,6 @@ class TextAidedClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
                 raise InputError(name, "must be at least 1", getattr(self, name))
         if not self.temperature > 0:
             raise InputError("temperature", "must be above 0", self.temperature)
-
-
-def unit(rows: Rows) -> DoubleArray:
-    """Scale each row to length 1; a zero row stays.
-
-    Parameters
-    ----------
-    rows : (n, d) rows.
-    """
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float64)
 
 
 def spherical_centres(images: DoubleArray, count: int, seed: int) -> DoubleArray:
