@@ -23,7 +23,7 @@ def named(name):
 
 
 def test_all_are_there():
-    assert {"spectral", "spectral_sklearn", "kmeans", "agglomerative", "gmm", "hdbscan"} <= {
+    assert {"spectral", "spectral_sklearn", "kmeans", "agglomerative", "gmm", "hdbscan", "tac", "turtle"} <= {
         path.stem for path in OPTIONS
     }
 
@@ -33,7 +33,8 @@ def test_all_are_there():
 def test_finds_blobs(path):
     rows, group = make_blobs([80, 60, 70], n_features=6, cluster_std=0.4, random_state=0)
     clusterer = make(path)
-    wanted = {"n_clusters": 3, "n_components": 3, "random_state": 0}
+    words = np.random.default_rng(0).normal(size=(50, 6))
+    wanted = {"n_clusters": 3, "n_components": 3, "random_state": 0, "word_rows": words}
     clusterer.set_params(**{name: wanted[name] for name in wanted.keys() & clusterer.get_params().keys()})
     labels = clusterer.fit_predict(rows.astype(np.float32))
     assert adjusted_rand_score(group, labels) > 0.9
@@ -54,6 +55,7 @@ def test_says_first_what_it_is(path):
         ("agglomerative", "linkage", "average"),
         ("gmm", "covariance_type", "spherical"),
         ("hdbscan", "min_cluster_size", 9),
+        ("tac", "n_init", 2),
     ],
 )
 def test_takes_its_shared_keys(name, override, value):
