@@ -1,7 +1,7 @@
 """Choose the nouns of `fused_clip/assets/nouns/nouns.txt` from WordNet 3.0.
 
-``python -m experiments.wordnet_nouns /usr/share/wordnet > fused_clip/assets/nouns/nouns.txt``, with the folder
-that Debian's package ``wordnet-base`` installs.
+``python -m experiments.wordnet_nouns FOLDER > nouns.txt``, where FOLDER is ``/usr/share/wordnet``, which
+Debian's package ``wordnet-base`` installs.
 """
 
 import argparse
@@ -36,8 +36,8 @@ class Synset(NamedTuple):
 def nouns(folder: Path) -> list[str]:
     """Choose the most frequent single words whose first sense is a thing, in alphabetical order.
 
-    Frequency is the count in the tagged corpus plus the count in the definitions of all words, where WordNet's
-    corpus is too small. Left out are names, words that are more often no nouns, and unkind ones.
+    Frequency is the count in the tagged corpus plus the count in the definitions of all words: the corpus is
+    small. Left out are names, words that are more often no nouns, and unkind ones.
 
     Parameters
     ----------

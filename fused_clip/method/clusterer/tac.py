@@ -25,11 +25,10 @@ _ITERATIONS = 50  # of the k-means that makes the centres
 class TextAidedClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     """k-means on images, each joined with its text counterpart, a mean of nouns: TAC without training.
 
-    Method: Li et al., "Image clustering with external guidance" (ICML 2024, arXiv:2310.11989), section 3.1
-    and the concatenation of its section 3.2. Images are cut into centres of about `rows_per_centre`. A noun
-    belongs to a centre with the probability ``softmax over centres(noun . centre)``, and each centre keeps the
-    nouns that are most certain to be its own. The counterpart of an image is the mean of the kept nouns,
-    weighted by ``softmax(image . noun / temperature)``.
+    Method: Li et al., "Image clustering with external guidance" (ICML 2024, arXiv:2310.11989). Images are cut
+    into centres of about `rows_per_centre` images. A noun belongs to a centre with the probability ``softmax
+    over centres(noun . centre)``, and each centre keeps the nouns most certain to be its own. The counterpart
+    of an image is the mean of the kept nouns, weighted by ``softmax(image . noun / temperature)``.
 
     Parameters
     ----------

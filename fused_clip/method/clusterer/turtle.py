@@ -28,9 +28,9 @@ class Turtle(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
     Method: Gadetsky et al., "Let go of your labels with unsupervised transfer" (ICML 2024, arXiv:2406.07236).
     In each space of the rows one linear map with normalised weights gives soft labels; the labelling is their
-    mean. Linear classifiers in each space follow it by a few steps of Adam from where they were (a warm start),
-    then the labelling takes a step towards what they predict, with the entropy of its mean, times a weight,
-    as a reward: clusters of one size pay best. Of several runs the one whose labels generalise best is kept.
+    mean. Linear classifiers in each space follow it by a few steps of Adam from where they were (a warm
+    start). Then the labelling takes a step towards what they predict; the entropy of its mean is a reward, so
+    clusters tend to one size. Of several runs the one whose labels generalise best is kept.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Turtle(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     labels_ : (n,) cluster of each row, in [0, n_clusters); a cluster may be empty.
-    score_ : `generalisation_score` of these labels in the first space; NaN for one cluster, or under ten rows.
+    score_ : `generalisation_score` of these labels in the first space; NaN for one cluster or under ten rows.
     """
 
     def __init__(
