@@ -33,15 +33,24 @@ class Words(NamedTuple):
     texts: tuple[str, ...]
 
 
+def has_words(clusterer: Any) -> bool:
+    """Whether a clusterer looks images up in words.
+
+    Parameters
+    ----------
+    clusterer : any scikit-learn clusterer.
+    """
+    return {"words", "word_rows"} <= clusterer.get_params(deep=False).keys()
+
+
 def wants_words(clusterer: Any) -> bool:
     """Whether a clusterer has words and lacks their embeddings.
 
     Parameters
     ----------
-    clusterer : scikit-learn clusterer, not fitted.
+    clusterer : any scikit-learn clusterer.
     """
-    params = clusterer.get_params(deep=False)
-    return "words" in params and "word_rows" in params and params["word_rows"] is None
+    return has_words(clusterer) and clusterer.get_params(deep=False)["word_rows"] is None
 
 
 def read_words(words: str | Path | Sequence[str] | None) -> tuple[str, ...]:

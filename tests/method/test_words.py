@@ -23,7 +23,7 @@ from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.loading import embeddings
 from tests.runner.test_reuse import key
-from tests.test_pipeline import BlobEmbedder, FakeBackbone, method
+from tests.test_pipeline import BlobEmbedder, FakeBackbone, method, references_of
 
 SEEN: list[tuple[Any, NDArray[np.float32]]] = []
 
@@ -191,3 +191,15 @@ def test_the_words_in_the_file_decide_the_key_of_a_cell(tmp_path: Path) -> None:
         keys.append(key("clusterer=tac", f"clusterer.words={mine}"))
     assert keys[0] == keys[2] != keys[1]
     assert key("clusterer=tac") != key("clusterer=tac", "clusterer.words=[cat,dog]")
+
+
+def test_what_looks_images_up_in_words_is_not_without_text(toy: ImageDataset, blobs: Blobs) -> None:
+    """Clusters of images alone by such a clusterer are no rival without text."""
+    asked = [one for one in references_of(toy) if one.facts.name in ("image_only", "nearest_class_mean")]
+    against = {}
+    for clusterer in (Worded(), KMeans(n_init=2)):
+        run = method(clusterer=clusterer, clusters_per_target=1)
+        embedder = (FakeBackbone(), BlobEmbedder(blobs))
+        found = pipeline.run(toy, prompt.none(toy), *embedder, run, references=asked)
+        against[type(clusterer).__name__] = found.tags.get("text_in_all_against")
+    assert against == {"Worded": "nearest_class_mean", "KMeans": None}

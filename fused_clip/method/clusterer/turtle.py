@@ -129,8 +129,8 @@ class Turtle(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 
         generator = torch.Generator().manual_seed(seed)
         tensors = [torch.from_numpy(space) for space in spaces]
-        tasks = [Task.start(space.shape[1], self.n_clusters, generator) for space in spaces]
-        heads = [Head.start(space.shape[1], self.n_clusters) for space in spaces]
+        tasks = [SoftLabels.start(space.shape[1], self.n_clusters, generator) for space in spaces]
+        heads = [LinearHead.start(space.shape[1], self.n_clusters) for space in spaces]
         outer = torch.optim.Adam([part for task in tasks for part in task], self.learning_rate)
         inner = torch.optim.Adam([part for head in heads for part in head], self.learning_rate)
         for _ in range(self.iterations):
@@ -166,7 +166,7 @@ class Turtle(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError("spaces", "must be a known space", self.spaces, choices=get_args(Spaces))
 
 
-class Task(NamedTuple):
+class SoftLabels(NamedTuple):
     """A linear map with normalised weights, whose softmax gives soft labels.
 
     Parameters
@@ -207,7 +207,7 @@ class Task(NamedTuple):
         return (rows @ weights.T + self.offsets).softmax(dim=1)
 
 
-class Head(NamedTuple):
+class LinearHead(NamedTuple):
     """A linear classifier.
 
     Parameters

@@ -81,11 +81,13 @@ def test_one_centre_keeps_its_nearest_nouns():
 
 
 def test_a_centre_is_the_direction_of_the_mean_of_its_images():
-    images = unit(np.vstack([unit_rows(1, 30, 6) * 0.3 + row for row in 2 * np.eye(6)[:3]]))
-    centres = spherical_centres(images, 3, 0)
+    # Diffuse beside dense groups: means of other lengths would draw other borders.
+    dense = np.repeat(unit_rows(2, 4, 4), 50, axis=0) + 0.05 * unit_rows(3, 200, 4)
+    images = unit(np.vstack([unit_rows(1, 200, 4), dense]))
+    centres = spherical_centres(images, 8, 0)
     own = (images @ centres.T).argmax(axis=1)
     np.testing.assert_allclose(
-        centres, unit(np.stack([images[own == i].mean(axis=0) for i in range(3)])), atol=1e-5
+        centres, unit(np.stack([images[own == i].mean(axis=0) for i in range(8)])), atol=1e-5
     )
 
 

@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from fused_clip import PromptFusedClassifier
 from fused_clip.method.clusterer import Turtle, generalisation_score
 from fused_clip.method.clusterer.rows import standardised, unit
-from fused_clip.method.clusterer.turtle import Head, Task, outer_loss
+from fused_clip.method.clusterer.turtle import LinearHead, SoftLabels, outer_loss
 from fused_clip.support.errors import InputError
 
 
@@ -64,8 +64,8 @@ def test_the_step_of_the_labelling_follows_the_gradient_of_its_loss(widths):
     spaces, tasks, heads = drawn(0, widths)
     leaves = [[torch.tensor(part, requires_grad=True) for part in task] for task in tasks]
     tensors = [torch.tensor(space) for space in spaces]
-    labels = [Task(*task).labels(z) for task, z in zip(leaves, tensors, strict=True)]
-    logits = [Head(*map(torch.tensor, head)).logits(z) for head, z in zip(heads, tensors, strict=True)]
+    labels = [SoftLabels(*task).labels(z) for task, z in zip(leaves, tensors, strict=True)]
+    logits = [LinearHead(*map(torch.tensor, head)).logits(z) for head, z in zip(heads, tensors, strict=True)]
     loss = outer_loss(labels, logits, 10.0)
     assert loss.item() == pytest.approx(plain_outer_loss(tasks, heads, spaces, 10.0), abs=1e-10)
     loss.backward()
@@ -84,7 +84,7 @@ def test_the_step_of_the_labelling_follows_the_gradient_of_its_loss(widths):
 def test_the_step_of_a_classifier_follows_the_gradient_of_the_cross_entropy():
     (space,), _, ((weights, offsets),) = drawn(1, widths=(3,))
     soft = torch.softmax(torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double), 1)
-    head = Head(torch.tensor(weights, requires_grad=True), torch.tensor(offsets, requires_grad=True))
+    head = LinearHead(torch.tensor(weights, requires_grad=True), torch.tensor(offsets, requires_grad=True))
     loss = torch.nn.functional.cross_entropy(head.logits(torch.tensor(space)), soft)
     expected = torch.autograd.grad(loss, list(head))
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_the_step_of_a_classifier_follows_the_gradient_of_the_cross_entropy():
 
 def test_weights_count_by_their_direction_alone():
     generator = torch.Generator().manual_seed(0)
-    task = Task.start(4, 3, generator)
+    task = SoftLabels.start(4, 3, generator)
     rows = torch.randn(6, 4, generator=generator)
     torch.testing.assert_close(task._replace(directions=5 * task.directions).labels(rows), task.labels(rows))
     plain = torch.softmax(rows @ task.directions.T, dim=1)  # a start has weights as they were drawn
