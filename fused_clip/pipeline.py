@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from sklearn.base import clone
 
 from fused_clip.audit import Audit, Run, audit
 from fused_clip.audit.fitting import fit, pair
@@ -23,6 +24,7 @@ from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import Reference
 from fused_clip.method.spacing import prompt_spacing
 from fused_clip.method.text import ensemble
+from fused_clip.method.words import wants_words, words_of
 from fused_clip.metrics.curve import Curve
 from fused_clip.metrics.scores import classification_scores, clustering_scores, purity, rounded
 from fused_clip.model.head import Head
@@ -109,7 +111,9 @@ def run(
     notes = checks.notes(dataset, prompts, backbone, audited=bool(references))
     for level, note in notes if warn else ():
         log.log(level, "%s", note)
+    with_words = partial(embed_words, backbone=backbone, embedder=embedder)
     with stages("embed"):
+        method = replace(method, clusterer=with_words(method.clusterer))
         embedded = embed(dataset, prompts, backbone, embedder)
     with limited_for(max(embedded.train.size, embedded.test.size)):
         known = prompts.targets(method.labels.known(dataset.train.labels))
@@ -134,7 +138,9 @@ def run(
             with stages("references"):
                 embedding = partial(embed_prompts, backbone=backbone, embedder=embedder)
                 inputs = partial(_text_inputs, embedded.train, backbone, embedder)
-                evidence = _evidence(dataset, prompts, embedded, method, model, predicted, embedding, inputs)
+                evidence = _evidence(
+                    dataset, prompts, embedded, method, model, predicted, embedding, inputs, with_words
+                )
                 audited = audit(evidence, references, draws=draws)
     seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
     seen = seen_classes(dataset, backbone, [prompts.target_names[i] for i in prompts.target_of_class])
@@ -206,6 +212,27 @@ def embed_members(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> l
     return np.split(rows, np.cumsum([len(texts) for texts in prompts.texts])[:-1])
 
 
+def embed_words(clusterer: Any, backbone: Backbone, embedder: Embedder) -> Any:
+    """Give a clusterer that looks images up in words the embeddings of those that the backbone knows.
+
+    Parameters
+    ----------
+    clusterer : not fitted; returned as it is if it has no words, or their rows already.
+    backbone : embeds the words.
+    embedder : keeps embeddings.
+
+    Raises
+    ------
+    InputError
+        If the words can't be read or embedded.
+    """
+    if not wants_words(clusterer):
+        return clusterer
+    found = words_of(clusterer, backbone)
+    rows = embedder.texts(backbone, found.texts)
+    return clone(clusterer).set_params(words=list(found.words), word_rows=rows)
+
+
 def _averaged(prompts: Prompts, members: Sequence[FloatArray], backbone: Backbone) -> FloatArray:
     if not members:
         return np.empty((0, 0), dtype=np.float32)
@@ -228,6 +255,7 @@ def _evidence(
     predicted: IntArray | None,
     embed_more: Callable[[Prompts], FloatArray],
     text_inputs: Callable[[FloatArray, Prompts, IntArray], TextInputs],
+    with_words: Callable[[Any], Any],
 ) -> Run:
     """The run as its references see it."""
     return Run(
@@ -243,6 +271,7 @@ def _evidence(
         test_labels=dataset.test.labels,
         predicted=predicted,
         text_inputs=text_inputs,
+        with_words=with_words,
     )
 
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -19,11 +19,16 @@ from fused_clip.method.fusion import LinearFusion
 from fused_clip.method.parts import Method, TextInputs
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.reference import PREFIX, Reference
+from fused_clip.method.words import has_words
 from fused_clip.metrics.scores import purity
 from fused_clip.support.arrays import FloatArray, IntArray, Rows
 
 log = logging.getLogger(__name__)
 ROTATED = "rotated_text"  # the control that `words_in_fusion` is measured against
+
+
+def _as_it_is(clusterer: Any) -> Any:
+    return clusterer
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Run:
     predicted : (m,) its test predictions; None where they are undefined.
     known_labels : (n,) class of each training row whose label may be used, else -1.
     text_inputs : (rows of prompts, the prompts, known targets) -> what a text part may use.
+    with_words : gives a clusterer that has words their embeddings.
     """
 
     method: Method
@@ -56,6 +62,7 @@ class Run:
     predicted: IntArray | None
     known_labels: IntArray
     text_inputs: Callable[[FloatArray, Prompts, IntArray], TextInputs]
+    with_words: Callable[[Any], Any] = _as_it_is
 
     @property
     def labelled(self) -> bool:
@@ -123,25 +130,28 @@ def audit(run: Run, references: Sequence[Reference], *, draws: int) -> Audit:
 def text_free_rival(reference: Reference, run: Run) -> bool:
     """Whether a reference does without any text, and uses labels as the run's answers do.
 
-    It has no text if it is fitted without prompts, or classifies images without clusters of fused rows. If
-    the run's answers come from training labels, its own do too. If they do not, it may see labels to name its
-    clusters: clusters of images have no names, so what can be had without text is then at most its accuracy.
+    It has no text if it is fitted without prompts and its clusterer has no words, or classifies images
+    without clusters. If the run's answers come from training labels, its own do too. If they do not, it may
+    see labels to name its clusters: clusters of images have no names, so what can be had without text is then
+    at most its accuracy.
 
     Parameters
     ----------
     reference : made for the run.
     run : with its labels known.
     """
-    classifier = reference.parts.get("classifier", run.method.classifier)
-    if _answers_with_text(classifier, reference.parts.get("prompts", run.prompts)):
+    parts = {name: part for name, part in reference.parts.items() if name in ("classifier", "clusterer")}
+    method = replace(run.method, **parts)
+    if _answers_with_text(method, reference.parts.get("prompts", run.prompts)):
         return False
     if _answers_by_labels(run):
         return reference.options.uses_labels in ("yes", "for the vote", "as the run")
     return reference.options.uses_labels in ("no", "for the names", "as the run")
 
 
-def _answers_with_text(classifier: Classifier, prompts: Prompts) -> bool:
-    return classifier.uses_text or (classifier.uses_clusters and bool(prompts.texts))
+def _answers_with_text(method: Method, prompts: Prompts) -> bool:
+    in_clusters = bool(prompts.texts) or has_words(method.clusterer)
+    return method.classifier.uses_text or (method.classifier.uses_clusters and in_clusters)
 
 
 def _answers_by_labels(run: Run) -> bool:
@@ -155,7 +165,7 @@ def _contribution(
     run: Run, metrics: Mapping[str, float], references: Sequence[Reference]
 ) -> tuple[dict[str, float], dict[str, str]]:
     """What the words and all uses of text add to the accuracy, and the reference without text."""
-    with_text = _answers_with_text(run.method.classifier, run.prompts)
+    with_text = _answers_with_text(run.method, run.prompts)
     if not with_text or run.predicted is None or not run.labelled:
         return {}, {}
     accuracy = float(accuracy_score(run.prompts.targets(run.test_labels), run.predicted))
@@ -286,6 +296,7 @@ def _fitted_anew(run: Run, method: Method, prompts: Prompts, reference: Referenc
     rows = texts
     if "text" in reference.parts and prompts.texts:
         rows = method.text_rows(inputs, seed)
+    method = replace(method, clusterer=run.with_words(method.clusterer))
     if index is None or "pairing" in reference.parts:
         partition = partial(PromptFusedClassifier.of(method, prompts, rows).partition, run.train)
         paired = method.pair(run.train, texts, inputs.targets, prompts, partition)

@@ -1,7 +1,6 @@
 """Checks and warnings before a run."""
 
 import logging
-import re
 import unicodedata
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from fused_clip.method.clusterer.wrapped import has_number, innermost
 from fused_clip.method.leak import check_leak
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts, task
+from fused_clip.method.words import WORD, check_words
 from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,6 @@ UNKNOWN_WITHOUT_LABELS = (
     " references; the contribution of the text"
 )
 _LETTERS = {"Ll", "Lu", "Lt", "Lo"}
-_WORD = re.compile(r"[^\W_]+")  # an underscore ends a word, as in CLIP's tokenizers
 
 
 def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Backbone) -> None:
@@ -40,8 +39,8 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     InputError
         On a pairing, vote, text part, clusterer or classifier that the prompts do not allow, or that needs
         labels, words or a text tower where there are none; on fewer training images than clusters or
-        neighbours; on fewer labels than a classifier's neighbours; on one test
-        image for a transductive classifier; on vectors of another width.
+        neighbours; on fewer labels than a classifier's neighbours; on one test image for a transductive
+        classifier; on vectors of another width.
     """
     method.labels.check(dataset)
     check_leak(method, dataset)
@@ -68,6 +67,7 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     _check_sizes(method, len(dataset.train), len(prompts.target_names))
     _check_neighbours(method, dataset)
     _check_width(dataset, backbone)
+    check_words(method.clusterer, backbone)
 
 
 def refuse_parts_that_need_labels(method: Method) -> None:
@@ -183,7 +183,7 @@ def _notes(
         logging.INFO,
         f"{backbone.name} was trained on {words} words: its figures are not OpenAI's ViT-B/32's.",
     )
-    unknown = sorted(set(_WORD.findall(" ".join(texts).lower())) - backbone.vocabulary)
+    unknown = sorted(set(WORD.findall(" ".join(texts).lower())) - backbone.vocabulary)
     other = set_of(dataset.train.origin) not in map(set_of, backbone.trained_on)
     new = [f"the words {', '.join(unknown)}"] if unknown else []
     new += ["images of this dataset"] if other else []

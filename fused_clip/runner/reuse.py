@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method.prompt import Prompts
+from fused_clip.method.words import read_words
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import Options, locate
 from fused_clip.support.conf import PLACES_AND_EXTRAS
@@ -23,7 +24,7 @@ from fused_clip.support.versions import code_version, versions
 
 # Modules that compute results; a backbone's fingerprint stands for the rest of its code.
 _CODE = ("audit", "estimator", "pipeline", "method", "metrics", "model", "backbone/learnable")
-_LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy")
+_LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy", "torch")
 _NOT_RESULTS = ("fused_clip.log", "record.json")
 
 
@@ -55,8 +56,9 @@ class _Note(BaseModel):
 def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone_fingerprint: str) -> str:
     """Hash (SHA-256, hex) everything that determines a cell's result.
 
-    Options, data with the names of their rows, texts of the prompts, backbone, libraries that compute, this
-    package's code, and the source files of parts from outside it; but not places, tracking and figures.
+    Options, data with the names of their rows, texts of the prompts, backbone, the words in a clusterer's
+    file, libraries that compute, this package's code, and the source files of parts from outside it; but not
+    places, tracking and figures.
 
     Parameters
     ----------
@@ -66,6 +68,7 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
     backbone_fingerprint : of the backbone.
     """
     chosen = options.model_dump(mode="json", by_alias=True, exclude=set(PLACES_AND_EXTRAS))
+    own = options.clusterer.model_extra or {}
     facts = {
         "options": chosen,
         "data": dataset.fingerprint,
@@ -73,6 +76,7 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
         "skipped": _hash(dataset.skipped),
         "texts": prompts.texts,
         "backbone": backbone_fingerprint,
+        "words": _hash(read_words(own["words"])) if "words" in own else "",
         "method": code_version(_CODE),
         "libraries": versions(_LIBRARIES),
         "code": {target: _source_hash(target) for target in _foreign_targets(chosen)},

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from fused_clip.support.arrays import Array
 from fused_clip.support.versions import code_version, versions
 
-_DECIDING = ("scikit-learn", "scipy", "faiss-cpu", "numpy")
+_DECIDING = ("scikit-learn", "scipy", "faiss-cpu", "numpy", "torch")
 _CODE = ("method", "metrics", "support")  # packages whose code decides a result
 _KNOWN = ("fused_clip", "sklearn")  # packages whose code these versions identify
 

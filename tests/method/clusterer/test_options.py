@@ -24,7 +24,7 @@ def named(name):
 
 
 def test_all_are_there():
-    assert {"spectral", "spectral_sklearn", "kmeans", "agglomerative", "gmm", "hdbscan"} <= {
+    assert {"spectral", "spectral_sklearn", "kmeans", "agglomerative", "gmm", "hdbscan", "tac", "turtle"} <= {
         path.stem for path in OPTIONS
     }
 
@@ -34,7 +34,9 @@ def test_all_are_there():
 def test_finds_blobs(path):
     rows, group = make_blobs([80, 60, 70], n_features=6, cluster_std=0.4, random_state=0)
     texts = np.stack([rows[group == one].mean(axis=0) for one in range(3)])
+    words = np.random.default_rng(0).normal(size=(50, 6))
     wanted = {"n_clusters": 3, "n_components": 3, "random_state": 0, "texts": texts, "votes": group}
+    wanted["word_rows"] = words
     labels = configured(make(path), wanted).fit_predict(rows.astype(np.float32))
     assert adjusted_rand_score(group, labels) > 0.9
 
@@ -56,6 +58,7 @@ def test_says_first_what_it_is(path):
         ("hdbscan", "min_cluster_size", 9),
         ("kmeans_prompts", "max_iter", 3),
         ("keep_classes", "base.n_init", 3),
+        ("tac", "n_init", 2),
     ],
 )
 def test_takes_its_shared_keys(name, override, value):
