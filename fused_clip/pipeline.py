@@ -17,7 +17,6 @@ from fused_clip.dataset.image_dataset import ImageDataset, Images
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method import checks, prompt
 from fused_clip.method.classifier import TargetScores
-from fused_clip.method.fusion import LinearFusion
 from fused_clip.method.leak import leaked_rows, leaky_classifier, leaky_dataset, leaky_scores
 from fused_clip.method.parts import Method, TextInputs
 from fused_clip.method.prompt import Prompts
