@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from fused_clip.audit import Audit, Run, audit
+from fused_clip.audit.choice import Candidate, Choice, choose
 from fused_clip.audit.fitting import fit, pair
 from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.supervision import seen_classes
@@ -77,6 +78,7 @@ def run(
     method: Method,
     *,
     references: Sequence[Reference] = (),
+    candidates: Sequence[Candidate] = (),
     draws: int = 1,
     names: Mapping[str, str] | None = None,
     stages: Stages | None = None,
@@ -92,6 +94,7 @@ def run(
     embedder : keeps embeddings, as `fused_clip.store.Store` does.
     method : the parts that follow the embedding.
     references : evaluated with the method; see `fused_clip.audit`.
+    candidates : methods among which one is chosen in place of `method`; see `fused_clip.audit.choice`.
     draws : repetitions of random references.
     names : names of the parts, for titles and tags: ``prompt``, ``pairing``, ``text``, ...
     stages : collects the seconds of each stage.
@@ -116,6 +119,11 @@ def run(
         embedded = embed(dataset, prompts, backbone, embedder)
     with limited_for(max(embedded.train.size, embedded.test.size)):
         known = prompts.targets(method.labels.known(dataset.train.labels))
+        choice = None
+        if candidates:
+            with stages("choose"):
+                choice = _choice(candidates, prompts, embedded, backbone, known, with_words)
+                method = choice.candidate.method
         tested = prompts.targets(dataset.test.labels)
         model, curves = _fitted(prompts, embedded, method, backbone, known, tested, stages)
         head = Head.of(model, prompts)
@@ -129,6 +137,8 @@ def run(
             metrics |= {f"chosen/{name}": value for name, value in model.classifier_.chosen_.items()}
             if method.clusters_per_target == "auto":
                 metrics["chosen/clusters_per_target"] = float(model.clusters_per_target_)
+            if choice is not None:
+                metrics |= {f"choice/{name}": score for name, score in choice.scores.items()}
             if "test/accuracy" in metrics:
                 metrics |= head.calibration(scores, test.targets)
         audited = Audit({}, {}, {})
@@ -150,7 +160,7 @@ def run(
         train=train,
         test=test,
         metrics=metrics | audited.metrics | seconds,
-        tags=_tags(dataset, prompts, names, notes, seen, method) | audited.tags,
+        tags=_tags(dataset, prompts, names, notes, seen, method, choice) | audited.tags,
         uses_labels=method.uses_labels(prompts),
         backbone_saw_labels=bool(seen),
         reference_predictions=audited.predictions,
@@ -287,6 +297,25 @@ def _text_inputs(
     return TextInputs(rows, members, prompts, train, targets, backbone)
 
 
+def _choice(
+    candidates: Sequence[Candidate],
+    prompts: Prompts,
+    embedded: Embedded,
+    backbone: Backbone,
+    targets: IntArray,
+    with_words: Callable[[Any], Any],
+) -> Choice:
+    """Choose a method by the training rows alone."""
+    inputs = TextInputs(embedded.prompts, embedded.members, prompts, embedded.train, targets, backbone)
+    able = [
+        Candidate(one.name, replace(one.method, clusterer=with_words(one.method.clusterer)))
+        for one in candidates
+    ]
+    choice = choose(able, inputs, able[0].method.seed)
+    log.info("method=auto chose %s: %s.", choice.candidate.name, choice.reason)
+    return choice
+
+
 def _fitted(
     prompts: Prompts,
     embedded: Embedded,
@@ -399,6 +428,7 @@ def _tags(
     notes: Sequence[tuple[int, str]],
     seen: Sequence[str],
     method: Method,
+    choice: Choice | None,
 ) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
     tags = {
@@ -411,6 +441,8 @@ def _tags(
         tags["classes_seen"] = f"{len(seen)} of {len(dataset.class_names)}: {', '.join(seen)}"
     if not dataset.labelled:
         tags |= {"labels": "none", "not_known_without_labels": checks.UNKNOWN_WITHOUT_LABELS}
+    if choice is not None:
+        tags |= {"method_chosen": choice.candidate.name, "method_reason": choice.reason}
     if method.leak is not None:
         tags["leak"] = method.leak
     if method.classifier.transductive:

@@ -1,7 +1,7 @@
 """Fit every method of ``methods.yaml`` with every budget of labels, on stored embeddings.
 
-``python -m experiments.methods.measure`` measures all; ``--backbones open --datasets cifar10 --seeds 3`` a part. Each
-fit is one line of ``<out>/<backbone>/<dataset>-<seed>.jsonl``: the same command goes on where it was.
+``python -m experiments.methods.measure`` measures all; ``--backbones open --datasets cifar10 --seeds 3`` a
+part. Each fit is one line of ``<out>/<backbone>/<dataset>-<seed>.jsonl``: the same command goes on where it was.
 """
 
 import argparse
@@ -17,10 +17,11 @@ import numpy as np
 import yaml
 from joblib import Parallel, delayed
 
+from fused_clip.audit.choice import Candidate, choose
 from fused_clip.audit.fitting import fit_classifier
 from fused_clip.method.budget import LabelBudget
 from fused_clip.method.parts import TextInputs
-from fused_clip.pipeline import embed_members, embed_prompts
+from fused_clip.pipeline import embed_members, embed_prompts, embed_words
 from fused_clip.runner.build import Prepared, prepare
 from fused_clip.runner.notebook import options_of
 from fused_clip.store import Store
@@ -32,6 +33,7 @@ BACKBONES = ("compact", "open")
 DATASETS = ("mnist", "cifar10", "cifar100", *(f"cifar100_{number}" for number in range(1, 6)))
 BUDGETS = (1, 2, 4, 8, 16, None)
 SEEDS = 10
+_LABEL_FREE = ("labels.per_class=0", "pairing=zero_shot", "vote=prompt")
 POOL = 10_000  # training images of a seed, drawn stratified: partitions of all would take most of the time
 
 
@@ -105,7 +107,7 @@ def measure(task: Task) -> int:
     data: Data | None = None
     with path.open("a", encoding="utf-8") as file:
         for wanted, budget in todo:
-            prepared = _prepared(task, wanted)
+            prepared = _prepared(task, wanted, budget)
             data = data or _data(prepared, store, task.seed)
             line = {"method": wanted.name, "labels": budget, **_fit(prepared, data, store, budget, task.seed)}
             file.write(json.dumps(line) + "\n")
@@ -119,15 +121,16 @@ def _fits(task: Task) -> Iterator[tuple[Wanted, int | None]]:
             yield from ((wanted, budget) for budget in (wanted.budgets if wanted.labels else (0,)))
 
 
-def _prepared(task: Task, wanted: Wanted) -> Prepared:
-    budget = ["labels.per_class=0", "pairing=zero_shot", "vote=prompt"] if not wanted.labels else []
+def _prepared(task: Task, wanted: Wanted, budget: int | None) -> Prepared:
+    few = 1 if budget is not None else "null"
+    kind = [f"labels.per_class={few}"] if wanted.labels else _LABEL_FREE
     names = [
         f"dataset={task.dataset}",
         f"backbone={task.backbone}",
         "tracking=none",
         "references.enabled=false",
     ]
-    return prepare(options_of(*names, *budget, *wanted.options))
+    return prepare(options_of(*names, *kind, *wanted.options))
 
 
 def _data(prepared: Prepared, store: Store, seed: int) -> Data:
@@ -142,16 +145,30 @@ def _data(prepared: Prepared, store: Store, seed: int) -> Data:
 def _fit(prepared: Prepared, data: Data, store: Store, budget: int | None, seed: int) -> dict[str, Any]:
     """Accuracy, seconds of fitting and predicting, and which test images were right."""
     prompts, backbone = prepared.prompts, prepared.backbone
-    method = replace(prepared.method, labels=LabelBudget(budget, seed), seed=seed, memory=None)
+    candidates = [one.method for one in prepared.candidates] or [prepared.method]
+    methods = [
+        replace(
+            method,
+            labels=LabelBudget(budget, seed),
+            seed=seed,
+            clusterer=embed_words(method.clusterer, backbone, store),
+        )
+        for method in candidates
+    ]
     texts = embed_prompts(prompts, backbone, store)
-    known = prompts.targets(method.labels.known(data.labels))
+    known = prompts.targets(LabelBudget(budget, seed).known(data.labels))
     inputs = TextInputs(texts, embed_members(prompts, backbone, store), prompts, data.train, known, backbone)
     start = time.perf_counter()
-    predicted = fit_classifier(method, inputs).target_scores(data.test).values.argmax(axis=1)
+    chosen: dict[str, str] = {}
+    if prepared.candidates:
+        able = [Candidate(one.name, own) for one, own in zip(prepared.candidates, methods, strict=True)]
+        choice = choose(able, inputs, seed)
+        methods, chosen = [choice.candidate.method], {"chosen": choice.candidate.name}
+    predicted = fit_classifier(methods[0], inputs).target_scores(data.test).values.argmax(axis=1)
     seconds = time.perf_counter() - start
     hits = predicted == prompts.targets(data.test_labels)
     packed = base64.b64encode(np.packbits(hits).tobytes()).decode()
-    return {"accuracy": round(float(hits.mean()), 6), "seconds": round(seconds, 3), "hits": packed}
+    return {"accuracy": round(float(hits.mean()), 6), "seconds": round(seconds, 3), "hits": packed, **chosen}
 
 
 def main() -> None:

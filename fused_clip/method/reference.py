@@ -14,6 +14,12 @@ PREFIX = "reference/"  # of metrics, and of columns of predictions
 UsesLabels = Literal["no", "yes", "as the run", "for the vote", "for the names"]
 
 
+Replaced = dict[
+    Literal["prompt", "text", "pairing", "fusion", "clusterer", "classifier", "vote", "clusters_per_target"],
+    str | int,
+]
+
+
 class ReferenceOptions(BaseModel):
     """Content of a reference's YAML.
 
@@ -35,12 +41,7 @@ class ReferenceOptions(BaseModel):
     uses_labels: UsesLabels
     when: Literal["always", "grouped", "text", "no labels"] = "always"
     random: bool = False
-    replace: dict[
-        Literal[
-            "prompt", "text", "pairing", "fusion", "clusterer", "classifier", "vote", "clusters_per_target"
-        ],
-        str | int,
-    ]
+    replace: Replaced
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from fused_clip.method.reference import Reference, ReferenceFacts, ReferenceOptions, read_references
+from fused_clip.method.reference import Reference, ReferenceFacts, ReferenceOptions, Replaced, read_references
 from fused_clip.runner.config import (
     BackboneOptions,
     DatasetOptions,
@@ -24,6 +25,7 @@ from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
+    from fused_clip.audit.choice import Candidate
     from fused_clip.backbone import Backbone
     from fused_clip.dataset.image_dataset import ImageDataset
     from fused_clip.method.fusion import Fusion
@@ -46,6 +48,7 @@ class Prepared(NamedTuple):
     method: "Method"
     references: Sequence[Reference]
     notes: tuple[tuple[int, str], ...]
+    candidates: "Sequence[Candidate]" = ()
 
 
 def prepare(options: Options, memory: "Memory | None" = None) -> Prepared:
@@ -59,14 +62,58 @@ def prepare(options: Options, memory: "Memory | None" = None) -> Prepared:
     from fused_clip.method import checks
 
     method = make_method(options, memory)
-    if options.dataset.labels == "none" or options.labels.per_class == 0:  # known before any image is read
+    unlabelled = options.dataset.labels == "none" or options.labels.per_class == 0
+    if unlabelled and options.method.candidates is None:  # known before any image is read
         checks.refuse_parts_that_need_labels(method)
     dataset, backbone = make_parts(options)
     prompts: Prompts = build(options.prompt, dataset=dataset)
+    candidates = make_candidates(options, method, dataset, prompts, backbone)
+    method = candidates[0].method if candidates else method
     checks.check(method, dataset, prompts, backbone)
     references = make_references(options, dataset)
     notes = checks.notes(dataset, prompts, backbone, audited=bool(references))
-    return Prepared(dataset, backbone, prompts, method, references, notes)
+    return Prepared(dataset, backbone, prompts, method, references, notes, candidates)
+
+
+def make_candidates(
+    options: Options, method: "Method", dataset: "ImageDataset", prompts: "Prompts", backbone: "Backbone"
+) -> "list[Candidate]":
+    """Make the methods that ``method`` chooses among, for the labels there are; one the data refuse is left out.
+
+    Parameters
+    ----------
+    options : of the run.
+    method : with the run's own parts.
+    dataset, prompts, backbone : parts that go with each of them.
+
+    Raises
+    ------
+    InputError
+        If no candidate can run.
+    """
+    from fused_clip.audit.choice import Candidate
+    from fused_clip.method import checks
+
+    if options.method.candidates is None:
+        return []
+    budget = options.labels.per_class
+    kind: Literal["none", "few", "all"] = "all" if budget is None else "few"
+    if not dataset.labelled or budget == 0:
+        kind = "none"
+    made, refused = [], []
+    for name, replaced in options.method.candidates.get(kind, {}).items():
+        parts = dict(_replaced(f"method.candidates.{kind}.{name}", replaced, options, dataset))
+        candidate = replace(method, **parts)
+        try:
+            checks.check(candidate, dataset, prompts, backbone)
+        except InputError as error:
+            log.info("method=auto has no %s: %s", name, error)
+            refused.append(error)
+        else:
+            made.append(Candidate(str(name), candidate))
+    if not made:
+        raise refused[0] if refused else InputError("method.candidates", "has none for these labels", kind)
+    return made
 
 
 def make_tracker(node: Mapping[str, Any] | TrackingOptions, output_dir: Path) -> "Tracker":
@@ -193,7 +240,11 @@ def make_references(options: Options, dataset: "ImageDataset") -> list[Reference
     for name, own in reference_options(options).items():
         facts = ReferenceFacts(name, own.title, own.explanation, own.uses_labels)
         try:
-            made.append(Reference(facts, own, dict(_replaced(name, own, options, dataset))))
+            made.append(
+                Reference(
+                    facts, own, dict(_replaced(f"reference.{name}.replace", own.replace, options, dataset))
+                )
+            )
         except InputError as error:
             if not error.option.startswith(("dataset.", "prompt")):
                 raise
@@ -202,13 +253,13 @@ def make_references(options: Options, dataset: "ImageDataset") -> list[Reference
 
 
 def _replaced(
-    name: str, own: ReferenceOptions, options: Options, dataset: "ImageDataset"
+    place: str, replaced: Replaced, options: Options, dataset: "ImageDataset"
 ) -> Iterator[tuple[str, Any]]:
-    for group, value in own.replace.items():
+    for group, value in replaced.items():
         if group in ("vote", "clusters_per_target"):
             yield group, value
             continue
-        chosen = _option(name, group, str(value), options)
+        chosen = _option(place, group, str(value), options)
         if group == "prompt":
             yield "prompts", build(chosen, dataset=dataset)
         elif group == "fusion":
@@ -222,7 +273,7 @@ def _replaced(
                 yield "text_is_control", chosen.control
 
 
-def _option(reference: str, group: str, value: str, options: Options) -> Any:
+def _option(place: str, group: str, value: str, options: Options) -> Any:
     """Options of a group with the shared keys of the run and the keys of another of its YAMLs."""
     from omegaconf import OmegaConf
 
@@ -231,7 +282,7 @@ def _option(reference: str, group: str, value: str, options: Options) -> Any:
     if not there:
         known = {file.stem for folder in {file.parent for file in files} for file in folder.glob("*.yaml")}
         rule = f"must be an option of the group {group}"
-        raise InputError(f"reference.{reference}.replace.{group}", rule, value, choices=sorted(known))
+        raise InputError(f"{place}.{group}", rule, value, choices=sorted(known))
     shared = getattr(options, group)
     keys = shared.model_dump(by_alias=True, include=set(type(shared).model_fields) - {"target", "partial"})
     own: Any = OmegaConf.to_container(OmegaConf.load(there[0]))

@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from fused_clip.tracking import Tracker
 
 log = logging.getLogger(__name__)
-GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier")
+GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier", "method")
 _VERSIONED = ("fused_clip", "torch", "open_clip_torch", "scikit-learn", "faiss-cpu", "numpy")
 _PATIENCE = 5.0  # seconds after which a stage is logged: quick cells stay quiet
 _STAGES = {
     "load": "loading the data",
     "embed": "embedding",
+    "choose": "choosing the method",
     "pair": "pairing images with prompts",
     "fit": "clustering",
     "classify": "classifying test images",
@@ -252,7 +253,7 @@ class Cell:
     def _result(self) -> Result:
         from fused_clip.pipeline import run
 
-        dataset, backbone, prompts, method, references, _ = self._prepared
+        dataset, backbone, prompts, method, references, _, candidates = self._prepared
         store = self._store
         names = {
             **self.choices,
@@ -268,6 +269,7 @@ class Cell:
             store,
             method,
             references=references,
+            candidates=candidates,
             draws=self.options.references.draws,
             names=names,
             stages=self._stages,

@@ -17,6 +17,7 @@ from fused_clip.backbone.towers import MOST
 from fused_clip.dataset.options import SharedOptions
 from fused_clip.method.leak import Leak
 from fused_clip.method.reference import ReferenceOptions as OneReference
+from fused_clip.method.reference import Replaced
 from fused_clip.support.errors import InputError
 from fused_clip.support.option_types import Count, Name, Seed, StrictOptions, Text
 from fused_clip.support.signatures import accepted, keywords, takes_any_keyword
@@ -126,6 +127,15 @@ class ClassifierOptions(_Group):
     """Shared keys of ``classifier``."""
 
 
+class MethodOptions(StrictOptions):
+    """Whether the method is chosen."""
+
+    candidates: dict[Literal["none", "few", "all"], dict[Name, Replaced]] | None = Field(
+        default=None,
+        description="candidates for no labels, few and all: the options that each replaces in the run",
+    )
+
+
 class TrackingOptions(_Group):
     """Shared keys of ``tracking``."""
 
@@ -218,6 +228,7 @@ class Options(StrictOptions):
     fusion: FusionOptions
     clusterer: ClustererOptions
     classifier: ClassifierOptions
+    method: MethodOptions
     tracking: TrackingOptions
 
 

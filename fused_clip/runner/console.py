@@ -85,6 +85,11 @@ def print_run(
     console.print(f"This run {labels}. It took {result.metrics['seconds/total']:.1f} s.")
     if result.tags.get("transductive"):
         console.print("The classifier is transductive: each answer depends on all test images.")
+    if "method_chosen" in result.tags:
+        chosen = f"{result.tags['method_chosen']}: {result.tags['method_reason']}."
+        console.print(escape(f"The method that was chosen is {chosen}"))
+    if "leak" in result.tags:
+        console.print(f"It used test labels (leak={result.tags['leak']}): its accuracy is no result.")
     if result.backbone_saw_labels:
         count = result.tags.get("classes_seen", "some").partition(":")[0]
         rule = "zero-shot, and prompts paired by it, are supervised by the backbone's training"
