@@ -1,7 +1,8 @@
 """Fit every method of ``methods.yaml`` with every budget of labels, on stored embeddings.
 
 ``python -m experiments.methods.measure`` measures all; ``--backbones open --datasets cifar10 --seeds 3`` a
-part. Each fit is one line of ``<out>/<backbone>/<dataset>-<seed>.jsonl``: the same command goes on where it was.
+part. Each fit is one line of ``<out>/<backbone>/<dataset>-<seed>.jsonl``: the same command goes on where it
+was.
 """
 
 import argparse

@@ -20,8 +20,8 @@ from fused_clip.support.sampling import stratified_sample
 log = logging.getLogger(__name__)
 _ROWS = 4000  # labelled rows, and as many others, on which candidates are compared
 _FOLDS = 5
-# Set on training splits whose labels are known (experiments/methods): where the prompts' answers do not follow the
-# clusters of the images, clusters named by them are wrong; where they follow them closely, there is little to gain.
+# Set on training splits whose labels are known (experiments/methods): where the prompts' answers do not
+# follow clusters of the images, clusters named by them are wrong; where they follow closely, little is to gain.
 _COHERENT = 0.3  # least adjusted mutual information of the prompts' answers and clusters of the images
 _GAIN = 0.05  # least gain in the generalisation score
 _SURE = 1.0  # standard errors by which a candidate must be ahead of the first
@@ -59,12 +59,12 @@ class Choice(NamedTuple):
 def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Choice:
     """Choose a method by the labels that are known: the first candidate unless another is clearly better.
 
-    With two labels a target or more: cross-validation on the labelled rows, at most 4,000 of them, in five folds or as
-    many as the rarest target has labels. A candidate must be ahead of the first by more than one standard error of
-    the paired difference. With one label, which can't be held out: the second candidate if the first is wrong on
-    more than half of the labelled rows. Without labels: the candidate whose answers a linear classifier finds again
-    best (`generalisation_score`), if that is .05 above the first's and the first's answers follow clusters of the
-    images; otherwise the first. No test row takes part.
+    With two labels a target or more: cross-validation on the labelled rows, at most 4,000 of them, in five
+    folds or as many as the rarest target has labels. A candidate must be ahead of the first by more than one
+    standard error of the paired difference. With one label, which can't be held out: the second candidate if
+    the first is wrong on more than half of the labelled rows. Without labels: the candidate whose answers a
+    linear classifier finds again best (`generalisation_score`), if that is .05 above the first's and the
+    first's answers follow clusters of the images; otherwise the first. No test row takes part.
 
     Parameters
     ----------

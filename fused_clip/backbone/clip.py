@@ -128,7 +128,7 @@ class OpenClipBackbone(TwoTowerBackbone):
         self._tokens([f"{context} {name}" for name in names])
 
     def free_context(self, context: str, names: Sequence[str]) -> FreeContext:
-        """Free the vectors of `context` in the texts ``"<context> <name>"``, as `LearnableTexts` describes."""
+        """Free the vectors of `context` in ``"<context> <name>"``, as `LearnableTexts` describes."""
         self.check_context(context, names)
         tokens = self._tokens([context, *(f"{context} {name}" for name in names)]).to(self._device)
         return clip_context(self._towers, tokens[1:], int(tokens[0].argmax()) - 1)

@@ -78,7 +78,7 @@ def prepare(options: Options, memory: "Memory | None" = None) -> Prepared:
 def make_candidates(
     options: Options, method: "Method", dataset: "ImageDataset", prompts: "Prompts", backbone: "Backbone"
 ) -> "list[Candidate]":
-    """Make the methods that ``method`` chooses among, for the labels there are; one the data refuse is left out.
+    """Make the methods that ``method=auto`` chooses among; one that the prompts or data refuse is left out.
 
     Parameters
     ----------
@@ -240,11 +240,8 @@ def make_references(options: Options, dataset: "ImageDataset") -> list[Reference
     for name, own in reference_options(options).items():
         facts = ReferenceFacts(name, own.title, own.explanation, own.uses_labels)
         try:
-            made.append(
-                Reference(
-                    facts, own, dict(_replaced(f"reference.{name}.replace", own.replace, options, dataset))
-                )
-            )
+            parts = _replaced(f"reference.{name}.replace", own.replace, options, dataset)
+            made.append(Reference(facts, own, dict(parts)))
         except InputError as error:
             if not error.option.startswith(("dataset.", "prompt")):
                 raise
