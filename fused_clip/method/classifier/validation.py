@@ -12,7 +12,7 @@ _SHARE = 0.2  # of many labels
 _FEW, _MOST_OF_FEW = 20, 4  # CoOp (Zhou et al. 2022, arXiv:2109.01134) validates on min(4, shots) a class
 
 
-class Split(NamedTuple):
+class HeldOut(NamedTuple):
     """Labelled rows in two parts; both are labelled.
 
     Parameters
@@ -29,7 +29,7 @@ class Split(NamedTuple):
     held_out_targets: IntArray
 
 
-def validation_split(training: Training, what: Literal["settings", "epochs"] = "settings") -> Split | None:
+def validation_split(training: Training, what: Literal["settings", "epochs"] = "settings") -> HeldOut | None:
     """Hold out labelled rows of every target; None where a target has a single label or none.
 
     A fifth of the labels, stratified; where some target has fewer than 20, ``min(4, labels // 2)`` of each.
@@ -43,7 +43,7 @@ def validation_split(training: Training, what: Literal["settings", "epochs"] = "
     """
     images, targets = training.labelled
     if what in training.leaked:
-        return Split(images, targets, *training.leaked[what])
+        return HeldOut(images, targets, *training.leaked[what])
     kinds, counts = np.unique(targets, return_counts=True)
     if not len(kinds) or counts.min() < 2 or len(kinds) < 2:
         return None
@@ -57,4 +57,4 @@ def validation_split(training: Training, what: Literal["settings", "epochs"] = "
         ]
         out = np.sort(np.concatenate(drawn))
         kept = np.setdiff1d(np.arange(len(targets)), out)
-    return Split(images[kept], targets[kept], images[out], targets[out])
+    return HeldOut(images[kept], targets[kept], images[out], targets[out])

@@ -1,0 +1,283 @@
+"""Tables and figures of the study from the fits of `measure`: ``python -m experiments.methods.page``.
+
+Writes ``results/<backbone>_<kind>.csv`` and ``results/<backbone>.png``. Differences are paired over test images and
+seeds (`fused_clip.report.studies.significance`), with Holm's correction over all of a table.
+"""
+
+import argparse
+import base64
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.methods.measure import BACKBONES, BUDGETS, DATASETS, HERE, Wanted, read_lines, read_methods
+from fused_clip.figures.style import COLOURS, FAINT, INK, PAGE, house_style
+from fused_clip.report.chart import png_of
+from fused_clip.report.studies.significance import Estimate, holm, paired_estimate, seed_estimate
+from fused_clip.support.arrays import BoolArray
+
+RESULTS = HERE / "results"
+DRAWN = (
+    "zero_shot",
+    "paper",
+    "cosine_mean",
+    "shrunk_mean",
+    "linear_probe",
+    "gda",
+    "lp_plus_plus",
+    "clap",
+    "auto",
+)
+Key = tuple[str, str, int | None]  # dataset, method, labels a class
+
+
+class Fit(NamedTuple):
+    """One fit: which test images were right, seconds, and what method=auto chose."""
+
+    hits: BoolArray
+    seconds: float
+    chosen: str
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the test images."""
+        return float(self.hits.mean())
+
+
+Fits = Mapping[Key, Mapping[int, Fit]]  # by seed
+
+
+def read_fits(folder: Path) -> Fits:
+    """Read all fits of a backbone."""
+    fits: defaultdict[Key, dict[int, Fit]] = defaultdict(dict)
+    for path in sorted(folder.glob("*.jsonl")):
+        dataset, _, seed = path.stem.rpartition("-")
+        lines = read_lines(path)
+        for line in lines:
+            packed = np.unpackbits(np.frombuffer(base64.b64decode(line["hits"]), np.uint8))
+            hits = packed[: 1000 if dataset.startswith("cifar100_") else 10_000].astype(bool)
+            fit = Fit(hits, line["seconds"], line.get("chosen", ""))
+            fits[dataset, line["method"], line["labels"]][int(seed)] = fit
+    return fits
+
+
+def against(fits: Fits, key: Key, baseline: Key) -> Estimate:
+    """Difference in accuracy of two methods, over the seeds that both have."""
+    own, other = fits.get(key, {}), fits.get(baseline, {})
+    seeds = sorted(own.keys() & other.keys())
+    if len(seeds) < 3:
+        return Estimate(math.nan)
+    return paired_estimate(np.stack([own[seed].hits.astype(float) - other[seed].hits for seed in seeds]))
+
+
+def accuracy_rows(
+    fits: Fits, methods: Sequence[Wanted], budgets: Sequence[int | None]
+) -> list[dict[str, str]]:
+    """One row a method and budget: mean accuracy ± half the 95 % interval over seeds, a column a dataset."""
+    rows = []
+    for wanted in methods:
+        for budget in budgets if wanted.labels else (0,):
+            cells = {name: fits.get((name, wanted.name, budget), {}) for name in DATASETS}
+            if any(cells.values()):
+                shown = {name: _accuracy(cell.values()) for name, cell in cells.items()}
+                cost = [fit.seconds for cell in cells.values() for fit in cell.values()]
+                rows.append(
+                    {
+                        "method": wanted.title,
+                        "labels": _labels(budget),
+                        **shown,
+                        "seconds": f"{np.median(cost):.2f}",
+                    }
+                )
+    return rows
+
+
+def difference_rows(fits: Fits, methods: Sequence[Wanted], baseline: str) -> list[dict[str, str]]:
+    """One row a method and budget: difference to a baseline of the same budget, a column a dataset.
+
+    An asterisk marks a difference that is significant after Holm's correction over the whole table.
+    """
+    uses = {wanted.name: wanted.labels for wanted in methods}
+    found: dict[tuple[str, int | None, str], Estimate] = {}
+    for wanted in methods:
+        for budget in BUDGETS if wanted.labels else (0,):
+            other = budget if uses[baseline] else 0
+            for name in DATASETS:
+                if wanted.name != baseline:
+                    estimate = against(fits, (name, wanted.name, budget), (name, baseline, other))
+                    if not math.isnan(estimate.mean):
+                        found[wanted.name, budget, name] = estimate
+    tested = [key for key, estimate in found.items() if not math.isnan(estimate.p_value)]
+    corrected = dict(zip(tested, holm([found[key].p_value for key in tested]), strict=True))
+    rows = []
+    for wanted in methods:
+        for budget in BUDGETS if wanted.labels else (0,):
+            shown = {
+                name: _difference(
+                    found.get((wanted.name, budget, name)), corrected.get((wanted.name, budget, name))
+                )
+                for name in DATASETS
+            }
+            if any(shown.values()):
+                rows.append({"method": wanted.title, "labels": _labels(budget), **shown})
+    return rows
+
+
+def regret_rows(fits: Fits, methods: Sequence[Wanted]) -> list[dict[str, str]]:
+    """Of method=auto: mean accuracy below the best inductive method in hindsight, above zero-shot, and its choices."""
+    rows = []
+    for budget in (0, *BUDGETS):
+        auto = "auto" if budget != 0 else "auto_none"
+        regrets, gains, chosen = [], [], []
+        for name in DATASETS:
+            own = fits.get((name, auto, budget), {})
+            rivals = {
+                wanted.name: np.mean(
+                    [fit.accuracy for fit in fits[name, wanted.name, budget if wanted.labels else 0].values()]
+                )
+                for wanted in methods
+                if "(batch)" not in wanted.title
+                and not wanted.name.startswith("auto")
+                and (
+                    wanted.labels
+                    or wanted.name in ("zero_shot", "kmeans_prompts", "paper_zero_shot")
+                    or budget == 0
+                )
+                and not (budget == 0 and wanted.labels)
+                and fits.get((name, wanted.name, budget if wanted.labels else 0))
+            }
+            if own and rivals:
+                mean = np.mean([fit.accuracy for fit in own.values()])
+                regrets.append(max(max(rivals.values()), mean) - mean)
+                gains.append(mean - rivals["zero_shot"])
+                chosen += [fit.chosen for fit in own.values()]
+        if regrets:
+            names, counts = np.unique(chosen, return_counts=True)
+            order = np.argsort(-counts)
+            rows.append(
+                {
+                    "labels": _labels(budget),
+                    "mean regret": f"{np.mean(regrets):.4f}",
+                    "largest regret": f"{np.max(regrets):.4f}",
+                    "mean gain on zero-shot": f"{np.mean(gains):+.4f}",
+                    "least gain on zero-shot": f"{np.min(gains):+.4f}",
+                    "chosen": ", ".join(f"{names[i]} {counts[i]}" for i in order),
+                }
+            )
+    return rows
+
+
+def draw(fits: Fits, methods: Sequence[Wanted], backbone: str) -> bytes:
+    """Accuracy against labels: a panel a dataset, a line a method, bars the 95 % interval over seeds."""
+    from matplotlib.figure import Figure
+
+    titles = {wanted.name: wanted.title for wanted in methods}
+    with house_style():
+        figure = Figure(figsize=(PAGE, 4.6), layout="constrained")
+        for place, (name, axes) in enumerate(zip(DATASETS, figure.subplots(2, 4).flat, strict=True)):
+            for number, method in enumerate(DRAWN):
+                points = [(0, 0)] if method == "zero_shot" else list(enumerate(BUDGETS))
+                estimates = [(x, _seeds(fits.get((name, method, budget), {}))) for x, budget in points]
+                estimates = [(x, one) for x, one in estimates if not math.isnan(one.mean)]
+                if not estimates:
+                    continue
+                colour = INK if method == "paper" else COLOURS[number % len(COLOURS)]
+                means = [one.mean for _, one in estimates]
+                if method == "zero_shot":
+                    axes.axhline(means[0], color=FAINT, lw=1.2, ls="--", label=titles[method])
+                    continue
+                bars = [0 if math.isnan(one.error) else one.high - one.mean for _, one in estimates]
+                style = {"lw": 1.6, "ms": 3.5} if method in ("paper", "auto") else {"lw": 0.9, "ms": 2.2}
+                axes.errorbar(
+                    [x for x, _ in estimates],
+                    means,
+                    bars,
+                    fmt="o-",
+                    color=colour,
+                    elinewidth=0.6,
+                    label=titles[method],
+                    **style,
+                )
+            axes.set_title(name, size=8, color=INK)
+            axes.set_xticks(range(len(BUDGETS)), [_labels(budget) for budget in BUDGETS])
+            axes.tick_params(labelsize=6, colors=FAINT)
+            axes.grid(axis="y", lw=0.3, color=FAINT, alpha=0.4)
+            if place % 4 == 0:
+                axes.set_ylabel("test accuracy", size=7, color=INK)
+        figure.supxlabel(
+            f"labels a class; backbone={backbone}, 10 seeds, bars: 95 % interval over seeds",
+            size=7,
+            color=INK,
+        )
+        found = figure.axes[0].get_legend_handles_labels()
+        figure.legend(*found, loc="outside upper center", ncols=5, fontsize=6, frameon=False)
+        return png_of(figure)
+
+
+def _seeds(cell: Mapping[int, Fit]) -> Estimate:
+    return seed_estimate([fit.accuracy for fit in cell.values()]) if cell else Estimate(math.nan)
+
+
+def _accuracy(cell: Iterable[Fit]) -> str:
+    values = [fit.accuracy for fit in cell]
+    if not values:
+        return ""
+    estimate = seed_estimate(values)
+    half = "" if math.isnan(estimate.error) else f" ± {_plain(estimate.high - estimate.mean)}"
+    return f"{_plain(estimate.mean)}{half}"
+
+
+def _difference(estimate: Estimate | None, corrected: float | None) -> str:
+    if estimate is None:
+        return ""
+    star = "*" if corrected is not None and corrected < 0.05 else ""
+    return f"{estimate.mean:+.3f}{star}".replace("0.", ".", 1)
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0")
+
+
+def _labels(budget: int | None) -> str:
+    return "all" if budget is None else str(budget)
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    if rows:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def main() -> None:
+    """Write tables and figures of every backbone that was measured."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fits", type=Path, default=Path("outputs/methods"), help="what `measure` wrote")
+    given = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    methods = read_methods()
+    for backbone in BACKBONES:
+        if fits := read_fits(given.fits / backbone):
+            free = [wanted for wanted in methods if not wanted.labels]
+            own = [wanted for wanted in methods if wanted.labels]
+            _write(RESULTS / f"{backbone}_no_labels.csv", accuracy_rows(fits, free, BUDGETS))
+            _write(RESULTS / f"{backbone}_labels.csv", accuracy_rows(fits, own, BUDGETS))
+            for baseline in ("zero_shot", "paper"):
+                compared = methods if baseline == "zero_shot" else [*own]
+                _write(
+                    RESULTS / f"{backbone}_against_{baseline}.csv", difference_rows(fits, compared, baseline)
+                )
+            _write(RESULTS / f"{backbone}_auto.csv", regret_rows(fits, methods))
+            (RESULTS / f"{backbone}.png").write_bytes(draw(fits, methods, backbone))
+
+
+if __name__ == "__main__":
+    main()
