@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
-from fused_clip.method.classifier.validation import Split, validation_split
+from fused_clip.method.classifier.validation import HeldOut, validation_split
 from fused_clip.support.arrays import DoubleArray, Rows
 
 _GRID = tuple(10.0**power for power in range(-4, 3))
@@ -112,7 +112,7 @@ class LinearProbe(Classifier):
         few = np.unique(training.labelled[1], return_counts=True)[1].min() < _FEW
         return self._bisected(standardised) if few else self._from_strong_to_weak(standardised)
 
-    def _from_strong_to_weak(self, split: Split) -> float:
+    def _from_strong_to_weak(self, split: HeldOut) -> float:
         """Search a grid until two penalties in a row are worse."""
         accuracy_at = self._accuracies(split)
         best, chosen, worse = -1.0, 1.0, 0
@@ -125,7 +125,7 @@ class LinearProbe(Classifier):
                 break
         return chosen
 
-    def _bisected(self, split: Split) -> float:
+    def _bisected(self, split: HeldOut) -> float:
         """Search a coarse grid, then halve the interval around its best value; ties go to the strongest."""
         # A warm start would decide close calls: weak penalties stop short of convergence, and under strong
         # ones the intercepts of the fit before outweigh what is left of the weights.
@@ -140,7 +140,7 @@ class LinearProbe(Classifier):
                 better, weak = strong, middle
         return float(10.0**better)
 
-    def _accuracies(self, split: Split, *, warm_start: bool = True) -> Callable[[float], float]:
+    def _accuracies(self, split: HeldOut, *, warm_start: bool = True) -> Callable[[float], float]:
         """C -> accuracy on the held-out rows; with a warm start a fit goes on from the one before."""
         probe = self._probe(1.0).set_params(warm_start=warm_start, tol=_SEARCH_TOLERANCE)
 

@@ -10,7 +10,7 @@ from fused_clip.method.classifier.cache import Cache, tuned_keys
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
 from fused_clip.method.classifier.cosine import texts_of, unit_rows
 from fused_clip.method.classifier.settings import check_count, check_number, most_accurate
-from fused_clip.method.classifier.validation import Split, validation_split
+from fused_clip.method.classifier.validation import HeldOut, validation_split
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.sampling import stratified_sample
 
@@ -136,7 +136,7 @@ class TipAdapter(Classifier):
             "beta": _BETA if self.beta is None else self.beta,
         }
 
-    def _searched(self, cache: Cache, split: Split) -> dict[str, float]:
+    def _searched(self, cache: Cache, split: HeldOut) -> dict[str, float]:
         """The best alpha and beta on the held-out rows; those that are given stay."""
         if self.alpha is not None and self.beta is not None:
             return self._defaults()
