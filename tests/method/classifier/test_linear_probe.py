@@ -168,3 +168,16 @@ def test_twenty_labels_are_many() -> None:
     powers = [np.log10(LinearProbe().fit(few(hard, 20, seed)).C_) for seed in range(4)]
     np.testing.assert_allclose(powers, np.round(powers), atol=1e-12)
     assert max(np.abs(powers)) <= 4
+
+
+@pytest.mark.parametrize(
+    ("best", "chosen"), [(0.7, 0.703125), (-0.79, -0.796875), (-0.45, -0.453125), (-6.5, -6), (6.5, 6)]
+)
+def test_eight_steps_halve_two_decades(monkeypatch: pytest.MonkeyPatch, best: float, chosen: float) -> None:
+    """With an accuracy that falls on both sides of one C, the end of the interval after 8 steps is chosen."""
+
+    def accuracy(penalty: float) -> float:
+        return -abs(np.log10(penalty) - best)
+
+    monkeypatch.setattr(LinearProbe, "_accuracies", lambda self, split, warm_start: accuracy)
+    assert np.log10(LinearProbe().fit(few(make_blobs(), 4)).C_) == pytest.approx(chosen)
