@@ -113,4 +113,5 @@ def anchored_variance(
     """
     of_anchor = len(texts) * of_texts + ((texts - means) ** 2).sum(axis=0)
     pooled = moments.scatter(means) + anchor * of_anchor
-    return np.maximum(pooled / (moments.sizes.sum() + anchor * len(texts)), LEAST_VARIANCE)
+    variance: DoubleArray = pooled / (moments.sizes.sum() + anchor * len(texts))
+    return np.asarray(np.maximum(variance, LEAST_VARIANCE))
