@@ -106,9 +106,7 @@ class OpenClipBackbone(TwoTowerBackbone):
         import torch
 
         pixels = prepared[0] if len(prepared) == 1 else torch.cat(list(prepared))
-        towers = (
-            self._towers
-        )  # weights that are loaded in inference mode have no gradients for `free_context`
+        towers = self._towers  # loaded in inference mode, weights would have no gradients for `free_context`
 
         def tower(pixels: torch.Tensor) -> Any:
             return towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
@@ -128,7 +126,7 @@ class OpenClipBackbone(TwoTowerBackbone):
         self._tokens([f"{context} {name}" for name in names])
 
     def free_context(self, context: str, names: Sequence[str]) -> FreeContext:
-        """Free the vectors of `context` in ``"<context> <name>"``, as `LearnableTexts` describes."""
+        """Free the vectors of `context` in the texts ``"<context> <name>"``: see `LearnableTexts`."""
         self.check_context(context, names)
         tokens = self._tokens([context, *(f"{context} {name}" for name in names)]).to(self._device)
         return clip_context(self._towers, tokens[1:], int(tokens[0].argmax()) - 1)

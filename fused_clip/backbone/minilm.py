@@ -125,7 +125,7 @@ class TextTower:
 
         whole = several + several[-1:] * (_AT_A_TIME - len(several))
         ids = torch.tensor([one + [0] * (length - len(one)) for one in whole], device=self._device)
-        model = self.model  # weights that are loaded in inference mode have no gradients for `free_context`
+        model = self.model  # loaded in inference mode, weights would have no gradients for `free_context`
         with torch.inference_mode():
             rows: FloatArray = model(ids)[: len(several)].float().cpu().numpy()
         return rows

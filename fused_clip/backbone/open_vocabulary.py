@@ -225,7 +225,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
             self._text_tower.tokens(f"{context} {name}")
 
     def free_context(self, context: str, names: Sequence[str]) -> FreeContext:
-        """Free the vectors of `context` in ``"<context> <name>"``, as `LearnableTexts` describes."""
+        """Free the vectors of `context` in the texts ``"<context> <name>"``: see `LearnableTexts`."""
         free = self._text_tower.free_context(context, names)
         classifiers = unit_classifiers(self._image_tower.classifiers)
         return mixed(free, self.alignment.class_texts, self.alignment.temperature, classifiers)

@@ -29,16 +29,18 @@ class CoOp:
     A text is the context, then the name of the target, its underscores written as spaces. The loss is the
     cross-entropy of 100 times the cosines between the texts and the images, whose embeddings stay as they
     are. SGD with momentum 0.9 and weight decay 5e-4 follows a cosine, after a first epoch at 1e-5. Towers
-    that can learn are CLIP's own in `OpenClipBackbone`, and that of `OpenVocabularyBackbone`.
+    that can learn are CLIP's own in `OpenClipBackbone`, and that of `OpenVocabularyBackbone`. Probabilities
+    that are calibrated on the same labels are too sure.
 
     An epoch has batches of 32 images, all of about the same size. Where that would exceed `max_steps`,
-    batches are larger: each step passes all texts through the tower, and costs the same for any batch.
+    batches are larger: each step passes all texts through the tower, and costs the same for any batch. For 10
+    texts that is 4 ms of a core with ``backbone=compact`` and 110 ms with ``open``; for 100, 24 and 840 ms.
 
     Parameters
     ----------
     n_context : context vectors, at least 1; `initial` words set their number instead.
-    epochs : passes over the labelled images, 0 or more; ``auto`` is 200 for 8 labels a target or more, 100 for
-        2 to 7, 50 for 1.
+    epochs : passes over the labelled images, 0 or more; ``auto`` is 200 for 8 labels a target or more, 100
+        for 2 to 7, 50 for 1.
     learning_rate : of the second epoch, above 0.
     initial : ``random`` draws vectors from N(0, 0.02); other words give their tokens' vectors.
     max_steps : steps at most, at least 1; more epochs than steps are cut.
@@ -61,8 +63,9 @@ class CoOp:
             _at_least(name, getattr(self, name), 1)
         if self.epochs != "auto":
             _at_least("epochs", self.epochs, 0)
-        if not 0 < self.learning_rate < math.inf:
-            raise InputError("text.learning_rate", "must be above 0", self.learning_rate)
+        rate = self.learning_rate
+        if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < math.inf:
+            raise InputError("text.learning_rate", "must be a number above 0", rate)
         if not isinstance(self.initial, str) or not self.initial.strip():
             raise InputError(
                 "text.initial", "must be 'random' or words, such as 'a photo of a'", self.initial
@@ -86,14 +89,18 @@ class CoOp:
         InputError
             On other prompts, a backbone without such a tower, or names that are too long with their context.
         """
+        self._tower(prompts, backbone)
+
+    def _tower(self, prompts: Prompts, backbone: Backbone) -> LearnableTexts:
         if len(prompts.target_names) < 2:
-            raise InputError("text", "learns to tell at least two targets apart", len(prompts.target_names))
+            raise InputError("text", "needs two targets or more to learn from", len(prompts.target_names))
         if not prompts.distinguishes_targets:
             raise InputError("text", "learns one text a target, which needs one truthful prompt a target")
         if not isinstance(backbone, LearnableTexts):
             rule = "learns through a text tower, and this backbone has none with gradients"
             raise InputError("text", rule, backbone.name, hint="Use backbone=compact or backbone=open")
         backbone.check_context(self.context, _names(prompts))
+        return backbone
 
     def __call__(
         self, prompts: Prompts, images: FloatArray, targets: IntArray, backbone: Backbone, random_state: int
@@ -114,7 +121,7 @@ class CoOp:
         InputError
             If no image has a label, or `check` refuses the run.
         """
-        self.check(prompts, backbone)
+        tower = self._tower(prompts, backbone)
         known = targets >= 0
         if not known.any():
             raise InputError("text", "learns from labelled images, and there are none")
@@ -122,8 +129,7 @@ class CoOp:
         if len(missing):
             names = ", ".join(prompts.target_names[target] for target in missing)
             log.warning("The context is learnt without an image of: %s.", names)
-        assert isinstance(backbone, LearnableTexts)
-        free = backbone.free_context(self.context, _names(prompts))
+        free = tower.free_context(self.context, _names(prompts))
         rows = self._learn(free, images[known], targets[known], np.random.default_rng(random_state))
         learnt = np.empty_like(rows)
         learnt[prompts.prompt_of_target] = rows
@@ -152,8 +158,7 @@ class CoOp:
             for rows in np.array_split(rng.permutation(len(targets)), batches):
                 texts = normalize(free.encode(context))
                 loss = cross_entropy(_SCALE * unit[rows] @ texts.T, right[rows])
-                optimizer.zero_grad()
-                loss.backward()
+                (context.grad,) = torch.autograd.grad(loss, context)
                 optimizer.step()
         with torch.no_grad():
             learnt: FloatArray = free.encode(context).float().cpu().numpy()
@@ -176,8 +181,8 @@ class CoOp:
 class UPL(CoOp):
     """CoOp on pseudo-labels: no label is used (Huang, Chu and Wei 2022, arXiv:2204.03649).
 
-    The pseudo-labels are the zero-shot predictions of the images that are most confident, `per_target` of each
-    predicted target. Texts learnt from several seeds are averaged after L2 normalisation.
+    The pseudo-labels are the most confident zero-shot predictions, `per_target` images of each predicted
+    target. Texts learnt from several seeds are averaged after L2 normalisation.
 
     Parameters
     ----------

@@ -189,6 +189,7 @@ def test_steps(labels: int, settings: dict[str, Any], steps: int) -> None:
         {"epochs": -1},
         {"epochs": "many"},
         {"learning_rate": 0.0},
+        {"learning_rate": "fast"},
         {"learning_rate": math.nan},
         {"initial": " "},
         {"max_steps": 0},
@@ -211,11 +212,11 @@ def test_labels_are_needed(data: Data) -> None:
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        (of_names(("cat",)), "at least two targets apart, got 1"),
+        (of_names(("cat",)), "two targets or more to learn from, got 1"),
         (dataclasses.replace(PROMPTS, truthful=False), "one truthful prompt a target"),
         (Prompts((("any",),), NAMES, np.arange(3), np.zeros(3, np.int64)), "one truthful prompt a target"),
         (
-            of_names(("red", "a name of many more words than the towers of this test can read", "blue")),
+            of_names(("red", "many more words " * 5, "blue")),
             "must fit the 16 tokens",
         ),
     ],
@@ -229,7 +230,7 @@ def test_prompts_that_can_not_be_learnt_are_refused(data: Data, prompts: Prompts
 def test_a_backbone_without_a_text_tower_is_refused_before_work(toy: ImageDataset, blobs: Blobs) -> None:
     embedder = BlobEmbedder(blobs)
     learning = method(text=CoOp(), text_uses_labels=True)
-    with pytest.raises(InputError, match="text: learns through a text tower, .*, got 'fake'"):
+    with pytest.raises(InputError, match=r"text: learns through a text tower, .*, got 'fake'"):
         pipeline.run(toy, prompt.task(toy), FakeBackbone(), embedder, learning)
     assert embedder.asked == []
     checks.check(learning, toy, prompt.none(toy), FakeBackbone())  # type: ignore[arg-type]
