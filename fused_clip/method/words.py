@@ -40,7 +40,7 @@ def has_words(clusterer: Any) -> bool:
     ----------
     clusterer : any scikit-learn clusterer.
     """
-    return {"words", "word_rows"} <= clusterer.get_params(deep=False).keys()
+    return {"words", "word_rows"} <= set(clusterer.get_params(deep=False))
 
 
 def wants_words(clusterer: Any) -> bool:
@@ -65,16 +65,18 @@ def read_words(words: str | Path | Sequence[str] | None) -> tuple[str, ...]:
     InputError
         If the file can't be read, an entry is no text, or there is no word.
     """
-    found = words
+    found: Sequence[Any]
     if words is None or isinstance(words, (str, Path)):
         try:
             found = Path(words or NOUNS).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:
             rule = f"must be a list, or a UTF-8 text file of one word a line ({error})"
             raise InputError(OPTION, rule, str(words)) from error
-    if not all(isinstance(word, str) for word in found or ()):
+    else:
+        found = words
+    if not all(isinstance(word, str) for word in found):
         raise InputError(OPTION, "must be texts", found)
-    distinct = tuple(dict.fromkeys(word.strip() for word in found or () if word.strip()))
+    distinct = tuple(dict.fromkeys(word.strip() for word in found if word.strip()))
     if not distinct:
         raise InputError(OPTION, "must name at least one word", words)
     return distinct
