@@ -1,7 +1,7 @@
 """Tables and figures of the study from the fits of `measure`: ``python -m experiments.methods.page``.
 
-Writes ``results/<backbone>_<kind>.csv`` and ``results/<backbone>.png``. Differences are paired over test images and
-seeds (`fused_clip.report.studies.significance`), with Holm's correction over all of a table.
+Writes ``results/<backbone>_<kind>.csv`` and ``results/<backbone>.png``. Differences are paired over test images
+and seeds (`fused_clip.report.studies.significance`), with Holm's correction over all of a table.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def difference_rows(fits: Fits, methods: Sequence[Wanted], baseline: str) -> lis
 
 
 def regret_rows(fits: Fits, methods: Sequence[Wanted]) -> list[dict[str, str]]:
-    """Of method=auto: mean accuracy below the best inductive method in hindsight, above zero-shot, and its choices."""
+    """Of method=auto: accuracy below the best inductive method in hindsight, above zero-shot, its choices."""
     rows = []
     for budget in (0, *BUDGETS):
         auto = "auto" if budget != 0 else "auto_none"

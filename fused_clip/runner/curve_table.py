@@ -43,15 +43,16 @@ def read_curves(path: Path) -> tuple[Curve, ...]:
     """
     if not path.is_file():
         return ()
-    points: dict[tuple[str, ...], dict[str, list[tuple[float, float]]]] = {}
+    points: dict[tuple[str, str, str, str, str], dict[str, list[tuple[float, float]]]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            labels = tuple(row[name] for name in COLUMNS[:5])
-            line = points.setdefault(labels, {}).setdefault(row["line"], [])
+            name, title, x_label, y_label, chosen = (row[column] for column in COLUMNS[:5])
+            line = points.setdefault((name, title, x_label, y_label, chosen), {}).setdefault(row["line"], [])
             line.append((float(row["x"]), float(row["y"])))
     curves = []
-    for (*labels, chosen), lines in points.items():
+    for (name, title, x_label, y_label, chosen), lines in points.items():
         x = tuple(place for place, _ in next(iter(lines.values())))
-        series = {name: tuple(value for _, value in line) for name, line in lines.items()}
-        curves.append(Curve(*labels, x, series, float(chosen) if chosen else None))
+        series = {label: tuple(value for _, value in line) for label, line in lines.items()}
+        mark = float(chosen) if chosen else None
+        curves.append(Curve(name, title, x_label, y_label, x, series, mark))
     return tuple(curves)
