@@ -1,7 +1,7 @@
 """Tables and figures of the study from the fits of `measure`: ``python -m experiments.methods.page``.
 
-Writes ``results/<backbone>_<kind>.csv`` and ``results/<backbone>.png``. Differences are paired over test images
-and seeds (`fused_clip.report.studies.significance`), with Holm's correction over all of a table.
+Writes ``results/<backbone>_<kind>.csv`` and ``results/<backbone>.png``. Differences are paired over test
+images and seeds (`fused_clip.report.studies.significance`), with Holm's correction over all of a table.
 """
 
 import argparse
