@@ -11,7 +11,7 @@ from tests.runner.test_config import composed
 
 # conf/report belongs to another command: tests/report/test_main.py looks at it.
 OPTIONS = sorted(path for path in conf_dir().glob("*/*.yaml") if path.parent.name != "report")
-PARTS = [path for path in OPTIONS if path.parent.name not in ("experiment", "reference")]
+PARTS = [path for path in OPTIONS if path.parent.name not in ("experiment", "reference", "method")]
 # What the program itself passes to an option of each group.
 RUNTIME = {
     "dataset": {"data_dir", "recipe"},

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _ROWS = 4000  # labelled rows, and as many others, on which candidates are compared
 _FOLDS = 5
 # Set on training splits whose labels are known (experiments/methods): where the prompts' answers do not
-# follow clusters of the images, clusters named by them are wrong; where they follow closely, nothing is to gain.
+# follow clusters of the images, clusters named by them are wrong; where they follow closely, none is better.
 _COHERENT = 0.3  # least adjusted mutual information of the prompts' answers and clusters of the images
 _GAIN = 0.05  # least gain in the generalisation score
 _SURE = 1.0  # standard errors by which a candidate must be ahead of the first
