@@ -110,8 +110,8 @@ def measure(task: Task) -> int:
     data: Data | None = None
     with path.open("a", encoding="utf-8") as file:
         for wanted, budget in todo:
-            prepared = _prepared(task, wanted, budget)
-            data = data or _data(prepared, store, task.seed)
+            prepared = prepared_for(task, wanted, budget)
+            data = data or draw_data(prepared, store, task.seed)
             line = {"method": wanted.name, "labels": budget, **_fit(prepared, data, store, budget, task.seed)}
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -127,7 +127,7 @@ def _fits(task: Task) -> Iterator[tuple[Wanted, int | None]]:
                 yield wanted, budget
 
 
-def _prepared(task: Task, wanted: Wanted, budget: int | None) -> Prepared:
+def prepared_for(task: Task, wanted: Wanted, budget: int | None) -> Prepared:
     few = 1 if budget is not None else "null"
     kind = [f"labels.per_class={few}"] if wanted.labels else _LABEL_FREE
     names = [
@@ -139,7 +139,7 @@ def _prepared(task: Task, wanted: Wanted, budget: int | None) -> Prepared:
     return prepare(options_of(*names, *kind, *wanted.options))
 
 
-def _data(prepared: Prepared, store: Store, seed: int) -> Data:
+def draw_data(prepared: Prepared, store: Store, seed: int) -> Data:
     dataset, backbone = prepared.dataset, prepared.backbone
     train, test = (
         store.images(backbone, split.images, split.rows) for split in (dataset.train, dataset.test)
@@ -148,33 +148,47 @@ def _data(prepared: Prepared, store: Store, seed: int) -> Data:
     return Data(train[rows], dataset.train.labels[rows], test, dataset.test.labels)
 
 
-def _fit(prepared: Prepared, data: Data, store: Store, budget: int | None, seed: int) -> dict[str, Any]:
-    """Accuracy, seconds of fitting and predicting, and which test images were right."""
+def inputs_for(prepared: Prepared, data: Data, store: Store, known: IntArray) -> TextInputs:
+    """What a method is fitted on: training images, prompts, and the targets that are known."""
     prompts, backbone = prepared.prompts, prepared.backbone
-    candidates = [one.method for one in prepared.candidates] or [prepared.method]
-    methods = [
-        replace(
-            method,
-            labels=LabelBudget(budget, seed),
-            seed=seed,
-            clusterer=embed_words(method.clusterer, backbone, store),
+    members = embed_members(prompts, backbone, store)
+    return TextInputs(embed_prompts(prompts, backbone, store), members, prompts, data.train, known, backbone)
+
+
+def methods_of(prepared: Prepared, store: Store, seed: int) -> list[Candidate]:
+    """The method of a run, or those that ``method=auto`` chooses among, with a seed of their own."""
+    listed = prepared.candidates or [Candidate("", prepared.method)]
+    return [
+        Candidate(
+            one.name,
+            replace(
+                one.method,
+                seed=seed,
+                memory=None,
+                clusterer=embed_words(one.method.clusterer, prepared.backbone, store),
+            ),
         )
-        for method in candidates
+        for one in listed
     ]
-    texts = embed_prompts(prompts, backbone, store)
-    known = prompts.targets(LabelBudget(budget, seed).known(data.labels))
-    inputs = TextInputs(texts, embed_members(prompts, backbone, store), prompts, data.train, known, backbone)
+
+
+def _fit(prepared: Prepared, data: Data, store: Store, budget: int | None, seed: int) -> dict[str, Any]:
+    """Accuracy, seconds of choosing, fitting and predicting, and which test images were right."""
+    prompts = prepared.prompts
+    inputs = inputs_for(prepared, data, store, prompts.targets(LabelBudget(budget, seed).known(data.labels)))
+    able = methods_of(prepared, store, seed)
     start = time.perf_counter()
-    chosen: dict[str, str] = {}
-    if prepared.candidates:
-        able = [Candidate(one.name, own) for one, own in zip(prepared.candidates, methods, strict=True)]
-        choice = choose(able, inputs, seed)
-        methods, chosen = [choice.candidate.method], {"chosen": choice.candidate.name}
-    predicted = fit_classifier(methods[0], inputs).target_scores(data.test).values.argmax(axis=1)
+    one = choose(able, inputs, seed).candidate
+    predicted = fit_classifier(one.method, inputs).target_scores(data.test).values.argmax(axis=1)
     seconds = time.perf_counter() - start
     hits = predicted == prompts.targets(data.test_labels)
     packed = base64.b64encode(np.packbits(hits).tobytes()).decode()
-    return {"accuracy": round(float(hits.mean()), 6), "seconds": round(seconds, 3), "hits": packed, **chosen}
+    return {
+        "accuracy": round(float(hits.mean()), 6),
+        "seconds": round(seconds, 3),
+        "chosen": one.name,
+        "hits": packed,
+    }
 
 
 def main() -> None:

@@ -247,7 +247,8 @@ def _labels(budget: int | None) -> str:
     return "all" if budget is None else str(budget)
 
 
-def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write rows of text as CSV; no file for no row."""
     if rows:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
@@ -268,14 +269,14 @@ def main() -> None:
         if fits := read_fits(given.fits / backbone):
             free = [wanted for wanted in methods if not wanted.labels]
             own = [wanted for wanted in methods if wanted.labels]
-            _write(RESULTS / f"{backbone}_no_labels.csv", accuracy_rows(fits, free, BUDGETS))
-            _write(RESULTS / f"{backbone}_labels.csv", accuracy_rows(fits, own, BUDGETS))
+            write_rows(RESULTS / f"{backbone}_no_labels.csv", accuracy_rows(fits, free, BUDGETS))
+            write_rows(RESULTS / f"{backbone}_labels.csv", accuracy_rows(fits, own, BUDGETS))
             for baseline in ("zero_shot", "paper"):
                 compared = methods if baseline == "zero_shot" else [*own]
-                _write(
+                write_rows(
                     RESULTS / f"{backbone}_against_{baseline}.csv", difference_rows(fits, compared, baseline)
                 )
-            _write(RESULTS / f"{backbone}_auto.csv", regret_rows(fits, methods))
+            write_rows(RESULTS / f"{backbone}_auto.csv", regret_rows(fits, methods))
             (RESULTS / f"{backbone}.png").write_bytes(draw(fits, methods, backbone))
 
 
