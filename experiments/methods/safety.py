@@ -1,8 +1,8 @@
 """Whether ``method=auto`` is ever below zero-shot: ``python -m experiments.methods.safety``.
 
-Two conditions in which methods that expect every class fail: batches of 64 test images of one to four classes, and
-classes whose frequencies, in training and test, fall geometrically to one fiftieth. With no label, four a class
-(or all that a rare class has) and all. Writes ``results/<backbone>_safety.csv``.
+Two conditions in which methods that expect every class fail: batches of 64 test images of 1 to 4 classes,
+and classes whose frequencies, in training and test, fall geometrically to one fiftieth. With no label, four a
+class (or all that a rare class has) and all. Writes ``results/<backbone>_safety.csv``.
 """
 
 import argparse
@@ -148,7 +148,7 @@ def main() -> None:
 
 
 def _with_verdicts(rows: list[dict[str, str]], estimates: list[Estimate]) -> list[dict[str, str]]:
-    """Add whether auto is below zero-shot by more than the margin: t-tests, corrected by Holm over the table."""
+    """Add whether auto is below zero-shot by more than the margin: t-tests, Holm-corrected over the table."""
     below = [
         estimate._replace(mean=estimate.mean + MARGIN).p_value if estimate.mean < -MARGIN else 1.0
         for estimate in estimates
