@@ -1,4 +1,4 @@
-"""The choice among methods by what is known: cross-validation by labels, agreement of clusters without."""
+"""The choice among methods: by cross-validation with labels, by agreement with clusters without."""
 
 import logging
 from collections.abc import Sequence

@@ -89,7 +89,7 @@ def words_of(clusterer: Any, backbone: Backbone) -> Words:
 
     Parameters
     ----------
-    clusterer : for which `wants_words` holds.
+    clusterer : for which `wants_words` is true.
     backbone : embeds the texts.
 
     Raises

@@ -32,7 +32,7 @@ class Training:
     fusion : fuses new rows as the training rows were.
     random_state : seed of what randomness there is.
     leaked : rows and targets on which a classifier chooses under ``leak``, by what it chooses
-        (`Classifier.chooses`); for what is not named it holds out labelled rows.
+        (`Classifier.chooses`); for other choices it takes labelled rows out.
     """
 
     images: Rows

@@ -38,7 +38,7 @@ class TipAdapter(Classifier):
     beta : float or None
         Sharpness of the votes, at least 0: at 0 every image of a class counts the same. None chooses it.
     max_cache : int
-        Labelled images that the cache holds, at most: drawn at random, each class in proportion and with at
+        Labelled images in the cache, at most: drawn at random, each class in proportion and with at
         least one. Memory and time grow with it.
 
     Attributes
@@ -171,7 +171,7 @@ class TipAdapterF(TipAdapter):
     beta : float or None
         Sharpness of the votes, at least 0. None chooses it.
     max_cache : int
-        Labelled images that the cache holds, at most, as in `TipAdapter`; they are also what is trained on.
+        Labelled images in the cache, at most, as in `TipAdapter`; training uses the same.
     epochs : int
         Passes over the cached images, at least 0: 0 is Tip-Adapter.
     """

@@ -33,13 +33,13 @@ def validation_split(training: Training, what: Literal["settings", "epochs"] = "
     """Hold out labelled rows of every target; None where a target has a single label or none.
 
     A fifth of the labels, stratified; where some target has fewer than 20, ``min(4, labels // 2)`` of each.
-    The budget of labels holds both parts: a setting is chosen without further labels.
+    The budget of labels has both parts: a setting is chosen without further labels.
 
     Parameters
     ----------
     training : with targets; `Training.random_state` draws the rows. Its `leaked` rows of that use, if it has
         any, are held out instead.
-    what : what is chosen on the rows.
+    what : chosen on the rows.
     """
     images, targets = training.labelled
     if what in training.leaked:
