@@ -84,11 +84,11 @@ def tuned_keys(cache: Cache, alpha: float, beta: float, epochs: int, seed: int) 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     rng = np.random.default_rng(seed)
     for _ in range(epochs):
-        for batch in torch.from_numpy(rng.permutation(len(rows))).split(_BATCH):
+        for batch in torch.split(torch.from_numpy(rng.permutation(len(rows))), _BATCH):
             votes = torch.exp(beta * (rows[batch] @ keys.T - 1)) @ one_hot
             loss = torch.nn.functional.cross_entropy(by_text[batch] + alpha * votes, owners[batch])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         yield keys.detach().numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""Tip-Adapter: the prompts beside a cache of labelled images, whose keys may be tuned."""
+"""Tip-Adapter: logits of the prompts plus votes of cached labelled images, whose keys may be tuned."""
 
 from collections.abc import Iterator
 from itertools import islice, product
@@ -9,8 +9,8 @@ import numpy as np
 from fused_clip.method.classifier.cache import Cache, tuned_keys
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
 from fused_clip.method.classifier.cosine import texts_of, unit_rows
-from fused_clip.method.classifier.settings import check_count, check_number, most_accurate
-from fused_clip.method.classifier.validation import HeldOut, validation_split
+from fused_clip.method.classifier.ranges import check_count, check_number
+from fused_clip.method.classifier.validation import HeldOut, most_accurate, validation_split
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.sampling import stratified_sample
 
@@ -38,7 +38,7 @@ class TipAdapter(Classifier):
     beta : float or None
         Sharpness of the votes, at least 0: at 0 every image of a class counts the same. None chooses it.
     max_cache : int
-        Labelled images that the cache holds, at most: drawn at random, each class in proportion and with at
+        Most labelled images in the cache: drawn at random, each class in proportion and with at
         least one. Memory and time grow with it.
 
     Attributes
@@ -171,7 +171,7 @@ class TipAdapterF(TipAdapter):
     beta : float or None
         Sharpness of the votes, at least 0. None chooses it.
     max_cache : int
-        Labelled images that the cache holds, at most, as in `TipAdapter`; they are also what is trained on.
+        Most labelled images in the cache, as in `TipAdapter`; the keys are trained on these images.
     epochs : int
         Passes over the cached images, at least 0: 0 is Tip-Adapter.
     """
