@@ -14,7 +14,7 @@ _LEARNING_RATE = 1e-3
 _EPSILON = 1e-4  # of AdamW, as Tip-Adapter-F is published
 
 
-class Cache(NamedTuple):
+class KeyCache(NamedTuple):
     """Keys that vote for their targets.
 
     Parameters
@@ -59,7 +59,7 @@ class Cache(NamedTuple):
         return values
 
 
-def tuned_keys(cache: Cache, alpha: float, beta: float, epochs: int, seed: int) -> Iterator[DoubleArray]:
+def tuned_keys(cache: KeyCache, alpha: float, beta: float, epochs: int, seed: int) -> Iterator[DoubleArray]:
     """Minimise the cross-entropy of the cache's own images over the keys; yield the keys after each epoch.
 
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) on batches of 256, with a cosine schedule that starts

@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from fused_clip.method.classifier.cache import Cache, tuned_keys
+from fused_clip.method.classifier.cache import KeyCache, tuned_keys
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
 from fused_clip.method.classifier.cosine import texts_of, unit_rows
 from fused_clip.method.classifier.ranges import check_count, check_number
@@ -111,7 +111,7 @@ class TipAdapter(Classifier):
         ----------
         X : (m, d) image embeddings.
         """
-        cache = Cache(self.keys_, self.owners_, self.n_targets_, self.texts_)
+        cache = KeyCache(self.keys_, self.owners_, self.n_targets_, self.texts_)
         alpha, beta = self.settings_.tolist()
         rows = unit_rows(X)
         scores = cache.text_logits(rows) + alpha * cache.votes(rows, [beta])[0]
@@ -119,9 +119,9 @@ class TipAdapter(Classifier):
         values[:, self.targets_] = scores[:, self.targets_]
         return TargetScores(values)
 
-    def _cache(self, training: Training, images: Rows, targets: IntArray) -> Cache:
+    def _cache(self, training: Training, images: Rows, targets: IntArray) -> KeyCache:
         kept = stratified_sample(targets, self.max_cache, training.random_state, least=1)
-        return Cache(unit_rows(images[kept]), targets[kept], training.n_targets, texts_of(training))
+        return KeyCache(unit_rows(images[kept]), targets[kept], training.n_targets, texts_of(training))
 
     def _settings(self, training: Training) -> dict[str, float]:
         """Values of alpha and beta."""
@@ -136,7 +136,7 @@ class TipAdapter(Classifier):
             "beta": _BETA if self.beta is None else self.beta,
         }
 
-    def _searched(self, cache: Cache, split: HeldOut) -> dict[str, float]:
+    def _searched(self, cache: KeyCache, split: HeldOut) -> dict[str, float]:
         """The best alpha and beta on the held-out rows; those that are given stay."""
         if self.alpha is not None and self.beta is not None:
             return self._defaults()
@@ -151,7 +151,7 @@ class TipAdapter(Classifier):
         )
         return {"alpha": alpha, "beta": betas[place]}
 
-    def _fitted(self, cache: Cache, seed: int, settings: dict[str, float]) -> Cache:
+    def _fitted(self, cache: KeyCache, seed: int, settings: dict[str, float]) -> KeyCache:
         """The cache that is kept: without training, as it is."""
         return cache
 
@@ -214,11 +214,11 @@ class TipAdapterF(TipAdapter):
                 best, chosen = accuracy, epoch
         return chosen
 
-    def _tuned(self, cache: Cache, seed: int) -> Iterator[DoubleArray]:
+    def _tuned(self, cache: KeyCache, seed: int) -> Iterator[DoubleArray]:
         used = self._defaults()
         return tuned_keys(cache, used["alpha"], used["beta"], self.epochs, seed)
 
-    def _fitted(self, cache: Cache, seed: int, settings: dict[str, float]) -> Cache:
+    def _fitted(self, cache: KeyCache, seed: int, settings: dict[str, float]) -> KeyCache:
         """The cache with keys tuned for the chosen number of epochs."""
         keys = cache.keys
         for tuned in islice(self._tuned(cache, seed), int(settings["epoch"])):
