@@ -14,7 +14,7 @@ _LEARNING_RATE = 1e-3
 _EPSILON = 1e-4  # of AdamW, as Tip-Adapter-F is published
 
 
-class Cache(NamedTuple):
+class KeyCache(NamedTuple):
     """Keys that vote for their targets.
 
     Parameters
@@ -59,7 +59,7 @@ class Cache(NamedTuple):
         return values
 
 
-def tuned_keys(cache: Cache, alpha: float, beta: float, epochs: int, seed: int) -> Iterator[DoubleArray]:
+def tuned_keys(cache: KeyCache, alpha: float, beta: float, epochs: int, seed: int) -> Iterator[DoubleArray]:
     """Minimise the cross-entropy of the cache's own images over the keys; yield the keys after each epoch.
 
     AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) on batches of 256, with a cosine schedule that starts
@@ -84,7 +84,7 @@ def tuned_keys(cache: Cache, alpha: float, beta: float, epochs: int, seed: int) 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     rng = np.random.default_rng(seed)
     for _ in range(epochs):
-        for batch in torch.from_numpy(rng.permutation(len(rows))).split(_BATCH):  # type: ignore[no-untyped-call]
+        for batch in torch.split(torch.from_numpy(rng.permutation(len(rows))), _BATCH):
             votes = torch.exp(beta * (rows[batch] @ keys.T - 1)) @ one_hot
             loss = torch.nn.functional.cross_entropy(by_text[batch] + alpha * votes, owners[batch])
             optimizer.zero_grad()

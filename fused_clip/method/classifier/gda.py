@@ -1,4 +1,4 @@
-"""Gaussian discriminant analysis beside the prompts."""
+"""Gaussian discriminant analysis added to the logits of the prompts."""
 
 from typing import ClassVar, Self
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from fused_clip.method.classifier.contract import Training, cluster_means
 from fused_clip.method.classifier.cosine import LOGIT_SCALE, UnitLinear, texts_of, unit_rows
-from fused_clip.method.classifier.settings import check_count, check_number, most_accurate
-from fused_clip.method.classifier.validation import validation_split
+from fused_clip.method.classifier.ranges import check_count, check_number
+from fused_clip.method.classifier.validation import most_accurate, validation_split
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 
 _GRID = tuple(10.0**power for power in range(-4, 3))

@@ -5,8 +5,8 @@ from typing import ClassVar, Self
 import numpy as np
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
-from fused_clip.method.classifier.settings import check_count, check_number, most_accurate
-from fused_clip.method.classifier.validation import validation_split
+from fused_clip.method.classifier.ranges import check_count, check_number
+from fused_clip.method.classifier.validation import most_accurate, validation_split
 from fused_clip.method.fusion import l2_normalized
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 

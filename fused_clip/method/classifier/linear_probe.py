@@ -128,7 +128,7 @@ class LinearProbe(Classifier):
     def _bisected(self, split: HeldOut) -> float:
         """Search a coarse grid, then halve the interval around its best value; ties go to the strongest."""
         # A warm start would decide close calls: weak penalties stop short of convergence, and under strong
-        # ones the intercepts of the fit before outweigh what is left of the weights.
+        # ones the intercepts of the fit before outweigh the small weights.
         accuracy_at = self._accuracies(split, warm_start=False)
         peak = max(_POWERS, key=lambda power: accuracy_at(10.0**power))
         strong, weak = max(peak - 1.0, _POWERS[0]), min(peak + 1.0, _POWERS[-1])

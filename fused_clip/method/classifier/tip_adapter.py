@@ -1,4 +1,4 @@
-"""Tip-Adapter: the prompts beside a cache of labelled images, whose keys may be tuned."""
+"""Tip-Adapter: logits of the prompts plus votes of cached labelled images, whose keys may be tuned."""
 
 from collections.abc import Iterator
 from itertools import islice, product
@@ -6,11 +6,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from fused_clip.method.classifier.cache import Cache, tuned_keys
+from fused_clip.method.classifier.cache import KeyCache, tuned_keys
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
 from fused_clip.method.classifier.cosine import texts_of, unit_rows
-from fused_clip.method.classifier.settings import check_count, check_number, most_accurate
-from fused_clip.method.classifier.validation import HeldOut, validation_split
+from fused_clip.method.classifier.ranges import check_count, check_number
+from fused_clip.method.classifier.validation import HeldOut, most_accurate, validation_split
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.sampling import stratified_sample
 
@@ -38,7 +38,7 @@ class TipAdapter(Classifier):
     beta : float or None
         Sharpness of the votes, at least 0: at 0 every image of a class counts the same. None chooses it.
     max_cache : int
-        Labelled images in the cache, at most: drawn at random, each class in proportion and with at
+        Most labelled images in the cache: drawn at random, each class in proportion and with at
         least one. Memory and time grow with it.
 
     Attributes
@@ -111,7 +111,7 @@ class TipAdapter(Classifier):
         ----------
         X : (m, d) image embeddings.
         """
-        cache = Cache(self.keys_, self.owners_, self.n_targets_, self.texts_)
+        cache = KeyCache(self.keys_, self.owners_, self.n_targets_, self.texts_)
         alpha, beta = self.settings_.tolist()
         rows = unit_rows(X)
         scores = cache.text_logits(rows) + alpha * cache.votes(rows, [beta])[0]
@@ -119,9 +119,9 @@ class TipAdapter(Classifier):
         values[:, self.targets_] = scores[:, self.targets_]
         return TargetScores(values)
 
-    def _cache(self, training: Training, images: Rows, targets: IntArray) -> Cache:
+    def _cache(self, training: Training, images: Rows, targets: IntArray) -> KeyCache:
         kept = stratified_sample(targets, self.max_cache, training.random_state, least=1)
-        return Cache(unit_rows(images[kept]), targets[kept], training.n_targets, texts_of(training))
+        return KeyCache(unit_rows(images[kept]), targets[kept], training.n_targets, texts_of(training))
 
     def _settings(self, training: Training) -> dict[str, float]:
         """Values of alpha and beta."""
@@ -136,7 +136,7 @@ class TipAdapter(Classifier):
             "beta": _BETA if self.beta is None else self.beta,
         }
 
-    def _searched(self, cache: Cache, split: HeldOut) -> dict[str, float]:
+    def _searched(self, cache: KeyCache, split: HeldOut) -> dict[str, float]:
         """The best alpha and beta on the held-out rows; those that are given stay."""
         if self.alpha is not None and self.beta is not None:
             return self._defaults()
@@ -151,7 +151,7 @@ class TipAdapter(Classifier):
         )
         return {"alpha": alpha, "beta": betas[place]}
 
-    def _fitted(self, cache: Cache, seed: int, settings: dict[str, float]) -> Cache:
+    def _fitted(self, cache: KeyCache, seed: int, settings: dict[str, float]) -> KeyCache:
         """The cache that is kept: without training, as it is."""
         return cache
 
@@ -171,7 +171,7 @@ class TipAdapterF(TipAdapter):
     beta : float or None
         Sharpness of the votes, at least 0. None chooses it.
     max_cache : int
-        Labelled images in the cache, at most, as in `TipAdapter`; training uses the same.
+        Most labelled images in the cache, as in `TipAdapter`; the keys are trained on these images.
     epochs : int
         Passes over the cached images, at least 0: 0 is Tip-Adapter.
     """
@@ -214,11 +214,11 @@ class TipAdapterF(TipAdapter):
                 best, chosen = accuracy, epoch
         return chosen
 
-    def _tuned(self, cache: Cache, seed: int) -> Iterator[DoubleArray]:
+    def _tuned(self, cache: KeyCache, seed: int) -> Iterator[DoubleArray]:
         used = self._defaults()
         return tuned_keys(cache, used["alpha"], used["beta"], self.epochs, seed)
 
-    def _fitted(self, cache: Cache, seed: int, settings: dict[str, float]) -> Cache:
+    def _fitted(self, cache: KeyCache, seed: int, settings: dict[str, float]) -> KeyCache:
         """The cache with keys tuned for the chosen number of epochs."""
         keys = cache.keys
         for tuned in islice(self._tuned(cache, seed), int(settings["epoch"])):

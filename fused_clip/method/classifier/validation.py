@@ -1,12 +1,15 @@
 """Rows on which a classifier chooses its settings, taken from the labelled ones."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from fused_clip.method.classifier.contract import Training
-from fused_clip.support.arrays import IntArray, Rows
+from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.sampling import stratified_split
+
+T = TypeVar("T")
 
 _SHARE = 0.2  # of many labels
 _FEW, _MOST_OF_FEW = 20, 4  # CoOp (Zhou et al. 2022, arXiv:2109.01134) validates on min(4, shots) a class
@@ -58,3 +61,15 @@ def validation_split(training: Training, what: Literal["settings", "epochs"] = "
         out = np.sort(np.concatenate(drawn))
         kept = np.setdiff1d(np.arange(len(targets)), out)
     return HeldOut(images[kept], targets[kept], images[out], targets[out])
+
+
+def most_accurate(candidates: Iterable[T], scores: Callable[[T], DoubleArray], targets: IntArray) -> T:
+    """Return the candidate whose scores are most often highest at the true target; ties go to the first.
+
+    Parameters
+    ----------
+    candidates : at least one.
+    scores : candidate -> (b, K) scores of b held-out rows.
+    targets : (b,) their targets.
+    """
+    return max(candidates, key=lambda one: float((scores(one).argmax(axis=1) == targets).mean()))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from fused_clip.method.classifier import TipAdapter, TipAdapterF, Training, ZeroShot
-from fused_clip.method.classifier.cache import Cache, tuned_keys
+from fused_clip.method.classifier.cache import KeyCache, tuned_keys
 from fused_clip.method.classifier.validation import validation_split
 from fused_clip.method.fusion import l2_normalized, mean
 from fused_clip.support.arrays import DoubleArray
@@ -22,7 +22,7 @@ TRAINING = Training(
     HARD.train, 4, texts=HARD.texts, prompt_of_target=np.arange(4), targets=HARD.train_targets
 )
 FEW = dataclasses.replace(TRAINING, images=HARD.train[::20], targets=HARD.train_targets[::20])
-CACHE = Cache(
+CACHE = KeyCache(
     l2_normalized(FEW.images.astype(np.float64)),
     np.asarray(FEW.targets),
     4,
@@ -30,7 +30,7 @@ CACHE = Cache(
 )
 
 
-def scores_of(cache: Cache, alpha: float, beta: float, X: DoubleArray) -> DoubleArray:
+def scores_of(cache: KeyCache, alpha: float, beta: float, X: DoubleArray) -> DoubleArray:
     """``100 x t + alpha exp(-beta (1 - x K)) onehot``, one image and one key at a time."""
     values = np.empty((len(X), 4))
     for place, x in enumerate(X):
@@ -102,7 +102,7 @@ def test_no_epoch_is_tip_adapter() -> None:
     assert tuned.chosen_ == {**plain.chosen_, "epoch": 0}
 
 
-def adamw(cache: Cache, alpha: float, beta: float, epochs: int) -> DoubleArray:
+def adamw(cache: KeyCache, alpha: float, beta: float, epochs: int) -> DoubleArray:
     """Full-batch AdamW, from its paper, with the gradient written out."""
     rows, keys = cache.keys, cache.keys.copy()
     owner = np.eye(4)[cache.owners]
@@ -146,7 +146,7 @@ def test_the_epoch_is_the_first_best_on_validation_rows() -> None:
     training = dataclasses.replace(FEW, images=images, targets=targets, texts=texts, leaked=leaked)
     model = TipAdapterF(alpha=3, beta=1.5).fit(training)
     unit, unit_texts = (l2_normalized(rows.astype(np.float64)) for rows in (images, texts))
-    cache = Cache(unit, targets, 4, unit_texts)
+    cache = KeyCache(unit, targets, 4, unit_texts)
     accuracies = []
     for keys in tuned_keys(cache, 3.0, 1.5, 20, seed=0):
         found = scores_of(cache._replace(keys=keys), 3.0, 1.5, blobs.test.astype(np.float64)).argmax(axis=1)
