@@ -187,21 +187,27 @@ def adaptive(
     images: FloatArray,
     texts: FloatArray,
     partition: Callable[[IntArray], IntArray],
+    clusters_of: Literal["images", "fused"] = "images",
     rounds: int = 10,
     temperature: float = _TEMPERATURE,
 ) -> Pairing:
-    """Pair as `zero_shot`, cluster, let the clusters correct the pairing, and again until it is stable.
+    """Pair as `zero_shot`, and let clusters correct the pairing, again and again until it is stable.
 
     The log-probability of a prompt is that of the image alone, plus the logarithm of the prompt's share of
     the image's cluster as it is paired: the cluster is the prior. An image that is sure of its prompt keeps
     it, one that wavers follows its cluster. Prompts are judged by the images alone in every round, so that no
     round confirms itself. A prompt that would lose its last image keeps its images of the round before.
 
+    Clusters of fused rows follow the prompts that the rows are fused with. Where each cluster has one prompt,
+    as with a fusion that parts prompts widely, they correct nothing: see the metric ``train/prompt_purity``.
+
     Parameters
     ----------
     images : (n, d) image embeddings.
     texts : (p, d) text embeddings.
     partition : (n,) prompt of each image -> (n,) cluster of each, -1 for noise, which keeps its prompt.
+    clusters_of : "images": of the images, all fused with one and the same prompt, found once. "fused": of the
+        rows fused as they are paired, found anew in every round.
     rounds : most rounds; at least 1. It ends before if no image changes, or a pairing comes again.
     temperature : of the cosine similarities; positive. The higher, the more weight for the clusters.
 
@@ -217,11 +223,17 @@ def adaptive(
     """
     if rounds < 1:
         raise InputError("pairing.rounds", "must be at least 1", rounds)
+    choices = ("images", "fused")
+    if clusters_of not in choices:
+        raise InputError("pairing.clusters_of", "must be what is clustered", clusters_of, choices=choices)
     scores = _log_probabilities(images, texts, temperature)
     first = index = zero_shot(images, texts)
+    clusters = partition(np.zeros_like(index) if clusters_of == "images" else index)
     changed, agreed, seen = [], [], {index.tobytes()}
     for number in range(1, rounds + 1):
-        before, index = index, _corrected(scores, partition(index), index)
+        if clusters_of == "fused" and number > 1:
+            clusters = partition(index)
+        before, index = index, _corrected(scores, clusters, index)
         changed.append(float((index != before).mean()))
         agreed.append(float((index == first).mean()))
         log.info(

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fused_clip.metrics.curve import Curve
@@ -43,16 +43,16 @@ def read_curves(path: Path) -> tuple[Curve, ...]:
     """
     if not path.is_file():
         return ()
-    points: dict[tuple[str, str, str, str, str], dict[str, list[tuple[float, float]]]] = {}
+    curves: dict[str, tuple[dict[str, str], dict[str, list[tuple[float, float]]]]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            name, title, x_label, y_label, chosen = (row[column] for column in COLUMNS[:5])
-            line = points.setdefault((name, title, x_label, y_label, chosen), {}).setdefault(row["line"], [])
-            line.append((float(row["x"]), float(row["y"])))
-    curves = []
-    for (name, title, x_label, y_label, chosen), lines in points.items():
-        x = tuple(place for place, _ in next(iter(lines.values())))
-        series = {label: tuple(value for _, value in line) for label, line in lines.items()}
-        mark = float(chosen) if chosen else None
-        curves.append(Curve(name, title, x_label, y_label, x, series, mark))
-    return tuple(curves)
+            _, lines = curves.setdefault(row["curve"], (row, {}))
+            lines.setdefault(row["line"], []).append((float(row["x"]), float(row["y"])))
+    return tuple(_curve(row, lines) for row, lines in curves.values())
+
+
+def _curve(row: Mapping[str, str], lines: Mapping[str, Sequence[tuple[float, float]]]) -> Curve:
+    x = tuple(place for place, _ in next(iter(lines.values())))
+    series = {name: tuple(value for _, value in line) for name, line in lines.items()}
+    chosen = float(row["chosen"]) if row["chosen"] else None
+    return Curve(row["curve"], row["title"], row["x_label"], row["y_label"], x, series, chosen)

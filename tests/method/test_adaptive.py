@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_no_prompt_is_ever_lost_whatever_the_clusters(seed: int, rounds: int) ->
     random = np.random.default_rng(seed)
     images, texts = random.normal(size=(20, 6)), random.normal(size=(6, 6))
     paired = pairing.adaptive(
-        images, texts, lambda index: random.integers(-1, 2, size=20), rounds=rounds, temperature=1.0
+        images, texts, lambda index: random.integers(-1, 2, size=20), "fused", rounds, temperature=1.0
     )
     assert set(paired.prompts) == set(pairing.zero_shot(images, texts))
     (curve,) = paired.curves
@@ -75,7 +76,7 @@ def test_a_prompt_whose_last_image_wavers_keeps_it() -> None:
 def test_clusters_that_follow_the_pairing_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
     images = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     with caplog.at_level(logging.INFO):
-        paired = pairing.adaptive(images, TEXTS, lambda index: index)
+        paired = pairing.adaptive(images, TEXTS, lambda index: index, "fused")
     np.testing.assert_array_equal(paired.prompts, pairing.zero_shot(images, TEXTS))
     assert paired.curves[0].x == (1.0,)
     assert list(paired.curves[0].series.values()) == [(0.0,), (1.0,)]
@@ -97,18 +98,32 @@ def test_it_ends_when_a_pairing_comes_again() -> None:
         first = 0 if index[0] else 1
         return np.array([first, 1 - first, *[0] * 5, *[1] * 5])
 
-    paired = pairing.adaptive(images, TEXTS, swapping, rounds=50)
+    paired = pairing.adaptive(images, TEXTS, swapping, "fused", rounds=50)
     assert len(calls) == 2
     assert paired.prompts.tolist()[:2] == [0, 1]
+
+
+def test_clusters_of_images_know_nothing_of_the_pairing_and_are_found_once() -> None:
+    images = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    calls = []
+
+    def partition(index: Ints) -> Ints:
+        calls.append(index.copy())
+        return np.arange(30) % 3
+
+    paired = pairing.adaptive(images, TEXTS, partition, temperature=1.0)
+    assert [set(index) for index in calls] == [{0}]
+    assert len(paired.curves[0].x) > 1
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"clusters_of": "image"}, r"^pairing\.clusters_of: .*did you mean 'images'"),
         ({"rounds": 0}, r"^pairing\.rounds: must be at least 1, got 0"),
         ({"temperature": -1}, r"^pairing\.temperature: must be positive, got -1"),
     ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, int], message: str) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         pairing.adaptive(np.ones((3, 3)), TEXTS, always([0, 0, 0]), **options)

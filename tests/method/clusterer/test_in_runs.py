@@ -49,24 +49,20 @@ def test_a_pairing_without_labels_works_in_a_run(toy: ImageDataset, blobs: Blobs
     assert [curve.name for curve in result.curves] == (["pairing_rounds"] if option == "adaptive" else [])
 
 
-def test_the_adaptive_pairing_clusters_by_the_methods_own_parts(toy: ImageDataset, blobs: Blobs) -> None:
-    """The last pairing is what one more round gives back."""
-    parts = {
-        "pairing": pairing.adaptive,
-        "pairing_uses_labels": False,
-        "vote": "prompt",
-        "clusters_per_target": 1,
-    }
-    result = run(toy, blobs, references=(), **parts)
-    clusters = result.train.clusters
-    counted: list[Any] = []
+def test_the_adaptive_pairing_is_given_the_clusters_of_the_method(toy: ImageDataset, blobs: Blobs) -> None:
+    """Those of the rows fused as they are paired, and of the images alone where all have one prompt."""
+    found: dict[str, Any] = {}
 
     def spy(images: Any, texts: Any, partition: Any) -> Any:
-        counted.append(partition(result.train.prompts))
-        return result.train.prompts
+        index = pairing.zero_shot(images, texts)
+        found.update(fused=partition(index), images=partition(np.zeros_like(index)))
+        return index
 
-    run(toy, blobs, references=(), **{**parts, "pairing": spy})
-    np.testing.assert_array_equal(counted[0], clusters)
+    parts: dict[str, Any] = {"pairing": spy, "pairing_uses_labels": False, "references": ()}
+    clusters = run(toy, blobs, vote="prompt", **parts).train.clusters
+    np.testing.assert_array_equal(found["fused"], clusters)
+    without = run(toy, blobs, prompt.none, references=()).train.clusters
+    np.testing.assert_array_equal(found["images"], without)
 
 
 @pytest.mark.parametrize(

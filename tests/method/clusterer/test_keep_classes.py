@@ -90,6 +90,20 @@ def test_where_rows_do_not_part_the_votes_do():
     assert model.labels_.tolist() == [0, 0, 1, 0, 0, 0, 0]
 
 
+def test_a_split_starts_at_the_means_of_the_target_and_of_the_others():
+    """From any other row 2-means ends with 0 and 4 together."""
+    model = kept([0] * 7, [0, 0, 0, 0, 1, 1, 1], np.array([10, 10, 4, 4, 0, 0, 0.0])[:, None])
+    assert model.labels_.tolist() == [0, 0, 0, 0, 1, 1, 1]
+
+
+def test_no_split_costs_another_target_its_cluster():
+    """2-means would leave target 0 outnumbered by 1 on the left and by 2 on the right."""
+    rows = np.array([0, 0, 0, 0, 0, 10, 10, 10, 10, 10, 50.0])[:, None]
+    model = kept([0] * 10 + [1], [1, 1, 1, 0, 0, 0, 0, 2, 2, 2, 2], rows)
+    assert model.labels_.tolist() == [2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 1]
+    assert model.n_splits_ == 1
+
+
 def test_votes_of_noise_alone_become_a_cluster():
     model = kept([0, 0, -1, -1, -1], [0, 0, 1, 1, 0])
     assert model.labels_.tolist() == [0, 0, 1, 1, -1]
