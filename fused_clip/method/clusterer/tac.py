@@ -34,7 +34,8 @@ class TextAidedClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     n_clusters : int, in [1, n]
     words : list of texts, path of a text file of one a line, or None
-        Nouns; None: 5,000 of WordNet.
+        Nouns; None: 5,000 of WordNet. A run leaves out those that the backbone was not trained on, if it says
+        which it was: ``compact`` knows 208 words, most of them class names of its training data.
     template : str
         Text by which a noun is embedded: ``{}`` is the noun, ``{a}`` its article.
     rows_per_centre : int, at least 1
