@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from fused_clip.audit import Audit, Run, audit
-from fused_clip.audit.choice import Candidate, Choice, choose
+from fused_clip.audit.choice import Candidate, ChosenMethod, choose
 from fused_clip.audit.fitting import fit, pair
 from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.supervision import seen_classes
@@ -304,7 +304,7 @@ def _choice(
     backbone: Backbone,
     targets: IntArray,
     with_words: Callable[[Any], Any],
-) -> Choice:
+) -> ChosenMethod:
     """Choose a method by the training rows alone."""
     inputs = TextInputs(embedded.prompts, embedded.members, prompts, embedded.train, targets, backbone)
     able = [
@@ -428,7 +428,7 @@ def _tags(
     notes: Sequence[tuple[int, str]],
     seen: Sequence[str],
     method: Method,
-    choice: Choice | None,
+    choice: ChosenMethod | None,
 ) -> dict[str, str]:
     pairing = names.get("pairing", "") if len(prompts.texts) > 1 else "none"
     tags = {

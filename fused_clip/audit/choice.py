@@ -41,7 +41,7 @@ class Candidate:
     method: Method
 
 
-class Choice(NamedTuple):
+class ChosenMethod(NamedTuple):
     """What was chosen, and why.
 
     Parameters
@@ -56,7 +56,7 @@ class Choice(NamedTuple):
     scores: dict[str, float]
 
 
-def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Choice:
+def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:
     """Choose a method by the labels that are known: the first candidate unless another is clearly better.
 
     With two labels a target or more: cross-validation on the labelled rows, at most 4,000 of them, in five
@@ -73,7 +73,7 @@ def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Ch
     seed : draws rows and folds.
     """
     if len(candidates) == 1:
-        return Choice(candidates[0], "it is the only candidate", {})
+        return ChosenMethod(candidates[0], "it is the only candidate", {})
     inputs = _sampled(inputs, seed)
     if (inputs.targets >= 0).any():
         return _by_labels(candidates, inputs, seed)
@@ -90,7 +90,7 @@ def _sampled(inputs: TextInputs, seed: int) -> TextInputs:
     return replace(inputs, images=inputs.images[rows], targets=inputs.targets[rows])
 
 
-def _by_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Choice:
+def _by_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:
     known = np.flatnonzero(inputs.targets >= 0)
     least = np.bincount(inputs.targets[known], minlength=len(inputs.prompts.target_names)).min()
     if least < 2:
@@ -106,16 +106,16 @@ def _by_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -
     said = f"{scores[best.name]:.3f} of {len(ahead)} labelled rows right when held out, {first.name}"
     if best is first or ahead.mean() <= _SURE * error:
         reason = f"no candidate is ahead of it by more than a standard error on {len(ahead)} labelled rows"
-        return Choice(first, f"{reason} (best: {best.name}, {scores[best.name]:.3f})", scores)
-    return Choice(best, f"{said} {scores[first.name]:.3f}", scores)
+        return ChosenMethod(first, f"{reason} (best: {best.name}, {scores[best.name]:.3f})", scores)
+    return ChosenMethod(best, f"{said} {scores[first.name]:.3f}", scores)
 
 
-def _by_one_label(candidates: Sequence[Candidate], inputs: TextInputs, known: IntArray) -> Choice:
+def _by_one_label(candidates: Sequence[Candidate], inputs: TextInputs, known: IntArray) -> ChosenMethod:
     first, second = candidates[:2]
     predicted = _predicted(first.method, inputs, inputs.images[known])
     right = float((predicted == inputs.targets[known]).mean())
     reason = f"{first.name} is right on {right:.2f} of the {len(known)} labelled rows"
-    return Choice(first if right >= 0.5 else second, reason, {first.name: right})
+    return ChosenMethod(first if right >= 0.5 else second, reason, {first.name: right})
 
 
 def _held_out_hits(method: Method, inputs: TextInputs, folds: Sequence[IntArray]) -> BoolArray:
@@ -129,7 +129,7 @@ def _held_out_hits(method: Method, inputs: TextInputs, folds: Sequence[IntArray]
     return np.concatenate(hits)
 
 
-def _without_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Choice:
+def _without_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:
     first, count = candidates[0], len(inputs.prompts.target_names)
     answers = {one.name: _predicted(one.method, inputs, inputs.images) for one in candidates}
     scores = {name: _found_again(inputs, own, seed) for name, own in answers.items()}
@@ -139,12 +139,12 @@ def _without_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: i
     gain = scores[best.name] - scores[first.name]
     if coherent < _COHERENT:
         rule = "its answers do not follow clusters of the images, so clusters can't improve it"
-        return Choice(first, f"{rule} (adjusted mutual information {coherent:.2f})", scores)
+        return ChosenMethod(first, f"{rule} (adjusted mutual information {coherent:.2f})", scores)
     if gain < _GAIN:
         rule = "a linear classifier finds no candidate's answers again much better"
-        return Choice(first, f"{rule} (best: {best.name}, +{gain:.3f})", scores)
+        return ChosenMethod(first, f"{rule} (best: {best.name}, +{gain:.3f})", scores)
     reason = f"a linear classifier finds its answers again in {scores[best.name]:.3f} of held-out rows"
-    return Choice(best, f"{reason}, those of {first.name} in {scores[first.name]:.3f}", scores)
+    return ChosenMethod(best, f"{reason}, those of {first.name} in {scores[first.name]:.3f}", scores)
 
 
 def _found_again(inputs: TextInputs, answers: IntArray, seed: int) -> float:
