@@ -18,7 +18,7 @@ from fused_clip.support.arrays import BoolArray, IntArray, Rows
 from fused_clip.support.sampling import stratified_sample
 
 log = logging.getLogger(__name__)
-_ROWS = 4000  # labelled rows, and as many others, on which candidates are compared
+_ROWS = 2000  # labelled rows, and as many others, on which candidates are compared
 _FOLDS = 5
 # Set on training splits whose labels are known (experiments/methods): where the prompts' answers do not
 # follow clusters of the images, clusters named by them are wrong; where they follow closely, none is better.
@@ -59,7 +59,7 @@ class ChosenMethod(NamedTuple):
 def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:
     """Choose a method by the labels that are known: the first candidate unless another is clearly better.
 
-    With two labels a target or more: cross-validation on the labelled rows, at most 4,000 of them, in five
+    With two labels a target or more: cross-validation on the labelled rows, at most 2,000 of them, in five
     folds or as many as the rarest target has labels. A candidate must be ahead of the first by more than one
     standard error of the paired difference. With one label, which can't be held out: the second candidate if
     the first is wrong on more than half of the labelled rows. Without labels: the candidate whose answers a
@@ -81,7 +81,7 @@ def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Ch
 
 
 def _sampled(inputs: TextInputs, seed: int) -> TextInputs:
-    """At most 4,000 labelled rows, stratified, and as many others."""
+    """At most 2,000 labelled rows, stratified, and as many others."""
     labelled, others = np.flatnonzero(inputs.targets >= 0), np.flatnonzero(inputs.targets < 0)
     kept = labelled[stratified_sample(inputs.targets[labelled], _ROWS, seed)]
     if len(others) > _ROWS:
