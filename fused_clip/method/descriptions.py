@@ -1,6 +1,7 @@
 """Prompts from a file of texts about each class, as language models write them."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method.prompt import Prompts, distinct, render, targets_of
 from fused_clip.support.errors import InputError
 
+log = logging.getLogger(__name__)
 _OPTION = "prompt.file"
 
 
@@ -29,26 +31,26 @@ def descriptions(
     Parameters
     ----------
     dataset : names and groups.
-    file : a JSON or YAML file that maps each target to a list of texts; no other names.
+    file : a JSON or YAML file that maps each target to a list of texts; other names are left out.
     template : what becomes of a text: ``{description}`` is the text, ``{}`` the target, ``{a}`` its article.
     targets : the classes or their groups.
 
     Raises
     ------
     InputError
-        If there is no such file, it is no such mapping, it lacks a target or names another, a list is empty,
-        the template is bad, or two targets have the same texts.
+        If there is no such file, it is no such mapping, it lacks a target, a list is empty, the template is
+        bad, or two targets have the same texts.
     """
     names, target_of_class = targets_of(dataset, targets, "descriptions")
     found = {as_name(_OPTION, name): own for name, own in _read(file).items()}
-    for name in found:
-        if name not in names:
-            raise InputError(_OPTION, "must name targets of the dataset", name, choices=names)
+    if others := [name for name in found if name not in names]:
+        log.info("%s also describes %s, which are no targets.", file, ", ".join(others[:5]))
     filled = []
     for name in names:
         own = found.get(name)
         if own is None:
-            raise InputError(_OPTION, f"every target needs a list of texts, and {name!r} has none", file)
+            rule = f"every target needs a list of texts, and {name!r} has none"
+            raise InputError(_OPTION, rule, file, choices=sorted(found))
         if not isinstance(own, list) or not own or not all(isinstance(text, str) and text for text in own):
             raise InputError(_OPTION, f"{name!r} must have a list of one text or more, none empty", own)
         filled.append(

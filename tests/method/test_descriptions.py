@@ -81,7 +81,6 @@ def test_one_descriptor_is_one_sentence(toy: ImageDataset, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"cow": ["It moos."]}, r"must name targets of the dataset, got 'cow'; choose from: cat, dog, truck"),
         ({"dog": None}, r"'dog' has none"),
         ({"dog": []}, r"'dog' must have a list of one text or more, none empty, got \[\]"),
         ({"dog": "A dog barks."}, r"'dog' must have a list of one text or more"),
@@ -95,6 +94,16 @@ def test_a_file_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=rf"^prompt\.file: .*{message}"):
         descriptions(toy, write(tmp_path, TEXTS | change, "texts.yaml"))
+
+
+def test_names_that_are_no_targets_are_left_out(
+    toy: ImageDataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file for 100 classes serves a subset of them; a misspelt class is missing, and named."""
+    more = write(tmp_path, TEXTS | {"cow": ["It moos."]})
+    with caplog.at_level("INFO"):
+        assert descriptions(toy, more).texts == descriptions(toy, write(tmp_path, TEXTS)).texts
+    assert "also describes cow, which are no targets" in caplog.text
 
 
 def test_a_class_that_the_file_lacks_is_named(toy: ImageDataset, tmp_path: Path) -> None:
