@@ -73,6 +73,12 @@ def test_a_prompt_whose_last_image_wavers_keeps_it() -> None:
     assert pairing.adaptive(images, TEXTS, always([0, 0, 0, 0])).prompts.tolist() == [0, 0, 0, 1]
 
 
+def test_images_given_back_are_not_another_prompts_last() -> None:
+    """The first prompt's image would go to the second, whose own would go to the third."""
+    images = leaning((0.7001, 0.70, 0), (0, 0.7001, 0.70), (0, 0.7001, 0.70), *[(0, 0, 1)] * 5)
+    assert pairing.adaptive(images, TEXTS, always([0] * 8)).prompts.tolist() == [0, 1, 1, 2, 2, 2, 2, 2]
+
+
 def test_clusters_that_follow_the_pairing_change_nothing(caplog: pytest.LogCaptureFixture) -> None:
     images = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     with caplog.at_level(logging.INFO):

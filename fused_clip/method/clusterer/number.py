@@ -12,8 +12,8 @@ from fused_clip.metrics.curve import Curve
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 
 MOST = 5  # clusters of a target
-_ROWS, _ROWS_A_TARGET = 2_000, 40  # of the sample: the larger of both
-_PAIRS = 5  # of halves
+_ROWS, _ROWS_A_TARGET = 1_000, 20  # of the sample: the larger of both
+_PAIRS = 3  # of halves
 _ZERO = 1e-9  # eigenvalues below which a gap is rounding
 _TITLE, _AXIS = "Clusters for each target", "clusters for each target"
 
@@ -45,7 +45,7 @@ class Choice(NamedTuple):
 
 
 def sample_rows(n_rows: int, n_targets: int, random: np.random.RandomState) -> IntArray:
-    """Draw the rows by which the number is chosen: all, or 2,000, or 40 for each target, ascending.
+    """Draw the rows by which the number is chosen: all, or 1,000, or 20 for each target, ascending.
 
     Parameters
     ----------
@@ -135,14 +135,14 @@ def eigengaps(clusterer: HasEigenvalues, rows: Rows, counts: Sequence[int]) -> D
 
 
 def stability(clusterer: Any, rows: Rows, counts: Sequence[int], seed: int) -> DoubleArray:
-    """Agreement (ARI) of the partitions of two halves, extended to all rows by the nearest centroid: (5, c).
+    """Agreement (ARI) of the partitions of two halves, extended to all rows by the nearest centroid: (3, c).
 
     Parameters
     ----------
     clusterer : configured for the rows, but for the number of clusters.
     rows : (n, d) rows.
     counts : c numbers of clusters, each at most n // 2.
-    seed : draws five pairs of halves.
+    seed : draws three pairs of halves.
     """
     random = np.random.default_rng(seed)
     half = len(rows) // 2
