@@ -24,6 +24,7 @@ _FOLDS = 5
 # follow clusters of the images, clusters named by them are wrong; where they follow closely, none is better.
 _COHERENT = 0.3  # least adjusted mutual information of the prompts' answers and clusters of the images
 _GAIN = 0.05  # least gain in the generalisation score
+_AGREEMENT = 0.7  # least share of answers that stay those of the prompts
 _SURE = 1.0  # standard errors by which a candidate must be ahead of the first
 
 
@@ -63,8 +64,9 @@ def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Ch
     folds or as many as the rarest target has labels. A candidate must be ahead of the first by more than one
     standard error of the paired difference. With one label, which can't be held out: the second candidate if
     the first is wrong on more than half of the labelled rows. Without labels: the candidate whose answers a
-    linear classifier finds again best (`generalisation_score`), if that is .05 above the first's and the
-    first's answers follow clusters of the images; otherwise the first. No test row takes part.
+    linear classifier finds again best (`generalisation_score`), of those that agree with the first on .7 of
+    the rows, if that is .05 above the first's and the first's answers follow clusters of the images;
+    otherwise the first. No test row takes part.
 
     Parameters
     ----------
@@ -135,13 +137,14 @@ def _without_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: i
     scores = {name: _found_again(inputs, own, seed) for name, own in answers.items()}
     clusters = KMeans(count, n_init=1, random_state=seed).fit_predict(l2_normalized(inputs.images))
     coherent = float(adjusted_mutual_info_score(clusters, answers[first.name]))
-    best = max(candidates, key=lambda one: scores[one.name])
+    near = [one for one in candidates if (answers[one.name] == answers[first.name]).mean() >= _AGREEMENT]
+    best = max(near, key=lambda one: scores[one.name])
     gain = scores[best.name] - scores[first.name]
     if coherent < _COHERENT:
         rule = "its answers do not follow clusters of the images, so clusters can't improve it"
         return ChosenMethod(first, f"{rule} (adjusted mutual information {coherent:.2f})", scores)
     if gain < _GAIN:
-        rule = "a linear classifier finds no candidate's answers again much better"
+        rule = "a linear classifier finds no candidate's answers again much better that are close to its own"
         return ChosenMethod(first, f"{rule} (best: {best.name}, +{gain:.3f})", scores)
     reason = f"a linear classifier finds its answers again in {scores[best.name]:.3f} of held-out rows"
     return ChosenMethod(best, f"{reason}, those of {first.name} in {scores[first.name]:.3f}", scores)

@@ -260,7 +260,8 @@ def _without_clusters(run: Run, method: Method, prompts: Prompts) -> Outcome:
     count = len(prompts.target_names)
     if classifier.uses_labels:
         compute = _classified if method.memory is None else method.memory.cache(_classified)
-        targets, stands_for = prompts.targets(run.known_labels), prompts.prompt_of_target
+        targets = prompts.targets(run.known_labels)
+        stands_for = None if texts is None else prompts.prompt_of_target  # it would be another key
         predicted = compute(classifier, run.train, targets, run.test, count, method.seed, texts, stands_for)
         return Outcome(_mapped(run, prompts, predicted), None)
     training = Training(run.train, count, texts=texts, prompt_of_target=prompts.prompt_of_target)
