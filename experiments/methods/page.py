@@ -210,12 +210,16 @@ def draw(fits: Fits, methods: Sequence[Wanted], backbone: str) -> bytes:
             if place % 4 == 0:
                 axes.set_ylabel("test accuracy", size=7, color=INK)
         figure.supxlabel(
-            f"labels a class; backbone={backbone}, 10 seeds, bars: 95 % interval over seeds",
-            size=7,
-            color=INK,
+            f"labels a class; backbone={backbone}, bars: 95 % interval over seeds", size=7, color=INK
         )
-        found = figure.axes[0].get_legend_handles_labels()
-        figure.legend(*found, loc="outside upper center", ncols=5, fontsize=6, frameon=False)
+        lines = {
+            label: line
+            for axes in figure.axes
+            for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            lines.values(), lines.keys(), loc="outside upper center", ncols=5, fontsize=6, frameon=False
+        )
         return png_of(figure)
 
 

@@ -25,7 +25,7 @@ _FOLDS = 5
 _COHERENT = 0.3  # least adjusted mutual information of the prompts' answers and clusters of the images
 _GAIN = 0.05  # least gain in the generalisation score
 _AGREEMENT = 0.7  # least share of answers that stay those of the prompts
-_SURE = 1.0  # standard errors by which a candidate must be ahead of the first
+_SURE = 2.0  # standard errors by which a candidate must be ahead of the first
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Ch
     """Choose a method by the labels that are known: the first candidate unless another is clearly better.
 
     With two labels a target or more: cross-validation on the labelled rows, at most 2,000 of them, in five
-    folds or as many as the rarest target has labels. A candidate must be ahead of the first by more than one
-    standard error of the paired difference. With one label, which can't be held out: the second candidate if
+    folds or as many as the rarest target has labels. A candidate must be ahead of the first by more than two
+    standard errors of the paired difference. With one label, which can't be held out: the second candidate if
     the first is wrong on more than half of the labelled rows. Without labels: the candidate whose answers a
     linear classifier finds again best (`generalisation_score`), of those that agree with the first on .7 of
     the rows, if that is .05 above the first's and the first's answers follow clusters of the images;
@@ -107,7 +107,7 @@ def _by_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -
     error = float(ahead.std() / np.sqrt(len(ahead)))
     said = f"{scores[best.name]:.3f} of {len(ahead)} labelled rows right when held out, {first.name}"
     if best is first or ahead.mean() <= _SURE * error:
-        reason = f"no candidate is ahead of it by more than a standard error on {len(ahead)} labelled rows"
+        reason = f"no candidate is ahead of it by more than two standard errors on {len(ahead)} labelled rows"
         return ChosenMethod(first, f"{reason} (best: {best.name}, {scores[best.name]:.3f})", scores)
     return ChosenMethod(best, f"{said} {scores[first.name]:.3f}", scores)
 

@@ -84,7 +84,7 @@ def test_labels_choose_what_is_right_on_held_out_rows(labels: int | None) -> Non
 def test_the_first_stays_where_nothing_is_clearly_better() -> None:
     choice = choose(candidates(ZERO_SHOT, MEANS), inputs_of(0.1, 4), 0)
     assert choice.candidate.name == "zero_shot"
-    assert "no candidate is ahead of it by more than a standard error" in choice.reason
+    assert "no candidate is ahead of it by more than two standard errors" in choice.reason
 
 
 @pytest.mark.parametrize(("angle", "chosen"), [(0.1, "zero_shot"), (2.0, "means")])
