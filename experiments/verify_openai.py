@@ -23,7 +23,7 @@ from hydra import compose, initialize_config_dir
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.backbone.convert import convert
 from fused_clip.method import pairing
-from fused_clip.pipeline import embed_prompts
+from fused_clip.method.embedding import embed_prompts
 from fused_clip.report.studies.published import load
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.config import Options, build, check

@@ -61,7 +61,7 @@ def accuracies(settings: EvaluateSettings) -> dict[str, float]:
     """Return the zero-shot accuracy on the test split for each of `TASKS`, by dataset and groups."""
     from fused_clip.backbone import OpenClipBackbone
     from fused_clip.method import pairing
-    from fused_clip.pipeline import embed_prompts
+    from fused_clip.method.embedding import embed_prompts
     from fused_clip.store import Store
 
     backbone, store = OpenClipBackbone(settings.model), Store(settings.output_dir / "store")

@@ -21,8 +21,8 @@ from joblib import Parallel, delayed
 from fused_clip.audit.choice import Candidate, choose
 from fused_clip.audit.fitting import fit_classifier
 from fused_clip.method.budget import LabelBudget
+from fused_clip.method.embedding import embed_members, embed_prompts, embed_words
 from fused_clip.method.parts import TextInputs
-from fused_clip.pipeline import embed_members, embed_prompts, embed_words
 from fused_clip.runner.build import Prepared, prepare
 from fused_clip.runner.notebook import options_of
 from fused_clip.store import Store
