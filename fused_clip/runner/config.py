@@ -19,7 +19,7 @@ from fused_clip.method.leak import Leak
 from fused_clip.method.reference import ReferenceOptions as OneReference
 from fused_clip.method.reference import Replaced
 from fused_clip.support.errors import InputError
-from fused_clip.support.option_types import Count, Name, Seed, StrictOptions, Text
+from fused_clip.support.option_types import Count, CountOrAuto, Name, Seed, StrictOptions, Text
 from fused_clip.support.signatures import accepted, keywords, takes_any_keyword
 
 
@@ -195,7 +195,7 @@ class Options(StrictOptions):
         description="mirror of the hub sets: `<data_dir>/<name>/<split>-*.parquet`",
     )
     output_dir: Text = Field(default="outputs", description="runs, embedding store and tracking database")
-    clusters_per_target: Count | Literal["auto"] = Field(
+    clusters_per_target: CountOrAuto = Field(
         default=2,
         description="clusters for each target; auto: 1 to 5, chosen by the train rows without labels",
     )

@@ -33,7 +33,10 @@ def composed(*overrides: str) -> DictConfig:
         ("seed=-1", r"^seed: must be greater than or equal to 0, got -1"),
         ("seed=1.5", r"^seed: must be a valid integer, got 1\.5"),
         ("seed=true", r"^seed: must be a valid integer, got True"),
-        ("clusters_per_target=0", r"^clusters_per_target: must be greater than or equal to 1, got 0"),
+        (
+            "clusters_per_target=0",
+            r"^clusters_per_target: must be 'auto' or a number greater than or equal to 1, got 0",
+        ),
         ("vote=majority", r"^vote: must be 'label', 'prompt' or 'hungarian', got 'majority'"),
         ("resume='yes'", r"^resume: must be a valid boolean, got 'yes'"),
         ("references.draws=0", r"^references\.draws: must be greater than or equal to 1"),

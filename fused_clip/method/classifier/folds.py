@@ -43,7 +43,7 @@ def out_of_fold_scores(
         if held_out.sum() < least or not (clusters[~held_out] >= 0).any():
             continue
         others = training.subset(~held_out)
-        if others.targets is None or (others.targets >= 0).any():
+        if not classifier.uses_labels or (np.asarray(others.targets) >= 0).any():
             fitted: Classifier = clone(classifier).fit(others)
             scores[held_out] = fitted.target_scores(training.images[held_out]).values
     return scores
