@@ -2,13 +2,16 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.docs import ROOT
 from experiments.methods import leaks, page, safety
 from experiments.methods.measure import BUDGETS, DATASETS, Task, Wanted, measure, read_lines, read_methods
+from fused_clip.runner.build import prepare
 from fused_clip.runner.notebook import options_of
 from fused_clip.support.conf import conf_dir
 
@@ -25,6 +28,23 @@ def test_every_method_of_the_study_is_one_of_the_package(wanted: Wanted) -> None
     options_of("dataset=cifar10", "tracking=none", *free, *wanted.options)
     assert set(wanted.datasets) <= set(DATASETS)
     assert set(wanted.budgets) <= set(BUDGETS)
+
+
+def advised() -> list[list[str]]:
+    """Overrides of each command in the table of docs/methods.md."""
+    text = (ROOT / "docs/methods.md").read_text("utf-8").split("## Labels as a budget")[0]
+    spans = [
+        span for line in text.splitlines() if line.startswith("| ") for span in re.findall("`([^`]+)`", line)
+    ]
+    commands = [span.split() for span in spans if span.startswith(("fused-clip", "…"))]
+    return [[word for word in command if "=" in word and "=…" not in word] for command in commands]
+
+
+@pytest.mark.parametrize("overrides", advised(), ids=" ".join)
+def test_every_command_of_the_advice_can_run(overrides: list[str]) -> None:
+    free = "labels.per_class=0" in overrides
+    prepared = prepare(options_of("dataset=digits", "tracking=none", "reference=[]", *overrides))
+    assert not free or not prepared.method.uses_labels(prepared.prompts)
 
 
 def test_every_classifier_of_the_package_is_in_the_study() -> None:
