@@ -130,6 +130,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--backbones", nargs="+", default=BACKBONES, choices=BACKBONES)
+    parser.add_argument("--datasets", nargs="+", default=DATASETS)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     parser.add_argument(
@@ -138,7 +139,7 @@ def main() -> None:
     given = parser.parse_args()
     for backbone in given.backbones:
         rows = []
-        for dataset in DATASETS:
+        for dataset in given.datasets:
             calls = [
                 delayed(measure)(backbone, dataset, seed, given.output_dir) for seed in range(given.seeds)
             ]
