@@ -181,6 +181,18 @@ def test_steps(labels: int, settings: dict[str, Any], steps: int) -> None:
     assert tower.passes == steps + 1
 
 
+def test_the_context_decays() -> None:
+    """Texts that are right already have no gradient: only the decay moves them."""
+    images, targets = np.eye(3, dtype=np.float32), np.arange(3)
+    coop = CoOp(initial="words", epochs=3, learning_rate=1.0)
+    rows = coop._learn(Counted().free(), images, targets, np.random.default_rng(0))
+    size, velocity = 1.0, 0.0
+    for rate in (1e-5, 1.0, 0.75):
+        velocity = 0.9 * velocity + 5e-4 * size
+        size -= rate * velocity
+    np.testing.assert_allclose(rows, size * np.eye(3), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
