@@ -164,8 +164,8 @@ def regret_rows(fits: Fits, methods: Sequence[Wanted]) -> list[dict[str, str]]:
                     "labels": _labels(budget),
                     "mean regret": f"{np.mean(regrets):.4f}",
                     "largest regret": f"{np.max(regrets):.4f}",
-                    "mean gain on zero-shot": f"{np.mean(gains):+.4f}",
-                    "least gain on zero-shot": f"{np.min(gains):+.4f}",
+                    "mean gain on zero-shot": f"{round(np.mean(gains), 4) + 0.0:+.4f}",
+                    "least gain on zero-shot": f"{round(np.min(gains), 4) + 0.0:+.4f}",
                     "chosen": ", ".join(f"{names[i]} {counts[i]}" for i in order),
                 }
             )
