@@ -203,6 +203,10 @@ def draw(fits: Fits, methods: Sequence[Wanted], backbone: str) -> bytes:
                     label=titles[method],
                     **style,
                 )
+            if not axes.lines:
+                axes.text(
+                    0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", size=7, color=FAINT
+                )
             axes.set_title(name, size=8, color=INK)
             axes.set_xticks(range(len(BUDGETS)), [_labels(budget) for budget in BUDGETS])
             axes.tick_params(labelsize=6, colors=FAINT)
