@@ -83,13 +83,15 @@ def run(
         embedded = embed(dataset, prompts, backbone, embedder)
     with limited_for(max(embedded.train.size, embedded.test.size)):
         known = prompts.targets(method.labels.known(dataset.train.labels))
+        tested = prompts.targets(dataset.test.labels)
+        inputs = TextInputs(embedded.prompts, embedded.members, prompts, embedded.train, known, backbone)
         choice = None
         if candidates:
             with stages("choose"):
-                choice = _choice(candidates, prompts, embedded, backbone, known, with_words)
+                choice = _choice(candidates, inputs, with_words)
                 method = choice.candidate.method
-        tested = prompts.targets(dataset.test.labels)
-        model, curves = _fitted(prompts, embedded, method, backbone, known, tested, stages)
+        uses_labels = method.uses_labels(prompts) or (choice is not None and bool((known >= 0).any()))
+        model, curves = _fitted(method, inputs, embedded.test, tested, stages)
         head = Head.of(model, prompts)
         with stages("classify"):
             scores = leaky_scores(method.leak, model.target_scores(embedded.test), tested)
@@ -97,7 +99,7 @@ def run(
             test = _test_result(dataset, prompts, model, embedded.test, scores)
         with stages("score"):
             metrics = _scores(train, test, model, prompts) | _spacing(embedded.train, model, method.seed)
-            metrics["labels_used"] = float((known >= 0).sum()) if method.uses_labels(prompts) else 0.0
+            metrics["labels_used"] = float((known >= 0).sum()) if uses_labels else 0.0
             metrics |= {f"chosen/{name}": value for name, value in model.classifier_.chosen_.items()}
             if method.clusters_per_target == "auto":
                 metrics["chosen/clusters_per_target"] = float(model.clusters_per_target_)
@@ -110,9 +112,9 @@ def run(
             predicted = test.predicted if "test/accuracy" in metrics else None
             with stages("references"):
                 embedding = partial(embed_prompts, backbone=backbone, embedder=embedder)
-                inputs = partial(_text_inputs, embedded.train, backbone, embedder)
+                writing = partial(_text_inputs, embedded.train, backbone, embedder)
                 evidence = _evidence(
-                    dataset, prompts, embedded, method, model, predicted, embedding, inputs, with_words
+                    dataset, prompts, embedded, method, model, predicted, embedding, writing, with_words
                 )
                 audited = audit(evidence, references, draws=draws)
     seconds = {f"seconds/{stage}": spent for stage, spent in stages.seconds.items()}
@@ -125,7 +127,7 @@ def run(
         test=test,
         metrics=metrics | audited.metrics | seconds,
         tags=_tags(dataset, prompts, names, notes, seen, method, choice) | audited.tags,
-        uses_labels=method.uses_labels(prompts),
+        uses_labels=uses_labels,
         backbone_saw_labels=bool(seen),
         reference_predictions=audited.predictions,
         curves=curves,
@@ -177,15 +179,9 @@ def _text_inputs(
 
 
 def _choice(
-    candidates: Sequence[Candidate],
-    prompts: Prompts,
-    embedded: Embedded,
-    backbone: Backbone,
-    targets: IntArray,
-    with_words: Callable[[Any], Any],
+    candidates: Sequence[Candidate], inputs: TextInputs, with_words: Callable[[Any], Any]
 ) -> ChosenMethod:
     """Choose a method by the training rows alone."""
-    inputs = TextInputs(embedded.prompts, embedded.members, prompts, embedded.train, targets, backbone)
     able = [
         Candidate(one.name, replace(one.method, clusterer=with_words(one.method.clusterer)))
         for one in candidates
@@ -196,26 +192,18 @@ def _choice(
 
 
 def _fitted(
-    prompts: Prompts,
-    embedded: Embedded,
-    method: Method,
-    backbone: Backbone,
-    targets: IntArray,
-    tested: IntArray,
-    stages: Stages,
+    method: Method, inputs: TextInputs, test: FloatArray, tested: IntArray, stages: Stages
 ) -> tuple[PromptFusedClassifier, tuple[Curve, ...]]:
     """Make the text rows, pair, fuse, cluster, vote and fit the classifier; labels only where used."""
-    train = embedded.train
-    inputs = TextInputs(embedded.prompts, embedded.members, prompts, train, targets, backbone)
     leak = method.leak
     with stages("pair"):
-        seen = replace(inputs, images=embedded.test, targets=tested) if leak == "prompts_on_test" else None
+        seen = replace(inputs, images=test, targets=tested) if leak == "prompts_on_test" else None
         paired = pair(method, inputs, seen)
     with stages("fit"):
         model = fit(method, inputs, paired)
         if leak is not None:
-            rows = leaked_rows(leak, embedded.test, tested)
-            model = model.with_classifier(leaky_classifier(method), train, targets, rows)
+            rows = leaked_rows(leak, test, tested)
+            model = model.with_classifier(leaky_classifier(method), inputs.images, inputs.targets, rows)
     return model, (*paired.curves, *model.curves_)
 
 

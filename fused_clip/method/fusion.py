@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fused_clip.support.arrays import Rows
+from fused_clip.support.arrays import DoubleArray, Rows
 from fused_clip.support.errors import InputError
 
 _PARALLEL = 1e-6  # sine below which float32 rows are parallel
@@ -162,8 +162,8 @@ class SphericalInterpolation(Fusion):
 
     def combine(self, images: Rows, texts: Rows) -> Rows:
         """Interpolate in float64; unit rows in the type of the images."""
-        image = l2_normalized(images.astype(np.float64))
-        text = np.broadcast_to(l2_normalized(texts.astype(np.float64)), image.shape)
+        image = unit_rows(images)
+        text = np.broadcast_to(unit_rows(texts), image.shape)
         cosine = (image * text).sum(axis=1, keepdims=True)
         across = image - cosine * text
         sine = np.linalg.norm(across, axis=1, keepdims=True)
@@ -241,3 +241,13 @@ def l2_normalized(rows: Rows) -> Rows:
     """
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.where(norms == 0, 1, norms), dtype=rows.dtype)
+
+
+def unit_rows(rows: Rows) -> DoubleArray:
+    """Scale each row to unit length in float64; zero rows stay zero.
+
+    Parameters
+    ----------
+    rows : (..., d) rows.
+    """
+    return l2_normalized(np.asarray(rows, dtype=np.float64))

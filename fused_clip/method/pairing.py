@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
-from fused_clip.method.fusion import l2_normalized
+from fused_clip.method.fusion import unit_rows
 from fused_clip.metrics.curve import Curve
 from fused_clip.metrics.scores import contingency
 from fused_clip.support.arrays import DoubleArray, FloatArray, IntArray
@@ -266,5 +266,5 @@ def _log_probabilities(images: FloatArray, texts: FloatArray, temperature: float
     """(n, p) log-probability of each prompt by cosine similarity."""
     if not temperature > 0:
         raise InputError("pairing.temperature", "must be positive", temperature)
-    rows, prompts = (l2_normalized(some.astype(np.float64)) for some in (images, texts))
+    rows, prompts = (unit_rows(some) for some in (images, texts))
     return np.asarray(log_softmax(rows @ prompts.T / temperature, axis=1))

@@ -10,7 +10,7 @@ from scipy.special import log_softmax
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
 from fused_clip.method.classifier.ranges import check_count, check_number
 from fused_clip.method.clusterer.neighbors import nearest_rows, with_themselves
-from fused_clip.method.fusion import l2_normalized
+from fused_clip.method.fusion import unit_rows
 from fused_clip.support.arrays import DoubleArray, Rows
 
 LEAST_VARIANCE = 1e-9  # of unit rows: equal ones have none
@@ -61,7 +61,7 @@ class BatchClassifier(Classifier):
             raise ValueError(f"{type(self).__name__} needs a batch of at least 2 images, got 1")
         if not len(X):
             return TargetScores(np.empty((0, self.n_targets_)))
-        return TargetScores(self._log_probabilities(l2_normalized(X.astype(np.float64))))
+        return TargetScores(self._log_probabilities(unit_rows(X)))
 
     @abstractmethod
     def _log_probabilities(self, rows: DoubleArray) -> DoubleArray:

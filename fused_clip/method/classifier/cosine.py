@@ -3,20 +3,10 @@
 import numpy as np
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
-from fused_clip.method.fusion import l2_normalized
+from fused_clip.method.fusion import unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 
 LOGIT_SCALE = 100.0  # of CLIP's cosines: the bound of its learnt temperature (arXiv:2103.00020, section 2.5)
-
-
-def unit_rows(rows: Rows) -> DoubleArray:
-    """Scale each row to unit length in float64; zero rows stay zero.
-
-    Parameters
-    ----------
-    rows : (n, d) rows.
-    """
-    return l2_normalized(np.asarray(rows, dtype=np.float64))
 
 
 def texts_of(training: Training) -> DoubleArray | None:

@@ -5,9 +5,10 @@ from typing import ClassVar, Self
 import numpy as np
 
 from fused_clip.method.classifier.contract import Training, cluster_means
-from fused_clip.method.classifier.cosine import LOGIT_SCALE, UnitLinear, texts_of, unit_rows
+from fused_clip.method.classifier.cosine import LOGIT_SCALE, UnitLinear, texts_of
 from fused_clip.method.classifier.ranges import check_count, check_number
 from fused_clip.method.classifier.validation import most_accurate, validation_split
+from fused_clip.method.fusion import unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 
 _GRID = tuple(10.0**power for power in range(-4, 3))

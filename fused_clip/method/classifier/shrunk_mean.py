@@ -5,9 +5,10 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 
 from fused_clip.method.classifier.contract import Training
-from fused_clip.method.classifier.cosine import UnitLinear, texts_of, unit_rows
+from fused_clip.method.classifier.cosine import UnitLinear, texts_of
 from fused_clip.method.classifier.ranges import check_number
 from fused_clip.method.classifier.validation import most_accurate, validation_split
+from fused_clip.method.fusion import unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.errors import InputError
 

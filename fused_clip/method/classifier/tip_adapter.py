@@ -8,9 +8,10 @@ import numpy as np
 
 from fused_clip.method.classifier.cache import KeyCache, tuned_keys
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
-from fused_clip.method.classifier.cosine import texts_of, unit_rows
+from fused_clip.method.classifier.cosine import texts_of
 from fused_clip.method.classifier.ranges import check_count, check_number
 from fused_clip.method.classifier.validation import HeldOut, most_accurate, validation_split
+from fused_clip.method.fusion import unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.sampling import stratified_sample
 

@@ -18,7 +18,7 @@ from fused_clip.method.classifier.batch import (
 from fused_clip.method.classifier.contract import Training
 from fused_clip.method.classifier.ranges import check_count, check_number
 from fused_clip.method.classifier.validation import validation_split
-from fused_clip.method.fusion import l2_normalized
+from fused_clip.method.fusion import l2_normalized, unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 
 _GAMMAS = (0.002, 0.01, 0.02, 0.2)
@@ -213,7 +213,7 @@ class TransClipFewShot(TransClip):
         if split is None or len(split.held_out) < 2:
             return _GAMMA
         self._keep(split.images, split.targets)
-        rows = l2_normalized(split.held_out.astype(np.float64))
+        rows = unit_rows(split.held_out)
         found = self._with_gammas(rows, list(_GAMMAS))
         right = [(one.argmax(axis=1) == split.held_out_targets).mean() for one in found]
         return _GAMMAS[int(np.argmax(right))]

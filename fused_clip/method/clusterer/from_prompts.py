@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 
-from fused_clip.method.fusion import l2_normalized
+from fused_clip.method.fusion import l2_normalized, unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.errors import InputError
 
@@ -91,7 +91,7 @@ class KMeansFromPrompts(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"images must be {len(rows)} rows of width {self.texts.shape[1]}, got {images.shape}"
             )
-        images, texts = (l2_normalized(np.asarray(some, dtype=np.float64)) for some in (images, self.texts))
+        images, texts = (unit_rows(some) for some in (images, self.texts))
         starts = np.repeat(texts, self.n_clusters // len(texts), axis=0)
         self.cluster_centers_ = starts
         self.labels_ = self._split((images @ texts.T).argmax(axis=1), images, len(texts))

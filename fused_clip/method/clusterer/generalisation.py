@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import KFold, cross_val_score
 
-from fused_clip.method.clusterer.rows import unit
+from fused_clip.method.fusion import unit_rows
 from fused_clip.support.arrays import Rows
 
 FOLDS = 10
@@ -41,4 +41,4 @@ def generalisation_score(rows: Rows, labels: ArrayLike, seed: int = 0) -> float:
         found = f"{len(kept)} rows with {len(np.unique(names))} labels"
         raise ValueError(f"a generalisation score needs at least {FOLDS} rows and 2 labels, got {found}")
     folds = KFold(FOLDS, shuffle=True, random_state=int(random.integers(2**31)))
-    return float(cross_val_score(RidgeClassifier(), unit(rows[kept]), names, cv=folds).mean())
+    return float(cross_val_score(RidgeClassifier(), unit_rows(rows[kept]), names, cv=folds).mean())

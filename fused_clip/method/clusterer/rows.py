@@ -2,18 +2,8 @@
 
 import numpy as np
 
-from fused_clip.support.arrays import DoubleArray, FloatArray, Rows
-
-
-def unit(rows: Rows) -> DoubleArray:
-    """Scale each row to length 1; a zero row stays.
-
-    Parameters
-    ----------
-    rows : (n, d) rows.
-    """
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), dtype=np.float64)
+from fused_clip.method.fusion import unit_rows
+from fused_clip.support.arrays import FloatArray, Rows
 
 
 def standardised(rows: Rows) -> FloatArray:
@@ -25,7 +15,7 @@ def standardised(rows: Rows) -> FloatArray:
     ----------
     rows : (n, d) rows.
     """
-    moved = unit(rows)
+    moved = unit_rows(rows)
     moved -= moved.mean(axis=0)
     scale = np.sqrt((moved**2).mean())
     return np.asarray(moved / (scale if scale > 0 else 1), dtype=np.float32)

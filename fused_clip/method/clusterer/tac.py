@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, validate_data
 
 from fused_clip.method.clusterer.openmp import load_faiss
-from fused_clip.method.clusterer.rows import unit
+from fused_clip.method.fusion import unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray
 from fused_clip.support.errors import InputError
 
@@ -100,12 +100,12 @@ class TextAidedClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows = validate_data(self, X, dtype=_FLOATS)
         self._check_params(len(rows))
-        images = unit(rows if self.images is None else check_array(self.images, dtype=_FLOATS))
+        images = unit_rows(rows if self.images is None else check_array(self.images, dtype=_FLOATS))
         if len(images) != len(rows):
             raise ValueError(f"images must have {len(rows)} rows, as X has, got {len(images)}")
         if self.word_rows is None:
             raise ValueError("word_rows must be the embeddings of the words, got None")
-        words = unit(check_array(self.word_rows, dtype=_FLOATS))
+        words = unit_rows(check_array(self.word_rows, dtype=_FLOATS))
         if words.shape[1] != images.shape[1]:
             raise ValueError(f"word_rows must have width {images.shape[1]}, got {words.shape[1]}")
         random = check_random_state(self.random_state)
@@ -151,7 +151,7 @@ def spherical_centres(images: DoubleArray, count: int, seed: int) -> DoubleArray
         max_points_per_centroid=len(images),
     )
     kmeans.train(np.ascontiguousarray(images, dtype=np.float32))
-    return unit(kmeans.centroids)
+    return unit_rows(kmeans.centroids)
 
 
 def characteristic_nouns(centres: DoubleArray, nouns: DoubleArray, per_centre: int) -> IntArray:
@@ -183,4 +183,4 @@ def counterparts(images: DoubleArray, nouns: DoubleArray, temperature: float) ->
     for start in range(0, len(images), _BLOCK):
         some = slice(start, start + _BLOCK)
         found[some] = softmax(images[some] @ nouns.T / temperature, axis=1) @ nouns
-    return unit(found)
+    return unit_rows(found)

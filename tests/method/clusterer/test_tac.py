@@ -12,8 +12,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from fused_clip import PromptFusedClassifier
 from fused_clip.method.clusterer import TextAidedClustering
-from fused_clip.method.clusterer.rows import unit
 from fused_clip.method.clusterer.tac import characteristic_nouns, counterparts, spherical_centres
+from fused_clip.method.fusion import unit_rows as unit
 from fused_clip.support.errors import InputError
 
 

@@ -11,8 +11,9 @@ from sklearn.metrics import adjusted_rand_score
 
 from fused_clip import PromptFusedClassifier
 from fused_clip.method.clusterer import Turtle, generalisation_score
-from fused_clip.method.clusterer.rows import standardised, unit
+from fused_clip.method.clusterer.rows import standardised
 from fused_clip.method.clusterer.turtle import LinearHead, SoftLabels, outer_loss
+from fused_clip.method.fusion import unit_rows as unit
 from fused_clip.support.errors import InputError
 
 
