@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fused_clip import pipeline
 from fused_clip.audit.choice import Candidate, choose
+from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import fusion, pairing, prompt
 from fused_clip.method.classifier import (
     Classifier,
@@ -21,9 +23,9 @@ from fused_clip.method.parts import Method, TextInputs
 from fused_clip.runner.build import prepare
 from fused_clip.runner.config import check
 from fused_clip.support.errors import InputError
-from tests.conftest import make_dataset
+from tests.conftest import Blobs, make_dataset
 from tests.runner.test_config import composed
-from tests.test_pipeline import FakeBackbone, method
+from tests.test_pipeline import BlobEmbedder, FakeBackbone, method
 
 NAMES = ("cat", "dog", "truck")
 LABEL_FREE = {"pairing": pairing.zero_shot, "pairing_uses_labels": False, "vote": "prompt"}
@@ -154,6 +156,17 @@ def test_candidates_are_those_for_the_labels_there_are(overrides: list[str], kin
     assert set(listed) - set(made) <= {"weighted_templates", "best_template"}, (
         "prompts of one text have no templates"
     )
+
+
+def test_labels_that_only_chose_count_as_used(toy: ImageDataset, blobs: Blobs) -> None:
+    parts, embedder = (prompt.task(toy), FakeBackbone()), BlobEmbedder(blobs)
+    able = candidates(ZERO_SHOT, FIRST)
+    result = pipeline.run(toy, *parts, embedder, ZERO_SHOT[1], candidates=able)
+    assert not ZERO_SHOT[1].uses_labels(parts[0])
+    assert result.uses_labels
+    assert result.metrics["labels_used"] == 120
+    assert result.tags["method_chosen"] == "zero_shot"
+    assert result.tags["method_reason"]
 
 
 def test_a_candidate_of_no_known_option_is_refused() -> None:
