@@ -96,6 +96,8 @@ def make_candidates(
 
     if options.method.candidates is None:
         return []
+    if options.leak is not None:
+        raise InputError("leak", "needs a method that is not chosen: name its parts", options.leak)
     budget = options.labels.per_class
     kind: Literal["none", "few", "all"] = "all" if budget is None else "few"
     if not dataset.labelled or budget == 0:

@@ -169,6 +169,12 @@ def test_labels_that_only_chose_count_as_used(toy: ImageDataset, blobs: Blobs) -
     assert result.tags["method_reason"]
 
 
+def test_a_leak_is_not_measured_on_a_method_that_is_chosen() -> None:
+    """Candidates without the leak would be left out, zero-shot first."""
+    with pytest.raises(InputError, match="leak: needs a method that is not chosen"):
+        prepare(check(composed("method=auto", "leak=settings_on_test", "dataset=digits")))
+
+
 def test_a_candidate_of_no_known_option_is_refused() -> None:
     options = check(composed("method=auto", "+method.candidates.all.mine={classifier: nowhere}"))
     with pytest.raises(InputError, match=r"method\.candidates\.all\.mine\.classifier: must be an option"):

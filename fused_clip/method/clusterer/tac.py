@@ -126,9 +126,9 @@ class TextAidedClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError("n_clusters", rule, self.n_clusters)
         for name in ("rows_per_centre", "nouns_per_centre", "n_init"):
             if getattr(self, name) < 1:
-                raise InputError(name, "must be at least 1", getattr(self, name))
+                raise InputError(f"clusterer.{name}", "must be at least 1", getattr(self, name))
         if not self.temperature > 0:
-            raise InputError("temperature", "must be above 0", self.temperature)
+            raise InputError("clusterer.temperature", "must be above 0", self.temperature)
 
 
 def spherical_centres(images: DoubleArray, count: int, seed: int) -> DoubleArray:

@@ -156,13 +156,15 @@ class Turtle(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             raise InputError("n_clusters", rule, self.n_clusters)
         for name, least in (("iterations", 1), ("batch_size", 2), ("inner_steps", 1), ("restarts", 1)):
             if getattr(self, name) < least:
-                raise InputError(name, f"must be at least {least}", getattr(self, name))
+                raise InputError(f"clusterer.{name}", f"must be at least {least}", getattr(self, name))
         if not self.learning_rate > 0:
-            raise InputError("learning_rate", "must be above 0", self.learning_rate)
+            raise InputError("clusterer.learning_rate", "must be above 0", self.learning_rate)
         if not self.entropy_weight >= 0:
-            raise InputError("entropy_weight", "must be at least 0", self.entropy_weight)
+            raise InputError("clusterer.entropy_weight", "must be at least 0", self.entropy_weight)
         if self.spaces not in get_args(Spaces):
-            raise InputError("spaces", "must be a known space", self.spaces, choices=get_args(Spaces))
+            raise InputError(
+                "clusterer.spaces", "must be a known space", self.spaces, choices=get_args(Spaces)
+            )
 
 
 class SoftLabels(NamedTuple):
