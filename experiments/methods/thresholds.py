@@ -1,8 +1,8 @@
 """What the thresholds of ``method=auto`` without labels were set by.
 
-``python -m experiments.methods.thresholds`` looks at training images alone: how well each candidate's answers
-are found again, how many are those of zero-shot, and, by the labels of these images, which the choice does not
-see, their accuracy. Writes ``results/thresholds.csv``.
+``python -m experiments.methods.thresholds`` looks at training images alone: how well answers are found again,
+how many are those of zero-shot, and their accuracy, by labels of these images that the choice does not see.
+Writes ``results/thresholds.csv``.
 """
 
 import argparse
