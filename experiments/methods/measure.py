@@ -128,8 +128,7 @@ def _fits(task: Task) -> Iterator[tuple[Wanted, int | None]]:
 
 
 def prepared_for(task: Task, wanted: Wanted, budget: int | None) -> Prepared:
-    few = 1 if budget is not None else "null"
-    kind = [f"labels.per_class={few}"] if wanted.labels else _LABEL_FREE
+    kind = [f"labels.per_class={'null' if budget is None else budget}"] if wanted.labels else _LABEL_FREE
     names = [
         f"dataset={task.dataset}",
         f"backbone={task.backbone}",

@@ -1,7 +1,8 @@
 """The choice among methods: by cross-validation with labels, by agreement with clusters without."""
 
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -20,12 +21,6 @@ from fused_clip.support.sampling import stratified_sample
 log = logging.getLogger(__name__)
 _ROWS = 2000  # labelled rows, and as many others, on which candidates are compared
 _FOLDS = 5
-# Set on training splits whose labels are known (experiments/methods): where the prompts' answers do not
-# follow clusters of the images, clusters named by them are wrong; where they follow closely, none is better.
-_COHERENT = 0.3  # least adjusted mutual information of the prompts' answers and clusters of the images
-_GAIN = 0.05  # least gain in the generalisation score
-_AGREEMENT = 0.7  # least share of answers that stay those of the prompts
-_SURE = 2.0  # standard errors by which a candidate must be ahead of the first
 
 
 @dataclass(frozen=True)
@@ -57,29 +52,152 @@ class ChosenMethod(NamedTuple):
     scores: dict[str, float]
 
 
-def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:
-    """Choose a method by the labels that are known: the first candidate unless another is clearly better.
-
-    With two labels a target or more: cross-validation on the labelled rows, at most 2,000 of them, in five
-    folds or as many as the rarest target has labels. A candidate must be ahead of the first by more than two
-    standard errors of the paired difference. With one label, which can't be held out: the second candidate if
-    the first is wrong on more than half of the labelled rows. Without labels: the candidate whose answers a
-    linear classifier finds again best (`generalisation_score`), of those that agree with the first on .7 of
-    the rows, if that is .05 above the first's and the first's answers follow clusters of the images;
-    otherwise the first. No test row takes part.
+class Answers(NamedTuple):
+    """What a candidate answers when it sees no labels, or one of each target.
 
     Parameters
     ----------
-    candidates : at least one; the first is the safe one, such as zero-shot.
+    found_again : `generalisation_score` of the answers, in [0, 1].
+    agreement : share of rows, in [0, 1], that it answers as the first candidate does.
+    """
+
+    found_again: float
+    agreement: float
+
+
+class Evidence(NamedTuple):
+    """What candidates are compared by; the first is the safe one.
+
+    Parameters
+    ----------
+    held_out : with two labels a target or more: (n,) whether each labelled row was right while its label was
+        hidden, by candidate. Empty with fewer.
+    right : with one label of the rarest target: the share of labelled rows, in [0, 1], on which the first is
+        right. None otherwise.
+    answers : with fewer than two labels: of each candidate, or, with one label, of the first and those that
+        answer by clusters.
+    coherence : with fewer than two labels: adjusted mutual information, at most 1, of the first's answers and
+        k-means clusters of the images. 0 otherwise.
+    """
+
+    held_out: Mapping[str, BoolArray]
+    right: float | None
+    answers: Mapping[str, Answers]
+    coherence: float
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When another candidate takes the place of the first.
+
+    The thresholds were set on training images (``experiments/methods/thresholds.py``).
+
+    Parameters
+    ----------
+    good : share of held-out rows on which the first must be right to stay; else the second takes its place.
+    sure : standard errors of the paired difference by which the best must be ahead of that one.
+    right : as `good`, with one label.
+    coherence : least coherence of the first's answers, without which they are kept.
+    gain : least gain in the generalisation score.
+    agreement : least share of rows that a candidate must answer as the first does.
+    """
+
+    good: float = 0.9
+    sure: float = 1.5
+    right: float = 0.5
+    coherence: float = 0.3
+    gain: float = 0.03
+    agreement: float = 0.6
+
+    def decide(self, names: Sequence[str], evidence: Evidence) -> tuple[str, str]:
+        """Give the name of the candidate that is chosen, and the reason.
+
+        Parameters
+        ----------
+        names : of all candidates, in order.
+        evidence : about them.
+        """
+        if evidence.held_out:
+            return self._by_held_out_rows(names[0], names[1], evidence.held_out)
+        if evidence.right is not None and evidence.right < self.right:
+            return names[1], f"{names[0]} is right on {evidence.right:.2f} of the labelled rows"
+        return self._by_clusters(names[0], evidence)
+
+    def _by_held_out_rows(self, first: str, second: str, hits: Mapping[str, BoolArray]) -> tuple[str, str]:
+        scores = {name: float(right.mean()) for name, right in hits.items()}
+        expected = first if scores[first] >= self.good else second
+        best = max(scores, key=scores.__getitem__)
+        ahead = hits[best].astype(float) - hits[expected]
+        if ahead.mean() > self.sure * float(ahead.std() / np.sqrt(len(ahead))):
+            said = f"right on {scores[best]:.3f} of {len(ahead)} labelled rows when held out"
+            return best, f"{said}, {expected} on {scores[expected]:.3f}"
+        said = f"{first} is right on {scores[first]:.3f} of {len(ahead)} labelled rows when held out"
+        return expected, f"{said}, and none is clearly ahead of {expected} (best: {best}, {scores[best]:.3f})"
+
+    def _by_clusters(self, first: str, evidence: Evidence) -> tuple[str, str]:
+        answers = evidence.answers
+        if evidence.coherence < self.coherence:
+            said = "its answers do not follow clusters of the images, so clusters can't improve it"
+            return first, f"{said} (adjusted mutual information {evidence.coherence:.2f})"
+        near = [name for name, own in answers.items() if own.agreement >= self.agreement]
+        best = max(near, key=lambda name: answers[name].found_again)
+        ahead = answers[best].found_again - answers[first].found_again
+        if ahead < self.gain:
+            said = (
+                "a linear classifier finds no candidate's answers again much better that are close to its own"
+            )
+            return first, f"{said} (best: {best}, {ahead:+.3f})"
+        said = (
+            f"a linear classifier finds its answers again in {answers[best].found_again:.3f} of held-out rows"
+        )
+        return best, f"{said}, those of {first} in {answers[first].found_again:.3f}"
+
+
+def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:
+    """Choose a method by the labels that are known; no test row takes part.
+
+    With two labels a target or more, by labelled rows that are held out. With one, the second candidate if
+    the first is wrong on more than half of the labelled rows, else as without labels: by how well the answers
+    are found again, if those of the first follow clusters. See `Rule`.
+
+    Parameters
+    ----------
+    candidates : at least one. The first is the safe one, such as zero-shot; the second is what is expected
+        to be best with so many labels.
     inputs : training images, known targets and prompts.
     seed : draws rows and folds.
     """
     if len(candidates) == 1:
         return ChosenMethod(candidates[0], "it is the only candidate", {})
+    evidence = gather(candidates, inputs, seed)
+    name, reason = Rule().decide([one.name for one in candidates], evidence)
+    scores = {key: own.found_again for key, own in evidence.answers.items()}
+    scores |= {key: float(hits.mean()) for key, hits in evidence.held_out.items()}
+    return ChosenMethod(next(one for one in candidates if one.name == name), reason, scores)
+
+
+def gather(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Evidence:
+    """Compare candidates on at most 2,000 labelled rows, and as many others.
+
+    Labelled rows are held out in five folds, or as many as the rarest target has labels.
+
+    Parameters
+    ----------
+    candidates, inputs, seed : as for `choose`; at least two candidates.
+    """
     inputs = _sampled(inputs, seed)
-    if (inputs.targets >= 0).any():
-        return _by_labels(candidates, inputs, seed)
-    return _without_labels(candidates, inputs, seed)
+    known = np.flatnonzero(inputs.targets >= 0)
+    if not len(known):
+        return Evidence({}, None, *_without_labels(candidates, inputs, seed))
+    least = int(np.bincount(inputs.targets[known], minlength=len(inputs.prompts.target_names)).min())
+    if least < 2:
+        first = candidates[0]
+        right = _predicted(first.method, inputs, inputs.images[known]) == inputs.targets[known]
+        able = [one for one in candidates if one is first or one.method.classifier.uses_clusters]
+        return Evidence({}, float(right.mean()), *_without_labels(able, inputs, seed))
+    parts = StratifiedKFold(min(_FOLDS, least), shuffle=True, random_state=seed)
+    folds = [known[rows] for _, rows in parts.split(known, inputs.targets[known])]
+    return Evidence({one.name: _held_out_hits(one.method, inputs, folds) for one in candidates}, None, {}, 0)
 
 
 def _sampled(inputs: TextInputs, seed: int) -> TextInputs:
@@ -90,34 +208,6 @@ def _sampled(inputs: TextInputs, seed: int) -> TextInputs:
         others = np.random.default_rng(seed).choice(others, _ROWS, replace=False)
     rows = np.sort(np.concatenate([kept, others]))
     return replace(inputs, images=inputs.images[rows], targets=inputs.targets[rows])
-
-
-def _by_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:
-    known = np.flatnonzero(inputs.targets >= 0)
-    least = np.bincount(inputs.targets[known], minlength=len(inputs.prompts.target_names)).min()
-    if least < 2:
-        return _by_one_label(candidates, inputs, known)
-    parts = StratifiedKFold(min(_FOLDS, least), shuffle=True, random_state=seed)
-    folds = [known[rows] for _, rows in parts.split(known, inputs.targets[known])]
-    hits = {one.name: _held_out_hits(one.method, inputs, folds) for one in candidates}
-    scores = {name: float(right.mean()) for name, right in hits.items()}
-    first = candidates[0]
-    best = max(candidates, key=lambda one: scores[one.name])
-    ahead = hits[best.name].astype(float) - hits[first.name]
-    error = float(ahead.std() / np.sqrt(len(ahead)))
-    said = f"{scores[best.name]:.3f} of {len(ahead)} labelled rows right when held out, {first.name}"
-    if best is first or ahead.mean() <= _SURE * error:
-        reason = f"no candidate is ahead of it by more than two standard errors on {len(ahead)} labelled rows"
-        return ChosenMethod(first, f"{reason} (best: {best.name}, {scores[best.name]:.3f})", scores)
-    return ChosenMethod(best, f"{said} {scores[first.name]:.3f}", scores)
-
-
-def _by_one_label(candidates: Sequence[Candidate], inputs: TextInputs, known: IntArray) -> ChosenMethod:
-    first, second = candidates[:2]
-    predicted = _predicted(first.method, inputs, inputs.images[known])
-    right = float((predicted == inputs.targets[known]).mean())
-    reason = f"{first.name} is right on {right:.2f} of the {len(known)} labelled rows"
-    return ChosenMethod(first if right >= 0.5 else second, reason, {first.name: right})
 
 
 def _held_out_hits(method: Method, inputs: TextInputs, folds: Sequence[IntArray]) -> BoolArray:
@@ -131,23 +221,20 @@ def _held_out_hits(method: Method, inputs: TextInputs, folds: Sequence[IntArray]
     return np.concatenate(hits)
 
 
-def _without_labels(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:
-    first, count = candidates[0], len(inputs.prompts.target_names)
-    answers = {one.name: _predicted(one.method, inputs, inputs.images) for one in candidates}
-    scores = {name: _found_again(inputs, own, seed) for name, own in answers.items()}
-    clusters = KMeans(count, n_init=1, random_state=seed).fit_predict(l2_normalized(inputs.images))
-    coherent = float(adjusted_mutual_info_score(clusters, answers[first.name]))
-    near = [one for one in candidates if (answers[one.name] == answers[first.name]).mean() >= _AGREEMENT]
-    best = max(near, key=lambda one: scores[one.name])
-    gain = scores[best.name] - scores[first.name]
-    if coherent < _COHERENT:
-        rule = "its answers do not follow clusters of the images, so clusters can't improve it"
-        return ChosenMethod(first, f"{rule} (adjusted mutual information {coherent:.2f})", scores)
-    if gain < _GAIN:
-        rule = "a linear classifier finds no candidate's answers again much better that are close to its own"
-        return ChosenMethod(first, f"{rule} (best: {best.name}, +{gain:.3f})", scores)
-    reason = f"a linear classifier finds its answers again in {scores[best.name]:.3f} of held-out rows"
-    return ChosenMethod(best, f"{reason}, those of {first.name} in {scores[first.name]:.3f}", scores)
+def _without_labels(
+    candidates: Sequence[Candidate], inputs: TextInputs, seed: int
+) -> tuple[dict[str, Answers], float]:
+    """What each candidate answers, and how far the first's answers follow clusters."""
+    first = candidates[0].name
+    predicted = {one.name: _predicted(one.method, inputs, inputs.images) for one in candidates}
+    found_again = functools.cache(lambda name: _found_again(inputs, predicted[name], seed))
+    answers = {}
+    for name, own in predicted.items():
+        agreement = float((own == predicted[first]).mean())
+        answers[name] = Answers(found_again(first if agreement == 1 else name), agreement)
+    clusters = KMeans(len(inputs.prompts.target_names), n_init=1, random_state=seed)
+    found = clusters.fit_predict(l2_normalized(inputs.images))
+    return answers, float(adjusted_mutual_info_score(found, predicted[first]))
 
 
 def _found_again(inputs: TextInputs, answers: IntArray, seed: int) -> float:

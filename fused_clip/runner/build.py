@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from fused_clip.method.fusion import Fusion
     from fused_clip.method.parts import Memory, Method
     from fused_clip.method.prompt import Prompts
+    from fused_clip.support.arrays import IntArray
     from fused_clip.tracking import Tracker
 
     Parts = tuple[ImageDataset, Backbone]
 
 log = logging.getLogger(__name__)
 _KEPT = 8  # datasets in memory
+_MANY = 8  # labels a class from which method=auto takes the list ``many``
 
 
 class Prepared(NamedTuple):
@@ -98,10 +100,7 @@ def make_candidates(
         return []
     if options.leak is not None:
         raise InputError("leak", "needs a method that is not chosen: name its parts", options.leak)
-    budget = options.labels.per_class
-    kind: Literal["none", "few", "all"] = "all" if budget is None else "few"
-    if not dataset.labelled or budget == 0:
-        kind = "none"
+    kind = _labels_there_are(method.labels.known(dataset.train.labels), len(dataset.class_names))
     made, refused = [], []
     for name, replaced in options.method.candidates.get(kind, {}).items():
         parts = dict(_replaced(f"method.candidates.{kind}.{name}", replaced, options, dataset))
@@ -116,6 +115,14 @@ def make_candidates(
     if not made:
         raise refused[0] if refused else InputError("method.candidates", "has none for these labels", kind)
     return made
+
+
+def _labels_there_are(known: "IntArray", n_classes: int) -> Literal["none", "few", "many"]:
+    """By the labels of the median class."""
+    import numpy as np
+
+    counts = np.bincount(known[known >= 0], minlength=n_classes)
+    return "none" if not counts.any() else "few" if np.median(counts) < _MANY else "many"
 
 
 def make_tracker(node: Mapping[str, Any] | TrackingOptions, output_dir: Path) -> "Tracker":

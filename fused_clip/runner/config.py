@@ -130,9 +130,9 @@ class ClassifierOptions(_Group):
 class MethodOptions(StrictOptions):
     """Whether the method is chosen."""
 
-    candidates: dict[Literal["none", "few", "all"], dict[Name, Replaced]] | None = Field(
+    candidates: dict[Literal["none", "few", "many"], dict[Name, Replaced]] | None = Field(
         default=None,
-        description="candidates for no labels, few and all: the options that each replaces in the run",
+        description="candidates for no labels, few (below 8 a class) and many: what each replaces",
     )
 
 

@@ -3,6 +3,7 @@
 from typing import ClassVar, Self
 
 import numpy as np
+from scipy.linalg import solve
 
 from fused_clip.method.classifier.contract import Training, cluster_means
 from fused_clip.method.classifier.cosine import LOGIT_SCALE, UnitLinear, texts_of
@@ -22,7 +23,7 @@ class GaussianDiscriminant(UnitLinear):
     The score of target k is ``100 x t_k + alpha (x w_k + b_k)`` for a unit image row x, after Wang et al.,
     "A Hard-to-Beat Baseline for Training-free CLIP-based Adaptation", ICLR 2024 (arXiv:2402.04087). With S
     the covariance of the n labelled rows around their d-dimensional class means m_k,
-    ``P = d pinv((n - 1) S + trace(S) I)``, ``w_k = P m_k``, ``b_k = log(1 / K) - m_k P m_k / 2``.
+    ``P = d ((n - 1) S + trace(S) I)^-1``, ``w_k = P m_k``, ``b_k = log(1 / K) - m_k P m_k / 2``.
 
     Unless it is given, alpha is the value of 1e-4 ... 1e2 with the best accuracy on validation rows, the
     smallest of equals; 1 where there are too few labels. P and the means are then computed from all labelled
@@ -116,13 +117,22 @@ def discriminant(
     seen, index = np.unique(targets, return_inverse=True)
     of_seen = cluster_means(rows, index, len(seen))
     centred = rows - of_seen[index]
-    scatter = copies * (centred.T @ centred)  # (N - 1) S, where N = copies * n
-    spread = float(np.trace(scatter))
-    precision = np.eye(d)
-    if spread > _NO_SPREAD * copies * n:
-        shrunk = scatter + spread / (copies * n - 1) * np.eye(d)
-        precision = d * np.linalg.pinv(shrunk, hermitian=True)
+    spread = float(copies * np.square(centred).sum())  # trace of (N - 1) S, where N = copies * n
     means = np.tile(of_seen.mean(axis=0), (n_targets, 1))
     means[seen] = of_seen
-    weights = means @ precision
+    weights = means
+    if spread > _NO_SPREAD * copies * n:
+        weights = d * _solved(np.sqrt(copies) * centred, spread / (copies * n - 1), means)
     return weights, -np.log(n_targets) - (weights * means).sum(axis=1) / 2
+
+
+def _solved(rows: DoubleArray, ridge: float, means: DoubleArray) -> DoubleArray:
+    """(K, d) means times the inverse of ``rows.T rows + ridge I``, by the smaller of two systems."""
+    n, d = rows.shape
+    found: DoubleArray
+    if n >= d:
+        found = solve(rows.T @ rows + ridge * np.eye(d), means.T, assume_a="pos").T
+    else:
+        inner = solve(rows @ rows.T + ridge * np.eye(n), rows @ means.T, assume_a="pos")
+        found = (means - (rows.T @ inner).T) / ridge
+    return found
