@@ -145,7 +145,7 @@ def regret_rows(fits: Fits, methods: Sequence[Wanted]) -> list[dict[str, str]]:
                 and not wanted.name.startswith("auto")
                 and (
                     wanted.labels
-                    or wanted.name in ("zero_shot", "kmeans_prompts", "paper_zero_shot")
+                    or wanted.name in ("zero_shot", "kmeans_prompts", "paper_zero_shot", "paper_one_cluster")
                     or budget == 0
                 )
                 and not (budget == 0 and wanted.labels)

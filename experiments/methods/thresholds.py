@@ -81,7 +81,7 @@ def _compared(draw: Draw, budget: int, output_dir: Path) -> dict[str, Any]:
     store, seed = Store(output_dir / "store"), draw.seed
     task = Task(draw.backbone, draw.dataset, seed, output_dir, output_dir, ())
     prepared = prepared_for(task, Wanted("auto", "", budget != 0, ["method=auto"]), budget)
-    rows, others = _parts(draw_data(prepared, store, seed), draw)
+    rows, others = parts(draw_data(prepared, store, seed), draw)
     data = Data(*rows, *others)
     known = prepared.prompts.targets(LabelBudget(budget, seed).known(data.labels))
     inputs, candidates = inputs_for(prepared, data, store, known), methods_of(prepared, store, seed)
@@ -95,8 +95,14 @@ def _compared(draw: Draw, budget: int, output_dir: Path) -> dict[str, Any]:
     return {"accuracy": accuracy, **evidence._asdict(), "held_out": held_out}
 
 
-def _parts(data: Data, draw: Draw) -> Iterator[Any]:
-    """Two parts of the training images, without a common row."""
+def parts(data: Data, draw: Draw) -> Iterator[Any]:
+    """Give rows and labels of two parts of the training images, without a common row.
+
+    Parameters
+    ----------
+    data : of which the training images are drawn from.
+    draw : its seed and condition.
+    """
     order = np.random.default_rng(draw.seed).permutation(len(data.train))
     size = min(ROWS, len(order) // 2)
     rows, others = np.sort(order[:size]), np.sort(order[size : 2 * size])
@@ -115,8 +121,8 @@ def rows_of(found: Mapping[Draw, Mapping[str, Any]]) -> list[dict[str, str]]:
                 own = {
                     draw: one for draw, one in found.items() if draw[0] == backbone and draw[2] == condition
                 }
-                cells = {str(budget): _cell(own, rule, str(budget)) for budget in BUDGETS}
-                rows.append({"backbone": backbone, "classes": condition, "rule": name, **cells})
+                cells = {str(budget): _cell(own, rule, str(budget)) for budget in BUDGETS if own}
+                rows += [{"backbone": backbone, "classes": condition, "rule": name, **cells}] if cells else []
     return rows
 
 

@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 
 from experiments.docs import ROOT
-from experiments.methods import leaks, page, safety
-from experiments.methods.measure import BUDGETS, DATASETS, Task, Wanted, measure, read_lines, read_methods
+from experiments.methods import leaks, page, safety, thresholds
+from experiments.methods.measure import (
+    BUDGETS,
+    DATASETS,
+    Data,
+    Task,
+    Wanted,
+    measure,
+    read_lines,
+    read_methods,
+)
 from fused_clip.runner.build import prepare
 from fused_clip.runner.notebook import options_of
 from fused_clip.support.conf import conf_dir
@@ -146,3 +155,29 @@ def test_every_leak_is_measured() -> None:
     from fused_clip.method.leak import Leak
 
     assert {case.leak for case in leaks.CASES} == set(get_args(Leak))
+
+
+@pytest.mark.parametrize("condition", thresholds.CONDITIONS)
+def test_what_a_rule_is_judged_on_is_not_what_it_sees(condition: str) -> None:
+    train = np.arange(1000.0)[:, None]
+    data = Data(train, np.arange(1000) % 5, np.full((1, 1), -1.0), np.array([0]))
+    draw = thresholds.Draw("open", "cifar10", condition, 0)
+    (seen, labels), (judged, truth) = thresholds.parts(data, draw)
+    assert not set(seen[:, 0]) & set(judged[:, 0])
+    assert -1 not in np.concatenate([seen, judged]), "test images take no part"
+    for rows, kinds in ((seen, labels), (judged, truth)):
+        np.testing.assert_array_equal(rows[:, 0] % 5, kinds)
+        counts = np.bincount(kinds)
+        assert (counts.max() / counts.min() > 20) == (condition == "1:50")
+
+
+def test_rules_are_judged_by_what_they_choose() -> None:
+    hits = {"zero_shot": [1] * 50 + [0] * 50, "clap": [1] * 70 + [0] * 30}
+    accuracy = {"zero_shot": 0.5, "clap": 0.7, "best_in_hindsight": 0.75}
+    held_out = {**hits, "best_in_hindsight": hits["zero_shot"]}
+    one = {"accuracy": accuracy, "held_out": held_out, "right": None, "answers": {}, "coherence": 0}
+    draw = thresholds.Draw("open", "cifar10", "alike", 0)
+    rows = thresholds.rows_of({draw: {str(budget): one for budget in thresholds.BUDGETS}})
+    cells = {row["rule"]: row["4"] for row in rows if row["backbone"] == "open" and row["classes"] == "alike"}
+    assert cells["as it is"] == cells["the second, always"] == "0.050 (+0.200)"
+    assert cells["the first, always"] == "0.250 (+0.000)"
