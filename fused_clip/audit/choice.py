@@ -102,11 +102,11 @@ class Rule:
     agreement : least share of rows that a candidate must answer as the first does.
     """
 
-    good: float = 0.9
+    good: float = 0.8
     sure: float = 1.5
     right: float = 0.5
     coherence: float = 0.3
-    gain: float = 0.03
+    gain: float = 0.05
     agreement: float = 0.6
 
     def decide(self, names: Sequence[str], evidence: Evidence) -> tuple[str, str]:

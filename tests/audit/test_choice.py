@@ -116,9 +116,9 @@ def right_on(first: int, second: int, third: int, of: int = 100) -> Evidence:
 @pytest.mark.parametrize(
     ("counts", "chosen"),
     [
-        ((95, 90, 80), "safe"),
-        ((90, 90, 90), "safe"),
-        ((89, 88, 88), "expected"),
+        ((85, 80, 70), "safe"),
+        ((80, 80, 80), "safe"),
+        ((79, 78, 78), "expected"),
         ((50, 60, 61), "expected"),  # one standard error of the difference ahead
         ((50, 60, 63), "other"),  # 1.76 ahead
         ((70, 60, 60), "safe"),  # ahead of what is expected
@@ -133,8 +133,8 @@ def test_what_is_expected_replaces_the_first_and_gives_way_to_the_best(
 @pytest.mark.parametrize(
     ("coherence", "found_again", "agreement", "chosen"),
     [
-        (0.5, 0.84, 0.7, "clusters"),
-        (0.5, 0.82, 0.7, "safe"),
+        (0.5, 0.86, 0.7, "clusters"),
+        (0.5, 0.84, 0.7, "safe"),
         (0.5, 0.9, 0.5, "safe"),
         (0.2, 0.9, 0.7, "safe"),
     ],
@@ -160,7 +160,7 @@ def test_without_labels_clusters_that_the_prompts_point_at_are_chosen() -> None:
     inputs = blind(inputs_of(1.2, None, spread=0.9))
     choice = choose(candidates(ZERO_SHOT, clusters_from_prompts()), inputs, 0)
     assert choice.candidate.name == "clusters"
-    assert choice.scores["clusters"] > choice.scores["zero_shot"] + 0.03
+    assert choice.scores["clusters"] > choice.scores["zero_shot"] + 0.05
 
 
 def test_without_labels_prompts_that_mean_nothing_keep_zero_shot() -> None:
