@@ -172,6 +172,30 @@ def regret_rows(fits: Fits, methods: Sequence[Wanted]) -> list[dict[str, str]]:
     return rows
 
 
+def extent_rows(found: Mapping[str, Fits]) -> list[dict[str, str]]:
+    """One row a backbone: draws of each dataset, number of fits, and their hours, one thread each."""
+    rows = []
+    for backbone, fits in found.items():
+        draws = {name: [len(cell) for key, cell in fits.items() if key[0] == name] for name in DATASETS}
+        seconds = [fit.seconds for cell in fits.values() for fit in cell.values()]
+        rows.append(
+            {
+                "backbone": backbone,
+                **{name: _range(counts) for name, counts in draws.items()},
+                "fits": str(len(seconds)),
+                "hours": f"{sum(seconds) / 3600:.2f}",
+            }
+        )
+    return rows
+
+
+def _range(counts: Sequence[int]) -> str:
+    if not counts:
+        return "0"
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
+
+
 def draw(fits: Fits, methods: Sequence[Wanted], backbone: str) -> bytes:
     """Accuracy against labels: a panel a dataset, a line a method, bars the 95 % interval over seeds."""
     from matplotlib.figure import Figure
@@ -273,19 +297,20 @@ def main() -> None:
     given = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     methods = read_methods()
-    for backbone in BACKBONES:
-        if fits := read_fits(given.fits / backbone):
-            free = [wanted for wanted in methods if not wanted.labels]
-            own = [wanted for wanted in methods if wanted.labels]
-            write_rows(RESULTS / f"{backbone}_no_labels.csv", accuracy_rows(fits, free, BUDGETS))
-            write_rows(RESULTS / f"{backbone}_labels.csv", accuracy_rows(fits, own, BUDGETS))
-            for baseline in ("zero_shot", "paper"):
-                compared = methods if baseline == "zero_shot" else [*own]
-                write_rows(
-                    RESULTS / f"{backbone}_against_{baseline}.csv", difference_rows(fits, compared, baseline)
-                )
-            write_rows(RESULTS / f"{backbone}_auto.csv", regret_rows(fits, methods))
-            (RESULTS / f"{backbone}.png").write_bytes(draw(fits, methods, backbone))
+    found = {backbone: fits for backbone in BACKBONES if (fits := read_fits(given.fits / backbone))}
+    write_rows(RESULTS / "extent.csv", extent_rows(found))
+    for backbone, fits in found.items():
+        free = [wanted for wanted in methods if not wanted.labels]
+        own = [wanted for wanted in methods if wanted.labels]
+        write_rows(RESULTS / f"{backbone}_no_labels.csv", accuracy_rows(fits, free, BUDGETS))
+        write_rows(RESULTS / f"{backbone}_labels.csv", accuracy_rows(fits, own, BUDGETS))
+        for baseline in ("zero_shot", "paper"):
+            compared = methods if baseline == "zero_shot" else [*own]
+            write_rows(
+                RESULTS / f"{backbone}_against_{baseline}.csv", difference_rows(fits, compared, baseline)
+            )
+        write_rows(RESULTS / f"{backbone}_auto.csv", regret_rows(fits, methods))
+        (RESULTS / f"{backbone}.png").write_bytes(draw(fits, methods, backbone))
 
 
 if __name__ == "__main__":

@@ -128,6 +128,15 @@ def test_tables_say_what_the_fits_say(tmp_path: Path) -> None:
     assert page.draw(fits, [ZERO_SHOT, MEANS, AUTO], "compact").startswith(b"\x89PNG")
 
 
+def test_the_extent_counts_draws_and_hours(tmp_path: Path) -> None:
+    write_fits(tmp_path, {("zero_shot", 0): 0.5})
+    write_fits(tmp_path, {("zero_shot", 0): 0.5, ("cosine_mean", 2): 0.7}, seeds=2)
+    (row,) = page.extent_rows({"open": page.read_fits(tmp_path)})
+    assert row["cifar100_1"] == "2 to 5"
+    assert row["mnist"] == "0"
+    assert (row["fits"], row["hours"]) == ("7", "0.00")
+
+
 def test_two_seeds_give_no_test(tmp_path: Path) -> None:
     write_fits(tmp_path, {("zero_shot", 0): 0.5, ("cosine_mean", 2): 0.7}, seeds=2)
     assert page.difference_rows(page.read_fits(tmp_path), [ZERO_SHOT, MEANS], "zero_shot") == []
