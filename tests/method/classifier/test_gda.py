@@ -50,11 +50,11 @@ def theirs(rows: DoubleArray, targets: IntArray, X: DoubleArray) -> DoubleArray:
     return np.asarray(lda.fit(rows, targets).decision_function(X))
 
 
-@given(st.integers(0, 1000), st.integers(8, 40))
-def test_the_discriminant_is_scikit_learns_with_that_covariance(seed: int, n: int) -> None:
+@given(st.integers(0, 1000), st.integers(8, 40), st.sampled_from([6, 50]))
+def test_the_discriminant_is_scikit_learns_with_that_covariance(seed: int, n: int, d: int) -> None:
     rng = np.random.default_rng(seed)
-    rows, targets = l2_normalized(rng.normal(size=(n, 6)) + 1), np.arange(n) % 4
-    X = l2_normalized(rng.normal(size=(5, 6)))
+    rows, targets = l2_normalized(rng.normal(size=(n, d)) + 1), np.arange(n) % 4
+    X = l2_normalized(rng.normal(size=(5, d)))
     weights, bias = discriminant(rows, targets, 4)
     np.testing.assert_allclose(X @ weights.T + bias, theirs(rows, targets, X), rtol=1e-7, atol=1e-5)
 
