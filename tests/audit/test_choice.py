@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from fused_clip import pipeline
-from fused_clip.audit.choice import Answers, Candidate, Evidence, Rule, choose
+from fused_clip.audit.choice import Answers, Candidate, Evidence, Rule, choose, gather
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import fusion, pairing, prompt
 from fused_clip.method.classifier import (
     Classifier,
     ConstrainedCentroid,
+    KNeighbors,
     LinearProbe,
     NearestClassMean,
     TargetScores,
@@ -105,6 +106,16 @@ def test_one_label_may_choose_clusters_too() -> None:
     choice = choose(candidates(ZERO_SHOT, MEANS, clusters_from_prompts()), inputs, 0)
     assert choice.candidate.name == "clusters"
     assert "means" not in choice.scores, "it does not answer by clusters"
+
+
+def test_a_row_that_is_held_out_has_no_label() -> None:
+    """Else its own nearest labelled row would be itself."""
+    inputs = inputs_of(2.0, None)
+    noise = np.random.default_rng(0).normal(size=inputs.images.shape).astype(np.float32)
+    nearest = ("nearest", method(classifier=KNeighbors(k=1)))
+    evidence = gather(candidates(ZERO_SHOT, nearest), dataclasses.replace(inputs, images=noise), 0)
+    assert evidence.held_out["nearest"].shape == (300,)
+    assert evidence.held_out["nearest"].mean() < 0.45
 
 
 def right_on(first: int, second: int, third: int, of: int = 100) -> Evidence:
