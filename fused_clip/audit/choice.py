@@ -128,11 +128,14 @@ class Rule:
         expected = first if scores[first] >= self.good else second
         best = max(scores, key=scores.__getitem__)
         ahead = hits[best].astype(float) - hits[expected]
-        if ahead.mean() > self.sure * float(ahead.std() / np.sqrt(len(ahead))):
-            said = f"right on {scores[best]:.3f} of {len(ahead)} labelled rows when held out"
-            return best, f"{said}, {expected} on {scores[expected]:.3f}"
-        said = f"{first} is right on {scores[first]:.3f} of {len(ahead)} labelled rows when held out"
-        return expected, f"{said}, and none is clearly ahead of {expected} (best: {best}, {scores[best]:.3f})"
+        clear = bool(ahead.mean() > self.sure * float(ahead.std() / np.sqrt(len(ahead))))
+        chosen = best if clear else expected
+        said = f"right on {scores[chosen]:.3f} of {len(ahead)} labelled rows when held out"
+        rivals = [name for name in dict.fromkeys((first, expected, best)) if name != chosen]
+        also = "".join(f", {name} on {scores[name]:.3f}" for name in rivals)
+        return chosen, f"{said}{also}" + (
+            "" if clear or best == expected else ", which is not clearly better"
+        )
 
     def _by_clusters(self, first: str, evidence: Evidence) -> tuple[str, str]:
         answers = evidence.answers

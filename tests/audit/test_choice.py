@@ -87,7 +87,7 @@ def test_labels_choose_what_is_right_on_held_out_rows(labels: int | None) -> Non
 def test_the_first_stays_where_it_is_good() -> None:
     choice = choose(candidates(ZERO_SHOT, MEANS), inputs_of(0.1, 4), 0)
     assert choice.candidate.name == "zero_shot"
-    assert "none is clearly ahead of zero_shot" in choice.reason
+    assert "labelled rows when held out" in choice.reason
 
 
 @pytest.mark.parametrize(("angle", "chosen"), [(0.1, "zero_shot"), (2.0, "means")])
@@ -139,6 +139,18 @@ def test_what_is_expected_replaces_the_first_and_gives_way_to_the_best(
     counts: tuple[int, int, int], chosen: str
 ) -> None:
     assert Rule().decide(["safe", "expected", "other"], right_on(*counts))[0] == chosen
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ((85, 80, 70), "right on 0.850 of 100 labelled rows when held out"),
+        ((50, 60, 61), ", safe on 0.500, other on 0.610, which is not clearly better"),
+        ((50, 60, 70), "right on 0.700 of 100 labelled rows when held out, safe on 0.500, expected on 0.600"),
+    ],
+)
+def test_the_reason_names_what_was_compared(counts: tuple[int, int, int], reason: str) -> None:
+    assert Rule().decide(["safe", "expected", "other"], right_on(*counts))[1].endswith(reason)
 
 
 @pytest.mark.parametrize(
