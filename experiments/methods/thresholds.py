@@ -31,7 +31,7 @@ from experiments.methods.measure import (
 )
 from experiments.methods.page import write_rows
 from experiments.methods.safety import imbalanced
-from fused_clip.audit.choice import Answers, Evidence, Rule, gather
+from fused_clip.audit.choice import AnswerScores, Evidence, Rule, gather
 from fused_clip.audit.fitting import fit_classifier
 from fused_clip.method.budget import LabelBudget
 from fused_clip.store import Store
@@ -140,7 +140,7 @@ def _cell(found: Mapping[Draw, Mapping[str, Any]], rule: Rule, budget: str) -> s
 
 def _evidence(found: Mapping[str, Any]) -> Evidence:
     held_out = {name: np.array(hits, dtype=bool) for name, hits in found["held_out"].items()}
-    answers = {name: Answers(*values) for name, values in found["answers"].items()}
+    answers = {name: AnswerScores(*values) for name, values in found["answers"].items()}
     return Evidence(held_out, found["right"], answers, found["coherence"])
 
 

@@ -52,8 +52,8 @@ class ChosenMethod(NamedTuple):
     scores: dict[str, float]
 
 
-class Answers(NamedTuple):
-    """What a candidate answers when it sees no labels, or one of each target.
+class AnswerScores(NamedTuple):
+    """How a candidate answers when it sees no labels, or one of each target.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Evidence(NamedTuple):
 
     held_out: Mapping[str, BoolArray]
     right: float | None
-    answers: Mapping[str, Answers]
+    answers: Mapping[str, AnswerScores]
     coherence: float
 
 
@@ -226,7 +226,7 @@ def _held_out_hits(method: Method, inputs: TextInputs, folds: Sequence[IntArray]
 
 def _without_labels(
     candidates: Sequence[Candidate], inputs: TextInputs, seed: int
-) -> tuple[dict[str, Answers], float]:
+) -> tuple[dict[str, AnswerScores], float]:
     """What each candidate answers, and how far the first's answers follow clusters."""
     first = candidates[0].name
     predicted = {one.name: _predicted(one.method, inputs, inputs.images) for one in candidates}
@@ -234,7 +234,7 @@ def _without_labels(
     answers = {}
     for name, own in predicted.items():
         agreement = float((own == predicted[first]).mean())
-        answers[name] = Answers(found_again(first if agreement == 1 else name), agreement)
+        answers[name] = AnswerScores(found_again(first if agreement == 1 else name), agreement)
     clusters = KMeans(len(inputs.prompts.target_names), n_init=1, random_state=seed)
     found = clusters.fit_predict(l2_normalized(inputs.images))
     return answers, float(adjusted_mutual_info_score(found, predicted[first]))

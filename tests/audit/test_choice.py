@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fused_clip import pipeline
-from fused_clip.audit.choice import Answers, Candidate, Evidence, Rule, choose, gather
+from fused_clip.audit.choice import AnswerScores, Candidate, Evidence, Rule, choose, gather
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import fusion, pairing, prompt
 from fused_clip.method.classifier import (
@@ -33,7 +33,7 @@ LABEL_FREE = {"pairing": pairing.zero_shot, "pairing_uses_labels": False, "vote"
 
 
 class AlwaysFirst(Classifier):
-    """Answers target 0."""
+    """AnswerScores target 0."""
 
     uses_clusters = False
 
@@ -165,7 +165,7 @@ def test_the_reason_names_what_was_compared(counts: tuple[int, int, int], reason
 def test_without_labels_answers_must_be_coherent_near_and_found_again(
     coherence: float, found_again: float, agreement: float, chosen: str
 ) -> None:
-    answers = {"safe": Answers(0.8, 1), "clusters": Answers(found_again, agreement)}
+    answers = {"safe": AnswerScores(0.8, 1), "clusters": AnswerScores(found_again, agreement)}
     assert Rule().decide(list(answers), Evidence({}, None, answers, coherence))[0] == chosen
 
 
