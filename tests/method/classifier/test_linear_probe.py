@@ -78,6 +78,15 @@ def test_a_target_with_one_row_leaves_nothing_to_choose_by(blobs: Blobs) -> None
     assert (probe.target_scores(blobs.test).values.argmax(axis=1) == blobs.test_targets).mean() > 0.9
 
 
+@pytest.mark.parametrize("each", [1, 2])
+def test_many_targets_with_a_label_or_two_are_no_regression(each: int) -> None:
+    """Nothing is warned of: in tests a warning is an error."""
+    targets = np.arange(30).repeat(each)
+    rows = np.eye(30, dtype=np.float32)[targets]
+    probe = LinearProbe().fit(Training(rows, 30, targets=targets, random_state=0))
+    np.testing.assert_array_equal(probe.target_scores(rows).values.argmax(axis=1), targets)
+
+
 def test_two_of_three_targets(blobs: Blobs) -> None:
     seen = blobs.train_targets != 1
     probe = LinearProbe().fit(Training(blobs.train[seen], 3, targets=blobs.train_targets[seen]))
