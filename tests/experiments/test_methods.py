@@ -124,7 +124,11 @@ def test_tables_say_what_the_fits_say(tmp_path: Path) -> None:
     (regret,) = page.regret_rows(fits, [ZERO_SHOT, MEANS, AUTO])
     assert float(regret["mean regret"]) == pytest.approx(0.05, abs=0.02)
     assert float(regret["least gain on zero-shot"]) == pytest.approx(0.15, abs=0.02)
+    assert float(regret["regret to one method"]) == pytest.approx(float(regret["mean regret"]), abs=1e-4)
     assert regret["chosen"] == "gda 5"
+    rows = {row["labels"]: row for row in page.best_rows(fits, [ZERO_SHOT, MEANS, AUTO])}
+    assert rows["2"]["best three"].startswith("means .6")
+    assert rows["0"]["method=auto"] == rows["2"]["the paper's"] == ""
     assert page.draw(fits, [ZERO_SHOT, MEANS, AUTO], "compact").startswith(b"\x89PNG")
 
 
