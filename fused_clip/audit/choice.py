@@ -165,8 +165,8 @@ def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> Ch
 
     Parameters
     ----------
-    candidates : at least one. The first is the safe one, such as zero-shot; the second is what is expected
-        to be best with so many labels.
+    candidates : at least one. The first is the safe one, such as zero-shot; the second is expected to be
+        best with so many labels.
     inputs : training images, known targets and prompts.
     seed : draws rows and folds.
     """
