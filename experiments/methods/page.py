@@ -5,65 +5,20 @@ images and seeds (`fused_clip.report.studies.significance`), with Holm's correct
 """
 
 import argparse
-import base64
 import csv
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from experiments.methods.measure import BACKBONES, BUDGETS, DATASETS, HERE, Wanted, read_lines, read_methods
-from fused_clip.figures.style import COLOURS, FAINT, INK, PAGE, house_style
-from fused_clip.report.chart import png_of
+from experiments.methods.figure import draw
+from experiments.methods.fits import Fit, Fits, Key, labels_text, read_fits
+from experiments.methods.measure import BACKBONES, BUDGETS, DATASETS, HERE, Wanted, read_methods
 from fused_clip.report.studies.significance import Estimate, holm, paired_estimate, seed_estimate
-from fused_clip.support.arrays import BoolArray, DoubleArray
+from fused_clip.support.arrays import DoubleArray
 
 RESULTS = HERE / "results"
-DRAWN = (
-    "zero_shot",
-    "paper",
-    "cosine_mean",
-    "shrunk_mean",
-    "linear_probe",
-    "gda",
-    "lp_plus_plus",
-    "clap",
-    "auto",
-)
-Key = tuple[str, str, int | None]  # dataset, method, labels a class
-
-
-class Fit(NamedTuple):
-    """One fit: which test images were right, seconds, and what method=auto chose."""
-
-    hits: BoolArray
-    seconds: float
-    chosen: str
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the test images."""
-        return float(self.hits.mean())
-
-
-Fits = Mapping[Key, Mapping[int, Fit]]  # by seed
-
-
-def read_fits(folder: Path) -> Fits:
-    """Read all fits of a backbone."""
-    fits: defaultdict[Key, dict[int, Fit]] = defaultdict(dict)
-    for path in sorted(folder.glob("*.jsonl")):
-        dataset, _, seed = path.stem.rpartition("-")
-        lines = read_lines(path)
-        for line in lines:
-            packed = np.unpackbits(np.frombuffer(base64.b64decode(line["hits"]), np.uint8))
-            hits = packed[: 1000 if dataset.startswith("cifar100_") else 10_000].astype(bool)
-            fit = Fit(hits, line["seconds"], line.get("chosen", ""))
-            fits[dataset, line["method"], line["labels"]][int(seed)] = fit
-    return fits
 
 
 def against(fits: Fits, key: Key, baseline: Key) -> Estimate:
@@ -89,7 +44,7 @@ def accuracy_rows(
                 rows.append(
                     {
                         "method": wanted.title,
-                        "labels": _labels(budget),
+                        "labels": labels_text(budget),
                         **shown,
                         "seconds": f"{np.median(cost):.2f}",
                     }
@@ -124,7 +79,7 @@ def difference_rows(fits: Fits, methods: Sequence[Wanted], baseline: str) -> lis
                 for name in DATASETS
             }
             if any(shown.values()):
-                rows.append({"method": wanted.title, "labels": _labels(budget), **shown})
+                rows.append({"method": wanted.title, "labels": labels_text(budget), **shown})
     return rows
 
 
@@ -162,7 +117,7 @@ def best_rows(fits: Fits, methods: Sequence[Wanted]) -> list[dict[str, str]]:
         best = sorted(others, key=lambda name: -means[name])[:3]
         rows.append(
             {
-                "labels": _labels(budget),
+                "labels": labels_text(budget),
                 "zero-shot": _plain(means["zero_shot"]),
                 "the paper's": _plain(means.get(paper, math.nan)),
                 "method=auto": _plain(means.get(auto, math.nan)),
@@ -195,7 +150,7 @@ def regret_rows(fits: Fits, methods: Sequence[Wanted]) -> list[dict[str, str]]:
         kinds, counts = np.unique(chosen, return_counts=True)
         rows.append(
             {
-                "labels": _labels(budget),
+                "labels": labels_text(budget),
                 "mean regret": f"{regret.mean():.4f}",
                 "largest regret": f"{regret.max():.4f}",
                 "regret to one method": f"{max(to_one, 0):.4f}",
@@ -235,65 +190,6 @@ def _range(counts: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def draw(fits: Fits, methods: Sequence[Wanted], backbone: str) -> bytes:
-    """Accuracy against labels: a panel a dataset, a line a method, bars the 95 % interval over seeds."""
-    from matplotlib.figure import Figure
-
-    titles = {wanted.name: wanted.title for wanted in methods}
-    with house_style():
-        figure = Figure(figsize=(PAGE, 4.6), layout="constrained")
-        for place, (name, axes) in enumerate(zip(DATASETS, figure.subplots(2, 4).flat, strict=True)):
-            for number, method in enumerate(DRAWN):
-                points = [(0, 0)] if method == "zero_shot" else list(enumerate(BUDGETS))
-                estimates = [(x, _seeds(fits.get((name, method, budget), {}))) for x, budget in points]
-                estimates = [(x, one) for x, one in estimates if not math.isnan(one.mean)]
-                if not estimates:
-                    continue
-                colour = INK if method == "paper" else COLOURS[number % len(COLOURS)]
-                means = [one.mean for _, one in estimates]
-                if method == "zero_shot":
-                    axes.axhline(means[0], color=FAINT, lw=1.2, ls="--", label=titles[method])
-                    continue
-                bars = [0 if math.isnan(one.error) else one.high - one.mean for _, one in estimates]
-                style = {"lw": 1.6, "ms": 3.5} if method in ("paper", "auto") else {"lw": 0.9, "ms": 2.2}
-                axes.errorbar(
-                    [x for x, _ in estimates],
-                    means,
-                    bars,
-                    fmt="o-",
-                    color=colour,
-                    elinewidth=0.6,
-                    label=titles[method],
-                    **style,
-                )
-            if not axes.lines:
-                axes.text(
-                    0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", size=7, color=FAINT
-                )
-            axes.set_title(name, size=8, color=INK)
-            axes.set_xticks(range(len(BUDGETS)), [_labels(budget) for budget in BUDGETS])
-            axes.tick_params(labelsize=6, colors=FAINT)
-            axes.grid(axis="y", lw=0.3, color=FAINT, alpha=0.4)
-            if place % 4 == 0:
-                axes.set_ylabel("test accuracy", size=7, color=INK)
-        figure.supxlabel(
-            f"labels a class; backbone={backbone}, bars: 95 % interval over seeds", size=7, color=INK
-        )
-        lines = {
-            label: line
-            for axes in figure.axes
-            for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            lines.values(), lines.keys(), loc="outside upper center", ncols=5, fontsize=6, frameon=False
-        )
-        return png_of(figure)
-
-
-def _seeds(cell: Mapping[int, Fit]) -> Estimate:
-    return seed_estimate([fit.accuracy for fit in cell.values()]) if cell else Estimate(math.nan)
-
-
 def _accuracy(cell: Iterable[Fit]) -> str:
     values = [fit.accuracy for fit in cell]
     if not values:
@@ -312,10 +208,6 @@ def _difference(estimate: Estimate | None, corrected: float | None) -> str:
 
 def _plain(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f}".removeprefix("0")
-
-
-def _labels(budget: int | None) -> str:
-    return "all" if budget is None else str(budget)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -2,13 +2,13 @@
 
 import re
 import unicodedata
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fused_clip.metrics.silhouette import silhouette
 from fused_clip.support.arrays import IntArray, Rows
+from fused_clip.support.warned import many_labels
 
 _SLUG_LENGTH = 100
 _DIGITS = 6
@@ -176,9 +176,7 @@ def _agreement(targets: IntArray, clusters: IntArray) -> dict[str, float]:
         normalized_mutual_info_score,
     )
 
-    with warnings.catch_warnings():
-        # Many small clusters look to scikit-learn like a regression problem.
-        warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
+    with many_labels():
         return {
             "train/ari": float(adjusted_rand_score(targets, clusters)),
             "train/ami": float(adjusted_mutual_info_score(targets, clusters)),

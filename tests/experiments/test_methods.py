@@ -10,6 +10,8 @@ import pytest
 
 from experiments.docs import ROOT
 from experiments.methods import leaks, page, safety, thresholds
+from experiments.methods.figure import draw
+from experiments.methods.fits import read_fits
 from experiments.methods.measure import (
     BUDGETS,
     DATASETS,
@@ -113,7 +115,7 @@ def write_fits(folder: Path, rates: dict[tuple[str, int | None], float], seeds: 
 
 def test_tables_say_what_the_fits_say(tmp_path: Path) -> None:
     write_fits(tmp_path, {("zero_shot", 0): 0.5, ("cosine_mean", 2): 0.7, ("auto", 2): 0.65})
-    fits = page.read_fits(tmp_path)
+    fits = read_fits(tmp_path)
     (row,) = page.accuracy_rows(fits, [MEANS], BUDGETS)
     assert row["labels"] == "2"
     assert row["cifar100_1"].startswith(".6")
@@ -129,13 +131,13 @@ def test_tables_say_what_the_fits_say(tmp_path: Path) -> None:
     rows = {row["labels"]: row for row in page.best_rows(fits, [ZERO_SHOT, MEANS, AUTO])}
     assert rows["2"]["best three"].startswith("means .6")
     assert rows["0"]["method=auto"] == rows["2"]["the paper's"] == ""
-    assert page.draw(fits, [ZERO_SHOT, MEANS, AUTO], "compact").startswith(b"\x89PNG")
+    assert draw(fits, [ZERO_SHOT, MEANS, AUTO], "compact").startswith(b"\x89PNG")
 
 
 def test_the_extent_counts_draws_and_hours(tmp_path: Path) -> None:
     write_fits(tmp_path, {("zero_shot", 0): 0.5})
     write_fits(tmp_path, {("zero_shot", 0): 0.5, ("cosine_mean", 2): 0.7}, seeds=2)
-    (row,) = page.extent_rows({"open": page.read_fits(tmp_path)})
+    (row,) = page.extent_rows({"open": read_fits(tmp_path)})
     assert row["cifar100_1"] == "2 to 5"
     assert row["mnist"] == "0"
     assert (row["fits"], row["hours"]) == ("7", "0.00")
@@ -143,7 +145,7 @@ def test_the_extent_counts_draws_and_hours(tmp_path: Path) -> None:
 
 def test_two_seeds_give_no_test(tmp_path: Path) -> None:
     write_fits(tmp_path, {("zero_shot", 0): 0.5, ("cosine_mean", 2): 0.7}, seeds=2)
-    assert page.difference_rows(page.read_fits(tmp_path), [ZERO_SHOT, MEANS], "zero_shot") == []
+    assert page.difference_rows(read_fits(tmp_path), [ZERO_SHOT, MEANS], "zero_shot") == []
 
 
 def test_imbalance_leaves_one_in_fifty_of_the_last_class() -> None:

@@ -1,6 +1,5 @@
 """Logistic regression on the image embeddings: the strong supervised classifier."""
 
-import warnings
 from collections.abc import Callable
 from typing import ClassVar, Self
 
@@ -10,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
 from fused_clip.method.classifier.validation import HeldOut, validation_split
-from fused_clip.support.arrays import DoubleArray, IntArray, Rows
+from fused_clip.support.arrays import DoubleArray, Rows
+from fused_clip.support.warned import many_labels
 
 _GRID = tuple(10.0**power for power in range(-4, 3))
 _FEW = 20  # labels of a target, below which C is chosen as for few labels
@@ -74,7 +74,9 @@ class LinearProbe(Classifier):
             self.C_ = 1.0
         else:
             self.C_ = self._chosen(training, mean, scale)
-            weights, intercept = _weights(_fitted(self._probe(self.C_), (rows - mean) / scale, targets))
+            with many_labels():
+                probe = self._probe(self.C_).fit((rows - mean) / scale, targets)
+            weights, intercept = _weights(probe)
         self.chosen_ = {"C": self.C_}
         # Row by row in memory, as in a file: the last bits of a product depend on it.
         self.coef_ = np.ascontiguousarray(weights / scale)
@@ -146,21 +148,14 @@ class LinearProbe(Classifier):
         probe = self._probe(1.0).set_params(warm_start=warm_start, tol=_SEARCH_TOLERANCE)
 
         def accuracy_at(penalty: float) -> float:
-            _fitted(probe.set_params(C=penalty), split.images, split.targets)
+            with many_labels():
+                probe.set_params(C=penalty).fit(split.images, split.targets)
             return float((probe.predict(split.held_out) == split.held_out_targets).mean())
 
         return accuracy_at
 
     def _probe(self, penalty: float) -> LogisticRegression:
         return LogisticRegression(C=penalty, tol=self.tol, max_iter=self.max_iter)
-
-
-def _fitted(probe: LogisticRegression, rows: Rows, targets: IntArray) -> LogisticRegression:
-    with warnings.catch_warnings():
-        # Many targets with a label or two each look to scikit-learn like a regression problem.
-        warnings.filterwarnings("ignore", "The number of unique classes is greater", UserWarning)
-        fitted: LogisticRegression = probe.fit(rows, targets)
-    return fitted
 
 
 def _weights(probe: LogisticRegression) -> tuple[DoubleArray, DoubleArray]:
