@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Tests run side by side, one worker a core; past four, memory is what is short.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check docs smoke verify-openai clean
+.PHONY: help demo test quick check docs smoke attack verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -17,6 +17,9 @@ test: $(VENV)/installed  ## set up, then run every test
 
 quick: $(VENV)/installed  ## set up, then run the tests without the slow ones
 	$(PYTEST) -m "not slow"
+
+attack: $(VENV)/installed  ## before a release: every attack at full length, with its counts for docs/reliability.md
+	FUSED_CLIP_ATTACK=full $(PYTEST) tests/attack
 
 check: $(VENV)/installed  ## lint, types, tables and links of documents, plain words
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """Small sets whose right answers are known, shared by the tests."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of workers side by side would wait for each other
@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 import fused_clip.runner.config  # noqa: F401  registers the schema that every configuration starts from
 from fused_clip.dataset.image_dataset import ImageDataset, Split
 from fused_clip.dataset.options import Captions
+from tests.forks import Commands
 
 IntArray = NDArray[np.int64]
 
@@ -109,3 +110,10 @@ class Fixed(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 def blobs() -> Blobs:
     """Three well separated blobs."""
     return make_blobs()
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Commands]:
+    """Runs commands of the package in forks of one warm process."""
+    with Commands() as forks:
+        yield forks
