@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
@@ -41,7 +42,10 @@ _MORE = ("fused_clip.predict.__main__", "fused_clip.report.report_command", "fus
 
 @dataclass(frozen=True)
 class Done:
-    """What a command left: its exit code (negative: the signal; None: it hung and was ended), and its words."""
+    """What a command left.
+
+    Its exit code is negative after a signal, and None if it hung and was ended.
+    """
 
     code: int | None
     out: str
@@ -93,7 +97,8 @@ class Commands:
         timeout : seconds after which it counts as hung and is ended.
         before : functions ``module:name`` with their arguments, called in the fork before the command.
         address_space : most bytes that it may map beyond what the fork has mapped.
-        strace : words for strace, which is attached before the command starts, such as ``--inject=write:error=EIO:when=3``.
+        strace : words for strace, which is attached before the command starts, such as
+            ``--inject=write:error=EIO:when=3``.
         kill_after : seconds after which it gets a SIGKILL.
         """
         request = {
@@ -108,7 +113,8 @@ class Commands:
             "kill_after": kill_after,
         }
         server = self._started()
-        assert server.stdin and server.stdout
+        assert server.stdin
+        assert server.stdout
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
         line = server.stdout.readline()
@@ -249,10 +255,8 @@ def _wait(pid: int, end: float, kill_at: float | None) -> int | None:
 
 
 def _end_group(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

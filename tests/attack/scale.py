@@ -1,7 +1,7 @@
 """How much the attacks try, and what they count.
 
-In CI they are bounded; ``make attack``, before a release, sets FUSED_CLIP_ATTACK=full: they try more, and leave
-their counts in ``experiments/reliability``, from which docs/reliability.md is made.
+In CI they are bounded; ``make attack``, before a release, sets FUSED_CLIP_ATTACK=full: they try more, and
+leave their counts in ``experiments/reliability``, from which docs/reliability.md is made.
 """
 
 import json
