@@ -1,7 +1,7 @@
 """Small sets whose right answers are known, shared by the tests."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of workers side by side would wait for each other
@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 import fused_clip.runner.config  # noqa: F401  registers the schema that every configuration starts from
 from fused_clip.dataset.image_dataset import ImageDataset, Split
 from fused_clip.dataset.options import Captions
-from tests.forks import Commands
+from tests.forks import Commands, shared
 
 IntArray = NDArray[np.int64]
 
@@ -113,7 +113,6 @@ def blobs() -> Blobs:
 
 
 @pytest.fixture(scope="session")
-def commands() -> Iterator[Commands]:
+def commands() -> Commands:
     """Runs commands of the package in forks of one warm process."""
-    with Commands() as forks:
-        yield forks
+    return shared()

@@ -1,10 +1,12 @@
 """Runs commands of the package in forks of one process that has imported everything: seconds less each.
 
-A test takes the fixture ``commands``, or makes a `Commands` of its own; ``python -m tests.forks`` is the
-process that forks. Each command is a process group of its own, so that what hangs can be ended with all
+A test takes the fixture ``commands``, or calls `completed`; ``python -m tests.forks`` is the process that
+forks. Each command is a process group of its own, so that what hangs can be ended with all
 that it started.
 """
 
+import atexit
+import functools
 import json
 import os
 import resource
@@ -141,6 +143,21 @@ class Commands:
         return self._server
 
 
+@functools.cache
+def shared() -> Commands:
+    """The commands that all tests of a process share."""
+    commands = Commands()
+    atexit.register(commands.close)
+    return commands
+
+
+def completed(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line of a run, as `subprocess.run` would."""
+    done = shared()("run", *words, cwd=cwd, env=env, timeout=600)
+    assert done.code is not None, f"it hung: {done.said}"
+    return subprocess.CompletedProcess(words, done.code, done.out, done.err)
+
+
 def _serve() -> None:
     warm_up()
     for name in _MORE:
@@ -210,8 +227,6 @@ def _child(request: dict[str, Any], out: int, err: int) -> None:
 
 def _ended(code: int) -> int:
     """What Python does at the end of a process that was not forked."""
-    import atexit
-
     try:
         atexit._run_exitfuncs()
         sys.stdout.flush()

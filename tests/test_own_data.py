@@ -13,7 +13,8 @@ from fused_clip.predict.__main__ import main as predict
 from fused_clip.runner.artifacts import read_metrics
 from fused_clip.tracking.values import metric_name
 from tests.databases import with_database
-from tests.test_run import fused_clip, run_directories
+from tests.forks import completed
+from tests.test_run import run_directories
 from tests.tiny_clip import save_tiny_clip
 
 CLASSES = ("10", "2", "<script>alert(1)</script>", "a=b [c]", "café $x^2$", "yes/no: {0}", "日本")
@@ -43,7 +44,7 @@ def test_names_come_through_to_files_figures_and_mlflow(tmp_path: Path) -> None:
     with_database(tmp_path / "outputs")
     path = paint(tmp_path / "my photos [2]=x, y")
     clip = save_tiny_clip(tmp_path / "clip")
-    done = fused_clip(
+    done = completed(
         "dataset=csv",
         f'dataset.path="{path}"',
         'dataset.image_column="file name"',
@@ -89,7 +90,7 @@ def test_a_class_missing_in_one_split_comes_through(tmp_path: Path) -> None:
             grey = 60 * (number % 3) + index
             Image.new("RGB", (20, 20), (grey, grey, 99)).save(tmp_path / "photos" / name / f"{index}.png")
     clip = save_tiny_clip(tmp_path / "clip")
-    done = fused_clip(
+    done = completed(
         "dataset=imagefolder",
         "dataset.root=photos",
         "backbone=compact",
@@ -128,7 +129,7 @@ def vectors(folder: Path, **changed: object) -> str:
 def test_vectors_run_without_a_model_or_an_image(tmp_path: Path) -> None:
     with_database(tmp_path / "outputs")
     path = vectors(tmp_path)
-    done = fused_clip(
+    done = completed(
         "dataset=embeddings",
         f"dataset.path={path}",
         "dataset.captions.task='{}'",
@@ -156,7 +157,7 @@ def test_vectors_run_without_a_model_or_an_image(tmp_path: Path) -> None:
 
 def test_vectors_that_cannot_be_are_one_line(tmp_path: Path) -> None:
     path = vectors(tmp_path, vectors=np.full((40, 6), np.nan))
-    done = fused_clip("dataset=embeddings", f"dataset.path={path}", "tracking=none", cwd=tmp_path)
+    done = completed("dataset=embeddings", f"dataset.path={path}", "tracking=none", cwd=tmp_path)
     assert done.returncode == 1
     assert "Error: dataset.vector_column: must be finite and not zero in every row; 40 of 40" in done.stderr
     assert "Traceback" not in done.stderr
@@ -166,7 +167,7 @@ def test_vectors_that_cannot_be_are_one_line(tmp_path: Path) -> None:
 def test_a_flat_folder_and_names_of_classes_are_enough(tmp_path: Path) -> None:
     paint(tmp_path / "photos")
     clip = save_tiny_clip(tmp_path / "clip")
-    done = fused_clip(
+    done = completed(
         "dataset=imagefolder",
         "dataset.root=photos",
         "dataset.labels=none",

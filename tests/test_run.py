@@ -1,4 +1,4 @@
-"""The command line as a user meets it: in a process of its own."""
+"""The command line as a user meets it."""
 
 import json
 import os
@@ -14,23 +14,12 @@ from fused_clip import __version__, load_model
 from fused_clip.report.report_command import main as report
 from fused_clip.runner import artifacts
 from tests.databases import with_database
+from tests.forks import completed
 from tests.runner.test_full_disk import runs_in
 
 HEAVY = ("torch", "open_clip", "datasets", "sklearn", "mlflow", "matplotlib", "faiss", "pandas", "pyarrow")
 FEW = ["dataset=digits", "dataset.n_train=200", "dataset.n_test=100"]
 FAST = ["references.enabled=false", "figures.enabled=false", "clusterer=kmeans", *FEW]
-
-
-def fused_clip(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **env}
-    return subprocess.run(
-        [sys.executable, "-m", "fused_clip.run", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
 
 
 def run_directories(cwd: Path) -> list[Path]:
@@ -68,7 +57,7 @@ def test_answers_come_without_heavy_imports(arguments: list[str], tmp_path: Path
 
 
 def test_help_lists_groups_and_options(tmp_path: Path) -> None:
-    shown = fused_clip("--help", cwd=tmp_path).stdout
+    shown = completed("--help", cwd=tmp_path).stdout
     for word in ("dataset: ", "mnist_5k", "prompt: ", "hierarchical", "clusterer: ", "hdbscan"):
         assert word in shown
 
@@ -82,19 +71,19 @@ def test_help_lists_groups_and_options(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_1(override: str, message: str, tmp_path: Path) -> None:
-    done = fused_clip(override, "dataset=digits", "tracking=none", cwd=tmp_path)
+    done = completed(override, "dataset=digits", "tracking=none", cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_version_is_the_packages(tmp_path: Path) -> None:
-    assert fused_clip("--version", cwd=tmp_path).stdout == f"fused_clip {__version__}\n"
+    assert completed("--version", cwd=tmp_path).stdout == f"fused_clip {__version__}\n"
 
 
 def test_other_letters_in_a_key_are_refused_with_a_way(tmp_path: Path) -> None:
     for mode in ([], ["-m"]):
-        done = fused_clip(*mode, "dataset.display_names={кот: cat}", cwd=tmp_path)
+        done = completed(*mode, "dataset.display_names={кот: cat}", cwd=tmp_path)
         assert done.returncode == 1
         assert done.stderr.startswith("Error: dataset.display_names: ")
         assert len(done.stderr.splitlines()) == 1
@@ -105,7 +94,7 @@ def test_other_letters_in_a_key_are_refused_with_a_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", [[], ["-m", "seed=0,1"]])
 def test_what_is_found_before_work_leaves_no_run(fault: str, mode: list[str], tmp_path: Path) -> None:
     with_database(tmp_path / "outputs")
-    done = fused_clip(*mode, *FAST, fault, cwd=tmp_path)
+    done = completed(*mode, *FAST, fault, cwd=tmp_path)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Error: {fault.partition('=')[0]}: ")
@@ -143,7 +132,7 @@ def test_modules_of_the_working_directory_and_the_config_folder_are_found(
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", [[], ["-m", "seed=0,1"]])
 def test_a_tracking_server_that_is_not_there_is_told_before_work(mode: list[str], tmp_path: Path) -> None:
-    done = fused_clip(*mode, *FAST, "tracking.uri=http://127.0.0.1:1", cwd=tmp_path)
+    done = completed(*mode, *FAST, "tracking.uri=http://127.0.0.1:1", cwd=tmp_path)
     assert done.returncode == 1
     assert "Error: tracking.uri: " in done.stderr
     assert "'http://127.0.0.1:1'" in done.stderr
@@ -153,7 +142,7 @@ def test_a_tracking_server_that_is_not_there_is_told_before_work(mode: list[str]
 
 @pytest.mark.slow
 def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
-    done = fused_clip("dataset=digits", "figures.points=200", cwd=tmp_path)
+    done = completed("dataset=digits", "figures.points=200", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (directory,) = run_directories(tmp_path)
     metrics = json.loads((directory / "metrics.json").read_text())
@@ -184,7 +173,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_sweep_survives_a_failing_job_and_says_so(tmp_path: Path) -> None:
     with_database(tmp_path / "outputs")
-    done = fused_clip("-m", *FAST, "seed=0,1", "clusters_per_target=2,900", cwd=tmp_path)
+    done = completed("-m", *FAST, "seed=0,1", "clusters_per_target=2,900", cwd=tmp_path)
     assert done.returncode == 1
     assert "4 jobs" in done.stdout
     assert done.stdout.count("compact was trained on") == 1, "notes are logged once a sweep"
@@ -211,7 +200,7 @@ def test_a_sweep_survives_a_failing_job_and_says_so(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_second_run_embeds_nothing_again(tmp_path: Path) -> None:
     for _ in range(2):
-        assert fused_clip(*FAST, "tracking=none", cwd=tmp_path).returncode == 0
+        assert completed(*FAST, "tracking=none", cwd=tmp_path).returncode == 0
     first, second = run_directories(tmp_path)
     assert "images_per_second" in (first / "timings.json").read_text()
     assert "images_per_second" not in (second / "timings.json").read_text()
@@ -221,9 +210,9 @@ def test_a_second_run_embeds_nothing_again(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_sweep_takes_finished_cells_as_they_are(tmp_path: Path) -> None:
     sweep = ["-m", *FAST, "tracking=none"]
-    assert fused_clip(*sweep, "seed=0", cwd=tmp_path).returncode == 0
+    assert completed(*sweep, "seed=0", cwd=tmp_path).returncode == 0
     (first,) = run_directories(tmp_path)
-    done = fused_clip(*sweep, "seed=0,1", cwd=tmp_path)
+    done = completed(*sweep, "seed=0,1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(run_directories(tmp_path)) == 2, "only the new cell runs"
     records = [json.loads(path.read_text()) for path in tmp_path.glob("outputs/sweeps/**/record.json")]
@@ -237,7 +226,7 @@ def test_users_add_options_from_their_own_directory(tmp_path: Path) -> None:
     (tmp_path / "mine" / "prompt").mkdir(parents=True)
     option = '_target_: fused_clip.method.prompt.custom\ntemplates: ["a scan of the digit {}"]\n'
     (tmp_path / "mine" / "prompt" / "scan.yaml").write_text(option)
-    done = fused_clip("--config-dir", "mine", *FAST, "prompt=scan", "tracking=none", cwd=tmp_path)
+    done = completed("--config-dir", "mine", *FAST, "prompt=scan", "tracking=none", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -245,6 +234,6 @@ def test_users_add_options_from_their_own_directory(tmp_path: Path) -> None:
 def test_paths_with_spaces_brackets_and_equals_signs(tmp_path: Path) -> None:
     odd = tmp_path / "a b [c]=d"
     odd.mkdir()
-    done = fused_clip(*FAST, "'output_dir=\"out [1]=x y\"'".strip("'"), cwd=odd)
+    done = completed(*FAST, "'output_dir=\"out [1]=x y\"'".strip("'"), cwd=odd)
     assert done.returncode == 0, done.stderr
     assert (odd / "out [1]=x y" / "mlflow.db").is_file()

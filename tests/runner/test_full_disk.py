@@ -14,6 +14,7 @@ import pytest
 
 from fused_clip.support import files
 from fused_clip.support.errors import InputError
+from tests.forks import completed
 
 FAST = [
     "references.enabled=false",
@@ -26,13 +27,7 @@ ROOM = 2 << 20
 
 
 def fused_clip(*overrides: str, output_dir: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fused_clip.run", *overrides, *FAST, f"output_dir={output_dir}"],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return completed(*overrides, *FAST, f"output_dir={output_dir}", cwd=Path(__file__).parents[2])
 
 
 @pytest.fixture

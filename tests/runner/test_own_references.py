@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from fused_clip.support.conf import conf_dir
-from tests.test_run import fused_clip, run_directories
+from tests.forks import completed
+from tests.test_run import run_directories
 
 OWN = """# @package reference.joined
 # Image and text one after the other.
@@ -39,12 +40,12 @@ def test_a_reference_of_ones_own_needs_a_yaml_alone(tmp_path: Path) -> None:
     chosen = [*CELL, "reference=[zero_shot,linear_probe]"]
     mine = ["--config-dir", "mine", *CELL]
 
-    done = fused_clip(*chosen, cwd=tmp_path)
+    done = completed(*chosen, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (first,) = run_directories(tmp_path)
     assert references_in(first) == {"zero_shot", "linear_probe"}
 
-    done = fused_clip(*mine, cwd=tmp_path)
+    done = completed(*mine, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "is finished already" not in done.stdout, "the first lacks most references"
     (second,) = set(run_directories(tmp_path)) - {first}
@@ -53,11 +54,11 @@ def test_a_reference_of_ones_own_needs_a_yaml_alone(tmp_path: Path) -> None:
     assert references_in(second) == apply | {"joined"}
 
     for again, directory in ((mine, second), (chosen, second)):
-        done = fused_clip(*again, cwd=tmp_path)
+        done = completed(*again, cwd=tmp_path)
         assert f"This run is finished already: {directory}" in done.stdout, done.stdout + done.stderr
 
     (tmp_path / "mine" / "reference" / "joined.yaml").write_text(OWN.replace("concatenation", "weighted"))
-    done = fused_clip(*mine, cwd=tmp_path)
+    done = completed(*mine, cwd=tmp_path)
     assert "is finished already" not in done.stdout, "another reference of the same name"
     assert len(run_directories(tmp_path)) == 3
 
@@ -72,7 +73,7 @@ def test_a_reference_of_ones_own_needs_a_yaml_alone(tmp_path: Path) -> None:
 def test_a_wrong_yaml_is_one_line(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "mine" / "reference").mkdir(parents=True)
     (tmp_path / "mine" / "reference" / "joined.yaml").write_text(content)
-    done = fused_clip("--config-dir", "mine", *CELL, cwd=tmp_path)
+    done = completed("--config-dir", "mine", *CELL, cwd=tmp_path)
     assert done.returncode == 1
     assert f"Error: {message}" in done.stderr
     assert "Traceback" not in done.stderr

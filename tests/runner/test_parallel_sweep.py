@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.test_run import FAST, fused_clip
+from tests.forks import completed
+from tests.test_run import FAST
 
 GRID = ["prompt=task,none", "clusters_per_target=2,900"]
 CELLS = [*FAST, *GRID, "dataset.n_train=400", "dataset.n_test=100", "resume=false"]
@@ -30,8 +31,8 @@ def embedded_in(sweep: list[dict[str, Any]]) -> int:
 
 @pytest.mark.slow
 def test_cells_side_by_side_find_what_they_find_one_by_one(tmp_path: Path) -> None:
-    together = fused_clip("-m", *CELLS, "hydra/launcher=joblib", "hydra.sweep.dir=outputs/two", cwd=tmp_path)
-    alone = fused_clip("-m", *CELLS, "hydra.sweep.dir=outputs/one", cwd=tmp_path)
+    together = completed("-m", *CELLS, "hydra/launcher=joblib", "hydra.sweep.dir=outputs/two", cwd=tmp_path)
+    alone = completed("-m", *CELLS, "hydra.sweep.dir=outputs/one", cwd=tmp_path)
     for done in (together, alone):
         assert done.returncode == 1, "two of the cells fail"
         assert "4 jobs" in done.stdout

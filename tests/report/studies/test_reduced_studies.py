@@ -1,8 +1,6 @@
 """Both studies on a few digits, from the command line to the tables of the report."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -12,6 +10,7 @@ import pytest
 from fused_clip.report import report_command as command
 from fused_clip.report.studies.claims import ClaimVerdict
 from fused_clip.report.studies.factors import FACTORS
+from tests.forks import completed
 
 FEW = [
     "backbone=compact",
@@ -29,13 +28,7 @@ GRIDS = (
 def reported(study: str, folder: Path, *overrides: str) -> Path:
     """Run a study and report on it; the directory of the report."""
     sweep = ["-m", f"experiment={study}", f"output_dir={folder}", "seed=42,43", *FEW, *overrides]
-    done = subprocess.run(
-        [sys.executable, "-m", "fused_clip.run", *sweep],
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = completed(*sweep, cwd=Path(__file__).parents[3])
     assert done.returncode == 0, done.stdout + done.stderr
     assert command.main(["--study", study, "--output-dir", str(folder), "--out", str(folder / "report")]) == 0
     return folder / "report"
