@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
-from fused_clip.runner.overrides import check_words
+from fused_clip.runner.overrides import check_words, with_allowed
 from fused_clip.support.command import INTERRUPTED
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
@@ -54,7 +54,7 @@ def task(cfg: DictConfig) -> float:
 
 
 def _run(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
-    options = check(cfg)
+    options = check(cfg, hydra_cfg.overrides.task)
     from fused_clip.runner.cell import Cell
 
     return Cell.from_hydra(options, cfg, hydra_cfg).run()
@@ -71,6 +71,7 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        sys.argv[1:] = with_allowed(sys.argv[1:])
         check_words(sys.argv[1:])
         task()
     except InputError as error:

@@ -32,6 +32,7 @@ QUICK = (
     "references.enabled=false",
     "figures.enabled=false",
     "backbone._target_=tests.fakes.PixelBackbone",
+    "allow=[tests]",
 )
 MAINS = {
     "run": "fused_clip.run:main",

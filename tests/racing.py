@@ -30,6 +30,7 @@ def sweep(folder: Path) -> list[str]:
         "references.enabled=false",
         "figures.enabled=false",
         "backbone._target_=tests.fakes.PixelBackbone",
+        "allow=[tests]",
         f"+backbone.log={folder / 'embedded'}",
     ]
 

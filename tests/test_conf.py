@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.runner.config import Options, check, locate
+from fused_clip.runner.config import Options, check
+from fused_clip.runner.targets import locate
 from fused_clip.support.conf import conf_dir
 from tests.runner.test_config import composed
 

@@ -47,7 +47,18 @@ def test_every_group_has_an_example(tmp_path: Path) -> None:
 def test_the_examples_run(tmp_path: Path) -> None:
     _write_examples(tmp_path)
     words = ["figures.enabled=false", "tracking=none", "dataset.n_train=100", "dataset.n_test=40"]
-    command = [sys.executable, "-m", "fused_clip.run", "--config-dir", "mine", "-m", *words]
+    modules = ",".join(path.stem for path in tmp_path.glob("my_*.py"))
+    command = [
+        sys.executable,
+        "-m",
+        "fused_clip.run",
+        "--config-dir",
+        "mine",
+        "--allow",
+        modules,
+        "-m",
+        *words,
+    ]
     grids = f"+hydra.sweeper.grids=[{', '.join(GRIDS)}]"
     done = subprocess.run(
         [*command, "references.draws=1", "hydra/sweeper=grids", grids],

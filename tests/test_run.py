@@ -116,7 +116,7 @@ def test_modules_of_the_working_directory_and_the_config_folder_are_found(
     script = tmp_path / "bin" / "fused-clip"
     script.parent.mkdir()
     script.write_text("from fused_clip.run import main\n\nif __name__ == '__main__':\n    main()\n")
-    prompts = ["prompt=scan"], ["prompt._target_=in_cwd.scans"]
+    prompts = ["prompt=scan"], ["prompt._target_=in_cwd.scans", "--allow", "in_cwd"]
     for prompt in prompts:
         done = subprocess.run(
             [sys.executable, script, "--config-dir", "mine", *mode, *FAST, *prompt, "tracking=none"],
@@ -127,6 +127,16 @@ def test_modules_of_the_working_directory_and_the_config_folder_are_found(
             timeout=600,
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_a_module_of_the_working_directory_is_not_imported_unasked(tmp_path: Path) -> None:
+    (tmp_path / "in_cwd.py").write_text("open('imported', 'w')\n")
+    done = fused_clip("prompt._target_=in_cwd.scans", *FAST, "tracking=none", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: prompt._target_: must be a part of the group prompt, ")
+    assert done.stderr.endswith(". If you trust the module, add --allow in_cwd\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "imported").exists()
 
 
 @pytest.mark.slow

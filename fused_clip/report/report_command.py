@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from fused_clip.report import generic, provenance, writer
 from fused_clip.report.page import Page
-from fused_clip.runner.config import locate
+from fused_clip.runner.targets import locate
 from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError

@@ -21,6 +21,7 @@ from fused_clip.runner.config import (
     build,
     complaint,
 )
+from fused_clip.runner.targets import check_allowed, user_folders
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
@@ -125,16 +126,20 @@ def _labels_there_are(known: "IntArray", n_classes: int) -> Literal["none", "few
     return "none" if not counts.any() else "few" if np.median(counts) < _MANY else "many"
 
 
-def make_tracker(node: Mapping[str, Any] | TrackingOptions, output_dir: Path) -> "Tracker":
+def make_tracker(
+    node: Mapping[str, Any] | TrackingOptions, output_dir: Path, allow: Sequence[str] = ()
+) -> "Tracker":
     """Make a tracker and check that its store answers.
 
     Parameters
     ----------
     node : the options of the group ``tracking``.
     output_dir : where the default store is.
+    allow : modules that the user allows.
     """
+    check_allowed(allow)
     try:
-        options = TrackingOptions.model_validate(node)
+        options = TrackingOptions.model_validate(node).with_allowed(allow)
     except ValidationError as error:
         detail = error.errors()[0]
         raise complaint({**detail, "loc": ("tracking", *detail["loc"])}) from error
@@ -152,7 +157,8 @@ def make_parts(options: Options) -> "Parts":
     """
     kinds = {"dataset": options.dataset, "backbone": options.backbone}
     groups = {name: group.model_dump(mode="json", by_alias=True) for name, group in kinds.items()}
-    made = _made(json.dumps({"data_dir": options.data_dir, **groups}, sort_keys=True))
+    places = {"data_dir": options.data_dir, "allow": options.allow}
+    made = _made(json.dumps({**places, **groups}, sort_keys=True))
     if isinstance(made, Exception):
         raise made.with_traceback(None)
     dataset, backbone = made
@@ -163,14 +169,16 @@ def make_parts(options: Options) -> "Parts":
 def _made(key: str) -> "Parts | Exception":
     """Dataset and backbone for the options that a key lists as JSON, or what went wrong."""
     groups = json.loads(key)
-    dataset_options = DatasetOptions.model_validate(groups["dataset"])
+    allow = groups["allow"]
+    dataset_options = DatasetOptions.model_validate(groups["dataset"]).with_allowed(allow)
+    backbone_options = BackboneOptions.model_validate(groups["backbone"]).with_allowed(allow)
     try:
         from fused_clip.dataset.recipe import Recipe
 
         shared = dataset_options.model_dump(include=set(Recipe.model_fields))
         recipe = Recipe.model_validate(shared)
         dataset: ImageDataset = build(dataset_options, recipe=recipe, data_dir=groups["data_dir"])
-        backbone: Backbone = build(BackboneOptions.model_validate(groups["backbone"]), dataset=dataset)
+        backbone: Backbone = build(backbone_options, dataset=dataset)
         backbone.check()
     except Exception as error:
         return error
@@ -233,7 +241,7 @@ def reference_options(options: Options) -> dict[str, ReferenceOptions]:
         return {}
     if options.reference is not None:
         return options.reference
-    found = read_references(_user_folders())
+    found = read_references(user_folders())
     return {name: ReferenceOptions.model_validate(node) for name, node in found.items()}
 
 
@@ -283,7 +291,7 @@ def _option(place: str, group: str, value: str, options: Options) -> Any:
     """Options of a group with the shared keys of the run and the keys of another of its YAMLs."""
     from omegaconf import OmegaConf
 
-    files = [folder / group / f"{value}.yaml" for folder in (*_user_folders(), conf_dir())]
+    files = [folder / group / f"{value}.yaml" for folder in (*user_folders(), conf_dir())]
     there = [file for file in files if file.is_file()]
     if not there:
         known = {file.stem for folder in {file.parent for file in files} for file in folder.glob("*.yaml")}
@@ -292,15 +300,4 @@ def _option(place: str, group: str, value: str, options: Options) -> Any:
     shared = getattr(options, group)
     keys = shared.model_dump(by_alias=True, include=set(type(shared).model_fields) - {"target", "partial"})
     own: Any = OmegaConf.to_container(OmegaConf.load(there[0]))
-    return type(shared).model_validate({**keys, **own})
-
-
-def _user_folders() -> Sequence[Path]:
-    """Config folders that ``--config-dir`` adds."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if not HydraConfig.initialized():
-        return ()
-    sources = HydraConfig.get().runtime.config_sources
-    folders = [Path(source.path) for source in sources if source.schema == "file"]
-    return [folder for folder in folders if folder != conf_dir()]
+    return type(shared).model_validate({**keys, **own}).with_allowed(options.allow)

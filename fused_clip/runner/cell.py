@@ -141,7 +141,7 @@ class Cell:
 
         start = time.perf_counter()
         with disk_full_errors(self.output_dir):
-            tracker = make_tracker(self.options.tracking, self.output_dir)
+            tracker = make_tracker(self.options.tracking, self.output_dir, self.options.allow)
             if not self.job:
                 tracker.close_abandoned()
             key = self._key()  # makes and checks all parts: a run that can't work is never opened

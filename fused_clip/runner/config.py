@@ -5,19 +5,20 @@ default and description. `defaults` hands the defaults to Hydra; documents print
 """
 
 import functools
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from fused_clip.backbone.towers import MOST
 from fused_clip.dataset.options import SharedOptions
 from fused_clip.method.leak import Leak
 from fused_clip.method.reference import ReferenceOptions as OneReference
 from fused_clip.method.reference import Replaced
+from fused_clip.runner.targets import check_allowed, check_targets, locate, make
 from fused_clip.support.errors import InputError
 from fused_clip.support.option_types import Count, CountOrAuto, Name, Seed, StrictOptions, Text
 from fused_clip.support.signatures import accepted, keywords, takes_any_keyword
@@ -29,6 +30,17 @@ class _Group(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
     target: str = Field(alias="_target_")
     partial: bool = Field(default=False, alias="_partial_")
+    _allow: tuple[str, ...] = PrivateAttr(())
+
+    def with_allowed(self, allow: Sequence[str]) -> Self:
+        """Let the part be of modules that a user allows; give itself.
+
+        Parameters
+        ----------
+        allow : names of modules.
+        """
+        self._allow = tuple(allow)
+        return self
 
 
 class DatasetOptions(SharedOptions, _Group):
@@ -187,6 +199,11 @@ class Options(StrictOptions):
     """Every option of a run."""
 
     seed: Seed = Field(default=0, description="drives every algorithm; dataset.seed draws subsets and splits")
+    allow: list[str] = Field(
+        default_factory=list,
+        description="modules of your own whose parts `_target_` may name; on the command line alone:"
+        " `--allow my_parts`. Those below `--config-dir` need none",
+    )
     study: Text = Field(
         default="${hydra:runtime.choices.experiment}", description="tag by which the comparison view filters"
     )
@@ -231,6 +248,17 @@ class Options(StrictOptions):
     method: MethodOptions
     tracking: TrackingOptions
 
+    @property
+    def groups(self) -> dict[str, _Group]:
+        """Options of each group with a part."""
+        return {name: value for name, value in self if isinstance(value, _Group)}
+
+    @model_validator(mode="after")
+    def _hand_down(self) -> Self:
+        for group in self.groups.values():
+            group.with_allowed(self.allow)
+        return self
+
 
 def defaults(model: type[BaseModel] = Options) -> dict[str, Any]:
     """Defaults of options as a config: "???" where there is none.
@@ -254,12 +282,14 @@ def defaults(model: type[BaseModel] = Options) -> dict[str, Any]:
 ConfigStore.instance().store("shared_options", defaults())
 
 
-def check(cfg: DictConfig) -> Options:
-    """Check a composed config against the typed options.
+def check(cfg: DictConfig, words: Iterable[str] | None = None) -> Options:
+    """Check a composed config against the typed options; no part is imported.
 
     Parameters
     ----------
     cfg : without Hydra's node.
+    words : overrides of the command line, which alone may allow modules; None where the caller's own code
+        composed `cfg`.
 
     Raises
     ------
@@ -277,6 +307,9 @@ def check(cfg: DictConfig) -> Options:
         first = complaints[0]
         first.args = ("\n".join(map(str, complaints)),)
         raise first from error
+    check_allowed(options.allow, words)
+    for name, group in options.groups.items():
+        check_targets(name, group.model_dump(by_alias=True), options.allow)
     return options
 
 
@@ -305,7 +338,7 @@ def build(options: _Group, **runtime: object) -> Any:
     runtime : arguments that the program passes.
     """
     group = type(options).__name__.removesuffix("Options").lower()
-    target = locate(group, options.target)
+    target = locate(group, options.target, options._allow)
     shared = options.model_dump(include=set(type(options).model_fields))
     own = options.model_extra or {}
     known = keywords(target)
@@ -314,29 +347,5 @@ def build(options: _Group, **runtime: object) -> Any:
             rule = f"is not an option of {options.target}"
             choices = {*known, *shared} - {*runtime, "target", "partial"}
             raise InputError(f"{group}.{name}", rule, own[name], choices=sorted(choices))
-    arguments = {**accepted(target, {**shared, **runtime}), **_nested(own)}
+    arguments = {**accepted(target, {**shared, **runtime}), **make(group, own, options._allow)}
     return functools.partial(target, **arguments) if options.partial else target(**arguments)
-
-
-def locate(group: str, target: str) -> Any:
-    """Import the object that a ``_target_`` names.
-
-    Parameters
-    ----------
-    group : of the option, for the error.
-    target : dotted name.
-    """
-    from hydra.utils import get_object
-
-    try:
-        return get_object(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{group}._target_", f"must name something importable ({error})", target) from error
-
-
-def _nested(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Instantiate the parts that an option's own keys contain in turn."""
-    from hydra.utils import instantiate
-
-    made: dict[str, Any] = instantiate(OmegaConf.create(dict(own)), _convert_="all")
-    return made

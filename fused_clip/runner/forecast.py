@@ -84,9 +84,9 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
     finished = need = 0
     faults: list[Exception] = []
     notes: dict[tuple[int, str], None] = {}
-    for job in _job_configs(config, jobs):
+    for job, words in zip(_job_configs(config, jobs), jobs, strict=True):
         try:
-            options = check(job)
+            options = check(job, words)
             prepared = prepare(options)
             if _is_finished(options, prepared, tracker, output_dir):
                 finished += 1

@@ -76,7 +76,7 @@ def options_of(*overrides: str) -> Options:
         If an override can't be read or a value is refused.
     """
     with _composed(overrides, None) as config, open_dict(config):
-        return check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+        return check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), overrides)
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def _run(config: DictConfig, opened: Sweep, number: int, job: list[str]) -> Path
         hydra_cfg = HydraConfig.get()
         with open_dict(cfg):
             own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        return Cell.from_hydra(check(own), own, hydra_cfg).run()
+        return Cell.from_hydra(check(own, job), own, hydra_cfg).run()
 
     run_recorded(run, directory, job)
     HydraConfig.instance().set_config(config)

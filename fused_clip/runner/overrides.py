@@ -12,6 +12,36 @@ _FOREIGN = re.compile(r"[^\s,:{}\[\]]*[^\x00-\x7f][^,:{}\[\]]*")  # a value with
 _QUOTED = r"'\g<0>'"
 
 
+def with_allowed(words: Sequence[str]) -> list[str]:
+    """Write ``--allow my_parts`` as the override that Hydra reads, next to the last of the others.
+
+    Parameters
+    ----------
+    words : of the command line.
+
+    Raises
+    ------
+    InputError
+        If no name follows.
+    """
+    others: list[str] = []
+    names: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if option == "--allow":
+            names += (value if equals else next(rest, "")).split(",")
+        else:
+            others.append(word)
+    if not all(names):
+        raise InputError("--allow", "must be followed by names of modules, such as my_parts", ",".join(names))
+    if not names:
+        return others
+    given = [index for index, word in enumerate(others) if "=" in word and not word.startswith("-")]
+    place = given[-1] + 1 if given else len(others)
+    return [*others[:place], f"allow=[{','.join(names)}]", *others[place:]]
+
+
 def check_words(words: Iterable[str]) -> None:
     """Refuse keys and unquoted values with letters that Hydra's grammar does not read.
 

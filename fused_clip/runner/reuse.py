@@ -17,7 +17,8 @@ from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method.prompt import Prompts
 from fused_clip.method.words import read_words
 from fused_clip.runner import artifacts
-from fused_clip.runner.config import Options, locate
+from fused_clip.runner.config import Options
+from fused_clip.runner.targets import locate
 from fused_clip.support.conf import PLACES_AND_EXTRAS
 from fused_clip.support.files import locked, sha256, write_atomic
 from fused_clip.support.versions import code_version, versions
@@ -79,7 +80,11 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
         "words": _hash(read_words(own["words"])) if "words" in own else "",
         "method": code_version(_CODE),
         "libraries": versions(_LIBRARIES),
-        "code": {target: _source_hash(target) for target in _foreign_targets(chosen)},
+        "code": {
+            target: _source_hash(group, target, options.allow)
+            for group in options.groups
+            for target in _foreign_targets(chosen.get(group))
+        },
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -172,10 +177,10 @@ def _foreign_targets(options: Any) -> Iterator[str]:
             yield from _foreign_targets(value)
 
 
-def _source_hash(target: str) -> str:
+def _source_hash(group: str, target: str, allow: Sequence[str]) -> str:
     """Hash of the file that defines a part; empty unless it is written in Python."""
     try:
-        source = inspect.getsourcefile(locate("code", target))
+        source = inspect.getsourcefile(locate(group, target, allow, nested=True))
     except TypeError:
         return ""
     return (sha256(Path(source)) or "") if source else ""

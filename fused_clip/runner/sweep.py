@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from fused_clip.runner.outcomes import Progress, read_records, table_row
 from fused_clip.runner.overrides import planned_jobs, swept_keys, varying_axes
-from fused_clip.support.conf import axes_of, conf_dir
+from fused_clip.runner.targets import allowed, check_allowed, folders_of
+from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import check_writable, disk_full_errors
 
@@ -65,7 +66,9 @@ class Sweep:
 
         output_dir = Path(config.output_dir).absolute()
         node = OmegaConf.to_container(config.tracking, resolve=True)
-        tracker = make_tracker(node, output_dir)  # type: ignore[arg-type]
+        allow = allowed(config)
+        check_allowed(allow, config.hydra.overrides.task)
+        tracker = make_tracker(node, output_dir, allow)  # type: ignore[arg-type]
         tracker.close_abandoned()
         jobs = planned_jobs(config)
         expected = forecast(config, jobs, tracker, output_dir)
@@ -227,12 +230,15 @@ class SweepCallback(Callback):
 
 
 def make_importable(config: DictConfig) -> None:
-    """Let ``_target_`` name modules of the working directory and of the user's config folders.
+    """Let ``_target_`` name modules of the user's config folders, and, where a module is allowed, import it.
+
+    The working directory comes last: what lies there by chance does not take a library's place.
 
     Parameters
     ----------
     config : with its ``hydra`` node.
     """
-    sources = [source.path for source in config.hydra.runtime.config_sources if source.schema == "file"]
-    folders = [str(Path(path).absolute()) for path in (".", *sources) if Path(path) != conf_dir()]
+    folders = [str(folder) for folder in folders_of(config.hydra)]
     sys.path[:0] = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    if allowed(config) and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 # Keys without influence on what a cell computes.
 PLACES_AND_EXTRAS = {
-    "data_dir", "output_dir", "study", "tracking", "resume", "figures", "output", "reference"
+    "allow", "data_dir", "output_dir", "study", "tracking", "resume", "figures", "output", "reference"
 }  # fmt: skip
 
 

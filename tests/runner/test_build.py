@@ -33,7 +33,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def options(*overrides: str) -> Options:
     fake = "backbone._target_=tests.fakes.FakeBackbone"
-    return check(composed("dataset=digits", "dataset.root=x", fake, *overrides))
+    return check(composed("dataset=digits", "dataset.root=x", "allow=[tests]", fake, *overrides))
 
 
 def test_cells_of_the_same_data_share_them(made: list[str]) -> None:

@@ -117,7 +117,9 @@ def test_a_sweep_of_which_no_cell_can_run_is_refused(tmp_path: Path, axes: list[
 
 def test_a_fault_of_their_code_is_left_to_the_jobs(tmp_path: Path) -> None:
     """They tell where it is."""
-    made = expected(tmp_path, "seed=0,1", "dataset._target_=tests.runner.test_forecast.broken")
+    made = expected(
+        tmp_path, "seed=0,1", "allow=[tests]", "dataset._target_=tests.runner.test_forecast.broken"
+    )
     assert (made.cells, made.need) == (2, 0)
 
 
@@ -163,7 +165,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_sweep_takes_about_what_it_said(tmp_path: Path) -> None:
     common = ["-m", "prompt=task", "dataset=digits", "clusterer=kmeans"]
-    common += ["backbone._target_=tests.fakes.PixelBackbone"]
+    common += ["backbone._target_=tests.fakes.PixelBackbone", "allow=[tests]"]
     places = {tracking: tmp_path / tracking for tracking in ("none", "mlflow")}
     runs = [
         ([*common, f"tracking={tracking}", f"output_dir={place}"], None) for tracking, place in places.items()

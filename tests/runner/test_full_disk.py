@@ -22,6 +22,7 @@ FAST = [
     "dataset=digits",
     "clusterer=kmeans",
     "backbone._target_=tests.fakes.PixelBackbone",
+    "allow=[tests]",
 ]
 ROOM = 2 << 20
 

@@ -36,6 +36,7 @@ def overrides(output_dir: Path, log: Path) -> list[str]:
         "references.enabled=false",
         "figures.enabled=false",
         "backbone._target_=tests.fakes.PixelBackbone",
+        "allow=[tests]",
         f"+backbone.log={log}",
         f"output_dir={output_dir}",
     ]

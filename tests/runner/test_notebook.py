@@ -17,6 +17,7 @@ WORDS = [
     "dataset.n_test=50",
     "clusterer=kmeans",
     "backbone._target_=tests.fakes.PixelBackbone",
+    "allow=[tests]",
 ]
 
 

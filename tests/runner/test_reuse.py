@@ -128,7 +128,9 @@ def test_runs_of_one_cell_that_end_at_once_are_both_noted(tmp_path: Path, run: P
 
 def test_what_a_reused_cell_needs_of_the_store_stays_in_use(tmp_path: Path, run: Path) -> None:
     """It holds keys of its embeddings, which are pruned when they are not used for long."""
-    cfg = composed("dataset=digits", "backbone._target_=tests.fakes.PixelBackbone", "tracking=none")
+    cfg = composed(
+        "dataset=digits", "backbone._target_=tests.fakes.PixelBackbone", "allow=[tests]", "tracking=none"
+    )
     options = check(cfg)
     dataset, backbone = make_parts(options)
     Store(tmp_path / "store").images(backbone, dataset.train.images, dataset.train.rows)
@@ -219,11 +221,11 @@ def test_code_from_elsewhere_decides_the_key(tmp_path: Path, monkeypatch: pytest
     monkeypatch.syspath_prepend(tmp_path)
     module = tmp_path / "their_own_prompts.py"
     module.write_text("def strategy(dataset): ...\n")
-    theirs = "prompt._target_=their_own_prompts.strategy"
-    before = key(theirs)
-    assert key(theirs) == before
+    theirs = "prompt._target_=their_own_prompts.strategy", "allow=[their_own_prompts]"
+    before = key(*theirs)
+    assert key(*theirs) == before
     module.write_text("def strategy(dataset): return 1\n")
-    assert key(theirs) != before
+    assert key(*theirs) != before
 
 
 def test_every_package_that_computes_a_result_decides_the_key() -> None:

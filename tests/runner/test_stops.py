@@ -17,6 +17,7 @@ WORDS = [
     "dataset=digits",
     "clusterer=kmeans",
     "backbone._target_=tests.fakes.PixelBackbone",
+    "allow=[tests]",
     "+backbone.seconds=1",  # a batch
 ]
 SWEEP = ["-m", "seed=0,1", "dataset.seed=0,1", *WORDS]

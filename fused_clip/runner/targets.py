@@ -1,0 +1,245 @@
+"""What ``_target_`` may name: parts of its group, scikit-learn's estimators, modules that the user allows.
+
+A config that came from elsewhere, such as a run's ``config.yaml``, must not call just anything. A name is
+compared with these rules before anything is imported, and what it names once more afterwards, so that an
+allowed module does not lead on to what it has imported itself. The user's own will is the command line and
+the folders of ``--config-dir``: their modules run, and so may what the command line allows. A file can't
+allow anything. Python's own library, and libraries whose functions read pickles, write files or run code,
+can't be allowed either.
+
+Interpolations are Hydra's: ``${oc.env:NAME}`` reads a variable of the environment, and none of them calls
+code.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from fused_clip.support.conf import conf_dir
+from fused_clip.support.errors import InputError
+
+_NEVER = frozenset(
+    (
+        "IPython", "PIL", "cloudpickle", "datasets", "dill", "hydra", "joblib", "mlflow", "numpy",
+        "omegaconf", "pandas", "pip", "pyarrow", "scipy", "setuptools", "sklearn", "torch", "torchvision",
+        "yaml",
+    )
+)  # fmt: skip
+_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_ESTIMATOR = re.compile(r"sklearn(\.[a-z]\w*)+\.[A-Z]\w*")
+_CLUSTERER = "clusterer"  # the group whose parts are scikit-learn's own
+
+
+def check_allowed(allow: Sequence[str], words: Iterable[str] | None = None) -> None:
+    """Check the names of modules that a user allows.
+
+    Parameters
+    ----------
+    allow : names of modules.
+    words : overrides of the command line, which alone may allow a module; None where the caller's own code
+        does.
+
+    Raises
+    ------
+    InputError
+        If one is no name of a module, or of a library that can't be allowed.
+    """
+    given = None if words is None else {word.lstrip("+").partition("=")[0] for word in words}
+    if allow and given is not None and "allow" not in given:
+        rule = "must be given on the command line, not in a file"
+        raise InputError("allow", rule, list(allow), hint=_way(allow[0]))
+    for name in allow:
+        if not _NAME.fullmatch(name) or "__" in name:
+            raise InputError("allow", "must be names of modules, such as my_parts", name)
+        if _is_never(name):
+            rule = (
+                "must be modules of your own or of a library of estimators, not of Python's own library nor"
+                " of one whose functions read pickles, write files or run code"
+            )
+            raise InputError("allow", rule, name)
+
+
+def check_targets(group: str, node: Any, allow: Sequence[str] = (), *, nested: bool = False) -> None:
+    """Check every ``_target_`` of a group's options by its name; nothing is imported.
+
+    Parameters
+    ----------
+    group : such as ``clusterer``.
+    node : its options.
+    allow : modules that the user allows.
+    nested : whether `node` is below another part's options.
+
+    Raises
+    ------
+    InputError
+        If a name is not among those that may be called.
+    """
+    for place, target, inner in _targets(group, node):
+        _check_name(place, group, target, allow, nested=nested or inner)
+
+
+def locate(group: str, target: str, allow: Sequence[str] = (), *, nested: bool = False) -> Any:
+    """Import the object that a ``_target_`` names, if that may be called.
+
+    Parameters
+    ----------
+    group : such as ``clusterer``; of ``report``, the part is the page of a study.
+    target : dotted name.
+    allow : modules that the user allows.
+    nested : whether another part's options name it.
+
+    Raises
+    ------
+    InputError
+        If it is not among those that may be called, or not there.
+    """
+    from hydra.utils import get_object
+
+    option = f"{group}._target_"
+    _check_name(option, group, target, allow, nested=nested)
+    try:
+        made = get_object(target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(option, f"must name something importable ({error})", target) from error
+    if target in _own(group):
+        return made
+    if _ESTIMATOR.fullmatch(target):
+        from sklearn.base import BaseEstimator
+
+        if not (inspect.isclass(made) and issubclass(made, BaseEstimator)):
+            raise InputError(option, "must name an estimator of scikit-learn", target)
+    elif not _is_allowed(home := _home(made), allow):
+        rule = f"names something of the module {home}, which is not allowed"
+        raise InputError(option, rule, target, hint=_way(home))
+    elif not callable(made):
+        raise InputError(option, "must name a function or a class", target)
+    return made
+
+
+def make(group: str, node: Any, allow: Sequence[str] = ()) -> Any:
+    """Make the parts that an option's own keys contain in turn, as Hydra's ``instantiate`` does.
+
+    Other than there, a text with an interpolation in it stays a text: it can't turn into a part.
+
+    Parameters
+    ----------
+    group : of the option.
+    node : value of a key: a plain value, or lists and mappings of such.
+    allow : modules that the user allows.
+    """
+    if isinstance(node, list):
+        return [make(group, value, allow) for value in node]
+    if not isinstance(node, Mapping):
+        return node
+    made = {key: make(group, value, allow) for key, value in node.items()}
+    if "_target_" not in made:
+        return made
+    target = locate(group, made.pop("_target_"), allow, nested=True)
+    made.pop("_convert_", None)  # all, always
+    later, arguments = made.pop("_partial_", False), made.pop("_args_", [])
+    return partial(target, *arguments, **made) if later else target(*arguments, **made)
+
+
+def user_folders() -> list[Path]:
+    """Config folders that ``--config-dir`` adds."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return folders_of(HydraConfig.get()) if HydraConfig.initialized() else []
+
+
+def folders_of(hydra: Any) -> list[Path]:
+    """Config folders that ``--config-dir`` adds.
+
+    Parameters
+    ----------
+    hydra : Hydra's node of a config.
+    """
+    sources = hydra.runtime.config_sources
+    folders = [Path(source.path).absolute() for source in sources if source.schema == "file"]
+    return [folder for folder in folders if folder != conf_dir()]
+
+
+def allowed(config: Any) -> list[str]:
+    """Modules that a composed config allows, before its options are checked.
+
+    Parameters
+    ----------
+    config : of a run or sweep.
+    """
+    from omegaconf import ListConfig
+
+    return list(config.allow) if isinstance(config.allow, ListConfig) else []
+
+
+def _targets(place: str, node: Any, *, nested: bool = False) -> Iterator[tuple[str, Any, bool]]:
+    """Place and value of every ``_target_``, and whether it is below another."""
+    if isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _targets(f"{place}.{index}", value, nested=True)
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "_target_":
+                yield f"{place}._target_", value, nested
+            else:
+                yield from _targets(f"{place}.{key}", value, nested=True)
+
+
+def _check_name(option: str, group: str, target: Any, allow: Sequence[str], *, nested: bool) -> None:
+    own = _own(group)
+    if isinstance(target, str) and (target in own or _may_be_called(target, group, allow, nested=nested)):
+        return
+    estimators = ", an estimator of scikit-learn" if nested or group == _CLUSTERER else ""
+    rule = f"must be a part of the group {group}{estimators}, or of a module that you allow"
+    hint = "" if not isinstance(target, str) or _is_never(target) else _way(target.rpartition(".")[0])
+    raise InputError(option, rule, target, choices=sorted(own), hint=hint)
+
+
+def _may_be_called(target: str, group: str, allow: Sequence[str], *, nested: bool) -> bool:
+    if not _NAME.fullmatch(target) or "__" in target:
+        return False
+    if _ESTIMATOR.fullmatch(target):
+        return nested or group == _CLUSTERER
+    return not _is_never(target) and _is_allowed(target, allow)
+
+
+def _is_never(name: str) -> bool:
+    top = name.partition(".")[0]
+    return top in _NEVER or top in sys.stdlib_module_names
+
+
+def _is_allowed(name: str, allow: Sequence[str]) -> bool:
+    """Whether a name is of an allowed module, or of one below the user's config folders."""
+    if any(name == module or name.startswith(f"{module}.") for module in allow):
+        return True
+    top = name.partition(".")[0]
+    return any((folder / f"{top}.py").is_file() or (folder / top).is_dir() for folder in user_folders())
+
+
+def _home(made: Any) -> str:
+    """Name of the module in which an object is defined."""
+    while isinstance(made, partial):
+        made = made.func
+    if inspect.ismodule(made):
+        return made.__name__
+    return getattr(made, "__module__", None) or type(made).__module__
+
+
+def _way(module: str) -> str:
+    return f"If you trust the module, add --allow {module}" if module else ""
+
+
+def _own(group: str) -> frozenset[str]:
+    return _named_by(conf_dir() / group)
+
+
+@cache
+def _named_by(folder: Path) -> frozenset[str]:
+    """Every ``_target_`` in the YAMLs of a group: these are its parts."""
+    import yaml
+
+    nodes = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(folder.glob("*.yaml"))]
+    return frozenset(str(target) for node in nodes for _, target, _ in _targets("", node))
