@@ -1,18 +1,16 @@
 """An MLflow database with its tables: making them takes seconds, and most tests are not about that."""
 
 import functools
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from fused_clip.tracking.schema import make_whole
 
 
 @functools.cache
 def _template() -> bytes:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
     with TemporaryDirectory() as folder:
-        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+        make_whole(Path(folder) / "mlflow.db")
         return (Path(folder) / "mlflow.db").read_bytes()
 
 

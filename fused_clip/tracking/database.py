@@ -2,9 +2,7 @@
 
 import logging
 import os
-import shlex
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPException
@@ -12,87 +10,20 @@ from pathlib import Path
 from ssl import SSLError
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
-from urllib.parse import quote, urlparse
 from urllib.request import urlopen
 
 from filelock import FileLock
 
 from fused_clip.support.errors import InputError
+from fused_clip.tracking.address import HINT, is_server, local_file
+from fused_clip.tracking.schema import check_file, is_whole, make_whole
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_SQLITE = "sqlite:///"
-_HINT = "tracking.uri=null keeps runs in a local database; tracking=none does without"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI takes it for a chat application
 _PATIENCE = 5  # seconds that a server may take to answer at all
-
-
-def absolute_uri(uri: str | None, output_dir: Path) -> str:
-    """Make a tracking URI independent of the working directory; a path with a ``?`` is refused.
-
-    Parameters
-    ----------
-    uri : as configured; None for ``mlflow.db`` under `output_dir`.
-    output_dir : of the runs.
-    """
-    if uri is None:
-        database = (output_dir / "mlflow.db").absolute()
-        if "?" in str(database):
-            raise InputError("output_dir", "must not contain '?' when runs are tracked", str(output_dir))
-        return f"{_SQLITE}{database}"
-    if uri.startswith(_SQLITE):
-        return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).absolute()}"
-    return uri
-
-
-def is_server(uri: str) -> bool:
-    """Whether the store is a tracking server, which keeps artifacts in its own place.
-
-    Parameters
-    ----------
-    uri : as `absolute_uri` gives it.
-    """
-    return urlparse(uri).scheme in {"http", "https"}
-
-
-def ui_command(uri: str) -> str:
-    """Shell line that opens MLflow's UI on a store; a server's address as it is.
-
-    Parameters
-    ----------
-    uri : as `absolute_uri` gives it.
-    """
-    if is_server(uri):
-        return uri
-    # The defaults take four workers and a job runner: 19 s to the first page, where this takes 6 s.
-    words = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--backend-store-uri", uri]
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {shlex.join(words)}"
-
-
-def compare_url(uri: str, experiment_id: str, sweep_id: str) -> str:
-    """Address of the charts of a sweep's finished runs without their parent, best first.
-
-    Parents are those without params: a reused run may have no parent itself. Sorted by a metric, because
-    in order of time the UI folds runs away under their parent.
-
-    Parameters
-    ----------
-    uri : as `absolute_uri` gives it.
-    experiment_id : of the runs.
-    sweep_id : tag of the runs.
-    """
-    address = uri.rstrip("/") if is_server(uri) else "http://127.0.0.1:5000"
-    cells = f"tags.sweep_id LIKE '%{sweep_id}%' AND params.prompt LIKE '%'"
-    query = {
-        "searchFilter": f"{cells} AND attributes.status = 'FINISHED'",
-        "orderByKey": "metrics.`test/accuracy`",
-        "orderByAsc": "false",
-        "compareRunsMode": "CHART",
-    }
-    words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
-    return f"{address}/#/experiments/{experiment_id}/runs?{words}"
 
 
 def all_runs(client: "MlflowClient", experiment_id: str, condition: str = "") -> "list[Run]":
@@ -124,19 +55,23 @@ def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient"
     output_dir : artifacts go to ``mlartifacts`` below it, unless a server keeps them.
     experiment : name of the experiment.
     """
-    if not uri.startswith(_SQLITE):
+    database = local_file(uri)
+    if database is None:
         return _open(uri, output_dir, experiment)
-    database = Path(uri.removeprefix(_SQLITE).partition("?")[0])
-    try:
+    check_file(database)
+    _import_mlflow()  # seconds, in which the lock would be held
+    with _complaints_of_sqlite(uri):
         database.parent.mkdir(parents=True, exist_ok=True)
         # Processes that make mlflow's tables in one new database at once leave it broken for good.
         with FileLock(f"{database}.lock"):
+            if not is_whole(database):
+                make_whole(database)
+            if not os.access(database, os.W_OK):
+                raise InputError("tracking.uri", "must be a database that can be written", uri, hint=HINT)
             opened = _open(uri, output_dir, experiment)
             with closing(sqlite3.connect(database)) as connection:
                 # Readers no longer wait for a writer: cells side by side need that.
                 connection.execute("PRAGMA journal_mode=WAL")
-    except (OSError, sqlite3.Error) as error:
-        raise InputError("tracking.uri", f"the database can't be used ({error})", uri, hint=_HINT) from error
     return opened
 
 
@@ -148,16 +83,35 @@ def connect_to_read(uri: str, experiment: str) -> tuple["MlflowClient", str]:
     uri : as `absolute_uri` gives it.
     experiment : name of the experiment.
     """
-    database = Path(uri.removeprefix(_SQLITE).partition("?")[0])
-    if uri.startswith(_SQLITE) and not database.is_file():
-        hint = "Run something first, or say where it was run: output_dir=... or tracking.uri=..."
-        raise InputError("tracking.uri", "there is no tracking database", str(database), hint=hint)
+    check_existing(uri)
     with complaints(uri):
         client = _client(uri)
         known = {found.name: str(found.experiment_id) for found in client.search_experiments()}
     if experiment not in known:
         raise InputError("tracking.experiment", "is not in the store", experiment, choices=sorted(known))
     return client, known[experiment]
+
+
+def check_existing(uri: str) -> None:
+    """Check that a local database is there, and upgrade it if an older MLflow made it.
+
+    Parameters
+    ----------
+    uri : as `absolute_uri` gives it; another store is not looked at.
+    """
+    database = local_file(uri)
+    if database is None:
+        return
+    check_file(database)
+    if not database.exists():
+        hint = "Run something first, or say where it was run: output_dir=... or tracking.uri=..."
+        raise InputError("tracking.uri", "there is no tracking database", str(database), hint=hint)
+    _import_mlflow()
+    with _complaints_of_sqlite(uri):
+        if not is_whole(database):
+            with FileLock(f"{database}.lock"):
+                if not is_whole(database):
+                    make_whole(database)
 
 
 @contextmanager
@@ -175,6 +129,15 @@ def complaints(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError) as error:
         raise _unusable(uri, error) from error
+
+
+@contextmanager
+def _complaints_of_sqlite(uri: str) -> Iterator[None]:
+    """Turn errors of a local database and its folder into an `InputError`."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        raise InputError("tracking.uri", f"the database can't be used ({error})", uri, hint=HINT) from error
 
 
 def _open(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient", str]:
@@ -198,18 +161,24 @@ def _check_answers(uri: str) -> None:
 
 def _unusable(uri: str, error: Exception) -> InputError:
     reason = (str(error) or repr(error)).splitlines()[0]
-    return InputError("tracking.uri", f"the store can't be used ({reason})", uri, hint=_HINT)
+    return InputError("tracking.uri", f"the store can't be used ({reason})", uri, hint=HINT)
 
 
 def _client(uri: str) -> "MlflowClient":
     if is_server(uri):
         _check_answers(uri)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    _import_mlflow()
     from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _import_mlflow() -> None:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 - seconds, of which all else is a part
 
     for noisy in ("alembic", "mlflow.store.db.utils"):  # a page of lines for every new database
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _experiment_id(client: "MlflowClient", name: str, output_dir: Path | None) -> str:

@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from fused_clip.support.errors import InputError
+from fused_clip.tracking.address import absolute_uri
+from fused_clip.tracking.database import check_existing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,6 +136,9 @@ def fetched(uri: str, tracking_uri: str | None) -> Iterator[Path]:
     from mlflow.exceptions import MlflowException
 
     store = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or _default_store()
+    if store.startswith("sqlite"):
+        store = absolute_uri(store, Path())
+        check_existing(store)
     with TemporaryDirectory() as place:
         try:
             found = mlflow.artifacts.download_artifacts(

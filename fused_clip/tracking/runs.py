@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from fused_clip.support.chunks import batched
 from fused_clip.tracking.active import MlflowRun
-from fused_clip.tracking.database import absolute_uri, all_runs, compare_url, connect, is_server, ui_command
+from fused_clip.tracking.address import absolute_uri, compare_url, is_server, ui_command
+from fused_clip.tracking.database import all_runs, connect
 from fused_clip.tracking.models import check_name, register_model
 from fused_clip.tracking.process import is_gone, this_process
 from fused_clip.tracking.tracker import Scalar, Status

@@ -13,7 +13,8 @@ from urllib.request import url2pathname
 
 from fused_clip.support.conf import PLACES_AND_EXTRAS, axes_of
 from fused_clip.support.errors import InputError
-from fused_clip.tracking.database import absolute_uri, all_runs, complaints, connect_to_read
+from fused_clip.tracking.address import absolute_uri
+from fused_clip.tracking.database import all_runs, complaints, connect_to_read
 from fused_clip.tracking.records import RunRecord, RunStatus
 from fused_clip.tracking.runs import PLAN, TABLE
 from fused_clip.tracking.values import cut, metric_name, mlflow_key

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from fused_clip.method.reference import ReferenceFacts
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker, NoTracker
-from fused_clip.tracking.database import absolute_uri
+from fused_clip.tracking.address import absolute_uri
 from fused_clip.tracking.values import chart_name, image_name, metric_name, mlflow_key
 from tests.databases import with_database
 from tests.results import make_result
