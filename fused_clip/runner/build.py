@@ -144,7 +144,7 @@ def make_tracker(node: Mapping[str, Any] | TrackingOptions, output_dir: Path) ->
 
 
 def make_parts(options: Options) -> "Parts":
-    """Make dataset and backbone, once in a process for the same options; a failure is kept too.
+    """Make dataset and backbone, once in a process for the same options; a wrong option is kept too.
 
     Parameters
     ----------
@@ -153,14 +153,14 @@ def make_parts(options: Options) -> "Parts":
     kinds = {"dataset": options.dataset, "backbone": options.backbone}
     groups = {name: group.model_dump(mode="json", by_alias=True) for name, group in kinds.items()}
     made = _made(json.dumps({"data_dir": options.data_dir, **groups}, sort_keys=True))
-    if isinstance(made, Exception):
+    if isinstance(made, InputError):
         raise made.with_traceback(None)
     dataset, backbone = made
     return dataset, copy(backbone)  # a model that the copy loads goes with it
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _made(key: str) -> "Parts | Exception":
+def _made(key: str) -> "Parts | InputError":
     """Dataset and backbone for the options that a key lists as JSON, or what went wrong."""
     groups = json.loads(key)
     dataset_options = DatasetOptions.model_validate(groups["dataset"])
@@ -172,7 +172,7 @@ def _made(key: str) -> "Parts | Exception":
         dataset: ImageDataset = build(dataset_options, recipe=recipe, data_dir=groups["data_dir"])
         backbone: Backbone = build(BackboneOptions.model_validate(groups["backbone"]), dataset=dataset)
         backbone.check()
-    except Exception as error:
+    except InputError as error:
         return error
     return dataset, backbone
 
