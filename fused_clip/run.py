@@ -3,8 +3,11 @@
 Nothing heavy is imported until the options are known to be right.
 """
 
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -13,20 +16,21 @@ from typing import NoReturn
 import hydra
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
 from fused_clip.runner.overrides import check_words, with_allowed
-from fused_clip.support.command import INTERRUPTED
+from fused_clip.support.command import one_line_errors
 from fused_clip.support.conf import conf_dir
-from fused_clip.support.errors import InputError
+from fused_clip.support.machine import KEPT, explain
 from fused_clip.support.versions import version_line
 
-_STOPPED = (
-    "Stopped. Finished cells and embeddings are kept in output_dir; the same command goes on from there."
-)
+_GO_ON = "Finished cells and embeddings are kept in output_dir; the same command goes on from there."
+_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 class Terminated(BaseException):
@@ -49,8 +53,11 @@ def task(cfg: DictConfig) -> float:
         return run_recorded(partial(_run, cfg, hydra_cfg), directory, overrides)
     try:
         return _run(cfg, hydra_cfg)
-    except InputError as error:
-        sys.exit(f"Error: {error}")
+    except Exception as error:
+        explained = explain(error, Path(cfg.output_dir), KEPT)
+        if explained is None:
+            raise
+        sys.exit(f"Error: {explained}")
 
 
 def _run(cfg: DictConfig, hydra_cfg: HydraConf) -> float:
@@ -71,14 +78,31 @@ def main() -> None:
         return
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        sys.argv[1:] = with_allowed(sys.argv[1:])
-        check_words(sys.argv[1:])
-        task()
-    except InputError as error:
-        sys.exit(f"Error: {error}")
-    except (KeyboardInterrupt, Terminated) as stop:
-        print(_STOPPED, file=sys.stderr)
-        sys.exit(INTERRUPTED if isinstance(stop, KeyboardInterrupt) else 128 + signal.SIGTERM)
+        with one_line_errors(_GO_ON, KEPT), _errors_of_hydra():
+            sys.argv[1:] = with_allowed(sys.argv[1:])
+            check_words(sys.argv[1:])
+            task()
+    except Terminated:
+        print(f"Stopped. {_GO_ON}", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
+
+
+@contextmanager
+def _errors_of_hydra() -> Iterator[None]:
+    """Let Hydra raise errors, of which it would print tracebacks, and print its own messages as it does."""
+    asked = os.environ.get(_FULL_ERROR)
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        yield
+    except CompactHydraException as error:
+        if asked == "1":
+            raise
+        cause = error.__cause__
+        more = [str(cause)] if isinstance(cause, OmegaConfBaseException) else []
+        sys.exit("\n".join([str(error), *more]))
+    finally:
+        os.environ.pop(_FULL_ERROR)
+        os.environ |= {} if asked is None else {_FULL_ERROR: asked}
 
 
 if __name__ == "__main__":

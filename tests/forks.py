@@ -40,7 +40,17 @@ MAINS = {
     "report": "fused_clip.report.report_command:main",
     "store": "fused_clip.store.__main__:main",
 }
-_MORE = ("fused_clip.predict.__main__", "fused_clip.report.report_command", "fused_clip.store.__main__")
+_MORE = (
+    "alembic.command",
+    "faiss",
+    "fused_clip.predict.__main__",
+    "fused_clip.predict.stream",
+    "fused_clip.report.report_command",
+    "fused_clip.store.__main__",
+    "open_clip",
+    "safetensors.numpy",
+    "tests.fakes",
+)
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,8 @@ class Commands:
         if self._server and self._server.stdin:
             self._server.stdin.close()
             self._server.wait(60)
+            if self._server.stdout:
+                self._server.stdout.close()
         self._server = None
 
     def _started(self) -> subprocess.Popen[str]:

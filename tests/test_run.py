@@ -131,7 +131,7 @@ def test_modules_of_the_working_directory_and_the_config_folder_are_found(
 
 def test_a_module_of_the_working_directory_is_not_imported_unasked(tmp_path: Path) -> None:
     (tmp_path / "in_cwd.py").write_text("open('imported', 'w')\n")
-    done = fused_clip("prompt._target_=in_cwd.scans", *FAST, "tracking=none", cwd=tmp_path)
+    done = completed("prompt._target_=in_cwd.scans", *FAST, "tracking=none", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: prompt._target_: must be a part of the group prompt, ")
     assert done.stderr.endswith(". If you trust the module, add --allow in_cwd\n")

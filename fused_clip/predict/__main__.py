@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = _parser().parse_intermixed_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    with one_line_errors("The same command goes on from here, or anew with a transductive model."):
+    kept = "The same command goes on from here, or anew with a transductive model"
+    with one_line_errors(f"{kept}.", kept, args.out.parent):
         _run(args)
 
 

@@ -14,6 +14,7 @@ from fused_clip.runner.targets import locate
 from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
+from fused_clip.support.machine import KEPT
 from fused_clip.tracking.records import RunRecord
 from fused_clip.tracking.stored_runs import open_runs
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : words after the command; those of the process by default.
     """
     options = _parser().parse_args(arguments)
-    with one_line_errors("Files of the report may be incomplete: run the same command again."):
+    with one_line_errors("Files of an earlier report are kept: run the same command again.", KEPT):
         if options.words:
             raise _old_grammar(options.words[0])
         if bool(options.study) == bool(options.sweep):
@@ -53,7 +54,8 @@ def _report(options: argparse.Namespace) -> int:
         try:
             written = writer.write(page, out)
         except OSError as error:
-            raise InputError("out", f"can't be written ({error.strerror})", str(out)) from error
+            reason = error.strerror or str(error)
+            raise InputError("out", f"can't be written ({reason})", str(error.filename or out)) from error
     print(*written, sep="\n")
     for problem in page.problems:
         print(problem, file=sys.stderr)

@@ -5,16 +5,20 @@ import dataclasses
 import io
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from fused_clip.report.latex import latex
 from fused_clip.report.markdown import markdown
 from fused_clip.report.page import Figure, Page, Table, TableCell
 from fused_clip.support import web
+from fused_clip.support.files import replacing
 
 
 def write(page: Page, directory: Path) -> list[Path]:
     """Write ``report.html``, ``.md``, ``.tex``, ``figures/*.png``, ``tables/<name>.json`` and ``.csv``.
+
+    Files of an earlier report are replaced when all files of this one are written.
 
     Parameters
     ----------
@@ -27,17 +31,25 @@ def write(page: Page, directory: Path) -> list[Path]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     html, text, tex = (directory / f"report.{kind}" for kind in ("html", "md", "tex"))
-    figures = _write_figures(page, directory)
-    style = ("base.css", "report.css")
-    web.render("report.html", html, styles=style, script="report.js", **vars(page))
-    text.write_text(markdown(page, figures, html.name), encoding="utf-8")
-    tex.write_text(latex(page, figures), encoding="utf-8")
-    for section in page.sections:
-        for block in section.blocks:
-            if isinstance(block, Table) and block.name:
-                path = directory / "tables" / f"{block.name}.json"
-                write_table(block, path)
-                path.with_suffix(".csv").write_text(csv_text(block), encoding="utf-8")
+    with ExitStack() as drafts:
+
+        def draft(path: Path) -> Path:
+            path.parent.mkdir(exist_ok=True)
+            return drafts.enter_context(replacing(path))
+
+        figures = _figures(page)
+        for figure, address in figures.items():
+            draft(directory / address).write_bytes(figure.png)
+        style = ("base.css", "report.css")
+        web.render("report.html", draft(html), styles=style, script="report.js", **vars(page))
+        draft(text).write_text(markdown(page, figures, html.name), encoding="utf-8")
+        draft(tex).write_text(latex(page, figures), encoding="utf-8")
+        for section in page.sections:
+            for block in section.blocks:
+                if isinstance(block, Table) and block.name:
+                    path = directory / "tables" / f"{block.name}.json"
+                    write_table(block, draft(path))
+                    draft(path.with_suffix(".csv")).write_text(csv_text(block), encoding="utf-8")
     return [html, text, tex]
 
 
@@ -101,11 +113,8 @@ def csv_text(table: Table) -> str:
     return file.getvalue()
 
 
-def _write_figures(page: Page, directory: Path) -> dict[Figure, str]:
+def _figures(page: Page) -> dict[Figure, str]:
+    """Figures with their addresses, each once."""
     blocks = [block for section in page.sections for block in section.blocks]
     figures = dict.fromkeys(block for block in blocks if isinstance(block, Figure))
-    addresses = {figure: f"figures/{number:02}.png" for number, figure in enumerate(figures, start=1)}
-    for figure, address in addresses.items():
-        (directory / address).parent.mkdir(exist_ok=True)
-        (directory / address).write_bytes(figure.png)
-    return addresses
+    return {figure: f"figures/{number:02}.png" for number, figure in enumerate(figures, start=1)}

@@ -149,7 +149,7 @@ def make_tracker(
 
 
 def make_parts(options: Options) -> "Parts":
-    """Make dataset and backbone, once in a process for the same options; a failure is kept too.
+    """Make dataset and backbone, once in a process for the same options; a wrong option is kept too.
 
     Parameters
     ----------
@@ -159,14 +159,14 @@ def make_parts(options: Options) -> "Parts":
     groups = {name: group.model_dump(mode="json", by_alias=True) for name, group in kinds.items()}
     places = {"data_dir": options.data_dir, "allow": options.allow}
     made = _made(json.dumps({**places, **groups}, sort_keys=True))
-    if isinstance(made, Exception):
+    if isinstance(made, InputError):
         raise made.with_traceback(None)
     dataset, backbone = made
     return dataset, copy(backbone)  # a model that the copy loads goes with it
 
 
 @functools.lru_cache(maxsize=_KEPT)
-def _made(key: str) -> "Parts | Exception":
+def _made(key: str) -> "Parts | InputError":
     """Dataset and backbone for the options that a key lists as JSON, or what went wrong."""
     groups = json.loads(key)
     allow = groups["allow"]
@@ -180,7 +180,7 @@ def _made(key: str) -> "Parts | Exception":
         dataset: ImageDataset = build(dataset_options, recipe=recipe, data_dir=groups["data_dir"])
         backbone: Backbone = build(backbone_options, dataset=dataset)
         backbone.check()
-    except Exception as error:
+    except InputError as error:
         return error
     return dataset, backbone
 

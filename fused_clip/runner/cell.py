@@ -22,7 +22,6 @@ from fused_clip.model.result import Result
 from fused_clip.runner.config import Options
 from fused_clip.runner.outcomes import record
 from fused_clip.support.conf import axes_of
-from fused_clip.support.files import disk_full_errors
 from fused_clip.support.timing import Stages
 
 if TYPE_CHECKING:
@@ -140,13 +139,12 @@ class Cell:
         from fused_clip.runner.build import make_tracker
 
         start = time.perf_counter()
-        with disk_full_errors(self.output_dir):
-            tracker = make_tracker(self.options.tracking, self.output_dir, self.options.allow)
-            if not self.job:
-                tracker.close_abandoned()
-            key = self._key()  # makes and checks all parts: a run that can't work is never opened
-            wanted = self.job if self.options.resume is None else self.options.resume
-            return self._run_unless_finished(tracker, key, start) if wanted else self._run(tracker, start)
+        tracker = make_tracker(self.options.tracking, self.output_dir, self.options.allow)
+        if not self.job:
+            tracker.close_abandoned()
+        key = self._key()  # makes and checks all parts: a run that can't work is never opened
+        wanted = self.job if self.options.resume is None else self.options.resume
+        return self._run_unless_finished(tracker, key, start) if wanted else self._run(tracker, start)
 
     def _run_unless_finished(self, tracker: "Tracker", key: str, start: float) -> float:
         from fused_clip.runner import reuse

@@ -13,6 +13,7 @@ from fused_clip.metrics.numbers import number
 from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
+from fused_clip.support.machine import KEPT, explain
 
 log = logging.getLogger(__name__)
 _RECORD = "record.json"
@@ -67,11 +68,12 @@ def run_recorded(run: Callable[[], float], directory: Path, overrides: Sequence[
     try:
         return run()
     except Exception as error:
-        if isinstance(error, InputError):
-            log.error("%s", error)
+        explained = explain(error, directory, KEPT)
+        if explained:
+            log.error("%s", explained)
         else:
             log.exception("The job failed")
-        reason = str(error) or repr(error)
+        reason = str(explained or error) or repr(error)
     try:
         record(directory, overrides, error=reason)
     except InputError as unwritten:  # without a record the sweep takes the job for cut off

@@ -5,6 +5,8 @@ import logging
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +20,8 @@ from fused_clip.runner.outcomes import Progress, read_records, table_row
 from fused_clip.runner.overrides import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.targets import allowed, check_allowed, folders_of
 from fused_clip.support.conf import axes_of
-from fused_clip.support.errors import InputError
-from fused_clip.support.files import check_writable, disk_full_errors
+from fused_clip.support.files import check_writable
+from fused_clip.support.machine import KEPT, explain
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -108,11 +110,9 @@ class Sweep:
         records = read_records(directory)
         failed |= any(record["error"] for record in records)
         try:
-            with disk_full_errors(directory):
-                self._close("FAILED" if failed else "FINISHED", records)
-        except Exception as error:
-            # Hydra would turn it into a warning and end well.
-            log.error("The sweep's run can't be closed: %s", error)
+            self._close("FAILED" if failed else "FINISHED", records)
+        except Exception as error:  # the table of what is finished is printed all the same
+            log.error("The sweep's run can't be closed: %s", explain(error, directory) or repr(error))
             failed = True
         print_sweep(records, directory, self.tracker.ui_command(), self.tracker.compare_url(self.sweep_id))
         return failed
@@ -166,14 +166,8 @@ class SweepCallback(Callback):
         kwargs : Hydra's, not used.
         """
         self._start(config, config.hydra.sweep.dir)
-        try:
+        with _errors_that_end(config):
             self._sweep = Sweep.open(config)
-        except InputError as error:
-            sys.exit(f"Error: {error}")
-        except Exception:
-            # Hydra would turn it into a warning and run the jobs without their parent.
-            log.exception("The sweep's parent run can't be opened")
-            sys.exit(1)
         atexit.register(self._abandon)
         self._progress = self._sweep.progress
         with read_write(config.hydra.overrides):
@@ -189,15 +183,16 @@ class SweepCallback(Callback):
         """
         if config.hydra.mode != RunMode.MULTIRUN:
             return
-        if self._progress:
-            log.info("%s", self._progress.line(Path(config.hydra.runtime.output_dir)))
-        if self._sweep is None:  # in a process that runs jobs for the sweep's own
-            return
-        try:
-            self._sweep.check_room()
-        except InputError as error:
-            self._end(failed=True)
-            sys.exit(f"Error: {error}")
+        with _errors_that_end(config):
+            if self._progress:
+                log.info("%s", self._progress.line(Path(config.hydra.runtime.output_dir)))
+            if self._sweep is None:  # in a process that runs jobs for the sweep's own
+                return
+            try:
+                self._sweep.check_room()
+            except BaseException:
+                self._end(failed=True)
+                raise
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close the parent run; exit with 1 if a job failed or left no record.
@@ -206,17 +201,16 @@ class SweepCallback(Callback):
         ----------
         config, kwargs : Hydra's, not used.
         """
-        if self._end():
-            sys.exit(1)
+        with _errors_that_end(config):
+            if self._end():
+                sys.exit(1)
 
     def _start(self, config: DictConfig, folder: str) -> None:
         HydraConfig.instance().set_config(config)
-        try:
+        with _errors_that_end(config):
             for place in (config.output_dir, folder):
                 check_writable(Path(place).absolute())
-        except InputError as error:
-            sys.exit(f"Error: {error}")
-        make_importable(config)
+            make_importable(config)
 
     def _end(self, *, failed: bool = False) -> bool:
         sweep, self._sweep = self._sweep, None
@@ -224,9 +218,25 @@ class SweepCallback(Callback):
         return sweep is not None and sweep.end(failed=failed)
 
     def _abandon(self) -> None:
-        if self._sweep:
-            self._sweep.abandon()
-            self._sweep = None
+        sweep, self._sweep = self._sweep, None
+        try:
+            if sweep:
+                sweep.abandon()
+        except Exception as error:  # the next start closes it
+            print(f"The sweep's run can't be closed: {explain(error) or repr(error)}", file=sys.stderr)
+
+
+@contextmanager
+def _errors_that_end(config: DictConfig) -> Iterator[None]:
+    """End the process with an error, which Hydra would turn into a warning of its own and go on."""
+    try:
+        yield
+    except Exception as error:
+        explained = explain(error, Path(config.output_dir), KEPT)
+        if explained is None:
+            log.exception("The sweep can't go on")
+            sys.exit(1)
+        sys.exit(f"Error: {explained}")
 
 
 def make_importable(config: DictConfig) -> None:

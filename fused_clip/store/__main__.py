@@ -21,9 +21,10 @@ _FILE = re.compile(rf"({re.escape(MANIFEST)}|[\w-]+\.npy)(\.draft)?")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; give the exit code: 0, or 1 if an entry is damaged or can't be read."""
+    """Run the command line; give 0, or 1 if an entry is damaged, or can't be read or removed."""
     options = _parser().parse_args(arguments)
-    with one_line_errors("Entries are intact or gone, and the same command goes on from here."):
+    kept = "Entries are intact or gone, and the same command goes on from here"
+    with one_line_errors(f"{kept}.", kept, options.root):
         if not options.root.is_dir():
             raise InputError("root", "must be a folder: there is no store", str(options.root))
         if options.command == "list":
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(root: Path) -> int:
     lines: list[tuple[float, str]] = []
-    total = 0.0
+    total, unread = 0.0, 0
     for entry in _entries(root):
         try:
             used, size = _last_used(entry), _megabytes(entry)
@@ -57,12 +58,13 @@ def _list(root: Path) -> int:
             facts = f"{size:>9.1f} MB  {when}  {_describe(entry)}"
         except OSError as error:
             used, size, facts = 0.0, 0.0, _unread(error)
+            unread += 1
         lines.append((used, f"{entry.folder.name:<28} {facts}"))
         total += size
     for _, line in sorted(lines, reverse=True):
         print(line)
     print(f"{len(lines)} entries, {total:.1f} MB; the time is that of the last use")
-    return 0
+    return int(unread > 0)
 
 
 def _unread(error: OSError) -> str:
@@ -96,14 +98,16 @@ def _lost(entry: StoredEntry) -> str:
 
 
 def _prune(root: Path, seconds: float, *, dry_run: bool) -> int:
-    freed = 0.0
+    freed, kept = 0.0, 0
     for entry in _entries(root):
         try:
             freed += _remove(entry, seconds, dry_run=dry_run)
-        except OSError as error:
-            print(f"{entry.folder.name:<28} can't be read or removed ({error.strerror}): kept")
+        except (OSError, InputError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            print(f"{entry.folder.name:<28} can't be read or removed ({reason}): kept")
+            kept += 1
     print(f"{freed:.1f} MB {'would be freed' if dry_run else 'freed'}")
-    return 0
+    return int(kept > 0)
 
 
 def _remove(entry: StoredEntry, seconds: float, *, dry_run: bool) -> float:
@@ -139,7 +143,7 @@ def _is_entry(path: Path) -> bool:
         return False
     try:
         return all(_FILE.fullmatch(inside.name) and inside.is_file() for inside in path.iterdir())
-    except PermissionError:
+    except OSError:
         return True  # by its name; each command reports that it can't be read
 
 

@@ -1,11 +1,14 @@
-"""Command lines with ``--options``: the parser, and errors in one line."""
+"""Command lines: the parser of ``--options``, and errors in one line."""
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-from fused_clip.support.errors import InputError
+from fused_clip.support.machine import explain
 from fused_clip.support.versions import version_line
 
 INTERRUPTED = 130  # exit code of a command stopped by Ctrl-C: 128 + SIGINT
@@ -26,17 +29,38 @@ def make_parser(prog: str, description: str, epilog: str = "") -> argparse.Argum
 
 
 @contextmanager
-def one_line_errors(after_interrupt: str) -> Iterator[None]:
-    """End the process with one line on bad input (exit code 1) and on Ctrl-C (exit code 130).
+def one_line_errors(after_interrupt: str, kept: str = "", place: Path | None = None) -> Iterator[None]:
+    """End the process with a line: exit code 1 on bad input and errors of the machine, 130 on Ctrl-C.
+
+    An error of the code keeps its traceback.
 
     Parameters
     ----------
     after_interrupt : printed after Ctrl-C: how to go on.
+    kept : added to errors of the machine: what is kept.
+    place : folder in use, for errors that name no file.
     """
+    logging.raiseExceptions = False  # a line that can't be logged is no reason for a traceback
     try:
         yield
-    except InputError as error:
-        sys.exit(f"Error: {error}")
+        flush_output()
+    except Exception as error:
+        explained = explain(error, place, kept)
+        if explained is None:
+            raise
+        with suppress(OSError):
+            flush_output()
+        sys.exit(f"Error: {explained}")
     except KeyboardInterrupt:
         print(f"Stopped. {after_interrupt}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def flush_output() -> None:
+    """Write what is printed; if that fails, raise OSError, and let the end of the process not try again."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        error.filename = "standard output"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise

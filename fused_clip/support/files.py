@@ -6,7 +6,6 @@ import errno
 import hashlib
 import logging
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
 _CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # errors of network and FUSE file systems
 _PROBE_BYTES = 1 << 16  # room for the files that Hydra writes before a run starts
 
@@ -90,15 +88,14 @@ def locked(path: Path, *, wait: bool = True, what: str = "") -> Iterator[bool]:
     """
     from filelock import FileLock, Timeout
 
-    with writable(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if wait:
-                log.info("%s: waiting for another process that computes it", what or path)
-                lock.acquire()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if wait:
+            log.info("%s: waiting for another process that computes it", what or path)
+            lock.acquire()
     try:
         yield lock.is_locked
     finally:
@@ -132,38 +129,9 @@ def writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _unwritable(folder, error.strerror) from error
-
-
-@contextmanager
-def disk_full_errors(folder: Path) -> Iterator[None]:
-    """Turn disk-full errors of any library into InputError.
-
-    Parameters
-    ----------
-    folder : that the block writes to.
-    """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, InputError) or not _is_full(error):
-            raise
-        raise _unwritable(folder, os.strerror(errno.ENOSPC)) from error
-
-
-def _unwritable(folder: Path, reason: str | None) -> InputError:
-    rule = f"must be a writable folder with free space ({reason})"
-    hint = "Finished work is kept: free space or choose another folder, and run again"
-    return InputError("output_dir", rule, str(folder), hint=hint)
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Whether a full disk caused an error."""
-    if error is None:
-        return False
-    full = isinstance(error, OSError) and error.errno in _FULL
-    full |= isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
-    return full or _is_full(error.__cause__ or error.__context__)
+        rule = f"must be a writable folder with free space ({error.strerror})"
+        hint = "Finished work is kept: free space or choose another folder, and run again"
+        raise InputError("output_dir", rule, str(folder), hint=hint) from error
 
 
 def _sync_folder(folder: Path) -> None:

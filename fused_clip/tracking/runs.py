@@ -1,17 +1,19 @@
 """Sweeps and runs in an MLflow store."""
 
+import functools
 import getpass
 import sys
+import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from fused_clip.support.chunks import batched
 from fused_clip.tracking.active import MlflowRun
 from fused_clip.tracking.address import absolute_uri, compare_url, is_server, ui_command
-from fused_clip.tracking.database import all_runs, connect
+from fused_clip.tracking.database import all_runs, complaints, connect
 from fused_clip.tracking.models import check_name, register_model
 from fused_clip.tracking.process import is_gone, this_process
 from fused_clip.tracking.tracker import Scalar, Status
@@ -25,7 +27,24 @@ _PARAMS_A_CALL = 100  # mlflow's limit: mlflow/utils/validation.py
 _RUNS_A_TAG, _SWEEPS_A_TAG = 150, 300  # ids of 32 and 12 characters that fit in the 5,000 of a tag
 _PROCESS = "process"  # tag of the process that a run belongs to
 _GONE = "its process is gone: killed, or the machine stopped"
+_ATTEMPTS = 3  # to end a run
 _NO_SUCH_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _told(
+    method: "Callable[Concatenate[MlflowTracker, P], T]",
+) -> "Callable[Concatenate[MlflowTracker, P], T]":
+    """Turn errors of the store into an `InputError` that names it."""
+
+    @functools.wraps(method)
+    def called(tracker: "MlflowTracker", *args: P.args, **kwargs: P.kwargs) -> T:
+        with complaints(tracker.uri):
+            return method(tracker, *args, **kwargs)
+
+    return called
 
 
 class MlflowTracker:
@@ -62,12 +81,14 @@ class MlflowTracker:
         """Whether artifacts are kept below the output directory: yes, unless a server has them."""
         return not is_server(self.uri)
 
+    @_told
     def check(self) -> None:
         """Check that the store answers and would register models; a missing local database is made."""
         client, _ = self._store()
         if self.registered_model is not None:
             check_name(client, self.registered_model)
 
+    @_told
     def close_abandoned(self) -> None:
         """End as KILLED the runs that are RUNNING although the process that opened them is gone."""
         client, experiment_id = self._store()
@@ -78,6 +99,7 @@ class MlflowTracker:
                 client.set_tag(run.info.run_id, "error", _GONE)
                 client.set_terminated(run.info.run_id, "KILLED")
 
+    @_told
     def start_sweep(self, name: str, tags: Mapping[str, str], plan: Sequence[Mapping[str, str]] = ()) -> str:
         """Open the parent run of a sweep with ``plan.json``; return its id."""
         run_id = self._create(name, tags)
@@ -90,6 +112,7 @@ class MlflowTracker:
             raise
         return run_id
 
+    @_told
     def end_sweep(self, parent_id: str, table: Sequence[Mapping[str, Scalar]], status: Status) -> None:
         """Close a sweep's parent run with the table of its cells, as ``sweep.json``."""
         from mlflow.entities import RunTag
@@ -105,8 +128,9 @@ class MlflowTracker:
             if table:
                 client.log_table(parent_id, DataFrame(table, dtype=object), TABLE)
         finally:
-            client.set_terminated(parent_id, status)
+            _terminate(client, parent_id, status)
 
+    @_told
     def has_finished(self, run_id: str) -> bool:
         """Whether a run of this experiment is FINISHED, and not deleted."""
         from mlflow.exceptions import MlflowException
@@ -121,6 +145,7 @@ class MlflowTracker:
         facts = (info.status, info.lifecycle_stage, info.experiment_id)
         return facts == ("FINISHED", "active", experiment_id)
 
+    @_told
     def adopt(self, run_id: str, sweep_id: str) -> None:
         """Tag a finished run with its own sweep and the newest, up to 300; register its model if asked."""
         client, _ = self._store()
@@ -140,16 +165,17 @@ class MlflowTracker:
         from mlflow.entities import Param
 
         client, _ = self._store()
-        run_id = self._create(name, {**tags, "mlflow.parentRunId": parent_id or ""})
-        try:
-            for some in batched(params.items(), _PARAMS_A_CALL):
-                listed = [Param(mlflow_key(key), cut(str(value))) for key, value in some]
-                client.log_batch(run_id, params=listed)
-            yield MlflowRun(client, run_id, self.registered_model)
-        except BaseException as error:
-            _end_badly(client, run_id, error)
-            raise
-        client.set_terminated(run_id, "FINISHED")
+        with complaints(self.uri):
+            run_id = self._create(name, {**tags, "mlflow.parentRunId": parent_id or ""})
+            try:
+                for some in batched(params.items(), _PARAMS_A_CALL):
+                    listed = [Param(mlflow_key(key), cut(str(value))) for key, value in some]
+                    client.log_batch(run_id, params=listed)
+                yield MlflowRun(client, run_id, self.registered_model)
+            except BaseException as error:
+                _end_badly(client, run_id, error)
+                raise
+            _terminate(client, run_id, "FINISHED")
 
     def ui_command(self) -> str:
         """Shell line that opens the comparison of runs; the address of a server."""
@@ -186,6 +212,18 @@ def _user() -> str:
         return ""
 
 
+def _terminate(client: "MlflowClient", run_id: str, status: Status) -> None:
+    """End a run; a store that fails for a moment is asked again, or the run would stay RUNNING."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            client.set_terminated(run_id, status)
+            break
+        except Exception:
+            if attempt == _ATTEMPTS:
+                raise
+            time.sleep(0.1)
+
+
 def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> None:
     """Close a run with its error, which is raised even if the store fails as well."""
     failed = isinstance(error, Exception)
@@ -195,7 +233,7 @@ def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> Non
                 client.set_tag(run_id, "error", cut(str(error) or repr(error)))
                 client.log_text(run_id, "".join(traceback.format_exception(error)), "error.txt")
         finally:
-            client.set_terminated(run_id, "FAILED" if failed else "KILLED")
+            _terminate(client, run_id, "FAILED" if failed else "KILLED")
     except Exception as second:
         error.add_note(f"The tracking store could not record it: {second!r}")
 

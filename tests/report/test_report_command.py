@@ -61,7 +61,7 @@ def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     with pytest.raises(SystemExit, match="130"):
         command.main(["--study", "a"])
     assert capsys.readouterr().err.splitlines() == [
-        "Stopped. Files of the report may be incomplete: run the same command again."
+        "Stopped. Files of an earlier report are kept: run the same command again."
     ]
 
 

@@ -1,6 +1,5 @@
 """Places that can't be written: told in a line before work starts, or kept whole until there is room."""
 
-import errno
 import json
 import os
 import re
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 
 from fused_clip.support import files
-from fused_clip.support.errors import InputError
 from tests.forks import completed
 
 FAST = [
@@ -159,15 +157,3 @@ def test_a_sweep_whose_disk_gets_full_ends_at_once_and_goes_on_later(
     done = fused_clip(*words[:3], output_dir=out)
     assert done.returncode == 0, done.stderr
     assert "2 cells: 1 finished already and reused, 1 to run" in done.stdout
-
-
-def fail(folder: Path, error: Exception, cause: Exception | None) -> None:
-    with files.disk_full_errors(folder):
-        raise error from cause
-
-
-def test_a_full_disk_is_known_behind_any_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"output_dir: .*No space left"):
-        fail(tmp_path, RuntimeError("a library's own words"), OSError(errno.ENOSPC, "full"))
-    with pytest.raises(RuntimeError, match="other"):
-        fail(tmp_path, RuntimeError("other"), OSError(errno.ENOENT, "not there"))

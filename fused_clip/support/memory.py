@@ -1,0 +1,64 @@
+"""Memory that this process may still take."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+_MOUNT, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+# Of a control group, versions 2 and 1: its limit, its use, and the part of that which can be taken back.
+_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: of the machine, of its control groups, and of its own limit."""
+    return max(0, min(psutil.virtual_memory().available, *_of_groups(), *_of_process()))
+
+
+def size(count: float) -> str:
+    """Format bytes in MB or GB.
+
+    Parameters
+    ----------
+    count : bytes.
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _of_process() -> Iterator[int]:
+    """What RLIMIT_AS leaves, where the system has such a limit."""
+    process = psutil.Process()
+    if hasattr(process, "rlimit"):
+        limit = process.rlimit(psutil.RLIMIT_AS)[0]
+        if limit != psutil.RLIM_INFINITY:
+            yield limit - process.memory_info().vms
+
+
+def _of_groups() -> Iterator[int]:
+    """What each control group of this process leaves; those without a limit give a very large number."""
+    for folder in _groups():
+        for limit, used, reclaimable in _FILES:
+            try:
+                most = (folder / limit).read_text().strip()
+                if most == "max":
+                    continue
+                facts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                yield int(most) - int((folder / used).read_text()) + int(facts.get(reclaimable, 0))
+            except (OSError, ValueError):  # of the other version, or out of sight in a container
+                continue
+
+
+def _groups() -> Iterator[Path]:
+    try:
+        lines = _MEMBERSHIP.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if controllers in ("", "memory"):
+            place = Path(os.path.normpath(f"{_MOUNT / controllers}/{name}"))
+            yield from (place, *place.parents)
