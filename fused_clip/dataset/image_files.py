@@ -25,6 +25,13 @@ class File(NamedTuple):
     label: str | None
 
 
+class Look(NamedTuple):
+    """SHA-256 of an image file, and its state: size in bytes, time of change in ns."""
+
+    digest: bytes
+    state: tuple[int, int]
+
+
 def dataset_of_files(
     recipe: Recipe, parts: Sequence[Sequence[File]], names: Sequence[str], source: str
 ) -> ImageDataset:
@@ -53,12 +60,13 @@ def _labelled_files(
         listed = shortened(f"{name} ({why})" for name, why in bad)
         rule = f"{len(bad)} of {len(files)} images can't be read: {listed}"
         raise InputError("dataset.on_bad_image", rule, hint="Repair them, or set dataset.on_bad_image=skip")
-    good = [(file, look) for file, look in looks if isinstance(look, bytes)]
+    good = [(file, look) for file, look in looks if isinstance(look, Look)]
     images = FileImages(
         tuple(file.path for file, _ in good),
         tuple(file.name for file, _ in good),
-        tuple(digest for _, digest in good),
+        tuple(look.digest for _, look in good),
         recipe.max_pixels,
+        tuple(look.state for _, look in good),
     )
     label_of_name = {name: label for label, name in enumerate(names)}
     labels = [-1 if file.label is None else label_of_name[file.label] for file, _ in good]
@@ -66,13 +74,14 @@ def _labelled_files(
     return labelled, tuple(name for name, _ in bad)
 
 
-def _look(path: Path, max_pixels: int) -> bytes | UnreadableImageError:
-    """SHA-256 of a file that is an image, or the error."""
+def _look(path: Path, max_pixels: int) -> Look | UnreadableImageError:
+    """SHA-256 and state of a file that is an image, or the error."""
     try:
+        stat = path.stat()
         encoded = path.read_bytes()
         check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         return UnreadableImageError(getattr(error, "strerror", None) or str(error))
-    return hashlib.sha256(encoded).digest()
+    return Look(hashlib.sha256(encoded).digest(), (stat.st_size, stat.st_mtime_ns))
