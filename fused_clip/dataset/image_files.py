@@ -15,6 +15,7 @@ from fused_clip.dataset.images import FileImages
 from fused_clip.dataset.names import shortened
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import read_regular
 
 
 class File(NamedTuple):
@@ -78,7 +79,7 @@ def _look(path: Path, max_pixels: int) -> Look | UnreadableImageError:
     """SHA-256 and state of a file that is an image, or the error."""
     try:
         stat = path.stat()
-        encoded = path.read_bytes()
+        encoded = read_regular(path)
         check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error

@@ -221,9 +221,9 @@ class Cell:
         return cell_key(self.options, made.dataset, made.prompts, made.backbone.fingerprint)
 
     def _check_inputs(self) -> None:
-        from fused_clip.runner import inputs
+        from fused_clip.runner import user_files
 
-        inputs.check(self.options, self._prepared.dataset, self._prepared.backbone, self.output_dir)
+        user_files.check(self.options, self._prepared.dataset, self._prepared.backbone, self.output_dir)
 
     def _references(self) -> "list[ReferenceFacts]":
         return [reference.facts for reference in self._prepared.references]

@@ -14,7 +14,6 @@ from fused_clip.metrics.numbers import number
 from fused_clip.model.result import Result
 from fused_clip.support.checksums import SUMS
 from fused_clip.support.chunks import batched
-from fused_clip.tracking.integrity import seal
 from fused_clip.tracking.models import log_model
 from fused_clip.tracking.values import chart_name, image_name, mlflow_key, mlflow_tags
 
@@ -75,7 +74,6 @@ class MlflowRun:
                 self._log_to_grid(picture)
         if (directory / MODEL).is_dir():
             log_model(self.client, self.run_id, directory / MODEL, self.registered_model)
-        seal(self.client, self.run_id)
 
     def _log_numbers_and_facts(self, result: Result, references: Sequence[ReferenceFacts]) -> None:
         from mlflow.entities import Metric, RunTag

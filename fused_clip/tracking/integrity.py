@@ -21,7 +21,7 @@ _TAGS = 100  # whose names fit in the 5,000 characters of a tag
 
 
 def seal(client: "MlflowClient", run_id: str) -> None:
-    """Tag a run with checksums of its params, tags and metrics, once all are logged.
+    """Tag a run that has ended with checksums of its params, tags, metrics and times.
 
     Tags that change later, MLflow's own, and those that somebody adds later are not in them.
 
@@ -94,7 +94,8 @@ def _stated(run: "Run") -> list[Any] | None:
 
 def _facts(run: "Run", names: list[str]) -> str:
     tags = {name: run.data.tags.get(name) for name in names}
-    return _digest({"params": dict(run.data.params), "tags": tags, "start": run.info.start_time})
+    times = [run.info.start_time, run.info.end_time]
+    return _digest({"params": dict(run.data.params), "tags": tags, "times": times})
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -110,9 +110,9 @@ class MlflowTracker:
             if table:
                 client.log_table(parent_id, DataFrame(table, dtype=object), TABLE)
                 client.set_tag(parent_id, TABLE_HASH, _hash_of(client, parent_id, TABLE))
-            seal(client, parent_id)
         finally:
             client.set_terminated(parent_id, status)
+        seal(client, parent_id)
 
     def has_finished(self, run_id: str) -> bool:
         """Whether a run of this experiment is FINISHED, and not deleted."""
@@ -157,6 +157,7 @@ class MlflowTracker:
             _end_badly(client, run_id, error)
             raise
         client.set_terminated(run_id, "FINISHED")
+        seal(client, run_id)
 
     def ui_command(self) -> str:
         """Shell line that opens the comparison of runs; the address of a server."""
