@@ -7,6 +7,7 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,11 @@ class OpenClipBackbone(TwoTowerBackbone):
             "weights": self._source.weights.sha256(),
             "pixels": repr(self._preprocessing),
         }
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files on this machine that it is made from."""
+        return self._source.files
 
     @property
     def record(self) -> dict[str, str]:

@@ -63,6 +63,14 @@ class ModelSource:
         return shapes
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Files on this machine that the model is made from; the hub's cache has hashes of its own."""
+        scheme, _, folder = self.open_clip_name.partition("local-dir:")
+        own = [Path(folder) / name for name in (_CONFIG, "training.json")] if not scheme and folder else []
+        weights = [self.weights.path] if isinstance(self.weights, LocalWeights) else []
+        return tuple(path for path in (*weights, *own) if path.is_file())
+
+    @property
     def image_size(self) -> Any:
         """Side of the square input in pixels, or [height, width]."""
         return self.config["vision_cfg"].get("image_size", 224)

@@ -159,6 +159,11 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
         return stated
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """``training.json``, which states the hash of the alignment; the towers' are in the code."""
+        return (ASSETS / "training.json",)
+
+    @property
     def identity(self) -> dict[str, str]:
         """Hashes of towers and alignment, and preprocessing: equal for the same model on any machine."""
         towers = [file.sha256 for file in (IMAGE_WEIGHTS, TEXT_WEIGHTS, TOKENIZER)]

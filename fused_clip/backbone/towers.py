@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -80,6 +81,11 @@ class TwoTowerBackbone(ABC):
     @abstractmethod
     def identity(self) -> dict[str, str]:
         """Hashes of architecture and weights, and preprocessing: the same model on any machine."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files on this machine that it is made from, and no hash is stated of."""
+        return ()
 
     @property
     def record(self) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Image sets of the Hugging Face hub: from a mirror, from the cache, or from the hub."""
 
+from dataclasses import replace
+
 from fused_clip.dataset.encoded_table import read_split
 from fused_clip.dataset.hub_files import hugging_face, mirror
 from fused_clip.dataset.image_dataset import ImageDataset
@@ -45,4 +47,5 @@ def hub(
     parents = [
         read_split(found.files[split], *columns, f"{folder}/{split}", recipe.max_pixels) for split in splits
     ]
-    return recipe.make(parents, found.description)
+    dataset = recipe.make(parents, found.description)
+    return replace(dataset, files=tuple(file for split in splits for file in found.files[split]))

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -90,6 +91,7 @@ class ImageDataset:
     source : where the images came from, with version or commit.
     skipped : names of images that were left out because they can't be read.
     texts : text -> its (d,) vector, for those that came with the data.
+    files : tables that the images or vectors came from; not files of single images.
     """
 
     name: str
@@ -102,6 +104,7 @@ class ImageDataset:
     source: str = ""
     skipped: tuple[str, ...] = ()
     texts: Mapping[str, FloatArray] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     @property
     def labelled(self) -> bool:

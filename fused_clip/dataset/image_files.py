@@ -15,6 +15,7 @@ from fused_clip.dataset.images import FileImages
 from fused_clip.dataset.names import shortened
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import read_regular
 
 
 class File(NamedTuple):
@@ -23,6 +24,13 @@ class File(NamedTuple):
     path: Path
     name: str
     label: str | None
+
+
+class Look(NamedTuple):
+    """SHA-256 of an image file, and its state: size in bytes, time of change in ns."""
+
+    digest: bytes
+    state: tuple[int, int]
 
 
 def dataset_of_files(
@@ -53,12 +61,13 @@ def _labelled_files(
         listed = shortened(f"{name} ({why})" for name, why in bad)
         rule = f"{len(bad)} of {len(files)} images can't be read: {listed}"
         raise InputError("dataset.on_bad_image", rule, hint="Repair them, or set dataset.on_bad_image=skip")
-    good = [(file, look) for file, look in looks if isinstance(look, bytes)]
+    good = [(file, look) for file, look in looks if isinstance(look, Look)]
     images = FileImages(
         tuple(file.path for file, _ in good),
         tuple(file.name for file, _ in good),
-        tuple(digest for _, digest in good),
+        tuple(look.digest for _, look in good),
         recipe.max_pixels,
+        tuple(look.state for _, look in good),
     )
     label_of_name = {name: label for label, name in enumerate(names)}
     labels = [-1 if file.label is None else label_of_name[file.label] for file, _ in good]
@@ -66,13 +75,14 @@ def _labelled_files(
     return labelled, tuple(name for name, _ in bad)
 
 
-def _look(path: Path, max_pixels: int) -> bytes | UnreadableImageError:
-    """SHA-256 of a file that is an image, or the error."""
+def _look(path: Path, max_pixels: int) -> Look | UnreadableImageError:
+    """SHA-256 and state of a file that is an image, or the error."""
     try:
-        encoded = path.read_bytes()
+        stat = path.stat()
+        encoded = read_regular(path)
         check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         return UnreadableImageError(getattr(error, "strerror", None) or str(error))
-    return hashlib.sha256(encoded).digest()
+    return Look(hashlib.sha256(encoded).digest(), (stat.st_size, stat.st_mtime_ns))

@@ -14,6 +14,7 @@ from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.dataset.reading import Content, decode_each
 from fused_clip.support.arrays import ImageArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import read_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,20 +75,30 @@ class EncodedImages:
         self.origin = origin
         self.max_pixels = max_pixels
         self._ends = np.cumsum(np.asarray(sizes, dtype=np.int64))
+        self._chunks = chunks
+        self._digests: dict[int, bytes] = {}
         # Rows in ascending order read each chunk once.
-        self._chunk: Callable[[int], Any] = lru_cache(maxsize=2)(lambda index: chunks[index]())
+        self._chunk: Callable[[int], Any] = lru_cache(maxsize=2)(self._read_chunk)
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the encoded images and of where each ends; the same however they are chunked."""
         contents, lengths = hashlib.sha256(), hashlib.sha256()
         for index in range(len(self._ends)):
-            chunk = self._chunk(index)
-            _, offsets, data = chunk.buffers()
-            ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
-            contents.update(memoryview(data or b"")[ends[0] : ends[-1]])
-            lengths.update(np.diff(ends).astype("<i8").tobytes())
+            data, sizes = _content_of(self._chunk(index))
+            contents.update(data)
+            lengths.update(sizes)
         return hashlib.sha256(contents.digest() + lengths.digest()).hexdigest()
+
+    def _read_chunk(self, index: int) -> Any:
+        """Read a chunk; it must be what it was the first time, when the fingerprint was taken."""
+        chunk = self._chunks[index]()
+        data, sizes = _content_of(chunk)
+        digest = hashlib.sha256(hashlib.sha256(data).digest() + sizes).digest()
+        if self._digests.setdefault(index, digest) != digest:
+            rule = f"images of {self.origin} are no longer what they were when this run began"
+            raise InputError("dataset", rule, hint="Run again")
+        return chunk
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -112,6 +123,13 @@ class EncodedImages:
         return [f"{self.origin}/{row}" for row in rows]
 
 
+def _content_of(chunk: Any) -> tuple[memoryview, bytes]:
+    """Bytes of the images of a chunk, and the size of each."""
+    _, offsets, data = chunk.buffers()
+    ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return memoryview(data or b"")[ends[0] : ends[-1]], np.diff(ends).astype("<i8").tobytes()
+
+
 @dataclass(frozen=True)
 class FileImages:
     """Image files, read on request.
@@ -122,12 +140,14 @@ class FileImages:
     names : name of each row, unique.
     digests : SHA-256 of each file's contents.
     max_pixels : images of more pixels are unreadable.
+    states : size in bytes, and time of change in ns, of each file when its digest was taken.
     """
 
     paths: tuple[Path, ...]
     names: tuple[str, ...]
     digests: tuple[bytes, ...]
     max_pixels: int = MAX_PIXELS
+    states: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -147,7 +167,7 @@ class FileImages:
 
     def _content(self, row: int) -> Content:
         try:
-            encoded = self.paths[row].read_bytes()
+            encoded = read_regular(self.paths[row])
         except OSError as error:
             return UnreadableImageError(error.strerror or str(error))
         if hashlib.sha256(encoded).digest() != self.digests[row]:

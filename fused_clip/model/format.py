@@ -5,7 +5,6 @@
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,13 +18,13 @@ from fused_clip.method.fusion import Fusion, LinearFusion
 from fused_clip.model.facts import FORMAT, BackboneFacts, ModelFacts, PartFacts, TrainingFacts
 from fused_clip.model.head import Head
 from fused_clip.support.arrays import Array
+from fused_clip.support.checksums import SUMS, parse_sums
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import write_atomic
+from fused_clip.support.files import read_regular, write_atomic
 from fused_clip.support.versions import versions
 
-FACTS, ARRAYS, SUMS = "model.json", "arrays.safetensors", "SHA256SUMS"
+FACTS, ARRAYS = "model.json", "arrays.safetensors"
 _LIBRARIES = ("open_clip_torch", "torch", "torchvision", "numpy", "scikit-learn")
-_LINE = re.compile(r"([0-9a-f]{64})  ([a-z0-9._]+)")
 
 
 class UnsavableError(InputError):
@@ -159,13 +158,11 @@ def _make(option: str, facts: ModelFacts, known: Mapping[str, type], folder: Pat
 def _intact(folder: Path) -> dict[str, bytes]:
     """Contents of both files, held to their checksums."""
     try:
-        listed = (folder / SUMS).read_bytes().decode("ascii", "replace")
-        contents = {name: (folder / name).read_bytes() for name in (FACTS, ARRAYS)}
+        sums = parse_sums(read_regular(folder / SUMS))
+        contents = {name: read_regular(folder / name) for name in (FACTS, ARRAYS)}
     except OSError as error:
         rule = f"must be a model: a folder with {FACTS}, {ARRAYS} and {SUMS} ({error.strerror})"
         raise InputError("model", rule, str(folder)) from error
-    matches = [_LINE.fullmatch(line) for line in listed.split("\n")]  # not at whatever else ends a line
-    sums = {match[2]: match[1] for match in matches if match}
     for name, content in contents.items():
         if sums.get(name) != hashlib.sha256(content).hexdigest():
             raise _damaged(folder, f"{name} is not what {SUMS} says")

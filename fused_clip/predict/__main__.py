@@ -132,7 +132,7 @@ def _job(
 
     places = [Path(place).expanduser().absolute() for place in args.images]
     return {
-        "format": 3,
+        "format": 4,
         "model": model.checksum,
         "backbone": model.require_backbone().fingerprint,
         "images": list(map(str, places)),

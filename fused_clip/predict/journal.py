@@ -1,4 +1,4 @@
-"""Partial predictions on disk: one line of JSON per image."""
+"""Partial predictions on disk: one line of JSON per image, with its checksum."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.errors import InputError
 
 Record = Mapping[str, Any]
@@ -35,7 +36,7 @@ class Journal:
             file.readline()
             for number, line in enumerate(file, 2):
                 try:
-                    record = json.loads(line)
+                    record = unsealed(json.loads(line), required=True)
                 except ValueError as error:
                     rule = f"{self.path} is damaged in line {number}"
                     raise InputError("out", rule, hint="Delete it to start anew") from error
@@ -48,7 +49,7 @@ class Journal:
         ----------
         records : one per image, in types of JSON.
         """
-        lines = [json.dumps(record, ensure_ascii=True) + "\n" for record in records]
+        lines = [json.dumps(sealed(record), ensure_ascii=True) + "\n" for record in records]
         with write_errors(self.path), self.path.open("ab") as file:
             file.write("".join(lines).encode())
 
@@ -69,10 +70,11 @@ class Journal:
 
     def _whole_lines(self) -> int:
         """Size of the complete lines, in bytes; 0 without a journal of this job."""
-        try:
-            file = self.path.open("rb")
-        except FileNotFoundError:
+        if not self.path.exists():
             return 0
+        if not self.path.is_file():  # a FIFO would never end
+            raise self._another()
+        file = self.path.open("rb")
         with file:
             head = file.readline()
             if head != self._head:
@@ -90,12 +92,15 @@ class Journal:
         if self._head.startswith(head):
             return
         if not _is_job(head):
-            rule = "needs this path for partial predictions, and another file is there"
-            raise InputError("out", rule, str(self.path), hint="Give another --out, or move that file")
+            raise self._another()
         if not self.fresh:
             hint = "Give another --out, or --overwrite to start anew"
             rule = "has partial predictions of another model, other images or other options"
             raise InputError("out", rule, str(self.path), hint=hint)
+
+    def _another(self) -> InputError:
+        rule = "needs this path for partial predictions, and another file is there"
+        return InputError("out", rule, str(self.path), hint="Give another --out, or move that file")
 
 
 def _is_job(line: bytes) -> bool:

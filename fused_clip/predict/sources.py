@@ -14,6 +14,7 @@ from fused_clip.dataset.names import printable
 from fused_clip.dataset.parquet import ParquetTable
 from fused_clip.dataset.text_table import check_columns, text_rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import read_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -212,7 +213,7 @@ def _listed_item(table: Path, name: str) -> Item:
 
 def _contents(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except ValueError as error:  # a name that no file can have
         raise OSError(str(error)) from error
 

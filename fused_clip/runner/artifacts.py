@@ -1,5 +1,6 @@
 """The files of a run: written, and read back. Fused rows come from the run or the store, never a model."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,14 @@ import numpy as np
 
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
+from fused_clip.metrics.curve import Curve
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.build import make_fusion, reference_options
 from fused_clip.runner.config import FusionOptions, Options
 from fused_clip.runner.curve_table import read_curves, write_curves
 from fused_clip.store import Store
 from fused_clip.support.arrays import Array, FloatArray
+from fused_clip.support.checksums import SUMS, intact, write_sums
 from fused_clip.support.files import write_atomic
 from fused_clip.support.sampling import stratified_sample
 from fused_clip.support.versions import code_version
@@ -31,6 +34,7 @@ FACTS = (
     "backbone_saw_labels",
 )  # fmt: skip
 _TIMINGS = ("seconds/", "images_per_second")
+_NOT_RESULTS = ("fused_clip.log", "record.json")
 
 
 def kept_embeddings(options: Options, dataset: ImageDataset, *, job: bool) -> Literal["fused", "keys"]:
@@ -128,11 +132,44 @@ def read_metrics(directory: Path) -> dict[str, float]:
     Parameters
     ----------
     directory : of the run.
+
+    Raises
+    ------
+    DamagedError
+        If a file differs from its checksum.
     """
-    scores, timings = (
-        json.loads((directory / f"{name}.json").read_text()) for name in ("metrics", "timings")
-    )
+    scores, timings = (json.loads(_intact(directory, f"{name}.json")) for name in ("metrics", "timings"))
     return {**scores, **timings}
+
+
+def results(directory: Path) -> list[str]:
+    """List the files of a run in a fixed order, without Hydra's and those that are written to afterwards.
+
+    Parameters
+    ----------
+    directory : of the run.
+    """
+    found = [path.relative_to(directory) for path in sorted(directory.rglob("*")) if path.is_file()]
+    return [
+        str(path) for path in found if not path.parts[0].startswith(".") and path.name not in _NOT_RESULTS
+    ]
+
+
+def write_checksums(directory: Path) -> None:
+    """Write ``SHA256SUMS`` of all files of a run but its model's, which has its own.
+
+    Parameters
+    ----------
+    directory : of the run, which is complete.
+    """
+    own = {SUMS}
+    write_sums(
+        directory, [name for name in results(directory) if name not in own and Path(name).parts[0] != "model"]
+    )
+
+
+def _intact(directory: Path, name: str) -> bytes:
+    return intact("run", directory, name)
 
 
 def read(directory: str | Path, store: str | Path) -> Result:
@@ -149,11 +186,11 @@ def read(directory: str | Path, store: str | Path) -> Result:
     FileNotFoundError
         If the run lacks one of its files.
     InputError
-        If the store no longer has the run's embeddings.
+        If a file differs from its checksum, or the store no longer has the run's embeddings.
     """
     directory = Path(directory)
-    facts = json.loads((directory / "result.json").read_text())
-    with np.load(directory / "embeddings.npz", allow_pickle=False) as file:
+    facts = json.loads(_intact(directory, "result.json"))
+    with np.load(io.BytesIO(_intact(directory, "embeddings.npz")), allow_pickle=False) as file:
         arrays = dict(file)
     parts: dict[str, Any] = {
         name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in FACTS
@@ -170,7 +207,7 @@ def read(directory: str | Path, store: str | Path) -> Result:
         reference_predictions={
             str(name).removeprefix(REFERENCE): guesses[name].to_numpy() for name in guesses
         },
-        curves=read_curves(directory / "curves.csv"),
+        curves=_read_curves(directory),
     )
 
 
@@ -200,12 +237,19 @@ def _write_predictions(result: Result, path: Path) -> None:
     pd.concat(tables, ignore_index=True).to_parquet(path, index=False)
 
 
+def _read_curves(directory: Path) -> tuple[Curve, ...]:
+    try:
+        return read_curves(_intact(directory, "curves.csv").decode())
+    except FileNotFoundError:
+        return ()
+
+
 def _read_predictions(directory: Path, target_names: Sequence[str]) -> "dict[str, pd.DataFrame]":
     """Table of each split, with targets as positions; -1 is none."""
     import pandas as pd
 
     position = {target: index for index, target in enumerate(target_names)}
-    table = pd.read_parquet(directory / "predictions.parquet")
+    table = pd.read_parquet(io.BytesIO(_intact(directory, "predictions.parquet")))
     for name in table.columns:
         if name in ("target", "predicted") or name.startswith(REFERENCE):
             table[name] = table[name].map(position).fillna(-1).astype(np.int64)
@@ -235,7 +279,8 @@ def _fused(name: str, directory: Path, arrays: dict[str, Array], store: Store) -
     """(n, d) rows of a split as the run fused them, from the rows in the store and the run's options."""
     from omegaconf import OmegaConf
 
-    node = OmegaConf.to_container(OmegaConf.load(directory / "config.yaml").fusion)
+    config: Any = OmegaConf.create(_intact(directory, "config.yaml").decode())
+    node = OmegaConf.to_container(config.fusion)
     options = FusionOptions.model_validate(node)
     keys = json.loads(str(arrays["store_keys"]))
     images = store.stored(keys[f"{name}_images"], keys["backbone_fingerprint"], arrays[f"{name}_store_rows"])

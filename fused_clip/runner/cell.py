@@ -143,6 +143,7 @@ class Cell:
         if not self.job:
             tracker.close_abandoned()
         key = self._key()  # makes and checks all parts: a run that can't work is never opened
+        self._check_inputs()
         wanted = self.job if self.options.resume is None else self.options.resume
         return self._run_unless_finished(tracker, key, start) if wanted else self._run(tracker, start)
 
@@ -172,6 +173,7 @@ class Cell:
             seconds = {"seconds/total": time.perf_counter() - start}
             result = dataclasses.replace(result, metrics={**result.metrics, **seconds})
             artifacts.write_metrics(result, self.directory)
+            artifacts.write_checksums(self.directory)
             active.log(result, self.directory, pictures, self._references())
             # The note counts once the run is FINISHED: killed in between, the cell is missing, not doubled.
             reuse.keep(self.output_dir, self._key(), self.directory, active.run_id, self._extras())
@@ -215,6 +217,11 @@ class Cell:
 
         made = self._prepared
         return cell_key(self.options, made.dataset, made.prompts, made.backbone.fingerprint)
+
+    def _check_inputs(self) -> None:
+        from fused_clip.runner import user_files
+
+        user_files.check(self.options, self._prepared.dataset, self._prepared.backbone, self.output_dir)
 
     def _references(self) -> "list[ReferenceFacts]":
         return [reference.facts for reference in self._prepared.references]

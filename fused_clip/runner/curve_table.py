@@ -34,20 +34,17 @@ def write_curves(curves: Sequence[Curve], path: Path) -> None:
     write_atomic(path, text.getvalue().encode())
 
 
-def read_curves(path: Path) -> tuple[Curve, ...]:
-    """Read what `write_curves` wrote; none without the file.
+def read_curves(text: str) -> tuple[Curve, ...]:
+    """Read what `write_curves` wrote.
 
     Parameters
     ----------
-    path : of the CSV file.
+    text : contents of the CSV file.
     """
-    if not path.is_file():
-        return ()
     curves: dict[str, tuple[dict[str, str], dict[str, list[tuple[float, float]]]]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            _, lines = curves.setdefault(row["curve"], (row, {}))
-            lines.setdefault(row["line"], []).append((float(row["x"]), float(row["y"])))
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        _, lines = curves.setdefault(row["curve"], (row, {}))
+        lines.setdefault(row["line"], []).append((float(row["x"]), float(row["y"])))
     return tuple(_curve(row, lines) for row, lines in curves.values())
 
 

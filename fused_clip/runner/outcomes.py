@@ -10,6 +10,7 @@ from typing import Any
 
 from fused_clip.method.reference import ReferenceFacts
 from fused_clip.metrics.numbers import number
+from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
@@ -53,7 +54,7 @@ def record(
         "run_id": run_id,
         "reused_from": str(reused_from or ""),
     }
-    write_atomic(directory / _RECORD, (json.dumps(content, indent=2) + "\n").encode())
+    write_atomic(directory / _RECORD, (json.dumps(sealed(content), indent=2) + "\n").encode())
 
 
 def run_recorded(run: Callable[[], float], directory: Path, overrides: Sequence[str]) -> float:
@@ -91,18 +92,23 @@ def read_records(sweep: Path, *, lost: bool = True) -> list[dict[str, Any]]:
     """
     folders = sorted((job for job in sweep.glob("*/") if job.name.isdigit()), key=lambda job: int(job.name))
     found = [(folder, _read(folder)) for folder in folders]
-    return [record or _cut_off(folder) for folder, record in found if record or lost]
+    return [record or _lost(folder, "the job was cut off") for folder, record in found if record or lost]
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
     path = folder / _RECORD
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return unsealed(json.loads(path.read_bytes()))
+    except ValueError:
+        return _lost(folder, f"its {_RECORD} is damaged")
 
 
-def _cut_off(folder: Path) -> dict[str, Any]:
+def _lost(folder: Path, error: str) -> dict[str, Any]:
     unknown = {"metrics": {}, "setting": {}, "references": [], "run_id": "", "reused_from": ""}
     axes = {"job": folder.name}
-    return {**unknown, "axes": axes, "error": "the job was cut off", "directory": str(folder)}
+    return {**unknown, "axes": axes, "error": error, "directory": str(folder)}
 
 
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:

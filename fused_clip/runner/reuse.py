@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method.prompt import Prompts
@@ -19,14 +19,14 @@ from fused_clip.method.words import read_words
 from fused_clip.runner import artifacts
 from fused_clip.runner.config import Options
 from fused_clip.runner.targets import locate
+from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.conf import PLACES_AND_EXTRAS
-from fused_clip.support.files import locked, sha256, write_atomic
+from fused_clip.support.files import locked, read_regular, sha256, write_atomic
 from fused_clip.support.versions import code_version, versions
 
 # Modules that compute results; a backbone's fingerprint stands for the rest of its code.
 _CODE = ("audit", "estimator", "pipeline", "method", "metrics", "model", "backbone/learnable")
 _LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy", "torch")
-_NOT_RESULTS = ("fused_clip.log", "record.json")
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Finished:
 
 
 class _Note(BaseModel):
-    """Note on a finished cell: its optional outputs, and the SHA-256 (hex) of each of its files."""
+    """Note on a finished cell: its key, its optional outputs, and the SHA-256 (hex) of each of its files."""
 
+    key: str = ""
     directory: Path
     run_id: str
     extras: dict[str, str]
@@ -124,11 +125,11 @@ def keep(output_dir: Path, key: str, directory: Path, run_id: str, extras: Mappi
     run_id : of the run in the tracking store; empty without one.
     extras : its optional outputs.
     """
-    files = {str(path.relative_to(directory)): sha256(path) or "" for path in _results(directory)}
-    note = _Note(directory=directory, run_id=run_id, extras=dict(extras), files=files)
+    files = {name: sha256(directory / name) or "" for name in artifacts.results(directory)}
+    note = _Note(key=key, directory=directory, run_id=run_id, extras=dict(extras), files=files)
     path = output_dir / "finished" / f"{key}-{_hash([str(directory)])[:16]}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, note.model_dump_json(indent=1).encode())
+    write_atomic(path, (json.dumps(sealed(note.model_dump(mode="json")), indent=1) + "\n").encode())
 
 
 def lock_cell(output_dir: Path, key: str, name: str) -> AbstractContextManager[bool]:
@@ -146,24 +147,15 @@ def lock_cell(output_dir: Path, key: str, name: str) -> AbstractContextManager[b
 def _notes(output_dir: Path, key: str) -> Iterator[_Note]:
     """Notes of a cell that can be read, newest first."""
     paths = (output_dir / "finished").glob(f"{key}-*.json")
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        with suppress(ValidationError):
-            yield _Note.model_validate_json(path.read_bytes())
+    for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
+        with suppress(ValueError, OSError):  # also of a newer version, or no file
+            note = _Note.model_validate(unsealed(json.loads(read_regular(path))))
+            if note.key in ("", key):
+                yield note
 
 
 def _hash(texts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
-
-
-def _results(directory: Path) -> list[Path]:
-    """Files of a run in a fixed order, without Hydra's and those that are written to afterwards."""
-    return [
-        path
-        for path in sorted(directory.rglob("*"))
-        if path.is_file()
-        and not path.relative_to(directory).parts[0].startswith(".")
-        and path.name not in _NOT_RESULTS
-    ]
 
 
 def _foreign_targets(options: Any) -> Iterator[str]:

@@ -124,7 +124,8 @@ class Store:
                 continue
             entry.note_use()
             if manifest and entry.intact() == manifest.files:
-                return _gather(entry, named[key["rows"]], key["shard_rows"], manifest.about["dim"])
+                dim = entry.load(_shard(0), memory_map=True).shape[1]
+                return _gather(entry, named[key["rows"]], key["shard_rows"], dim)
         rule = f"must have intact embeddings of these rows (images {images[:12]}, backbone {backbone[:12]})"
         raise InputError("store", rule, str(self.root), hint="A run with the same data and backbone fills it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -17,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from fused_clip.support.arrays import Array
-from fused_clip.support.files import locked, sha256, touch, writable, write_atomic
+from fused_clip.support.files import locked, read_regular, sha256, touch, writable, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ Compute = Callable[[frozenset[str]], Iterator[tuple[str, Array]]]
 
 MANIFEST = "manifest.json"
 _LOCKS = ".locks"
+_NOT_A_FILE = {errno.EINVAL, errno.ELOOP}  # a folder or FIFO, and a link to itself
 
 
 class Manifest(BaseModel):
@@ -64,11 +66,17 @@ class StoredEntry:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The manifest; None if there is none or it can't be read."""
+        """The manifest; None if there is none, it is damaged, or it is of another entry."""
         try:
-            return Manifest.model_validate_json((self.folder / MANIFEST).read_bytes())
+            manifest = Manifest.model_validate_json(read_regular(self.folder / MANIFEST))
         except (FileNotFoundError, NotADirectoryError, ValidationError):
             return None
+        except OSError as error:
+            if error.errno in _NOT_A_FILE:
+                return None
+            raise
+        # The name is a hash of the key, by which stored rows are found.
+        return manifest if self.folder.name == _folder_name(manifest.kind, manifest.key) else None
 
     def is_complete(self) -> bool:
         """Whether the entry says that it is complete; does not check its files."""
@@ -134,9 +142,7 @@ class Entry(StoredEntry):
     """
 
     def __init__(self, root: Path, kind: str, key: Facts, about: Facts | None = None) -> None:
-        canonical = json.dumps({"format": 1, "kind": kind, "key": dict(key)}, sort_keys=True)
-        digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
-        super().__init__(root / f"{kind}-{digest}")
+        super().__init__(root / _folder_name(kind, key))
         self._kind, self._key, self._about = kind, dict(key), dict(about or {})
 
     def ensure(self, names: Sequence[str] | None, compute: Compute) -> list[str]:
@@ -197,6 +203,11 @@ class Entry(StoredEntry):
             complete=complete,
         )
         write_atomic(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+
+def _folder_name(kind: str, key: Facts) -> str:
+    canonical = json.dumps({"format": 1, "kind": kind, "key": dict(key)}, sort_keys=True)
+    return f"{kind}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
 
 
 def _npy(array: Array) -> bytes:

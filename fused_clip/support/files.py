@@ -51,13 +51,27 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def sha256(path: Path) -> str | None:
-    """Hash a file (hex); None if it does not exist.
+def read_regular(path: Path) -> bytes:
+    """Read a regular file; raise OSError for anything else, such as a FIFO, which would never end.
 
     Parameters
     ----------
     path : the file.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
+def sha256(path: Path) -> str | None:
+    """Hash a file (hex); None if there is no regular file.
+
+    Parameters
+    ----------
+    path : the file.
+    """
+    if not path.is_file():  # a FIFO would never end
+        return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,6 +12,7 @@ from fused_clip.method.reference import ReferenceFacts
 from fused_clip.metrics.catalogue import METRICS
 from fused_clip.metrics.numbers import number
 from fused_clip.model.result import Result
+from fused_clip.support.checksums import SUMS
 from fused_clip.support.chunks import batched
 from fused_clip.tracking.models import log_model
 from fused_clip.tracking.values import chart_name, image_name, mlflow_key, mlflow_tags
@@ -28,6 +29,7 @@ FILES = (
     "curves.csv",
     "embeddings.npz",
     "fused_clip.log",
+    SUMS,
 )
 MODEL = "model"
 GRID_PIXELS = 1_000  # longest side of a picture in the image grid; the file among the artifacts has all

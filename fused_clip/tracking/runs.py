@@ -2,18 +2,23 @@
 
 import functools
 import getpass
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from fused_clip.support.checksums import sealed
 from fused_clip.support.chunks import batched
+from fused_clip.support.files import sha256
 from fused_clip.tracking.active import MlflowRun
 from fused_clip.tracking.address import absolute_uri, compare_url, is_server, ui_command
 from fused_clip.tracking.database import all_runs, complaints, connect
+from fused_clip.tracking.integrity import seal
 from fused_clip.tracking.models import check_name, register_model
 from fused_clip.tracking.process import is_gone, this_process
 from fused_clip.tracking.tracker import Scalar, Status
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
+TABLE_HASH = "table_sha256"  # tag: mlflow writes the table
 _PARAMS_A_CALL = 100  # mlflow's limit: mlflow/utils/validation.py
 _RUNS_A_TAG, _SWEEPS_A_TAG = 150, 300  # ids of 32 and 12 characters that fit in the 5,000 of a tag
 _PROCESS = "process"  # tag of the process that a run belongs to
@@ -106,7 +112,7 @@ class MlflowTracker:
         client, _ = self._store()
         try:
             if plan:
-                client.log_dict(run_id, {"cells": [dict(axes) for axes in plan]}, PLAN)
+                client.log_dict(run_id, sealed({"cells": [dict(axes) for axes in plan]}), PLAN)
         except BaseException as error:
             _end_badly(client, run_id, error)
             raise
@@ -127,8 +133,10 @@ class MlflowTracker:
             client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
             if table:
                 client.log_table(parent_id, DataFrame(table, dtype=object), TABLE)
+                client.set_tag(parent_id, TABLE_HASH, _hash_of(client, parent_id, TABLE))
         finally:
             _terminate(client, parent_id, status)
+        seal(client, parent_id)
 
     @_told
     def has_finished(self, run_id: str) -> bool:
@@ -176,6 +184,7 @@ class MlflowTracker:
                 _end_badly(client, run_id, error)
                 raise
             _terminate(client, run_id, "FINISHED")
+            seal(client, run_id)
 
     def ui_command(self) -> str:
         """Shell line that opens the comparison of runs; the address of a server."""
@@ -236,6 +245,12 @@ def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> Non
             _terminate(client, run_id, "FAILED" if failed else "KILLED")
     except Exception as second:
         error.add_note(f"The tracking store could not record it: {second!r}")
+
+
+def _hash_of(client: "MlflowClient", run_id: str, name: str) -> str:
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with TemporaryDirectory() as folder:
+        return sha256(Path(client.download_artifacts(run_id, name, folder))) or ""
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Studies and sweeps read back from any MLflow store, every cell once."""
 
 import json
+import logging
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,19 +13,24 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from fused_clip.support.checksums import SUMS, damaged, intact, unsealed
 from fused_clip.support.conf import PLACES_AND_EXTRAS, axes_of
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import read_regular, sha256
 from fused_clip.tracking.address import absolute_uri
 from fused_clip.tracking.database import all_runs, complaints, connect_to_read
+from fused_clip.tracking.integrity import check_database, facts_intact, metrics_intact
 from fused_clip.tracking.records import RunRecord, RunStatus
-from fused_clip.tracking.runs import PLAN, TABLE
+from fused_clip.tracking.runs import PLAN, TABLE, TABLE_HASH
 from fused_clip.tracking.values import cut, metric_name, mlflow_key
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+log = logging.getLogger(__name__)
 _PARENT = "mlflow.parentRunId"
+_CHANGED = "The database is damaged: params or tags of run {} are not those that were logged"
 Axes = Mapping[str, str]
 
 
@@ -42,9 +49,14 @@ def open_runs(uri: str | None, output_dir: Path, experiment: str = "fused_clip")
     """
     address = absolute_uri(uri, Path(output_dir).absolute())
     client, experiment_id = connect_to_read(address, experiment)
+    check_database(address)
     with complaints(address), TemporaryDirectory(prefix="fused_clip-") as folder:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file otherwise
-        yield StoredRuns(all_runs(client, experiment_id), client, Path(folder))
+        runs = all_runs(client, experiment_id)
+        for run in runs:
+            if not facts_intact(run):
+                log.warning("%s", _CHANGED.format(run.info.run_id))
+        yield StoredRuns(runs, client, Path(folder))
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,10 @@ class StoredRuns:
 
     def _record(self, run: "Run", axes: Axes) -> RunRecord:
         info, data = run.info, run.data
+        files = _Stored(self.client, run, self.downloads)
+        tags = dict(data.tags)
+        if not facts_intact(run):
+            tags["warnings"] = "\n".join(filter(None, [tags.get("warnings"), _CHANGED.format(info.run_id)]))
         ended = info.end_time is not None
         return RunRecord(
             run_id=info.run_id,
@@ -142,28 +158,38 @@ class StoredRuns:
             status=cast(RunStatus, info.status if ended else "RUNNING"),
             axes=dict(axes),
             params=dict(data.params),
-            metrics={metric_name(chart): value for chart, value in data.metrics.items()},
-            tags=dict(data.tags),
+            metrics=_metrics(run, files),
+            tags=tags,
             seconds=(info.end_time - info.start_time) / 1000 if ended else float("nan"),
             error=data.tags.get("error", "").partition("\n")[0],
-            artifacts=_Stored(self.client, run, self.downloads),
+            artifacts=files,
         )
 
     def _plan(self, sweep: "Run") -> list[dict[str, str]]:
         path = _Stored(self.client, sweep, self.downloads).fetch(PLAN)
-        return json.loads(path.read_text())["cells"] if path else []
+        if path is None:
+            return []
+        try:
+            return list(unsealed(json.loads(read_regular(path)))["cells"])
+        except (ValueError, OSError) as error:
+            raise damaged("sweep", path.parent, f"{PLAN}: {error}") from error
 
     def _table(self, sweep: "Run") -> list[dict[str, Any]]:
         path = _Stored(self.client, sweep, self.downloads).fetch(TABLE)
         if path is None:
             return []
-        table = json.loads(path.read_text())
+        if sweep.data.tags.get(TABLE_HASH, sha256(path)) != sha256(path):
+            raise damaged("sweep", path.parent, f"{TABLE} differs from its checksum")
+        table = json.loads(read_regular(path))
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """Files of a run in the store: where they are if that is on this machine, else fetched into a folder."""
+    """Files of a run in the store: where they are if that is on this machine, else fetched into a folder.
+
+    They are compared with the run's checksums.
+    """
 
     client: "MlflowClient"
     run: "Run"
@@ -173,7 +199,16 @@ class _Stored:
     def fetch(self, name: str) -> Path | None:
         if name not in self._paths:
             self._paths[name] = self._find(name)
+            self._check(self._paths[name], name)
         return self._paths[name]
+
+    def _check(self, path: Path | None, name: str) -> None:
+        if name == SUMS or path is None or self.fetch(SUMS) is None:
+            return
+        folder = path.parent
+        files = [path] if not path.is_dir() else sorted(path.rglob("*"))
+        for file in files:
+            intact(f"run {self.run.info.run_id}", folder, file.relative_to(folder).as_posix())
 
     def _find(self, name: str) -> Path | None:
         place = urlparse(str(self.run.info.artifact_uri))
@@ -186,6 +221,29 @@ class _Stored:
         folder = self.downloads / run_id
         folder.mkdir(exist_ok=True)
         return Path(self.client.download_artifacts(run_id, name, str(folder)))
+
+
+def _metrics(run: "Run", files: _Stored) -> dict[str, float]:
+    """Metrics of the database; those of the run's own files if the database's have changed."""
+    known = {metric_name(chart): value for chart, value in run.data.metrics.items()}
+    if metrics_intact(run):
+        return known
+    run_id = run.info.run_id
+    paths = [files.fetch(name) for name in (SUMS, "metrics.json", "timings.json")]
+    if None in paths:
+        rule = f"the database is damaged: metrics of run {run_id} are not those that were logged"
+        raise InputError("tracking.uri", rule, hint="Restore the database from a copy, or run again")
+    logged: dict[str, float] = {}
+    for path in filter(None, paths[1:]):
+        logged |= {
+            name: value for name, value in json.loads(path.read_bytes()).items() if math.isfinite(value)
+        }
+    if any(known.get(name) != value for name, value in logged.items()):
+        line = (
+            "The database is damaged: metrics of run %s are not those that were logged; its files have these"
+        )
+        log.warning(line, run_id)
+    return {**known, **logged}
 
 
 def _is_sweep(run: "Run") -> bool:

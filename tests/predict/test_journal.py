@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fused_clip.predict.journal import Journal
+from fused_clip.support.checksums import unsealed
 from fused_clip.support.errors import InputError
 
 JOB = {"format": 2, "model": "m", "images": "i"}
@@ -50,7 +51,7 @@ def test_a_line_is_an_image(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.partial", JOB, fresh=False)
     journal.extend(RECORDS)
     lines = journal.path.read_bytes().splitlines()
-    assert [json.loads(line) for line in lines[1:]] == RECORDS
+    assert [unsealed(json.loads(line), required=True) for line in lines[1:]] == RECORDS
     journal.remove()
     assert not journal.path.exists()
 

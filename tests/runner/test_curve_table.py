@@ -19,7 +19,7 @@ CURVES = (
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     write_curves(CURVES, tmp_path / "curves.csv")
-    assert read_curves(tmp_path / "curves.csv") == CURVES
+    assert read_curves((tmp_path / "curves.csv").read_text()) == CURVES
     rows = list(csv.DictReader((tmp_path / "curves.csv").read_text().splitlines()))
     assert len(rows) == 6
     assert (rows[-1]["curve"], rows[-1]["x"], rows[-1]["y"], rows[-1]["chosen"]) == (
@@ -33,12 +33,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_without_curves_there_is_no_file(tmp_path: Path) -> None:
     write_curves((), tmp_path / "curves.csv")
     assert not list(tmp_path.iterdir())
-    assert read_curves(tmp_path / "curves.csv") == ()
 
 
 def test_digits_that_threads_may_change_are_left_out(tmp_path: Path) -> None:
     write_curves([Curve("a", "t", "x", "y", (1.0,), {"one": (1 / 3,)})], tmp_path / "curves.csv")
-    (curve,) = read_curves(tmp_path / "curves.csv")
+    (curve,) = read_curves((tmp_path / "curves.csv").read_text())
     assert curve.series["one"] == (0.333333,)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from fused_clip.tracking.records import RunRecord
 
+log = logging.getLogger(__name__)
 POINTS = 1_000  # rows a panel
 PROMPTS = {"none": "image only", "task": "task", "swapped": "swapped", "grouped": "grouped"}
 MOST_DATASETS = 3  # more would be smaller than the eye can read
@@ -81,7 +83,10 @@ def _read_back(record: RunRecord) -> Result | None:
     stores = [parent / "store" for parent in directory.parents if (parent / "store").is_dir()]
     try:
         return read(directory, stores[0]) if stores else None
-    except (FileNotFoundError, InputError):
+    except FileNotFoundError:
+        return None
+    except InputError as error:
+        log.warning("No map of run %s: %s", record.run_id, error)
         return None
 
 

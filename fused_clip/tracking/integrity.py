@@ -1,0 +1,102 @@
+"""Damage in an MLflow store, which keeps no checksums: found before its numbers are used."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fused_clip.support.errors import InputError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_SQLITE = "sqlite:///"
+_SEAL = "record_checksum"
+_CHANGING = {"sweep_id", "process", "error", "warnings", _SEAL}
+_TAGS = 100  # whose names fit in the 5,000 characters of a tag
+
+
+def seal(client: "MlflowClient", run_id: str) -> None:
+    """Tag a run that has ended with checksums of its params, tags, metrics and times.
+
+    Tags that change later, MLflow's own, and those that somebody adds later are not in them.
+
+    Parameters
+    ----------
+    client : of the store.
+    run_id : of the run.
+    """
+    run = client.get_run(run_id)
+    names = sorted(name for name in run.data.tags if name not in _CHANGING and not name.startswith("mlflow."))
+    names = names[:_TAGS]
+    client.set_tag(run_id, _SEAL, json.dumps([_facts(run, names), _digest(run.data.metrics), names]))
+
+
+def facts_intact(run: "Run") -> bool:
+    """Whether params and tags are those that were logged; true for a run of an earlier version.
+
+    Parameters
+    ----------
+    run : as the store has it.
+    """
+    stated = _stated(run)
+    return stated is None or stated[0] == _facts(run, stated[2])
+
+
+def metrics_intact(run: "Run") -> bool:
+    """Whether the metrics are those that were logged; true for a run of an earlier version.
+
+    Parameters
+    ----------
+    run : as the store has it.
+    """
+    stated = _stated(run)
+    return stated is None or stated[1] == _digest(run.data.metrics)
+
+
+def check_database(uri: str) -> None:
+    """Raise InputError for a damaged SQLite file: its pages, indices, constraints and references.
+
+    Parameters
+    ----------
+    uri : of the store; others than SQLite are not checked.
+    """
+    if not uri.startswith(_SQLITE):
+        return
+    database = Path(uri.removeprefix(_SQLITE).partition("?")[0])
+    try:
+        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            lost = connection.execute("PRAGMA foreign_key_check").fetchone()
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        found, lost = str(error), None
+    if found != "ok" or lost:
+        reason = f"the database is damaged ({found if found != 'ok' else f'{lost[0]} without its {lost[2]}'})"
+        hint = "Restore it from a copy; directories of runs have their results too"
+        raise InputError("tracking.uri", " ".join(reason.split()), str(database), hint=hint)
+
+
+def _stated(run: "Run") -> list[Any] | None:
+    """Both checksums and the names of tags; wrong ones where they can't be read."""
+    text = run.data.tags.get(_SEAL)
+    if text is None:
+        return None
+    try:
+        facts, metrics, names = json.loads(text)
+        return [facts, metrics, list(map(str, names))]
+    except (ValueError, TypeError):
+        return ["", "", []]
+
+
+def _facts(run: "Run", names: list[str]) -> str:
+    tags = {name: run.data.tags.get(name) for name in names}
+    times = [run.info.start_time, run.info.end_time]
+    return _digest({"params": dict(run.data.params), "tags": tags, "times": times})
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
