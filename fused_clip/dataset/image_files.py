@@ -15,6 +15,7 @@ from fused_clip.dataset.images import FileImages
 from fused_clip.dataset.names import shortened
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
+from fused_clip.support.user_files import MOST_IMAGE, read_user_file
 
 
 class File(NamedTuple):
@@ -69,7 +70,7 @@ def _labelled_files(
 def _look(path: Path, max_pixels: int) -> bytes | UnreadableImageError:
     """SHA-256 of a file that is an image, or the error."""
     try:
-        encoded = path.read_bytes()
+        encoded = read_user_file(path, MOST_IMAGE)
         check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error
