@@ -33,7 +33,7 @@ def read_user_file(path: Path, most: int = MOST_TEXT) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError as error:  # a name with a zero byte
         raise OSError(errno.EINVAL, str(error), str(path)) from error
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -41,7 +41,10 @@ def read_user_file(path: Path, most: int = MOST_TEXT) -> bytes:
             raise OSError(errno.EINVAL, "it is a pipe or a device, and must be a file", str(path))
         if status.st_size > most:
             raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
-        return file.read()
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def load_yaml(text: str | bytes) -> Any:

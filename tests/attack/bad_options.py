@@ -23,9 +23,9 @@ _RUNTIME = {
 # What else an option needs, so that its own keys are what is wrong.
 NEEDED = {
     "dataset=csv": ("dataset.path={data}/photos.csv", "backbone=compact"),
-    "dataset=embeddings": ("dataset.path={data}/vectors.npz",),
+    "dataset=embeddings": ("dataset.path={data}/vectors/right.npz",),
     "dataset=imagefolder": ("dataset.root={data}/photos", "backbone=compact"),
-    "prompt=descriptions": ("prompt.file={data}/texts.json",),
+    "prompt=descriptions": ("prompt.file={data}/texts/texts.json",),
     "prompt=custom": ("prompt.templates=[a {}]",),
     "text=zpe": ("prompt=templates",),
     "text=best": ("prompt=templates",),
