@@ -72,9 +72,9 @@ def check_page(path: Path, *, overwrite: bool) -> None:
     path : the page.
     overwrite : whether to replace an existing one; another kind of file, such as an image, is kept.
     """
+    check_place("gallery", path, overwrite=overwrite)
     if path.suffix not in _PAGES:
         raise InputError("gallery", "must end in one of these", path.name, choices=_PAGES)
-    check_place("gallery", path, overwrite=overwrite)
 
 
 def refuse_same(option: str, path: Path, other: str | Path) -> None:

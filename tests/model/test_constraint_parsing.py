@@ -17,7 +17,7 @@ def test_targets_are_parted_by_commas() -> None:
     assert parse_targets('"cat, big",dog') == ["cat, big", "dog"]
 
 
-@pytest.mark.parametrize("text", ["", "cat,", ",", "cat,cat", "cat\ndog"])
+@pytest.mark.parametrize("text", ["", "cat,", ",", "cat,cat", "cat\ndog", "\"cat", "\"cat\"s"])
 def test_targets_must_be_distinct_names(text: str) -> None:
     with pytest.raises(InputError, match="targets: must be distinct names"):
         parse_targets(text)
@@ -63,3 +63,17 @@ def test_only_a_calibrated_model_has_a_threshold() -> None:
     check_threshold(0.0, calibrated=False)
     with pytest.raises(InputError, match="threshold: needs a calibrated model"):
         check_threshold(0.5, calibrated=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pet: []", r"target_map\.pet: .* at least 1 item.*, got \[\]"),
+        ("pet: [cat, null]", r"target_map\.pet\.1: must be a name.*, got None"),
+        ("pet: [cat]\npet: [dog]", "target_map: must be YAML .*the key 'pet' stands twice, line 2"),
+        ("pet: &a [*a]", "target_map: must be YAML .*an alias names what it is part of"),
+    ],
+)
+def test_a_group_is_a_list_of_names(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_target_map(text)
