@@ -40,6 +40,7 @@ from fused_clip.method.prompt import Prompts
 from fused_clip.metrics.calibration import fit_temperature, softmax
 from fused_clip.metrics.curve import Curve
 from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
+from fused_clip.support.errors import InputError, part_errors
 
 _FLOATS = [np.float64, np.float32]
 
@@ -196,9 +197,9 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         self._vote(targets)
         training = self._training(rows)
         self.cluster_centers_ = training.centers
-        self.classifier_: Classifier = clone(self.classifier or ConstrainedCentroid()).fit(
-            self._given(training, targets)
-        )
+        classifier = clone(self.classifier or ConstrainedCentroid())
+        with part_errors("classifier", classifier):
+            self.classifier_: Classifier = classifier.fit(self._given(training, targets))
         self.temperature_ = None
         if self.calibrate and targets is not None:
             scores = out_of_fold_scores(self.classifier_, self._given(training, targets), targets)
@@ -363,7 +364,11 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
 
     def _vote(self, targets: IntArray | None) -> None:
         if self.labels_.max(initial=-1) < 0:
-            raise ValueError("the clusterer found no cluster: every row is noise")
+            size = innermost(self.clusterer).get_params().get("min_cluster_size")
+            rule = "must leave a cluster, and every row is noise"
+            if size is None:
+                raise InputError("clusterer", rule)
+            raise InputError("clusterer.min_cluster_size", rule, size)
         cast = np.asarray(self._votes(targets))
         if self.vote == "hungarian":
             self.labels_, self._owners = votes.by_matching(cast, self.labels_, len(self.classes_))
@@ -400,5 +405,6 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
 
 
 def _partition(clusterer: Any, rows: Rows) -> IntArray:
-    labels: IntArray = clusterer.fit_predict(rows)
+    with part_errors("clusterer", clusterer):
+        labels: IntArray = clusterer.fit_predict(rows)
     return labels

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fused_clip.runner.config import complaint
+from fused_clip.support.option_types import complaints
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -111,7 +111,8 @@ class EvaluateSettings(BaseModel):
 
 def checked(kind: type[Kind], cfg: DictConfig) -> Kind:
     """Make settings of a composed configuration; raise InputError with the first key at fault."""
+    content = OmegaConf.to_container(cfg, resolve=True)
     try:
-        return kind.model_validate(OmegaConf.to_container(cfg, resolve=True))
+        return kind.model_validate(content)
     except ValidationError as error:
-        raise complaint(error.errors()[0]) from error
+        raise complaints(error, content)[0] from error

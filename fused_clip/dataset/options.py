@@ -8,6 +8,17 @@ from fused_clip.support.option_types import Count, Name, Seed, StrictOptions
 
 MAX_PIXELS = 200_000_000  # a phone's largest photo today; read whole, it takes up to 1.4 GB
 
+# Datasets of this package that read an option; every one reads the others.
+READ_BY = {
+    "path": ("hub", "csv", "embeddings"),
+    "revision": ("hub",),
+    "root": ("imagefolder", "csv"),
+    "image_column": ("hub", "csv"),
+    "label_column": ("hub", "csv", "embeddings"),
+    "on_bad_image": ("imagefolder", "csv"),
+    "max_pixels": ("hub", "imagefolder", "csv"),
+}
+
 
 class Captions(StrictOptions):
     """Caption templates of a dataset.

@@ -42,7 +42,7 @@ def text_rows(option: str, file: Path, wanted: Mapping[str, str]) -> Iterator[li
 
 
 def check_columns(wanted: Mapping[str, str], known: Iterable[str], table: str = "the data") -> None:
-    """Refuse columns that a table does not have.
+    """Refuse columns that a table does not have, or has more than once.
 
     Parameters
     ----------
@@ -54,6 +54,9 @@ def check_columns(wanted: Mapping[str, str], known: Iterable[str], table: str = 
     for option, column in wanted.items():
         if column not in columns:
             raise InputError(option, f"must be a column of {table}", column, choices=columns)
+        if columns.count(column) > 1:
+            rule = f"must be one column of {table}, and {columns.count(column)} have that name"
+            raise InputError(option, rule, column)
 
 
 def _separator(line: str) -> str:

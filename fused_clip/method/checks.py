@@ -3,6 +3,10 @@
 import logging
 import unicodedata
 from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
 
 from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.supervision import set_of
@@ -13,7 +17,7 @@ from fused_clip.method.leak import check_leak
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts, task
 from fused_clip.method.words import WORD, check_words
-from fused_clip.support.errors import InputError
+from fused_clip.support.errors import InputError, part_errors
 
 log = logging.getLogger(__name__)
 
@@ -122,12 +126,24 @@ def _check_sizes(method: Method, n_train: int, n_targets: int) -> None:
 
 def _check_clusterer(method: Method, prompts: Prompts) -> None:
     clusterer = innermost(method.clusterer)
+    _check_parameters(clusterer)
     if not getattr(clusterer, "uses_text", False):
         return
     if not prompts.texts:
         raise InputError("clusterer", "needs prompts, and prompt=none has none")
     number = 1 if method.clusters_per_target == "auto" else method.clusters_per_target
     clusterer.check_numbers(number * len(prompts.target_names), len(prompts.texts))
+
+
+def _check_parameters(clusterer: Any) -> None:
+    """Refuse parameters that scikit-learn refuses: it checks them before the rows, so none are needed."""
+    if type(clusterer).__module__.startswith("sklearn."):
+        try:
+            with part_errors("clusterer", clusterer):
+                clone(clusterer).fit(np.empty((0, 1)))
+        except InputError as error:
+            if error.option != "clusterer":
+                raise
 
 
 def _check_neighbours(method: Method, dataset: ImageDataset) -> None:

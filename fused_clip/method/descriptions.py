@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from fused_clip.dataset.classes import as_name
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method.prompt import Prompts, distinct, render, targets_of
 from fused_clip.support.errors import InputError
+from fused_clip.support.user_files import load_yaml, read_user_file
 
 log = logging.getLogger(__name__)
 _OPTION = "prompt.file"
@@ -64,11 +64,11 @@ def _read(file: str | None) -> dict[Any, Any]:
         raise InputError(_OPTION, "must be a JSON or YAML file", None)
     path = Path(file)
     try:
-        content = path.read_text("utf-8")
-        found = json.loads(content) if path.suffix == ".json" else yaml.safe_load(content)
+        content = read_user_file(path)
+        found = json.loads(content) if path.suffix == ".json" else load_yaml(content)
     except OSError as error:
         raise InputError(_OPTION, f"must be a file that can be read ({error.strerror})", file) from error
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(_OPTION, f"must be JSON or YAML ({str(error).splitlines()[0]})", file) from error
     if not isinstance(found, dict):
         raise InputError(_OPTION, "must map each target to a list of texts", file)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fused_clip.support.arrays import DoubleArray, Rows
-from fused_clip.support.errors import InputError
+from fused_clip.support.errors import InputError, part_errors
 
 _PARALLEL = 1e-6  # sine below which float32 rows are parallel
 
@@ -188,8 +188,19 @@ class FunctionFusion(Fusion):
     function: Callable[[Rows, Rows], Rows]
 
     def combine(self, images: Rows, texts: Rows) -> Rows:
-        """Call the function."""
-        return self.function(images, texts)
+        """Call the function.
+
+        Raises
+        ------
+        InputError
+            If it fails, or gives no matrix of a row for each image.
+        """
+        with part_errors("fusion", self.function):
+            fused = self.function(images, texts)
+        if not isinstance(fused, np.ndarray) or fused.ndim != 2 or len(fused) != len(images):
+            rule = f"must give a row for each of {len(images)} images"
+            raise InputError("fusion", rule, getattr(fused, "shape", type(fused).__name__))
+        return fused
 
 
 def mean(normalize_inputs: bool = False, normalize_output: bool = False) -> LinearFusion:

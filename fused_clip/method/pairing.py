@@ -15,6 +15,7 @@ from fused_clip.metrics.curve import Curve
 from fused_clip.metrics.scores import contingency
 from fused_clip.support.arrays import DoubleArray, FloatArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.option_types import Positive, Rounds, Share
 
 log = logging.getLogger(__name__)
 _TEMPERATURE = 0.01  # of cosine similarities, as CLIP was trained
@@ -111,10 +112,10 @@ def noisy(
 def sinkhorn(
     images: FloatArray,
     texts: FloatArray,
-    temperature: float = _TEMPERATURE,
-    iterations: int = 20,
+    temperature: Positive = _TEMPERATURE,
+    iterations: Rounds = 20,
     marginals: Literal["uniform", "estimated"] = "uniform",
-    gamma: float = 0.5,
+    gamma: Share = 0.5,
 ) -> IntArray:
     """Pair each image with its likeliest prompt once every prompt has its share of the images.
 
@@ -188,8 +189,8 @@ def adaptive(
     texts: FloatArray,
     partition: Callable[[IntArray], IntArray],
     clusters_of: Literal["images", "fused"] = "images",
-    rounds: int = 10,
-    temperature: float = _TEMPERATURE,
+    rounds: Rounds = 10,
+    temperature: Positive = _TEMPERATURE,
 ) -> Pairing:
     """Pair as `zero_shot`, and let clusters correct the pairing, again and again until it is stable.
 

@@ -14,7 +14,7 @@ from fused_clip.method.leak import Leak
 from fused_clip.method.pairing import Pairing
 from fused_clip.method.prompt import Prompts
 from fused_clip.support.arrays import FloatArray, IntArray
-from fused_clip.support.errors import InputError
+from fused_clip.support.errors import InputError, part_errors
 from fused_clip.support.signatures import accepted, keywords
 
 Vote = Literal["label", "prompt", "hungarian"]
@@ -119,7 +119,8 @@ class Method:
         }
         if self.pairing_uses_labels:
             available["targets"] = targets
-        paired = self.pairing(**accepted(self.pairing, available))
+        with part_errors("pairing", getattr(self.pairing, "func", self.pairing)):
+            paired = self.pairing(**accepted(self.pairing, available))
         return paired if isinstance(paired, Pairing) else Pairing(paired)
 
     def check_text(self, prompts: Prompts) -> None:
@@ -160,7 +161,8 @@ class Method:
         if "templates" in keywords(self.text):
             available["templates"] = np.stack(inputs.members)
         available["random_state"] = self.seed if seed is None else seed
-        return self.text(**accepted(self.text, available))
+        with part_errors("text", getattr(self.text, "func", self.text)):
+            return self.text(**accepted(self.text, available))
 
 
 @dataclass(frozen=True)

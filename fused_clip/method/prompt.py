@@ -1,7 +1,8 @@
 """Prompt strategies: class names -> distinct prompts and the target that each stands for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from string import Formatter
 from typing import Literal
 
 import numpy as np
@@ -73,23 +74,32 @@ def render(
     InputError
         If the template lacks the field that it must contain, or names one that is not among these.
     """
+    more = "" if description is None else ", {description}"
+    if not _is_plain(template, {"", "0", "a", "an", "group"} | ({"description"} if more else set())):
+        rule = f"must be a template whose fields are {{}} (the name){more}, {{a}} or {{an}} (its article)"
+        raise InputError(option, f"{rule} and {{group}}", template)
     article = "an" if name[:1].lower() in "aeiou" else "a"
     fields = {"a": article, "an": article, "group": group}
     blank = dict.fromkeys(fields, "")
-    try:
-        if description is None:
-            text, marked = template.format(name, **fields), template.format("\0", **blank)
-        else:
-            text = template.format(name, **fields, description=description)
-            marked = template.format("", **blank, description="\0")
-    except (IndexError, KeyError, ValueError, AttributeError) as error:
-        more = "" if description is None else ", {description}"
-        rule = f"must be a template whose fields are {{}} (the name){more}, {{a}} or {{an}} (its article)"
-        raise InputError(option, f"{rule} and {{group}}", template) from error
+    if description is None:
+        text, marked = template.format(name, **fields), template.format("\0", **blank)
+    else:
+        text = template.format(name, **fields, description=description)
+        marked = template.format("", **blank, description="\0")
     if "\0" not in marked:
         missing = "{} where the name goes" if description is None else "{description}"
         raise InputError(option, f"must contain {missing}", template)
     return text
+
+
+def _is_plain(template: str, names: Set[str]) -> bool:
+    """Whether fields are these names alone, without width, conversion, attribute or item."""
+    try:
+        fields = [part[1:] for part in Formatter().parse(template) if part[1] is not None]
+    except ValueError:  # a brace without the other
+        return False
+    own = [name for name, _, _ in fields if not name or name.isdigit()]
+    return len(own) <= 1 and all(name in names and not spec and not kind for name, spec, kind in fields)
 
 
 def distinct(prompts: Prompts) -> Prompts:
@@ -255,9 +265,17 @@ def generic(dataset: ImageDataset) -> Prompts:
     Parameters
     ----------
     dataset : names, groups and captions.
+
+    Raises
+    ------
+    InputError
+        If the caption is blank or has a field.
     """
+    text = dataset.captions.generic
+    if not text.strip() or not _is_plain(text, set()):
+        raise InputError("dataset.captions.generic", "must be a text without fields", text)
     count = len(dataset.class_names)
-    one = ((dataset.captions.generic,),)
+    one = ((text,),)
     return Prompts(one, dataset.class_names, np.arange(count), np.zeros(count, dtype=np.int64))
 
 
@@ -321,4 +339,6 @@ def custom(
             rule = f"every target needs a text, and {name!r} has none"
             hint = "Set prompt.texts for it, or prompt.templates for all"
             raise InputError("prompt.texts", rule, hint=hint)
+        if not all(text.strip() for text in filled[-1]):
+            raise InputError(f"prompt.texts.{name}", "must not be blank", own)
     return distinct(Prompts(tuple(filled), names, target_of_class, np.arange(len(names))))

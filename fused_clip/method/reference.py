@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
+from fused_clip.support.user_files import load_yaml, read_user_file
 
 PREFIX = "reference/"  # of metrics, and of columns of predictions
 UsesLabels = Literal["no", "yes", "as the run", "for the vote", "for the names"]
@@ -128,16 +129,14 @@ def read_references(folders: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
     InputError
         If a YAML can't be read or is no reference.
     """
-    import yaml
-
     found: dict[str, dict[str, Any]] = {}
     for path in (
         path for folder in (conf_dir(), *folders) for path in sorted(folder.glob("reference/*.yaml"))
     ):
         try:
-            found[path.stem] = yaml.safe_load(path.read_text("utf-8"))
+            found[path.stem] = load_yaml(read_user_file(path))
             ReferenceOptions.model_validate(found[path.stem])
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             rule = f"{path} must be a reference ({str(error).splitlines()[0]})"
             raise InputError(f"reference.{path.stem}", rule) from error
     return found

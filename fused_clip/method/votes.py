@@ -6,6 +6,7 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from fused_clip.metrics.scores import contingency
 from fused_clip.support.arrays import DoubleArray, IntArray
+from fused_clip.support.errors import InputError
 
 
 def by_majority(votes: IntArray, clusters: IntArray, n_targets: int) -> IntArray:
@@ -63,12 +64,12 @@ def fill_from_nearest(owners: IntArray, centers: DoubleArray) -> IntArray:
 
     Raises
     ------
-    ValueError
+    InputError
         If no cluster has a target.
     """
     named = np.flatnonzero(owners >= 0)
     if not len(named):
-        raise ValueError("no cluster has a labelled row")
+        raise InputError("vote", "needs a cluster with a labelled row, and none has one")
     lacking = np.flatnonzero(owners < 0)
     filled = owners.copy()
     if len(lacking):

@@ -3,13 +3,16 @@
 import csv
 import math
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from fused_clip.support.errors import InputError
-from fused_clip.support.option_types import Name
+from fused_clip.support.option_types import Name, complaints
+from fused_clip.support.user_files import load_yaml, read_user_file
 
 Groups = dict[str, list[str]]
+_Members = Annotated[list[Name], Field(min_length=1)]
 
 
 def parse_targets(text: str) -> list[str]:
@@ -20,8 +23,8 @@ def parse_targets(text: str) -> list[str]:
     text : names, separated by commas.
     """
     try:
-        names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])]
-    except csv.Error:  # a line break
+        names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True, strict=True), [])]
+    except csv.Error:  # a line break, or a quote without its end
         names = []
     if not names or "" in names or len(set(names)) < len(names):
         raise InputError("targets", "must be distinct names, separated by commas", text)
@@ -55,7 +58,7 @@ def read_target_map(path: Path) -> Groups:
     path : of the file, in UTF-8.
     """
     try:
-        text = path.read_text("utf-8")
+        text = read_user_file(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise _no_map(str(path), error) from error
     return parse_target_map(text, str(path))
@@ -69,12 +72,15 @@ def parse_target_map(text: str, name: str | None = None) -> Groups:
     text : YAML.
     name : of the text, for errors; by default the text itself.
     """
-    import yaml
-
+    content = None
     try:
-        content = yaml.safe_load(text)
-        groups: Groups = TypeAdapter(dict[Name, list[Name]]).validate_python(content, strict=True)
-    except (yaml.YAMLError, ValidationError) as error:
+        content = load_yaml(text)
+        groups: Groups = TypeAdapter(dict[Name, _Members]).validate_python(content, strict=True)
+    except ValidationError as error:
+        if isinstance(content, dict):
+            raise complaints(error, content, "target_map")[0] from error
+        raise _no_map(name or text, "it is no mapping") from error
+    except ValueError as error:
         raise _no_map(name or text, error) from error
     if not groups:
         raise InputError("target_map", "must name a group", name or text)
@@ -96,6 +102,6 @@ def check_threshold(threshold: float, *, calibrated: bool = True) -> None:
         raise InputError("threshold", rule, threshold, hint="Filter the answers by their margins instead")
 
 
-def _no_map(name: str, error: Exception) -> InputError:
+def _no_map(name: str, error: Exception | str) -> InputError:
     rule = f"must be YAML of 'group: [targets]' ({str(error).splitlines()[0]})"
     return InputError("target_map", rule, name, hint="For example: pet: [cat, dog]")

@@ -83,9 +83,10 @@ def _count(text: str) -> int:
 
 def _run(args: argparse.Namespace) -> None:
     check_threshold(args.threshold)
+    _check_places(args)
     with answers.place(args.out, overwrite=args.overwrite) as draft:
         if args.gallery is not None:
-            answers.check_place("gallery", args.gallery, overwrite=args.overwrite)
+            answers.check_page(args.gallery, overwrite=args.overwrite)
         knowledge = {
             "targets": None if args.targets is None else parse_targets(args.targets),
             "prior": None if args.prior is None else parse_prior(args.prior),
@@ -102,6 +103,17 @@ def _run(args: argparse.Namespace) -> None:
         journal = Journal(draft, _job(args, knowledge, model, wanted), fresh=args.overwrite)
         predict_into(journal, model, source, wanted)
         _finish(args, journal, model, source)
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    """Refuse a file of answers or a page that would replace what is read, or each other."""
+    read = [*args.images, *filter(None, [args.target_map])]
+    for option, place in (("out", args.out), ("gallery", args.gallery)):
+        if place is not None:
+            for other in read:
+                answers.refuse_same(option, place, other)
+    if args.gallery is not None:
+        answers.refuse_same("gallery", args.gallery, args.out)
 
 
 def _load(args: argparse.Namespace, knowledge: dict[str, Any]) -> "SavedModel":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("path", "target", "probability", "margin", "runner_up", "cluster", "abstained")
 _SUFFIXES = (".csv", ".parquet", ".jsonl")
+_PAGES = (".html", ".htm")
 _ROWS_A_GROUP = 50_000
 
 
@@ -61,6 +62,36 @@ def check_place(option: str, path: Path, *, overwrite: bool) -> None:
         raise InputError(option, "must be a file, and is a folder", str(path))
     if path.exists() and not overwrite:
         raise InputError(option, "must not exist yet", str(path), hint="--overwrite replaces it")
+
+
+def check_page(path: Path, *, overwrite: bool) -> None:
+    """Raise InputError if the page of thumbnails can not be written.
+
+    Parameters
+    ----------
+    path : the page.
+    overwrite : whether to replace an existing one; another kind of file, such as an image, is kept.
+    """
+    check_place("gallery", path, overwrite=overwrite)
+    if path.suffix not in _PAGES:
+        raise InputError("gallery", "must end in one of these", path.name, choices=_PAGES)
+
+
+def refuse_same(option: str, path: Path, other: str | Path) -> None:
+    """Raise InputError if two names, which may be links, are of one file.
+
+    Parameters
+    ----------
+    option : names the file that will be written.
+    path : the file.
+    other : that must be kept.
+    """
+    there = os.path.realpath(os.path.expanduser(other))
+    same = os.path.realpath(path) == there
+    with suppress(OSError):
+        same = same or os.path.samefile(path, there)
+    if same:
+        raise InputError(option, "must be another file than the command's other files", str(path))
 
 
 def write(path: Path, records: Iterable[Record], columns: Sequence[str] = COLUMNS) -> None:

@@ -14,7 +14,7 @@ from fused_clip.dataset.names import printable
 from fused_clip.dataset.parquet import ParquetTable
 from fused_clip.dataset.text_table import check_columns, text_rows
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import read_regular
+from fused_clip.support.user_files import MOST_IMAGE, read_user_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -212,10 +212,7 @@ def _listed_item(table: Path, name: str) -> Item:
 
 
 def _contents(path: Path) -> bytes:
-    try:
-        return read_regular(path)
-    except ValueError as error:  # a name that no file can have
-        raise OSError(str(error)) from error
+    return read_user_file(path, MOST_IMAGE)
 
 
 _TABLES = {".csv": _text_source, ".tsv": _text_source, ".parquet": _parquet_source}

@@ -19,11 +19,11 @@ from fused_clip.runner.config import (
     Options,
     TrackingOptions,
     build,
-    complaint,
 )
 from fused_clip.runner.targets import check_allowed, user_folders
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
+from fused_clip.support.option_types import complaints
 
 if TYPE_CHECKING:
     from fused_clip.audit.choice import Candidate
@@ -141,8 +141,7 @@ def make_tracker(
     try:
         options = TrackingOptions.model_validate(node).with_allowed(allow)
     except ValidationError as error:
-        detail = error.errors()[0]
-        raise complaint({**detail, "loc": ("tracking", *detail["loc"])}) from error
+        raise complaints(error, node, "tracking")[0] from error
     tracker: Tracker = build(options, output_dir=output_dir)
     tracker.check()
     return tracker

@@ -143,9 +143,17 @@ class Cell:
         if not self.job:
             tracker.close_abandoned()
         key = self._key()  # makes and checks all parts: a run that can't work is never opened
+        if not self.quiet:
+            self._warn_of_idle()
         self._check_inputs()
         wanted = self.job if self.options.resume is None else self.options.resume
         return self._run_unless_finished(tracker, key, start) if wanted else self._run(tracker, start)
+
+    def _warn_of_idle(self) -> None:
+        from fused_clip.runner.idle import idle
+
+        for note in idle(self.options, self._prepared, axes_of(self.overrides)):
+            log.warning("%s", note)
 
     def _run_unless_finished(self, tracker: "Tracker", key: str, start: float) -> float:
         from fused_clip.runner import reuse

@@ -18,9 +18,20 @@ from fused_clip.dataset.options import SharedOptions
 from fused_clip.method.leak import Leak
 from fused_clip.method.reference import ReferenceOptions as OneReference
 from fused_clip.method.reference import Replaced
+from fused_clip.runner.arguments import check_arguments
 from fused_clip.runner.targets import check_allowed, check_targets, locate, make
-from fused_clip.support.errors import InputError
-from fused_clip.support.option_types import Count, CountOrAuto, Name, Seed, StrictOptions, Text
+from fused_clip.support.errors import InputError, part_errors
+from fused_clip.support.option_types import (
+    CountOrAuto,
+    Name,
+    Rounds,
+    Seed,
+    Share,
+    StrictOptions,
+    Text,
+    TwoOrMore,
+    complaints,
+)
 from fused_clip.support.signatures import accepted, keywords, takes_any_keyword
 
 
@@ -101,17 +112,13 @@ class PairingOptions(_Group):
     """Shared keys of ``pairing``."""
 
     uses_labels: bool = Field(description="false: the option is never given labels")
-    fraction: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.1, description="noisy: share of train rows that get another prompt"
-    )
+    fraction: Share = Field(default=0.1, description="noisy: share of train rows that get another prompt")
 
 
 class FusionOptions(_Group):
     """Shared keys of ``fusion``."""
 
-    alpha: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.5, description="weighted, concatenation, slerp: share of the image"
-    )
+    alpha: Share = Field(default=0.5, description="weighted, concatenation, slerp: share of the image")
     normalize_inputs: bool = Field(
         default=False, description="L2-normalise image and text rows before they are fused"
     )
@@ -121,10 +128,10 @@ class FusionOptions(_Group):
 class ClustererOptions(_Group):
     """Shared keys of ``clusterer``."""
 
-    n_neighbors: Annotated[int, Field(ge=2)] = Field(
+    n_neighbors: TwoOrMore = Field(
         default=10, description="neighbours of a row in the affinity graph, the row itself included"
     )
-    n_init: Count = Field(default=10, description="starts of k-means")
+    n_init: Rounds = Field(default=10, description="starts of k-means")
     approximate: bool | Literal["auto"] = Field(
         default="auto", description="approximate neighbours in the graph; auto: beyond 100,000 rows"
     )
@@ -132,7 +139,7 @@ class ClustererOptions(_Group):
         default="ward", description="agglomerative"
     )
     covariance_type: Literal["full", "tied", "diag", "spherical"] = Field(default="diag", description="gmm")
-    min_cluster_size: Annotated[int, Field(ge=2)] = Field(default=20, description="hdbscan")
+    min_cluster_size: TwoOrMore = Field(default=20, description="hdbscan")
 
 
 class ClassifierOptions(_Group):
@@ -162,7 +169,7 @@ class ReferencesOptions(StrictOptions):
     """Whether references are evaluated, and how often the random ones."""
 
     enabled: bool = Field(default=True, description="evaluate the references of conf/reference")
-    draws: Count = Field(default=1, description="repetitions of a random reference; 5 in studies")
+    draws: Rounds = Field(default=1, description="repetitions of a random reference; 5 in studies")
 
 
 class FigureOptions(StrictOptions):
@@ -278,6 +285,19 @@ def defaults(model: type[BaseModel] = Options) -> dict[str, Any]:
     return node
 
 
+# What the part of a group must have.
+_MADE = {
+    "dataset": ("train", "test", "class_names", "fingerprint"),
+    "backbone": ("encode_prepared", "encode_texts", "fingerprint", "dim"),
+    "prompt": ("texts", "target_names", "prompt_of_target"),
+    "text": ("__call__",),
+    "pairing": ("__call__",),
+    "fusion": ("__call__",),
+    "clusterer": ("fit_predict", "get_params"),
+    "classifier": ("fit", "get_params", "uses_labels"),
+    "tracking": ("check", "run"),
+}
+
 # conf/config.yaml starts from this node.
 ConfigStore.instance().store("shared_options", defaults())
 
@@ -303,26 +323,13 @@ def check(cfg: DictConfig, words: Iterable[str] | None = None) -> Options:
     try:
         options = Options.model_validate(plain)
     except ValidationError as error:
-        complaints = [complaint(detail) for detail in error.errors()]
-        first = complaints[0]
-        first.args = ("\n".join(map(str, complaints)),)
-        raise first from error
+        found = complaints(error, plain)
+        found[0].args = ("\n".join(map(str, found)),)
+        raise found[0] from error
     check_allowed(options.allow, words)
     for name, group in options.groups.items():
         check_targets(name, group.model_dump(by_alias=True), options.allow)
     return options
-
-
-def complaint(detail: Mapping[str, Any]) -> InputError:
-    """Turn an error of pydantic into one of this package.
-
-    Parameters
-    ----------
-    detail : one of ``ValidationError.errors()``.
-    """
-    option = ".".join(str(part) for part in detail["loc"])
-    rule = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
-    return InputError(option, rule, detail["input"])
 
 
 def build(options: _Group, **runtime: object) -> Any:
@@ -339,13 +346,23 @@ def build(options: _Group, **runtime: object) -> Any:
     """
     group = type(options).__name__.removesuffix("Options").lower()
     target = locate(group, options.target, options._allow)
+    try:
+        known = keywords(target)
+    except (TypeError, ValueError) as error:  # a module, or a builtin without a signature
+        rule = f"must name a function or class whose arguments are known ({error})"
+        raise InputError(f"{group}._target_", rule, options.target) from error
     shared = options.model_dump(include=set(type(options).model_fields))
     own = options.model_extra or {}
-    known = keywords(target)
     for name in own:
         if name not in known and not takes_any_keyword(target):
             rule = f"is not an option of {options.target}"
             choices = {*known, *shared} - {*runtime, "target", "partial"}
             raise InputError(f"{group}.{name}", rule, own[name], choices=sorted(choices))
-    arguments = {**accepted(target, {**shared, **runtime}), **make(group, own, options._allow)}
-    return functools.partial(target, **arguments) if options.partial else target(**arguments)
+    check_arguments(group, target, own)
+    with part_errors(group, target):
+        arguments = {**accepted(target, {**shared, **runtime}), **make(group, own, options._allow)}
+        made = functools.partial(target, **arguments) if options.partial else target(**arguments)
+    if lacking := [name for name in _MADE.get(group, ()) if not hasattr(made, name)]:
+        rule = f"must make a {group}, and what it made has no {', '.join(lacking)}"
+        raise InputError(f"{group}._target_", rule, options.target)
+    return made

@@ -1,5 +1,6 @@
 """The forecast of a sweep: cells to run, cells to reuse, and disk."""
 
+import logging
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from omegaconf import DictConfig, open_dict
 
 from fused_clip.runner.build import prepare
 from fused_clip.runner.config import Options, check
+from fused_clip.runner.idle import idle
 from fused_clip.runner.overrides import complaint_of
+from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,6 +98,7 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
             faults.append(error)
             continue
         notes |= dict.fromkeys(prepared.notes)
+        notes |= dict.fromkeys((logging.WARNING, note) for note in idle(options, prepared, axes_of(words)))
         store |= _store_bytes(prepared, output_dir, store)
         need += _run_bytes(options, prepared, copied=tracker.copies_files)
     if faults and len(faults) == len(jobs):

@@ -1,9 +1,15 @@
 """The error for invalid input: option, rule, value, choices, next step."""
 
-from collections.abc import Iterable
+import inspect
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
+log = logging.getLogger(__name__)
 _LONGEST = 200
+_PARAMETER = re.compile(r"The '(\w+)' parameter of \w+ (must be .+)\. Got (.+) instead\.", re.DOTALL)
 _ABSENT = object()
 
 
@@ -42,3 +48,36 @@ class InputError(ValueError):
         if hint:
             message += f". {hint}"
         super().__init__(message)
+
+
+@contextmanager
+def part_errors(option: str, part: object) -> Iterator[None]:
+    """Turn what a part from another package raises into InputError; errors of this package's parts pass.
+
+    Parameters
+    ----------
+    option : that names the part.
+    part : function, class or object, called in the block.
+
+    Raises
+    ------
+    InputError
+        On any error but those of files and memory, and those that are InputError already. An error of
+        scikit-learn on a parameter names ``<option>.<parameter>``.
+    """
+    try:
+        yield
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        kind = part if inspect.isroutine(part) or inspect.isclass(part) else type(part)
+        if kind.__module__.partition(".")[0] == "fused_clip":
+            raise
+        log.debug("%s failed", kind.__qualname__, exc_info=True)
+        if found := _PARAMETER.match(str(error)):
+            name, rule, value = found.groups()
+            raise InputError(f"{option}.{name}", f"{rule}, got {value}") from error
+        first = next(iter(str(error).splitlines()), "")
+        reason = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        rule = f"{kind.__module__}.{kind.__qualname__} failed ({reason})"
+        raise InputError(option, rule, hint="hydra.verbose=fused_clip shows where") from error

@@ -55,6 +55,7 @@ def test_a_tsv_file_has_tabs(tmp_path):
             "path;name\na;b;c\n",
             r"^file: must have 2 values .* not so in line 2, got 'a;b;c'.* that contain semicolons",
         ),
+        ("path,name,name\na,b,c\n", r"^names: must be one column .* and 2 have that name, got 'name'"),
         ('path,name\n"a,b\n', "must be a readable table in UTF-8"),
     ],
 )

@@ -111,6 +111,14 @@ def test_custom_writes_names_with_spaces_on_request() -> None:
         ({}, ["a photo"], r"prompt\.templates: must contain \{\}"),
         ({}, ["a {colour} {}"], r"fields are \{\}"),
         ({}, ["a {"], r"must be a template"),
+        ({}, ["{:>999999999}"], r"^prompt\.templates: must be a template .*, got '\{:>9"),
+        ({}, ["{0.__class__}"], r"must be a template"),
+        ({}, ["{0[0]}"], r"must be a template"),
+        ({}, ["{!r}"], r"must be a template"),
+        ({}, ["{a:{a}}{}"], r"must be a template"),
+        ({}, ["{} {}"], r"must be a template"),
+        ({"cat": ""}, ["a {}"], r"^prompt\.texts\.cat: must not be blank, got ''"),
+        ({"cat": ["a cat", " "]}, ["a {}"], r"^prompt\.texts\.cat: must not be blank, got \['a cat', ' '\]"),
     ],
 )
 def test_custom_refuses_what_does_not_fit(
@@ -123,6 +131,12 @@ def test_custom_refuses_what_does_not_fit(
 def test_a_template_without_a_place_for_the_name_is_refused(toy: ImageDataset) -> None:
     with pytest.raises(InputError, match=r"dataset\.captions\.task: must contain \{\}"):
         prompt.task(dataclasses.replace(toy, captions=Captions(task="This is a thing")))
+
+
+@pytest.mark.parametrize("caption", ["", " ", "a {}", "a {"])
+def test_the_one_text_for_all_is_a_text(toy: ImageDataset, caption: str) -> None:
+    with pytest.raises(InputError, match=r"dataset\.captions\.generic: must be a text without fields, got"):
+        prompt.generic(dataclasses.replace(toy, captions=Captions(generic=caption)))
 
 
 def test_swapped_needs_two_classes() -> None:

@@ -492,6 +492,32 @@ def test_a_gallery_that_can_not_be_is_told_before_work(
         assert message in refused(capsys, *arguments)
 
 
+def test_what_is_read_is_not_written_over(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, names = tmp_path / "photos.csv", tmp_path / "map.csv"
+    table.write_text(f"path\n{photos}/a/01.png\n")
+    names.write_text("warm: [red]\n")
+    (tmp_path / "link.csv").symlink_to(table)
+    page = tmp_path / "page.html"
+    for option, arguments in (
+        ("out", (table, "--out", table)),
+        ("out", (table, "--out", tmp_path / "link.csv")),
+        ("out", (photos, table, "--out", table)),
+        ("out", (photos, "--target-map", names, "--out", names)),
+        ("gallery", (table, "--out", tmp_path / "o.csv", "--gallery", table)),
+        ("gallery", (photos, "--out", tmp_path / "o.csv", "--gallery", tmp_path / "o.csv")),
+    ):
+        message = refused(capsys, model, *arguments, "--overwrite")
+        assert f"Error: {option}: must be another file than the command's other files, got" in message
+    picture = photos / "a" / "01.png"
+    arguments = (table, "--out", tmp_path / "o.csv", "--gallery", picture, "--overwrite")
+    assert "gallery: must end in one of these, got '01.png'" in refused(capsys, model, *arguments)
+    assert picture.read_bytes()[1:4] == b"PNG"
+    assert table.read_text() == f"path\n{photos}/a/01.png\n"
+    assert not page.exists()
+
+
 def test_a_backbone_of_few_words_warns_once_of_images_that_are_not_its_own(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

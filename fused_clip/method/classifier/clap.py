@@ -9,6 +9,7 @@ from scipy.special import softmax
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, cluster_means
 from fused_clip.method.classifier.cross_entropy import cross_entropy, unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
+from fused_clip.support.option_types import NotNegative, Positive, Rounds, RoundsOrNone
 
 _LOGIT_SCALE = 100  # CLIP's inverse temperature
 _BATCH = 256
@@ -69,11 +70,11 @@ class CLAP(Classifier):
 
     def __init__(
         self,
-        epochs: int = 300,
-        learning_rate: float = 0.1,
-        penalty_scale: float = 1.0,
-        text_norm: float = 10.0,
-        max_steps: int = 10_000,
+        epochs: RoundsOrNone = 300,
+        learning_rate: Positive = 0.1,
+        penalty_scale: NotNegative = 1.0,
+        text_norm: Positive = 10.0,
+        max_steps: Rounds = 10_000,
     ) -> None:
         self.epochs = epochs
         self.learning_rate = learning_rate

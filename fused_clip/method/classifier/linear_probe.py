@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
 from fused_clip.method.classifier.validation import HeldOut, validation_split
 from fused_clip.support.arrays import DoubleArray, Rows
+from fused_clip.support.option_types import Positive, Rounds
 from fused_clip.support.warned import many_labels
 
 _GRID = tuple(10.0**power for power in range(-4, 3))
@@ -52,7 +53,7 @@ class LinearProbe(Classifier):
     uses_clusters: ClassVar[bool] = False
     chooses: ClassVar[frozenset[str]] = frozenset({"settings"})
 
-    def __init__(self, tol: float = 1e-5, max_iter: int = 5000) -> None:
+    def __init__(self, tol: Positive = 1e-5, max_iter: Rounds = 5000) -> None:
         self.tol = tol
         self.max_iter = max_iter
 

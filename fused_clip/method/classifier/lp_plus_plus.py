@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, cluster_means
 from fused_clip.method.classifier.cross_entropy import cross_entropy, unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
+from fused_clip.support.option_types import Count, Rounds, Share
 
 _CHUNK = 4096  # rows whose logits are in memory, and in the processor's cache, at a time
 _START_OF_ALPHA = 250  # the authors'; times the mean similarity of images and their own texts
@@ -142,7 +143,7 @@ class LPPlusPlus(Classifier):
     uses_clusters: ClassVar[bool] = False
     uses_text: ClassVar[bool] = True
 
-    def __init__(self, steps: int = 300, momentum: float = 0.9, text_every: int = 10) -> None:
+    def __init__(self, steps: Rounds = 300, momentum: Share = 0.9, text_every: Count = 10) -> None:
         self.steps = steps
         self.momentum = momentum
         self.text_every = text_every

@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 from fused_clip.method.fusion import l2_normalized, unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.option_types import RoundsOrNone
 
 _FLOATS = [np.float64, np.float32]
 _STARTS = 10  # of the k-means that splits the images of a prompt
@@ -54,7 +55,7 @@ class KMeansFromPrompts(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self,
         n_clusters: int = 8,
         *,
-        max_iter: int = 100,
+        max_iter: RoundsOrNone = 100,
         images: Rows | None = None,
         texts: Rows | None = None,
         random_state: int | np.random.RandomState | None = None,

@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from fused_clip.method.votes import by_majority
 from fused_clip.metrics.scores import contingency
 from fused_clip.support.arrays import BoolArray, IntArray, Rows
+from fused_clip.support.errors import part_errors
 
 _FLOATS = [np.float64, np.float32]
 
@@ -59,7 +60,9 @@ class KeepClasses(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         """
         rows = validate_data(self, X, dtype=_FLOATS)
         self.base_ = clone(self.base)
-        found, index = np.unique(self.base_.fit_predict(rows), return_inverse=True)
+        with part_errors("clusterer.base", self.base_):
+            clusters = self.base_.fit_predict(rows)
+        found, index = np.unique(clusters, return_inverse=True)
         self.labels_: IntArray = index - int((found < 0).sum())
         self.n_splits_ = 0
         if self.votes is None:

@@ -16,6 +16,7 @@ from fused_clip.method.clusterer.openmp import load_faiss
 from fused_clip.method.fusion import unit_rows
 from fused_clip.support.arrays import DoubleArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.option_types import Count, Positive, Rounds
 
 _FLOATS = [np.float64, np.float32]
 _BLOCK = 4096  # images whose similarities to all nouns are in memory at a time
@@ -64,10 +65,10 @@ class TextAidedClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         *,
         words: str | Path | Sequence[str] | None = None,
         template: str = "a photo of {a} {}",
-        rows_per_centre: int = 300,
-        nouns_per_centre: int = 5,
-        temperature: float = 0.005,
-        n_init: int = 10,
+        rows_per_centre: Count = 300,
+        nouns_per_centre: Count = 5,
+        temperature: Positive = 0.005,
+        n_init: Rounds = 10,
         word_rows: ArrayLike | None = None,
         images: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,

@@ -15,6 +15,7 @@ from fused_clip.method.clusterer.generalisation import FOLDS, generalisation_sco
 from fused_clip.method.clusterer.rows import standardised
 from fused_clip.support.arrays import FloatArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.option_types import NotNegative, Positive, Rounds, TwoOrMore
 
 if TYPE_CHECKING:
     import torch
@@ -62,12 +63,12 @@ class Turtle(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         self,
         n_clusters: int = 8,
         *,
-        iterations: int = 1000,
-        batch_size: int = 1000,
-        inner_steps: int = 10,
-        learning_rate: float = 0.001,
-        entropy_weight: float = 10.0,
-        restarts: int = 1,
+        iterations: Rounds = 1000,
+        batch_size: TwoOrMore = 1000,
+        inner_steps: Rounds = 10,
+        learning_rate: Positive = 0.001,
+        entropy_weight: NotNegative = 10.0,
+        restarts: Rounds = 1,
         spaces: Spaces = "images",
         images: ArrayLike | None = None,
         random_state: int | np.random.RandomState | None = None,
