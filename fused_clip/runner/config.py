@@ -5,7 +5,7 @@ default and description. `defaults` hands the defaults to Hydra; documents print
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from hydra.core.config_store import ConfigStore

@@ -7,7 +7,8 @@ from fused_clip.dataset.options import READ_BY
 from fused_clip.method.clusterer.wrapped import has_number
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.runner.build import reference_options
-from fused_clip.runner.config import Options, locate
+from fused_clip.runner.config import Options
+from fused_clip.runner.targets import locate
 from fused_clip.support.signatures import keywords
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _not_taken(key: str, options: Options) -> str:
         return ""
     chosen = getattr(options, group)
     shared = set(type(chosen).model_fields) - {"target", "partial", "uses_labels", "control"}
-    if name.partition(".")[0] not in shared or name in keywords(locate(group, chosen.target)):
+    if name.partition(".")[0] not in shared or name in keywords(locate(group, chosen.target, options.allow)):
         return ""
     return f"{chosen.target} does not take it"
 
