@@ -15,7 +15,7 @@ from fused_clip.dataset.parquet import ParquetTable
 from fused_clip.dataset.text_table import check_columns
 from fused_clip.support.arrays import IntArray
 from fused_clip.support.errors import InputError
-from fused_clip.support.user_files import MOST_IMAGE, read_user_file
+from fused_clip.support.files import MOST_IMAGE, read_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -122,7 +122,7 @@ def _from_file(cell: Mapping[str, Any] | None) -> bytes | None:
     if encoded is not None or not cell["path"]:
         return encoded
     try:
-        return read_user_file(Path(cell["path"]), MOST_IMAGE)
+        return read_regular(Path(cell["path"]), MOST_IMAGE)
     except OSError as error:
         rule = f"image {cell['path']} can't be read ({error.strerror or error})"
         raise InputError("dataset.image_column", rule) from error

@@ -15,7 +15,7 @@ from fused_clip.dataset.images import FileImages
 from fused_clip.dataset.names import shortened
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
-from fused_clip.support.user_files import MOST_IMAGE, read_user_file
+from fused_clip.support.files import MOST_IMAGE, read_regular
 
 
 class File(NamedTuple):
@@ -79,7 +79,7 @@ def _look(path: Path, max_pixels: int) -> Look | UnreadableImageError:
     """SHA-256 and state of a file that is an image, or the error."""
     try:
         stat = path.stat()
-        encoded = read_user_file(path, MOST_IMAGE)
+        encoded = read_regular(path, MOST_IMAGE)
         check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error

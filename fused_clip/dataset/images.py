@@ -14,7 +14,7 @@ from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.dataset.reading import Content, decode_each
 from fused_clip.support.arrays import ImageArray, IntArray
 from fused_clip.support.errors import InputError
-from fused_clip.support.user_files import MOST_IMAGE, read_user_file
+from fused_clip.support.files import MOST_IMAGE, read_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,7 +167,7 @@ class FileImages:
 
     def _content(self, row: int) -> Content:
         try:
-            encoded = read_user_file(self.paths[row], MOST_IMAGE)
+            encoded = read_regular(self.paths[row], MOST_IMAGE)
         except OSError as error:
             return UnreadableImageError(error.strerror or str(error))
         if hashlib.sha256(encoded).digest() != self.digests[row]:

@@ -11,7 +11,8 @@ from fused_clip.dataset.classes import as_name
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method.prompt import Prompts, distinct, render, targets_of
 from fused_clip.support.errors import InputError
-from fused_clip.support.user_files import load_yaml, read_user_file
+from fused_clip.support.files import MOST_TEXT, read_regular
+from fused_clip.support.yaml_files import load_yaml
 
 log = logging.getLogger(__name__)
 _OPTION = "prompt.file"
@@ -64,7 +65,7 @@ def _read(file: str | None) -> dict[Any, Any]:
         raise InputError(_OPTION, "must be a JSON or YAML file", None)
     path = Path(file)
     try:
-        content = read_user_file(path)
+        content = read_regular(path, MOST_TEXT)
         found = json.loads(content) if path.suffix == ".json" else load_yaml(content)
     except OSError as error:
         raise InputError(_OPTION, f"must be a file that can be read ({error.strerror})", file) from error

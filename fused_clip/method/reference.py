@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
-from fused_clip.support.user_files import load_yaml, read_user_file
+from fused_clip.support.files import MOST_TEXT, read_regular
+from fused_clip.support.yaml_files import load_yaml
 
 PREFIX = "reference/"  # of metrics, and of columns of predictions
 UsesLabels = Literal["no", "yes", "as the run", "for the vote", "for the names"]
@@ -134,7 +135,7 @@ def read_references(folders: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
         path for folder in (conf_dir(), *folders) for path in sorted(folder.glob("reference/*.yaml"))
     ):
         try:
-            found[path.stem] = load_yaml(read_user_file(path))
+            found[path.stem] = load_yaml(read_regular(path, MOST_TEXT))
             ReferenceOptions.model_validate(found[path.stem])
         except (OSError, ValueError) as error:
             rule = f"{path} must be a reference ({str(error).splitlines()[0]})"

@@ -14,7 +14,7 @@ from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.precomputed import Precomputed, UnknownTextError
 from fused_clip.method.prompt import render
 from fused_clip.support.errors import InputError
-from fused_clip.support.user_files import read_user_file
+from fused_clip.support.files import MOST_TEXT, read_regular
 
 OPTION = "clusterer.words"
 NOUNS = Path(__file__).parents[1] / "assets" / "nouns" / "nouns.txt"
@@ -69,7 +69,7 @@ def read_words(words: str | Path | Sequence[str] | None) -> tuple[str, ...]:
     found: Sequence[Any]
     if words is None or isinstance(words, (str, Path)):
         try:
-            found = read_user_file(Path(words or NOUNS)).decode().splitlines()
+            found = read_regular(Path(words or NOUNS), MOST_TEXT).decode().splitlines()
         except (OSError, ValueError) as error:
             rule = f"must be a list, or a UTF-8 text file of one word a line ({error})"
             raise InputError(OPTION, rule, str(words)) from error

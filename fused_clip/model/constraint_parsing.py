@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import MOST_TEXT, read_regular
 from fused_clip.support.option_types import Name, complaints
-from fused_clip.support.user_files import load_yaml, read_user_file
+from fused_clip.support.yaml_files import load_yaml
 
 Groups = dict[str, list[str]]
 _Members = Annotated[list[Name], Field(min_length=1)]
@@ -58,7 +59,7 @@ def read_target_map(path: Path) -> Groups:
     path : of the file, in UTF-8.
     """
     try:
-        text = read_user_file(path).decode()
+        text = read_regular(path, MOST_TEXT).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise _no_map(str(path), error) from error
     return parse_target_map(text, str(path))

@@ -14,7 +14,7 @@ from fused_clip.dataset.reading import prepare_each
 from fused_clip.support.arrays import Array, FloatArray, ImageArray
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
-from fused_clip.support.user_files import MOST_IMAGE, read_user_file
+from fused_clip.support.files import MOST_IMAGE, read_regular
 
 if TYPE_CHECKING:
     from fused_clip.backbone.base import Backbone
@@ -77,7 +77,7 @@ def pixels(image: ImageLike) -> ImageArray:
         if isinstance(image, bytes):
             return decode(image)
         if isinstance(image, (str, os.PathLike)):
-            return decode(read_user_file(Path(image), MOST_IMAGE))
+            return decode(read_regular(Path(image), MOST_IMAGE))
         if isinstance(image, Image.Image):
             return to_rgb(image)
     except (UnreadableImageError, OSError) as error:

@@ -14,7 +14,7 @@ from fused_clip.dataset.names import printable
 from fused_clip.dataset.parquet import ParquetTable
 from fused_clip.dataset.text_table import check_columns, text_rows
 from fused_clip.support.errors import InputError
-from fused_clip.support.user_files import MOST_IMAGE, read_user_file
+from fused_clip.support.files import MOST_IMAGE, read_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -212,7 +212,7 @@ def _listed_item(table: Path, name: str) -> Item:
 
 
 def _contents(path: Path) -> bytes:
-    return read_user_file(path, MOST_IMAGE)
+    return read_regular(path, MOST_IMAGE)
 
 
 _TABLES = {".csv": _text_source, ".tsv": _text_source, ".parquet": _parquet_source}

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from fused_clip.support.errors import InputError
 log = logging.getLogger(__name__)
 
 _CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # errors of network and FUSE file systems
+MOST_TEXT = 64 << 20  # bytes: descriptions of 20,000 classes take 10 MiB
+MOST_IMAGE = 2 << 30  # bytes: 200 million pixels of 16-bit colour take 1.2 GB
 _PROBE_BYTES = 1 << 16  # room for the files that Hydra writes before a run starts
 
 
@@ -51,16 +54,36 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def read_regular(path: Path) -> bytes:
-    """Read a regular file; raise OSError for anything else, such as a FIFO, which would never end.
+def read_regular(path: Path, most: int | None = None) -> bytes:
+    """Read a file; a pipe or a device, which may never end, is not opened for reading.
 
     Parameters
     ----------
-    path : the file.
+    path : of the file.
+    most : bytes; a larger file is an error.
+
+    Raises
+    ------
+    OSError
+        If there is no such file, it is no regular file, is larger, or can't be read; also for a name that no
+        file can have.
     """
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return path.read_bytes()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError as error:  # a name with a zero byte
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is a pipe or a device, and must be a file", str(path))
+        if most is not None and status.st_size > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def sha256(path: Path) -> str | None:

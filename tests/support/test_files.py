@@ -1,0 +1,30 @@
+"""Files that a user names: what is no file, or too large."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fused_clip.support.files import MOST_TEXT, read_regular
+
+
+def test_a_file_is_read_and_nothing_else_is(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"abc")
+    (tmp_path / "link").symlink_to(file)
+    assert read_regular(tmp_path / "link", MOST_TEXT) == b"abc"
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("pipe", "", "none", "a\0b", "/dev/zero"):
+        with pytest.raises(OSError, match=r"pipe or a device|directory|null byte"):
+            read_regular(tmp_path / place, MOST_TEXT)
+
+
+def test_a_file_has_bounds(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with pytest.raises(OSError, match="it has more than 67,108,864 bytes"):
+        read_regular(file, MOST_TEXT)
+    file.write_bytes(b"abcd")
+    with pytest.raises(OSError, match="it has more than 3 bytes"):
+        read_regular(file, 3)
