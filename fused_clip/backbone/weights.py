@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.support.errors import InputError
+from fused_clip.support.json_files import parse_json_object
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -138,9 +138,10 @@ def read_record(weights: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        record: dict[str, str] = json.loads(path.read_text("utf-8"))
-        record["model"], record["weights_sha256"], record["source_sha256"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        record = parse_json_object(path.read_bytes())
+        if not all(isinstance(record[name], str) for name in ("model", "weights_sha256", "source_sha256")):
+            raise ValueError("it must have texts")
+    except (OSError, ValueError, KeyError) as error:
         rule = "the record of a conversion must be as it was written; delete it to use the weights without"
         raise InputError(OPTION, rule, str(path)) from error
     return record
@@ -186,7 +187,7 @@ def _read_header(path: Path) -> dict[str, Any]:
             raise InputError(OPTION, "must be a whole .safetensors file, and ends too early", str(path))
         text = file.read(length)
     try:
-        header: dict[str, Any] = json.loads(text)
+        header = parse_json_object(text)
         header.pop("__metadata__", None)
         end = 8 + length + max(int(tensor["data_offsets"][1]) for tensor in header.values())
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:

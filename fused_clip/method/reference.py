@@ -128,16 +128,16 @@ def read_references(folders: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
     InputError
         If a YAML can't be read or is no reference.
     """
-    import yaml
+    from fused_clip.support.yaml_files import parse_yaml
 
     found: dict[str, dict[str, Any]] = {}
     for path in (
         path for folder in (conf_dir(), *folders) for path in sorted(folder.glob("reference/*.yaml"))
     ):
         try:
-            found[path.stem] = yaml.safe_load(path.read_text("utf-8"))
+            found[path.stem] = parse_yaml(path.read_text("utf-8"))
             ReferenceOptions.model_validate(found[path.stem])
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             rule = f"{path} must be a reference ({str(error).splitlines()[0]})"
             raise InputError(f"reference.{path.stem}", rule) from error
     return found

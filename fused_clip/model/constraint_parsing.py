@@ -4,7 +4,7 @@ import csv
 import math
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from fused_clip.support.errors import InputError
 from fused_clip.support.option_types import Name
@@ -69,12 +69,12 @@ def parse_target_map(text: str, name: str | None = None) -> Groups:
     text : YAML.
     name : of the text, for errors; by default the text itself.
     """
-    import yaml
+    from fused_clip.support.yaml_files import parse_yaml
 
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
         groups: Groups = TypeAdapter(dict[Name, list[Name]]).validate_python(content, strict=True)
-    except (yaml.YAMLError, ValidationError) as error:
+    except ValueError as error:
         raise _no_map(name or text, error) from error
     if not groups:
         raise InputError("target_map", "must name a group", name or text)

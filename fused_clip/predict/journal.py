@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fused_clip.support.errors import InputError
+from fused_clip.support.json_files import parse_json_object
 
 Record = Mapping[str, Any]
+_ANSWER = {"target", "probability", "margin", "runner_up", "cluster", "abstained"}
 
 
 class Journal:
@@ -35,11 +37,10 @@ class Journal:
             file.readline()
             for number, line in enumerate(file, 2):
                 try:
-                    record = json.loads(line)
+                    yield _record(line)
                 except ValueError as error:
                     rule = f"{self.path} is damaged in line {number}"
                     raise InputError("out", rule, hint="Delete it to start anew") from error
-                yield record
 
     def extend(self, records: Sequence[Record]) -> None:
         """Append records.
@@ -100,10 +101,35 @@ class Journal:
 
 def _is_job(line: bytes) -> bool:
     try:
-        job = json.loads(line)
+        return "format" in parse_json_object(line)
     except ValueError:
         return False
-    return isinstance(job, dict) and "format" in job
+
+
+def _record(line: bytes) -> Record:
+    """A line of the journal; raises ValueError for another."""
+    record = parse_json_object(line)
+    answer = {"error"} if "error" in record else _ANSWER
+    if not record.keys() >= {"path", "state"} | answer or not all(
+        _fits(name, value) for name, value in record.items()
+    ):
+        raise ValueError("it is no record")
+    return record
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a value is of the type that `fused_clip.predict.answers` writes it as."""
+    if value is None:
+        return name not in ("path", "error", "abstained")
+    if name.startswith(("probability", "margin", "p:")):
+        return isinstance(value, float)
+    if name == "state":
+        return isinstance(value, list)
+    if name == "cluster":
+        return type(value) is int and -(2**31) <= value < 2**31
+    if name == "abstained":
+        return isinstance(value, bool)
+    return isinstance(value, str) and value.encode("utf-8", "replace").decode() == value
 
 
 @contextmanager

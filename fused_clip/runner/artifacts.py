@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
@@ -30,6 +31,7 @@ FACTS = (
     "dataset", "prompt", "backbone", "target_names", "texts", "missing_targets", "tags", "uses_labels",
     "backbone_saw_labels",
 )  # fmt: skip
+_METRICS = TypeAdapter(dict[str, int | float])
 _TIMINGS = ("seconds/", "images_per_second")
 
 
@@ -128,9 +130,16 @@ def read_metrics(directory: Path) -> dict[str, float]:
     Parameters
     ----------
     directory : of the run.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the run lacks one of the files.
+    ValueError
+        If one is damaged.
     """
     scores, timings = (
-        json.loads((directory / f"{name}.json").read_text()) for name in ("metrics", "timings")
+        _METRICS.validate_json((directory / f"{name}.json").read_bytes()) for name in ("metrics", "timings")
     )
     return {**scores, **timings}
 

@@ -5,7 +5,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fused_clip.dataset.text_table import text_rows
 from fused_clip.metrics.curve import Curve
+from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
 
 COLUMNS = ("curve", "title", "x_label", "y_label", "chosen", "line", "x", "y")
@@ -40,15 +42,23 @@ def read_curves(path: Path) -> tuple[Curve, ...]:
     Parameters
     ----------
     path : of the CSV file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
     """
     if not path.is_file():
         return ()
     curves: dict[str, tuple[dict[str, str], dict[str, list[tuple[float, float]]]]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+    try:
+        for found in text_rows("curves", path, {name: name for name in COLUMNS}):
+            row = dict(zip(COLUMNS, found, strict=True))
             _, lines = curves.setdefault(row["curve"], (row, {}))
             lines.setdefault(row["line"], []).append((float(row["x"]), float(row["y"])))
-    return tuple(_curve(row, lines) for row, lines in curves.values())
+        return tuple(_curve(row, lines) for row, lines in curves.values())
+    except ValueError as error:
+        raise InputError("curves", f"must be as the run wrote them ({error})", str(path)) from error
 
 
 def _curve(row: Mapping[str, str], lines: Mapping[str, Sequence[tuple[float, float]]]) -> Curve:

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
+
 from fused_clip.method.reference import ReferenceFacts
 from fused_clip.metrics.numbers import number
 from fused_clip.support.conf import axes_of
@@ -89,18 +92,36 @@ def read_records(sweep: Path, *, lost: bool = True) -> list[dict[str, Any]]:
     """
     folders = sorted((job for job in sweep.glob("*/") if job.name.isdigit()), key=lambda job: int(job.name))
     found = [(folder, _read(folder)) for folder in folders]
-    return [record or _cut_off(folder) for folder, record in found if record or lost]
+    return [record or _unknown(folder, "the job was cut off") for folder, record in found if record or lost]
+
+
+class _Record(TypedDict):
+    axes: dict[str, str]
+    metrics: dict[str, int | float]
+    setting: dict[str, str]
+    references: list[dict[str, Any]]
+    error: str
+    directory: str
+    run_id: str
+    reused_from: str
+
+
+_RECORDS = TypeAdapter(_Record)
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
     path = folder / _RECORD
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return dict(_RECORDS.validate_json(path.read_bytes(), strict=True))
+    except ValueError:
+        return _unknown(folder, f"its record is damaged: {path}")
 
 
-def _cut_off(folder: Path) -> dict[str, Any]:
+def _unknown(folder: Path, error: str) -> dict[str, Any]:
     unknown = {"metrics": {}, "setting": {}, "references": [], "run_id": "", "reused_from": ""}
-    axes = {"job": folder.name}
-    return {**unknown, "axes": axes, "error": "the job was cut off", "directory": str(folder)}
+    return {**unknown, "axes": {"job": folder.name}, "error": error, "directory": str(folder)}
 
 
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:

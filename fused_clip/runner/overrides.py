@@ -6,20 +6,28 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 _FOREIGN = re.compile(r"[^\s,:{}\[\]]*[^\x00-\x7f][^,:{}\[\]]*")  # a value with other letters
+_IN_A_FILE = (
+    "Write it into a file of your own, such as mine/experiment/names.yaml with the first line"
+    " '# @package _global_', and add --config-dir mine experiment=names"
+)
+_LONGEST_WORD = 32_000  # which the parser of Hydra reads in half a second
+_LONGEST_NAME = 200  # file systems allow 255 bytes, with a suffix
 _QUOTED = r"'\g<0>'"
 
 
 def check_words(words: Iterable[str]) -> None:
-    """Refuse keys and unquoted values with letters that Hydra's grammar does not read.
+    """Refuse words that Hydra's parser fails on, and letters that its grammar does not read.
 
     Parameters
     ----------
     words : of the command line.
     """
     for word in words:
+        _check_length(word)
         if not word.isascii() and "=" in word and not word.startswith("--") and not _is_read(word):
             key, _, value = word.partition("=")
             rule = "on the command line, keys and unquoted values must be of ASCII letters"
@@ -27,11 +35,23 @@ def check_words(words: Iterable[str]) -> None:
             if _is_read(quoted):
                 hint = f'Quote it twice: "{quoted}"'
             else:
-                hint = (
-                    "Write it into a file of your own, such as mine/experiment/names.yaml with the first line"
-                    " '# @package _global_', and add --config-dir mine experiment=names"
-                )
+                hint = _IN_A_FILE
             raise InputError(key, rule, value, hint=hint)
+
+
+def _check_length(word: str) -> None:
+    """Refuse what is so long that it fails outside Hydra's own errors: names of files and numbers."""
+    key, _, value = word.partition("=")
+    group = key.lstrip("+~").partition("@")[0]
+    if len(word) > _LONGEST_WORD:
+        rule = f"must have at most {_LONGEST_WORD:,} characters on the command line, and has {len(word):,}"
+        raise InputError(key[:_LONGEST_NAME], rule, value, hint=_IN_A_FILE)
+    if max(map(len, re.split("[./@]", key))) > _LONGEST_NAME:
+        raise InputError("overrides", f"keys must have at most {_LONGEST_NAME} characters in a part", key)
+    if len(value) > _LONGEST_NAME:
+        if (conf_dir() / group).is_dir():
+            raise InputError(group, f"must name an option, in at most {_LONGEST_NAME} characters", value)
+        _is_read(word)
 
 
 def _is_read(word: str) -> bool:
@@ -42,6 +62,9 @@ def _is_read(word: str) -> bool:
         OverridesParser.create().parse_override(word)
     except HydraException:
         return False
+    except (ValueError, RecursionError) as error:  # a number of more than 4,300 digits
+        key, _, value = word.partition("=")
+        raise InputError(key, f"can't be read ({error})", value) from error
     return True
 
 

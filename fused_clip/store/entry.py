@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field
 
 from fused_clip.support.arrays import Array
 from fused_clip.support.files import locked, sha256, touch, writable, write_atomic
@@ -47,8 +47,13 @@ class Manifest(BaseModel):
     key: dict[str, Any]
     about: dict[str, Any]
     created: str
-    files: dict[str, str]
+    files: dict[Annotated[str, Field(pattern=r"^[\w-]{1,100}$")], str]
     complete: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the entry's folder."""
+        return _folder_name(self.kind, self.key)
 
 
 class StoredEntry:
@@ -64,10 +69,11 @@ class StoredEntry:
 
     @property
     def manifest(self) -> Manifest | None:
-        """The manifest; None if there is none or it can't be read."""
+        """The manifest; None if there is none, it can't be read, or it is of another entry."""
         try:
-            return Manifest.model_validate_json((self.folder / MANIFEST).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, ValidationError):
+            found = Manifest.model_validate_json((self.folder / MANIFEST).read_bytes())
+            return found if found.name == self.folder.name else None
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
 
     def is_complete(self) -> bool:
@@ -134,9 +140,7 @@ class Entry(StoredEntry):
     """
 
     def __init__(self, root: Path, kind: str, key: Facts, about: Facts | None = None) -> None:
-        canonical = json.dumps({"format": 1, "kind": kind, "key": dict(key)}, sort_keys=True)
-        digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
-        super().__init__(root / f"{kind}-{digest}")
+        super().__init__(root / _folder_name(kind, key))
         self._kind, self._key, self._about = kind, dict(key), dict(about or {})
 
     def ensure(self, names: Sequence[str] | None, compute: Compute) -> list[str]:
@@ -197,6 +201,11 @@ class Entry(StoredEntry):
             complete=complete,
         )
         write_atomic(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+
+
+def _folder_name(kind: str, key: Facts) -> str:
+    canonical = json.dumps({"format": 1, "kind": kind, "key": dict(key)}, sort_keys=True)
+    return f"{kind}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
 
 
 def _npy(array: Array) -> bytes:

@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sha256(path: Path) -> str | None:
-    """Hash a file (hex); None if it does not exist.
+    """Hash a file (hex); None if there is none, or no file can have such a name.
 
     Parameters
     ----------
@@ -63,7 +63,11 @@ def sha256(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
         return None
 
 

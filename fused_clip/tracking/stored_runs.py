@@ -1,6 +1,5 @@
 """Studies and sweeps read back from any MLflow store, every cell once."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 from urllib.request import url2pathname
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from fused_clip.support.conf import PLACES_AND_EXTRAS, axes_of
 from fused_clip.support.errors import InputError
@@ -23,6 +25,18 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PARENT = "mlflow.parentRunId"
+
+
+class _Plan(TypedDict):
+    cells: list[dict[str, str]]
+
+
+class _Table(TypedDict):
+    columns: list[str]
+    data: list[list[str | int | float | bool | None]]
+
+
+_PLAN, _TABLE = TypeAdapter(_Plan), TypeAdapter(_Table)
 Axes = Mapping[str, str]
 
 
@@ -150,14 +164,52 @@ class StoredRuns:
 
     def _plan(self, sweep: "Run") -> list[dict[str, str]]:
         path = _Stored(self.client, sweep, self.downloads).fetch(PLAN)
-        return json.loads(path.read_text())["cells"] if path else []
+        return read_plan(path) if path else []
 
     def _table(self, sweep: "Run") -> list[dict[str, Any]]:
         path = _Stored(self.client, sweep, self.downloads).fetch(TABLE)
-        if path is None:
-            return []
-        table = json.loads(path.read_text())
+        return read_table(path) if path else []
+
+
+def read_plan(path: Path) -> list[dict[str, str]]:
+    """Read the axes of the cells that a sweep planned.
+
+    Parameters
+    ----------
+    path : JSON, as the sweep's run keeps it.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    try:
+        return _PLAN.validate_json(path.read_bytes(), strict=True)["cells"]
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a sweep's table.
+
+    Parameters
+    ----------
+    path : JSON, as MLflow writes a table.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    try:
+        table = _TABLE.validate_json(path.read_bytes(), strict=True)
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError("sweep", "has a damaged file in the store", str(path), hint="Run the sweep again")
 
 
 @dataclass(frozen=True)
