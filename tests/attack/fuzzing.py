@@ -36,7 +36,16 @@ SPACE = 1 << 30  # bytes that an input may map
 _SILENT = 30.0  # seconds after which a process counts as hung
 _EXAMPLES = 200
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CHANGES = {"os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
+_CHANGES = {
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "shutil.rmtree",
+}
 _STARTS = {"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "socket.connect", "ctypes.dlopen"}
 
 
@@ -170,7 +179,10 @@ def fuzz(group: str, seconds: float, seed: int) -> Report:
         words = [group, "--seconds", str(seconds), "--seed", str(seed), "--folder", folder]
         with subprocess.Popen(
             [sys.executable, "-m", "tests.attack.fuzzing", *words],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             hung = _watch(process, last)
             out, err = process.communicate()
@@ -264,7 +276,7 @@ def _try(watched: Watched, readers: Sequence[Reader], seconds: float, seed: int)
         try:
             seeded(seed)(attempt)()
         except Exception:
-            (name, content), = tried
+            ((name, content),) = tried
             return f"{name} at {shown(content)}\n{traceback.format_exc()[-3_000:]}"
         seed += 1
     return ""

@@ -28,6 +28,62 @@ def _put(path: str, content: bytes) -> Path:
     return place
 
 
+def _journal() -> list[Reader]:
+    """Partial predictions."""
+    from fused_clip.predict import answers
+    from fused_clip.predict.journal import Journal
+    from fused_clip.predict.sources import find_source
+    from fused_clip.predict.stream import _rest
+
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (4, 4)).save(Path(_put(f"pictures/{name}", b"")))
+    job = {"format": 3, "model": "x"}
+    source = find_source("pictures")
+    answer = {
+        "target": "cat",
+        "probability": 0.9,
+        "margin": 1.0,
+        "runner_up": "dog",
+        "cluster": 1,
+        "abstained": False,
+    }
+    records: Sequence[dict[str, Any]] = [
+        {"path": item.path, "state": item.state(), **answer} for item in source
+    ]
+    lines = [json.dumps(line, sort_keys=True) + "\n" for line in (job, *records)]
+    head = lines[0].encode()
+
+    def continued(out: str, *, fresh: bool) -> Callable[[bytes], None]:
+        def read(content: bytes) -> None:
+            found = Journal(Path("out.partial"), job, fresh=fresh)
+            rest, _ = _rest(source, found)
+            if next(rest, None) is None:
+                answers.write(Path(out), found)
+
+        return read
+
+    def headed(content: bytes) -> dict[str, bytes]:
+        return {"out.partial": head + content}
+
+    parts = [record.encode() for record in ("".join(lines[1:]), lines[1])]
+    whole = ["".join(lines).encode()]
+    refused = (InputError,)
+    return [
+        Reader("journal", whole, continued("out.csv", fresh=False), refused, "out.partial", writes=True),
+        *(
+            Reader(
+                f"records to {kind}",
+                parts,
+                continued(f"out.{kind}", fresh=fresh),
+                refused,
+                headed,
+                writes=True,
+            )
+            for kind, fresh in (("csv", False), ("parquet", True), ("jsonl", True))
+        ),
+    ]
+
+
 def store() -> list[Reader]:
     """Entries of the store, and notes on finished cells."""
     from fused_clip.runner import reuse
@@ -67,7 +123,7 @@ def store() -> list[Reader]:
 
 
 def results() -> list[Reader]:
-    """What runs and sweeps leave for later runs and for the report."""
+    """What runs, sweeps and predictions leave for the next command."""
     from fused_clip.metrics.curve import Curve
     from fused_clip.runner import outcomes
     from fused_clip.runner.curve_table import read_curves, write_curves
@@ -89,10 +145,19 @@ def results() -> list[Reader]:
     table = json.dumps({"columns": ["a", "run_id", "error"], "data": [["1", "x", ""], ["2", "y", "no"]]})
 
     return [
+        *_journal(),
         Reader("record", [record.read_bytes()], of_record, (), str(record)),
         Reader("curves", [curves], lambda _: read_curves(Path("curves.csv")), (InputError,), "curves.csv"),
-        Reader("plan", [plan], lambda _: stored_runs.read_plan(Path("plan.json")), (InputError,), "plan.json"),
-        Reader("table", [table.encode()], lambda _: stored_runs.read_table(Path("sweep.json")), (InputError,), "sweep.json"),
+        Reader(
+            "plan", [plan], lambda _: stored_runs.read_plan(Path("plan.json")), (InputError,), "plan.json"
+        ),
+        Reader(
+            "table",
+            [table.encode()],
+            lambda _: stored_runs.read_table(Path("sweep.json")),
+            (InputError,),
+            "sweep.json",
+        ),
     ]
 
 
@@ -214,7 +279,13 @@ def vectors() -> list[Reader]:
     return [
         Reader("npz", archives, of_file("v.npz", layout), refused, "v.npz"),
         Reader("npz with splits", [npz(**columns, **more)], of_file("v.npz", split), refused, "v.npz"),
-        Reader("parquet", [parquet(), parquet(compression="gzip")], of_file("v.parquet", split), refused, "v.parquet"),
+        Reader(
+            "parquet",
+            [parquet(), parquet(compression="gzip")],
+            of_file("v.parquet", split),
+            refused,
+            "v.parquet",
+        ),
         Reader("encoded images", [encoded.getvalue()], of_images(".parquet"), refused, "hub.parquet"),
         Reader("arrow", [stream.getvalue()], of_images(".arrow"), refused, "hub.arrow"),
     ]
@@ -231,11 +302,18 @@ def tables() -> list[Reader]:
 
     for name in ("a.png", "b.png", "c.png", "d.png"):
         Image.new("RGB", (4, 4)).save(name)
-    rows = [("a.png", "cat", "train"), ("b.png", "dog", "train"), ("c.png", "cat", "test"), ("d.png", "dog", "test")]
+    rows = [
+        ("a.png", "cat", "train"),
+        ("b.png", "dog", "train"),
+        ("c.png", "cat", "test"),
+        ("d.png", "dog", "test"),
+    ]
 
     def text(mark: str, quote: str = "") -> bytes:
         head = ("image", "label", "split")
-        return "".join(mark.join(f"{quote}{cell}{quote}" for cell in row) + "\n" for row in (head, *rows)).encode()
+        return "".join(
+            mark.join(f"{quote}{cell}{quote}" for cell in row) + "\n" for row in (head, *rows)
+        ).encode()
 
     def parquet(**columns: Any) -> bytes:
         file = io.BytesIO()
@@ -289,7 +367,9 @@ def images() -> list[Reader]:
         for kind in sorted(Image.SAVE.keys() - {"ICNS"}):  # which makes pictures of megapixels
             file = io.BytesIO()
             try:
-                image.save(file, kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "TIFF", "MPO") else {}))
+                image.save(
+                    file, kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "TIFF", "MPO") else {})
+                )
                 decode(file.getvalue())
             except Exception:  # PIL writes and reads some modes of each format
                 continue
@@ -339,8 +419,15 @@ def knowledge() -> list[Reader]:
     def argument(content: bytes) -> str:
         return content.decode("utf-8", "surrogateescape")  # as Python decodes words of a command line
 
-    maps = [b"pet: [cat, dog]\n", b"{pet: [cat, dog], car: [truck]}", b"pet:\n- cat\n- dog\n", b'{"pet": ["cat"]}']
-    references = [path.read_bytes() for path in sorted((Path(__file__).parents[2] / "conf/reference").glob("*.yaml"))]
+    maps = [
+        b"pet: [cat, dog]\n",
+        b"{pet: [cat, dog], car: [truck]}",
+        b"pet:\n- cat\n- dog\n",
+        b'{"pet": ["cat"]}',
+    ]
+    references = [
+        path.read_bytes() for path in sorted((Path(__file__).parents[2] / "conf/reference").glob("*.yaml"))
+    ]
     texts = {"cat": ["a cat", "a small cat"], "dog": ["a dog"]}
     refused = (InputError,)
     return [
@@ -398,52 +485,16 @@ def overrides() -> list[Reader]:
     refused = (InputError, HydraException, OmegaConfBaseException)
     return [
         Reader("words", [word.encode() for word in known], of_words, refused),
-        Reader("commands", [b"dataset=digits\n" + word.encode() for word in known if "range" not in word], of_commands, refused),
+        Reader(
+            "commands",
+            [b"dataset=digits\n" + word.encode() for word in known if "range" not in word],
+            of_commands,
+            refused,
+        ),
         Reader("options", [tree], of_options, refused),
     ]
 
 
-def journal() -> list[Reader]:
-    """Partial predictions."""
-    from fused_clip.predict import answers
-    from fused_clip.predict.journal import Journal
-    from fused_clip.predict.sources import find_source
-    from fused_clip.predict.stream import _rest
-
-    for name in ("a.png", "b.png"):
-        Image.new("RGB", (4, 4)).save(Path(_put(f"pictures/{name}", b"")))
-    job = {"format": 3, "model": "x"}
-    source = find_source("pictures")
-    answer = {"target": "cat", "probability": 0.9, "margin": 1.0, "runner_up": "dog", "cluster": 1, "abstained": False}
-    records: Sequence[dict[str, Any]] = [{"path": item.path, "state": item.state(), **answer} for item in source]
-    lines = [json.dumps(line, sort_keys=True) + "\n" for line in (job, *records)]
-    head = lines[0].encode()
-
-    def continued(out: str, *, fresh: bool) -> Callable[[bytes], None]:
-        def read(content: bytes) -> None:
-            found = Journal(Path("out.partial"), job, fresh=fresh)
-            rest, _ = _rest(source, found)
-            if next(rest, None) is None:
-                answers.write(Path(out), found)
-
-        return read
-
-    def headed(content: bytes) -> dict[str, bytes]:
-        return {"out.partial": head + content}
-
-    parts = [record.encode() for record in ("".join(lines[1:]), lines[1])]
-    whole = ["".join(lines).encode()]
-    refused = (InputError,)
-    return [
-        Reader("journal", whole, continued("out.csv", fresh=False), refused, "out.partial", writes=True),
-        *(
-            Reader(f"records to {kind}", parts, continued(f"out.{kind}", fresh=fresh), refused, headed, writes=True)
-            for kind, fresh in (("csv", False), ("parquet", True), ("jsonl", True))
-        ),
-    ]
-
-
 GROUPS: dict[str, Callable[[], list[Reader]]] = {
-    group.__name__: group
-    for group in (store, results, model, vectors, tables, images, knowledge, overrides, journal)
+    group.__name__: group for group in (store, results, model, vectors, tables, images, knowledge, overrides)
 }

@@ -9,9 +9,11 @@ from fused_clip.predict.journal import Journal
 from fused_clip.support.errors import InputError
 
 JOB = {"format": 2, "model": "m", "images": "i"}
+ANSWER = {"target": "cat", "probability": None, "margin": 0.25, "runner_up": "dog", "abstained": False}
 RECORDS = [
-    {"path": f"a\n\u2028{row}.png", "target": "cat", "margin": 0.25, "cluster": row} for row in range(6)
-]
+    {"path": f"a\n\u2028{row}.png", "state": [1, row], **ANSWER, "cluster": row, "p:dog": 0.5}
+    for row in range(5)
+] + [{"path": "b.png", "state": None, "error": "it is no image"}]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
