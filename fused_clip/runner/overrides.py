@@ -55,8 +55,8 @@ def _check_length(key: str, value: str) -> None:
     if len(value) > _LONGEST_WORD:
         rule = f"must have at most {_LONGEST_WORD:,} characters on the command line, and has {len(value):,}"
         raise InputError(key[:_LONGEST_NAME], rule, value, hint=_IN_A_FILE)
-    if max(map(len, re.split("[./@:]", key))) > _LONGEST_NAME:
-        raise InputError("overrides", f"keys must have at most {_LONGEST_NAME} characters in a part", key)
+    if len(key) > _LONGEST_NAME:
+        raise InputError("overrides", f"a key must have at most {_LONGEST_NAME} characters", key)
     group = key.lstrip("+~").partition("@")[0]
     if len(value) > _LONGEST_NAME and _is_group(group):
         raise InputError(group, f"must name an option, in at most {_LONGEST_NAME} characters", value)

@@ -49,7 +49,7 @@ def _check_size(text: str) -> None:
             values += 1
             if event.anchor is not None:
                 sizes[event.anchor] = 1
-        elif isinstance(event, yaml.AliasEvent):
+        elif isinstance(event, yaml.AliasEvent) and event.anchor is not None:
             if any(anchor == event.anchor for anchor, _ in open_nodes):
                 raise ValueError(f"*{event.anchor} contains itself")
             values += sizes.get(event.anchor, 1)

@@ -26,8 +26,9 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
+from fused_clip.support.errors import InputError
 from tests.attack.mutation import LARGEST, mutated
 
 ROOT = Path(__file__).parents[2]
@@ -58,16 +59,16 @@ class Reader:
     name : short.
     seeds : valid contents.
     read : reads a content.
-    refuses : what it may raise.
     place : file that has the content when `read` is called, or gives the contents of several by their paths.
+    refuses : what it may raise.
     writes : whether it may change files.
     """
 
     name: str
     seeds: Sequence[bytes]
     read: Callable[[bytes], object]
-    refuses: tuple[type[BaseException], ...]
     place: str | Callable[[bytes], Mapping[str, bytes]] = ""
+    refuses: tuple[type[BaseException], ...] = (InputError,)
     writes: bool = False
 
     def put(self, content: bytes) -> None:

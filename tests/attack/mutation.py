@@ -13,34 +13,25 @@ LARGEST = 1 << 18  # bytes of an input
 
 _NUMBER = re.compile(rb"-?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?")
 _PIECE = re.compile(rb"[\w./\\ -]+|[^\w./\\ -]")
-_NUMBERS = [
-    *(
-        b"0",
-        b"-1",
-        b"1",
-        b"-0.0",
-        b"1e999",
-        b"-1e999",
-        b"1e-999",
-        b"NaN",
-        b"Infinity",
-        b"nan",
-        b"inf",
-        b"0x10",
-    ),
-    *(b"2147483648", b"-2147483649", b"4294967296", b"9223372036854775808", b"18446744073709551616"),
-    *(b"99999999999999999999999999", b"1" * 5_000, b"1_000", b"\xd9\xa1", b"1:60:60", b"2001-13-45"),
-]
+_NUMBERS = [b"1" * 5_000]
+_NUMBERS += (
+    b"0 -1 1 -0.0 1e999 -1e999 1e-999 NaN Infinity nan inf 0x10 1_000 \xd9\xa1 1:60:60 2001-13-45 2147483648"
+    b" -2147483649 4294967296 9223372036854775808 18446744073709551616 99999999999999999999999999"
+).split()
+_BOMB = [b"%c: &%c [%s]\n" % (n, n, b",".join([b"*%c" % (n - 1)] * 9)) for n in range(98, 110)]
 _WORDS = [
-    *(b"", b"null", b"true", b"~", b"???", b"[]", b"{}", b"[[]]", b'""', b'"\\ud800"', b'"\\u0000"', b"\\", b"'"),
-    *(b"\0", b"\n", b"\r", b"\r\n", b"\x0b", b"\x1c", b"\xc2\x85", b"\xe2\x80\xa8", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf"),
-    *(b",", b";", b"\t", b'"', b"=", b":", b": ", b"- ", b"# ", b"${a}", b"${oc.env:HOME}", b"${hydra:x}", b"@", b"+", b"~a"),
-    *(b"{}", b"{", b"{:>999999999}", b"{a.b}", b"%s", b"..", b"../../x", b"/", b"/dev/null", b"file:///x", b"\xcc\x81"),
-    *(b"&a [*a]", b"*a", b"<<: *a", b"<<: [1]", b"? [a]", b"!!python/name:os.system", b"!!binary x", b"!!set {a}"),
-    *(b"!!int x", b"!!timestamp x", b"!!float x", b"!!bool x", b"!!omap [1]", b"%YAML 9.9\n---\n", b"---\n", b"...\n"),
-    *(b"[" * 3_000, b"{" * 3_000, b"(" * 300, b"- " * 3_000, b"a" * 70_000, b"a," * 40_000, b'{"a":' * 3_000),
-    b"a: &a [x]\n" + b"".join(b"%c: &%c [%s]\n" % (n, n, b",".join([b"*%c" % (n - 1)] * 9)) for n in range(98, 110)),
-]  # fmt: skip
+    *b'null true ~ ??? [] {} [[]] "" "\\ud800" "\\u0000" \\ \' \xff \xff\xfe \xef\xbb\xbf \xcc\x81'.split(),
+    *b', ; " = : # ${a} ${oc.env:HOME} ${hydra:x} @ + ~a { {:>999999999} {a.b} %s .. ../../x / /dev/null'.split(),
+    *b"*a|!!python/name:os.system|!!omap|&a [*a]|<<: *a|<<: [1]|? [a]|!!binary x|!!set {a}|!!int x".split(
+        b"|"
+    ),
+    *b"!!timestamp x|!!float x|!!bool x|%YAML 9.9\n---\n|---\n|...\n|: |- ||\0|\t|\n|\r|\r\n|\x0b|\x1c".split(
+        b"|"
+    ),
+    *b"\xc2\x85|\xe2\x80\xa8".split(b"|"),
+    b"a: &a [x]\n" + b"".join(_BOMB),
+    *[b"[" * 3_000, b"{" * 3_000, b"(" * 300, b"- " * 3_000, b"a" * 70_000, b"a," * 40_000, b'{"a":' * 3_000],
+]
 _VALUES: list[Any] = [
     *(None, True, False, 0, -1, 1, 1.5, -0.0, 2**31, 2**63, 2**64, -(2**63), 10**30, 10**400, 1e308),
     *(float("nan"), float("inf"), "", "x", " ", "\0", "\ud800", "..", "/", "../x", "a" * 70_000, "9" * 5_000),
@@ -111,7 +102,8 @@ def _flip(content: bytes, others: Sequence[bytes], random: Random) -> bytes:
 
 def _set(content: bytes, others: Sequence[bytes], random: Random) -> bytes:
     start, end = _range(content, random)
-    return content[:start] + bytes([random.choice([0, 1, 127, 128, 255, random.randrange(256)])] * (end - start)) + content[end:]  # fmt: skip
+    byte = random.choice([0, 1, 127, 128, 255, random.randrange(256)])
+    return content[:start] + bytes([byte] * (end - start)) + content[end:]
 
 
 def _cut(content: bytes, others: Sequence[bytes], random: Random) -> bytes:
