@@ -21,14 +21,14 @@ _NUMBERS += (
 _BOMB = [b"%c: &%c [%s]\n" % (n, n, b",".join([b"*%c" % (n - 1)] * 9)) for n in range(98, 110)]
 _WORDS = [
     *b'null true ~ ??? [] {} [[]] "" "\\ud800" "\\u0000" \\ \' \xff \xff\xfe \xef\xbb\xbf \xcc\x81'.split(),
-    *b', ; " = : # ${a} ${oc.env:HOME} ${hydra:x} @ + ~a { {:>999999999} {a.b} %s .. ../../x / /dev/null'.split(),
-    *b"*a|!!python/name:os.system|!!omap|&a [*a]|<<: *a|<<: [1]|? [a]|!!binary x|!!set {a}|!!int x".split(
+    *b', ; " = : # ${a} ${oc.env:HOME} ${hydra:x} @ + ~a { {:>999999999} {a.b} %s .. ../../x /'.split(),
+    *b"/dev/null|*a|!!python/name:os.system|!!omap|&a [*a]|<<: *a|<<: [1]|? [a]|!!binary x|!!set {a}".split(
         b"|"
     ),
-    *b"!!timestamp x|!!float x|!!bool x|%YAML 9.9\n---\n|---\n|...\n|: |- ||\0|\t|\n|\r|\r\n|\x0b|\x1c".split(
+    *b"!!int x|!!timestamp x|!!float x|!!bool x|%YAML 9.9\n---\n|---\n|...\n|: |- ||\0|\t|\n|\r|\r\n".split(
         b"|"
     ),
-    *b"\xc2\x85|\xe2\x80\xa8".split(b"|"),
+    *b"\x0b|\x1c|\xc2\x85|\xe2\x80\xa8".split(b"|"),
     b"a: &a [x]\n" + b"".join(_BOMB),
     *[b"[" * 3_000, b"{" * 3_000, b"(" * 300, b"- " * 3_000, b"a" * 70_000, b"a," * 40_000, b'{"a":' * 3_000],
 ]

@@ -146,7 +146,7 @@ def results() -> list[Reader]:
 
     return [
         *_journal(),
-        Reader("record", [record.read_bytes()], of_record, (), str(record)),
+        Reader("record", [record.read_bytes()], of_record, str(record), ()),
         Reader("curves", [curves], lambda _: read_curves(Path("curves.csv")), "curves.csv"),
         Reader("plan", [plan], lambda _: stored_runs.read_plan(Path("plan.json")), "plan.json"),
         Reader(
@@ -458,19 +458,20 @@ def overrides() -> list[Reader]:
     from fused_clip.runner.overrides import check_words
     from fused_clip.support.conf import conf_dir
 
-    known = (
-        "seed=3 dataset=digits dataset.n_train=100 prompt=custom fusion.alpha=0.5 clusterer=kmeans vote=prompt"
-        " ++clusterer.n_init=3 ~figures.points tracking.uri=null study=x labels.per_class=null text=rotated"
-        " backbone.batch_size=8 references.draws=2 classifier=linear_probe clusters_per_target=auto"
-        " dataset.name='größer' reference=[zero_shot] seed=range(1,3) dataset.class_names=[zero,one]"
-    ).split()  # noqa: SIM905
+    known = """
+        seed=3 dataset=digits dataset.n_train=100 prompt=custom fusion.alpha=0.5 clusterer=kmeans vote=prompt
+        ++clusterer.n_init=3 ~figures.points tracking.uri=null study=x labels.per_class=null text=rotated
+        backbone.batch_size=8 references.draws=2 classifier=linear_probe clusters_per_target=auto
+        dataset.name='größer' reference=[zero_shot] seed=range(1,3) dataset.class_names=[zero,one]
+    """.split()  # noqa: SIM905
     known += ["output_dir=a b", "prompt.texts={0: a}", "prompt.templates=['a {}','the {}']"]
     known += ["dataset.captions.task='This is {}'", "++dataset.groups={low: [zero, one]}"]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         plain = compose("config", overrides=["study=test", "data_dir=null", "dataset=digits"])
 
     def words_of(content: bytes) -> list[str]:
-        return [word for word in content.decode("utf-8", "surrogateescape").split("\n") if word][:_MOST_WORDS]
+        words = content.decode("utf-8", "surrogateescape").split("\n")
+        return [word for word in words if word][:_MOST_WORDS]
 
     def of_words(content: bytes) -> None:
         check_words(words_of(content))
