@@ -27,9 +27,12 @@ def parse_yaml(text: str) -> Any:
     try:
         _check_size(text)
         return yaml.load(text, Loader=_LOADER)  # noqa: S506  a safe loader
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{error.problem or error.context}{line}") from error
     except Exception as error:  # PyYAML raises anything on odd values with a tag, such as !!bool x
         message = str(error) if isinstance(error, (ValueError, yaml.YAMLError)) else repr(error)
-        raise ValueError(next(iter(message.splitlines()), "it can't be read")) from error
+        raise ValueError(message.partition("\n")[0]) from error
 
 
 def _check_size(text: str) -> None:

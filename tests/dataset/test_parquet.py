@@ -53,4 +53,4 @@ def test_names_of_columns_that_are_no_utf8_are_refused(tmp_path):
         broken = tmp_path / "b.parquet"
         broken.write_bytes(file.read_bytes().replace(name, b"\x80" + name[1:]))
         with pytest.raises(InputError, match="must be a readable Parquet file"):
-            ParquetTable("dataset.path", broken).schema
+            assert ParquetTable("dataset.path", broken).schema

@@ -50,4 +50,4 @@ def test_a_damaged_record_is_a_failure_that_names_it(content: bytes, tmp_path: P
     assert damaged["error"] == f"its record is damaged: {tmp_path / '0' / 'record.json'}"
     assert table_row(damaged)["job"] == "0"
     assert whole["metrics"] == {"test/accuracy": 0.5}
-    assert "accuracy 0.5" in Progress(tmp_path, 0.0, 2).line(tmp_path / "1")
+    assert "accuracy .5000" in Progress(tmp_path, 0.0, 2).line(tmp_path / "1")
