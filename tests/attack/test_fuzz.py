@@ -19,12 +19,32 @@ SEED = int.from_bytes(os.urandom(4), "big") if scale.FULL else 0  # the same con
 @pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_damaged_contents_are_read_or_refused(group: str) -> None:
-    report = fuzz(group, scale.tries(60, 240), SEED)
+    report = fuzz(f"tests.attack.readers:{group}", scale.tries(60, 240), SEED)
     assert not report.finding, f"seed {SEED}: {report.finding}"
     tried, refused = sum(report.tried.values()), sum(report.refused.values())
     scale.record(f"fuzz-{group}", tried=tried, refused=refused, seed=SEED, **report.tried)
-    assert tried > 200, "the readers were hardly called"
+    assert tried > 100, "the readers were hardly called"
     assert 0 < refused < tried
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("group", "found"),
+    [
+        ("raises", "KeyError"),
+        ("takes_long", "took more than 1 s"),
+        ("takes_memory", "MemoryError"),
+        ("writes", "opened 'left' to write"),
+        ("starts_a_program", "called subprocess.Popen"),
+        ("refuses_all", "refused its own b'whole'"),
+        ("crashes", "ended with -11"),
+        ("hangs", "hung"),
+    ],
+)
+def test_each_rule_is_watched(group: str, found: str) -> None:
+    report = fuzz(f"tests.attack.broken_readers:{group}", 20, 0, silent=8)
+    assert report.finding.startswith("reader ")
+    assert found in report.finding
 
 
 def other(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
