@@ -8,7 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from fused_clip.support.errors import InputError
 from fused_clip.support.json_files import parse_json_object
@@ -25,6 +28,14 @@ OFFLINE = (
 CONVERT = "python -m fused_clip.backbone.convert FILE.pt FILE.safetensors"
 _HUB_SECONDS = 5.0
 _PICKLES = {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
+
+
+class _Tensor(TypedDict):
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+_HEADER = TypeAdapter(dict[str, _Tensor])
 
 
 @dataclass(frozen=True)
@@ -178,7 +189,7 @@ def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
         raise InputError(OPTION, rule, hint=hint)
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def _read_header(path: Path) -> dict[str, _Tensor]:
     """Tensors of a safetensors file by name (format: 8 bytes of length, JSON, data)."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -187,10 +198,11 @@ def _read_header(path: Path) -> dict[str, Any]:
             raise InputError(OPTION, "must be a whole .safetensors file, and ends too early", str(path))
         text = file.read(length)
     try:
-        header = parse_json_object(text)
-        header.pop("__metadata__", None)
-        end = 8 + length + max(int(tensor["data_offsets"][1]) for tensor in header.values())
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        tensors = parse_json_object(text)
+        tensors.pop("__metadata__", None)
+        header = _HEADER.validate_python(tensors)
+        end = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
+    except ValueError as error:
         rule = "must be a .safetensors file: its header can't be read"
         raise InputError(OPTION, rule, str(path)) from error
     if size != end:

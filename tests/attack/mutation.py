@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -74,7 +75,7 @@ def _changed_json(tree: Any, random: Random) -> bytes:
         elif kind == 2 and isinstance(node, dict):
             node[random.choice(["", "x", "\0", "\ud800", "1", str(random.choice(places)[1])])] = node.pop(key)
         else:
-            node[key] = random.choice(_VALUES)
+            node[key] = deepcopy(random.choice(_VALUES))  # the tree may be changed again
     try:
         return json.dumps(tree, ensure_ascii=bool(random.randrange(2))).encode("utf-8", "surrogatepass")
     except ValueError:  # a circle, by an exchange

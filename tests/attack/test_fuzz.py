@@ -98,6 +98,7 @@ FOUND: list[tuple[str, str, bytes | Callable[[bytes], bytes]]] = [
     ("model", "record of weights", other(b'"ViT-B-32"', b"1")),
     ("model", "record of weights", DEEP_JSON),
     ("model", "weights", len(DEEP_JSON).to_bytes(8, "little") + DEEP_JSON),
+    ("model", "weights", other(b'"shape":[6]', b'"rhape":[6]')),
     ("vectors", "npz", no_array),
     ("vectors", "parquet", other(b"dog", b"d\x80g")),
     ("vectors", "arrow", other(b'{"info"', b'{info""')),
