@@ -103,6 +103,10 @@ class _Limit(BaseException):
     """Raised in a reader from outside: no reader may catch it, and Hypothesis does not try it again."""
 
 
+class _Over(BaseException):
+    """Time is up: leaves Hypothesis at once."""
+
+
 @dataclass
 class Watched:
     """Calls readers under the limits, and leaves each input where another process finds it."""
@@ -255,6 +259,7 @@ def _try(watched: Watched, readers: Sequence[Reader], seconds: float, seed: int)
             if watched.refused[reader.name] > refused:
                 return f"{reader.name} refused its own {shown(content)}"
     tried: list[tuple[str, bytes]] = []
+    broken = False
 
     @settings(
         max_examples=_EXAMPLES,
@@ -265,14 +270,23 @@ def _try(watched: Watched, readers: Sequence[Reader], seconds: float, seed: int)
     )
     @given(st.sampled_from(readers), st.randoms(use_true_random=False))
     def attempt(reader: Reader, random: Random) -> None:
+        nonlocal broken
+        if time.monotonic() > end and not broken:  # what is found is made smaller after the end as well
+            raise _Over
         content = mutated(random.choice(reader.seeds), reader.seeds, random)
         tried[:] = [(reader.name, content)]
-        watched(reader, content)
+        try:
+            watched(reader, content)
+        except BaseException:
+            broken = True
+            raise
 
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             seeded(seed)(attempt)()
+        except _Over:
+            break
         except (Exception, _Limit):
             ((name, content),) = tried
             return f"{name} at {shown(content)}\n{traceback.format_exc()[-3_000:]}"
