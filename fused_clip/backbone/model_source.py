@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from typing import Any
 
 from fused_clip.backbone.weights import OPTION, HubWeights, LocalWeights, read_record
 from fused_clip.support.errors import InputError
+from fused_clip.support.json_files import parse_json_object
 
 ASSETS = Path(__file__).parent.parent / "assets"
 _CONFIG = "open_clip_config.json"
@@ -163,8 +163,7 @@ def _read_json(path: Path, *, required: bool) -> dict[str, Any]:
     if not path.is_file() and not required:
         return {}
     try:
-        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        return parse_json_object(path.read_bytes())
     except (OSError, ValueError) as error:
         rule = f"must be a folder with {path.name} and {_HUB_FILES[0]}: {path.name} can't be read"
         raise InputError("backbone.model", rule, str(path.parent)) from error
-    return content

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from fused_clip.support.errors import InputError
+from fused_clip.support.json_files import parse_json_object
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -25,6 +28,14 @@ OFFLINE = (
 CONVERT = "python -m fused_clip.backbone.convert FILE.pt FILE.safetensors"
 _HUB_SECONDS = 5.0
 _PICKLES = {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
+
+
+class _Tensor(TypedDict):
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+_HEADER = TypeAdapter(dict[str, _Tensor])
 
 
 @dataclass(frozen=True)
@@ -138,9 +149,10 @@ def read_record(weights: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        record: dict[str, str] = json.loads(path.read_text("utf-8"))
-        record["model"], record["weights_sha256"], record["source_sha256"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        record = parse_json_object(path.read_bytes())
+        if not all(isinstance(record[name], str) for name in ("model", "weights_sha256", "source_sha256")):
+            raise ValueError("it must have texts")
+    except (OSError, ValueError, KeyError) as error:
         rule = "the record of a conversion must be as it was written; delete it to use the weights without"
         raise InputError(OPTION, rule, str(path)) from error
     return record
@@ -177,7 +189,7 @@ def _check_shapes(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
         raise InputError(OPTION, rule, hint=hint)
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def _read_header(path: Path) -> dict[str, _Tensor]:
     """Tensors of a safetensors file by name (format: 8 bytes of length, JSON, data)."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -186,10 +198,11 @@ def _read_header(path: Path) -> dict[str, Any]:
             raise InputError(OPTION, "must be a whole .safetensors file, and ends too early", str(path))
         text = file.read(length)
     try:
-        header: dict[str, Any] = json.loads(text)
-        header.pop("__metadata__", None)
-        end = 8 + length + max(int(tensor["data_offsets"][1]) for tensor in header.values())
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        tensors = parse_json_object(text)
+        tensors.pop("__metadata__", None)
+        header = _HEADER.validate_python(tensors)
+        end = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
+    except ValueError as error:
         rule = "must be a .safetensors file: its header can't be read"
         raise InputError(OPTION, rule, str(path)) from error
     if size != end:

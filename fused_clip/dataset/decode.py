@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
 from threading import Lock
 from typing import TypeVar
@@ -17,6 +18,8 @@ from fused_clip.support.arrays import ImageArray
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 
+# What PIL knows by its first bytes and no more; and EPS, for which it starts Ghostscript.
+NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG"})
 _PREVIEW = (64, 64)
 _WHOLE_PIXELS = 89_478_485  # a JPEG of more is decoded at reduced scale
 _LONGEST = 100  # times the short side: scaled to a model's input, that is a photograph's number of pixels
@@ -142,9 +145,16 @@ def _header(encoded: bytes) -> Image.Image:
     with _HEADER:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(BytesIO(encoded))
+            return Image.open(BytesIO(encoded), formats=_formats())
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.preinit()  # the usual formats come first
+    Image.init()
+    return tuple(kind for kind in Image.ID if kind not in NOT_DECODED)
 
 
 def reduction(pixels: int) -> int:

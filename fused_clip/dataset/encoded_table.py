@@ -1,6 +1,5 @@
 """Tables of encoded images in Parquet or Arrow files, as Hugging Face ``datasets`` writes them."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,11 +10,12 @@ import numpy as np
 from fused_clip.dataset.classes import Labelled
 from fused_clip.dataset.images import EncodedImages
 from fused_clip.dataset.options import MAX_PIXELS
-from fused_clip.dataset.parquet import ParquetTable
+from fused_clip.dataset.parquet import ParquetTable, checked, checked_schema
 from fused_clip.dataset.text_table import check_columns
 from fused_clip.support.arrays import IntArray
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import MOST_IMAGE, read_regular
+from fused_clip.support.json_files import parse_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,8 +77,9 @@ def _read_arrow(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks,
     import pyarrow as pa
 
     try:
-        table = pa.ipc.open_stream(pa.memory_map(str(file))).read_all()
-    except (pa.ArrowException, OSError) as error:
+        table = checked(pa.ipc.open_stream(pa.memory_map(str(file))).read_all())
+        checked_schema(table.schema)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError("dataset", f"must be a readable Arrow file ({error})", str(file)) from error
     _check_columns(table.schema, image, label)
     chunks: Chunks = [(partial(_binaries, chunk), len(chunk)) for chunk in table.column(image).chunks]
@@ -130,11 +131,14 @@ def _from_file(cell: Mapping[str, Any] | None) -> bytes | None:
 
 def _names(schema: "pa.Schema", column: str) -> tuple[str, ...] | None:
     """Class names that ``datasets`` keeps in a file's metadata."""
-    features = (
-        json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    )
-    names = features.get(column, {}).get("names")
-    return None if names is None else tuple(map(str, names))
+    stated = (schema.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        features = parse_json(stated).get("info", {}).get("features", {})
+        names = features.get(column, {}).get("names")
+        return None if names is None else tuple(map(str, names))
+    except (ValueError, TypeError, AttributeError) as error:
+        rule = "must have the metadata that datasets writes, or none"
+        raise InputError("dataset", rule, stated.decode("utf-8", "replace")) from error
 
 
 def _indices(

@@ -8,13 +8,13 @@ from typing import NoReturn
 
 from PIL import Image
 
+from fused_clip.dataset.decode import NOT_DECODED
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.image_files import File, dataset_of_files
 from fused_clip.dataset.names import class_name, natural_order, printable
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 
-_NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # what PIL knows by its first bytes, and no more
 HIDDEN = (".", "__MACOSX")  # starts of the names of folders that file managers and archives leave behind
 
 
@@ -132,5 +132,5 @@ def is_image(name: str) -> bool:
 def image_suffixes() -> frozenset[str]:
     """File suffixes that PIL can read."""
     suffixes = Image.registered_extensions()  # which knows all kinds by now
-    kinds = Image.OPEN.keys() - _NOT_DECODED
+    kinds = Image.OPEN.keys() - NOT_DECODED
     return frozenset(suffix for suffix, kind in suffixes.items() if kind in kinds)

@@ -5,12 +5,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+Columns = TypeVar("Columns", "pa.Table", "pa.RecordBatch")
 
 _ROWS_A_READ, _BYTES_A_READ = 64, 1_048_576
 
@@ -32,7 +34,7 @@ class ParquetTable:
     def schema(self) -> "pa.Schema":
         """Columns, with the metadata of the file."""
         with self._opened() as file:
-            return file.schema_arrow
+            return checked_schema(file.schema_arrow)
 
     @cached_property
     def group_sizes(self) -> list[int]:
@@ -48,7 +50,7 @@ class ParquetTable:
         columns : names.
         """
         with self._opened() as file:
-            return file.read(columns=list(dict.fromkeys(columns)))
+            return checked(file.read(columns=list(dict.fromkeys(columns))))
 
     def group(self, index: int, column: str) -> "pa.ChunkedArray":
         """Read a column of one row group.
@@ -59,7 +61,7 @@ class ParquetTable:
         column : its name.
         """
         with self._opened() as file:
-            return file.read_row_group(index, columns=[column]).column(column)
+            return checked(file.read_row_group(index, columns=[column])).column(column)
 
     def cells(self, column: str) -> Iterator[Any]:
         """Read a column as Python values, with a few rows in memory at a time.
@@ -71,7 +73,7 @@ class ParquetTable:
         # Without a buffer size pyarrow reads a row group's column in one piece, and keeps it.
         with self._opened(buffer_size=_BYTES_A_READ) as file:
             for batch in file.iter_batches(_ROWS_A_READ, columns=[column]):
-                yield from batch.column(0).to_pylist()
+                yield from checked(batch).column(0).to_pylist()
 
     @contextmanager
     def _opened(self, buffer_size: int = 0) -> Iterator[Any]:
@@ -82,6 +84,33 @@ class ParquetTable:
         try:
             with pq.ParquetFile(self.file, pre_buffer=False, buffer_size=buffer_size) as file:
                 yield file
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             rule = f"must be a readable Parquet file ({error})"
             raise InputError(self.option, rule, str(self.file)) from error
+
+
+def checked_schema(schema: "pa.Schema") -> "pa.Schema":
+    """Give a schema whose names can be read; raises UnicodeDecodeError for another.
+
+    Parameters
+    ----------
+    schema : of a file.
+    """
+    names = [*schema.names]
+    kinds = [field.type for field in schema]
+    while kinds:
+        inner = [kind.field(place) for kind in kinds for place in range(kind.num_fields)]
+        names += [field.name for field in inner]
+        kinds = [field.type for field in inner]
+    return schema
+
+
+def checked(columns: Columns) -> Columns:
+    """Give columns whose values can be read: pyarrow reads texts, offsets and indices as they stand.
+
+    Parameters
+    ----------
+    columns : of a file; raises ArrowInvalid for damaged ones.
+    """
+    columns.validate(full=True)
+    return columns

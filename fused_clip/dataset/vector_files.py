@@ -134,7 +134,7 @@ def _read_npz(option: str, file: Path, layout: Layout) -> dict[str, Table]:
             for arrays in wanted.values():
                 check_columns(arrays, known)
             return {
-                split: {key: archive[array] for key, array in arrays.items()}
+                split: {key: np.asarray(archive[array]) for key, array in arrays.items()}
                 for split, arrays in wanted.items()
             }
     except InputError:

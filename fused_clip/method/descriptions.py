@@ -1,6 +1,5 @@
 """Prompts from a file of texts about each class, as language models write them."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method.prompt import Prompts, distinct, render, targets_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import MOST_TEXT, read_regular
+from fused_clip.support.json_files import parse_json
 from fused_clip.support.yaml_files import load_yaml
 
 log = logging.getLogger(__name__)
@@ -66,10 +66,10 @@ def _read(file: str | None) -> dict[Any, Any]:
     path = Path(file)
     try:
         content = read_regular(path, MOST_TEXT)
-        found = json.loads(content) if path.suffix == ".json" else load_yaml(content)
+        found = parse_json(content) if path.suffix == ".json" else load_yaml(content)
     except OSError as error:
         raise InputError(_OPTION, f"must be a file that can be read ({error.strerror})", file) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(_OPTION, f"must be JSON or YAML ({str(error).splitlines()[0]})", file) from error
     if not isinstance(found, dict):
         raise InputError(_OPTION, "must map each target to a list of texts", file)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from fused_clip.backbone.towers import MOST
 
 FORMAT: Literal[2] = 2
+_WIDEST = 1_000_000  # no embedding is wider, and a model is tried with rows of this width
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -82,7 +83,7 @@ class ModelFacts(_Facts):
     format: Literal[2]
     target_names: Annotated[list[str], Field(min_length=1)]
     prompts: list[list[str]]
-    dim: Annotated[int, Field(ge=1)] | None
+    dim: Annotated[int, Field(ge=1, le=_WIDEST)] | None
     classifier: PartFacts
     fusion: PartFacts
     temperature: Annotated[float, Field(gt=0)] | None

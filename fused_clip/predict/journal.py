@@ -9,6 +9,7 @@ from typing import Any
 
 from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.errors import InputError
+from fused_clip.support.json_files import parse_json_object
 
 Record = Mapping[str, Any]
 
@@ -36,11 +37,10 @@ class Journal:
             file.readline()
             for number, line in enumerate(file, 2):
                 try:
-                    record = unsealed(json.loads(line), required=True)
+                    yield unsealed(parse_json_object(line), required=True)
                 except ValueError as error:
                     rule = f"{self.path} is damaged in line {number}"
                     raise InputError("out", rule, hint="Delete it to start anew") from error
-                yield record
 
     def extend(self, records: Sequence[Record]) -> None:
         """Append records.
@@ -105,10 +105,9 @@ class Journal:
 
 def _is_job(line: bytes) -> bool:
     try:
-        job = json.loads(line)
+        return "format" in parse_json_object(line)
     except ValueError:
         return False
-    return isinstance(job, dict) and "format" in job
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
@@ -33,6 +34,7 @@ FACTS = (
     "dataset", "prompt", "backbone", "target_names", "texts", "missing_targets", "tags", "uses_labels",
     "backbone_saw_labels",
 )  # fmt: skip
+_METRICS = TypeAdapter(dict[str, int | float])
 _TIMINGS = ("seconds/", "images_per_second")
 _NOT_RESULTS = ("fused_clip.log", "record.json")
 
@@ -137,8 +139,14 @@ def read_metrics(directory: Path) -> dict[str, float]:
     ------
     DamagedError
         If a file differs from its checksum.
+    FileNotFoundError
+        If the run lacks one of the files.
+    ValueError
+        If one is damaged.
     """
-    scores, timings = (json.loads(_intact(directory, f"{name}.json")) for name in ("metrics", "timings"))
+    scores, timings = (
+        _METRICS.validate_json(_intact(directory, f"{name}.json")) for name in ("metrics", "timings")
+    )
     return {**scores, **timings}
 
 
@@ -239,7 +247,7 @@ def _write_predictions(result: Result, path: Path) -> None:
 
 def _read_curves(directory: Path) -> tuple[Curve, ...]:
     try:
-        return read_curves(_intact(directory, "curves.csv").decode())
+        return read_curves(_intact(directory, "curves.csv"), directory / "curves.csv")
     except FileNotFoundError:
         return ()
 

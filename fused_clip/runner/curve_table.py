@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fused_clip.metrics.curve import Curve
+from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
 
 COLUMNS = ("curve", "title", "x_label", "y_label", "chosen", "line", "x", "y")
@@ -34,18 +35,27 @@ def write_curves(curves: Sequence[Curve], path: Path) -> None:
     write_atomic(path, text.getvalue().encode())
 
 
-def read_curves(text: str) -> tuple[Curve, ...]:
+def read_curves(content: bytes, path: Path) -> tuple[Curve, ...]:
     """Read what `write_curves` wrote.
 
     Parameters
     ----------
-    text : contents of the CSV file.
+    content : of the CSV file.
+    path : of the file, for the error.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
     """
     curves: dict[str, tuple[dict[str, str], dict[str, list[tuple[float, float]]]]] = {}
-    for row in csv.DictReader(io.StringIO(text, newline="")):
-        _, lines = curves.setdefault(row["curve"], (row, {}))
-        lines.setdefault(row["line"], []).append((float(row["x"]), float(row["y"])))
-    return tuple(_curve(row, lines) for row, lines in curves.values())
+    try:
+        for row in csv.DictReader(io.StringIO(content.decode(), newline="")):
+            _, lines = curves.setdefault(row["curve"], (row, {}))
+            lines.setdefault(row["line"], []).append((float(row["x"]), float(row["y"])))
+        return tuple(_curve(row, lines) for row, lines in curves.values())
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError("curves", f"must be as the run wrote them ({error})", str(path)) from error
 
 
 def _curve(row: Mapping[str, str], lines: Mapping[str, Sequence[tuple[float, float]]]) -> Curve:

@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
+
 from fused_clip.method.reference import ReferenceFacts
 from fused_clip.metrics.numbers import number
 from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
+from fused_clip.support.json_files import parse_json_object
 from fused_clip.support.machine import KEPT, explain
 
 log = logging.getLogger(__name__)
@@ -95,20 +99,34 @@ def read_records(sweep: Path, *, lost: bool = True) -> list[dict[str, Any]]:
     return [record or _lost(folder, "the job was cut off") for folder, record in found if record or lost]
 
 
+class _Record(TypedDict):
+    axes: dict[str, str]
+    metrics: dict[str, int | float]
+    setting: dict[str, str]
+    references: list[dict[str, Any]]
+    error: str
+    directory: str
+    run_id: str
+    reused_from: str
+
+
+_RECORDS = TypeAdapter(_Record)
+
+
 def _read(folder: Path) -> dict[str, Any] | None:
     path = folder / _RECORD
     if not path.is_file():
         return None
     try:
-        return unsealed(json.loads(path.read_bytes()))
+        content = unsealed(parse_json_object(path.read_bytes()))
+        return dict(_RECORDS.validate_python(content, strict=True))
     except ValueError:
-        return _lost(folder, f"its {_RECORD} is damaged")
+        return _lost(folder, f"its record is damaged: {path}")
 
 
 def _lost(folder: Path, error: str) -> dict[str, Any]:
     unknown = {"metrics": {}, "setting": {}, "references": [], "run_id": "", "reused_from": ""}
-    axes = {"job": folder.name}
-    return {**unknown, "axes": axes, "error": error, "directory": str(folder)}
+    return {**unknown, "axes": {"job": folder.name}, "error": error, "directory": str(folder)}
 
 
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:

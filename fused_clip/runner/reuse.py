@@ -107,8 +107,10 @@ def find(
             continue
         if any(sha256(note.directory / name) != digest for name, digest in note.files.items()):
             continue
-        if has_finished(note.run_id):
-            return Finished(note.directory, note.run_id, artifacts.read_metrics(note.directory))
+        with suppress(OSError, ValueError):  # a note that is damaged may name other files
+            metrics = artifacts.read_metrics(note.directory)
+            if has_finished(note.run_id):
+                return Finished(note.directory, note.run_id, metrics)
     return None
 
 

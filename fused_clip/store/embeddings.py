@@ -124,8 +124,7 @@ class Store:
                 continue
             entry.note_use()
             if manifest and entry.intact() == manifest.files:
-                dim = entry.load(_shard(0), memory_map=True).shape[1]
-                return _gather(entry, named[key["rows"]], key["shard_rows"], dim)
+                return _gather(entry, named[key["rows"]], key["shard_rows"])
         rule = f"must have intact embeddings of these rows (images {images[:12]}, backbone {backbone[:12]})"
         raise InputError("store", rule, str(self.root), hint="A run with the same data and backbone fills it")
 
@@ -196,7 +195,7 @@ class _Rows:
         """(len(places), dim) rows at the given places, embedded first if they are missing."""
         compute = functools.partial(self._compute, title)
         self._entry.ensure([_shard(start) for start in self._starts], compute)
-        return _gather(self._entry, places, self._shard_rows, self._backbone.dim)
+        return _gather(self._entry, places, self._shard_rows)
 
     def _compute(self, title: str, finished: frozenset[str]) -> Iterator[tuple[str, Array]]:
         missing = [start for start in self._starts if _shard(start) not in finished]
@@ -212,8 +211,9 @@ class _Rows:
             yield _shard(start), shard
 
 
-def _gather(entry: StoredEntry, places: IntArray, shard_rows: int, dim: int) -> FloatArray:
+def _gather(entry: StoredEntry, places: IntArray, shard_rows: int) -> FloatArray:
     """(len(places), dim) rows of an entry, which must be whole."""
+    dim = entry.load(_shard(0), memory_map=True).shape[1]
     out = np.empty((len(places), dim), np.float32)
     order = np.argsort(places, kind="stable")
     starts = range(0, int(places.max(initial=-1)) + 1, shard_rows)

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field
 
 from fused_clip.support.arrays import Array
 from fused_clip.support.files import locked, read_regular, sha256, touch, writable, write_atomic
@@ -49,8 +49,13 @@ class Manifest(BaseModel):
     key: dict[str, Any]
     about: dict[str, Any]
     created: str
-    files: dict[str, str]
+    files: dict[Annotated[str, Field(pattern=r"^[\w-]{1,100}$")], str]
     complete: bool
+
+    @property
+    def name(self) -> str:
+        """Name of the entry's folder."""
+        return _folder_name(self.kind, self.key)
 
 
 class StoredEntry:
@@ -69,14 +74,14 @@ class StoredEntry:
         """The manifest; None if there is none, it is damaged, or it is of another entry."""
         try:
             manifest = Manifest.model_validate_json(read_regular(self.folder / MANIFEST))
-        except (FileNotFoundError, NotADirectoryError, ValidationError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
             return None
         except OSError as error:
             if error.errno in _NOT_A_FILE:
                 return None
             raise
         # The name is a hash of the key, by which stored rows are found.
-        return manifest if self.folder.name == _folder_name(manifest.kind, manifest.key) else None
+        return manifest if self.folder.name == manifest.name else None
 
     def is_complete(self) -> bool:
         """Whether the entry says that it is complete; does not check its files."""

@@ -87,7 +87,7 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
 
 
 def sha256(path: Path) -> str | None:
-    """Hash a file (hex); None if there is no regular file.
+    """Hash a file (hex); None if there is no regular file, or none can have such a name.
 
     Parameters
     ----------
@@ -98,7 +98,11 @@ def sha256(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
         return None
 
 

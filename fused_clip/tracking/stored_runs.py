@@ -1,6 +1,5 @@
 """Studies and sweeps read back from any MLflow store, every cell once."""
 
-import json
 import logging
 import math
 import os
@@ -13,10 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
+
 from fused_clip.support.checksums import SUMS, damaged, intact, unsealed
 from fused_clip.support.conf import PLACES_AND_EXTRAS, axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import read_regular, sha256
+from fused_clip.support.json_files import parse_json_object
 from fused_clip.tracking.address import absolute_uri
 from fused_clip.tracking.database import all_runs, complaints, connect_to_read
 from fused_clip.tracking.integrity import check_database, facts_intact, metrics_intact
@@ -31,6 +34,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _PARENT = "mlflow.parentRunId"
 _CHANGED = "The database is damaged: params or tags of run {} are not those that were logged"
+
+
+class _Plan(TypedDict):
+    cells: list[dict[str, str]]
+
+
+class _Table(TypedDict):
+    columns: list[str]
+    data: list[list[str | int | float | bool | None]]
+
+
+_PLAN, _TABLE = TypeAdapter(_Plan), TypeAdapter(_Table)
 Axes = Mapping[str, str]
 
 
@@ -167,12 +182,7 @@ class StoredRuns:
 
     def _plan(self, sweep: "Run") -> list[dict[str, str]]:
         path = _Stored(self.client, sweep, self.downloads).fetch(PLAN)
-        if path is None:
-            return []
-        try:
-            return list(unsealed(json.loads(read_regular(path)))["cells"])
-        except (ValueError, OSError) as error:
-            raise damaged("sweep", path.parent, f"{PLAN}: {error}") from error
+        return read_plan(path) if path else []
 
     def _table(self, sweep: "Run") -> list[dict[str, Any]]:
         path = _Stored(self.client, sweep, self.downloads).fetch(TABLE)
@@ -180,8 +190,45 @@ class StoredRuns:
             return []
         if sweep.data.tags.get(TABLE_HASH, sha256(path)) != sha256(path):
             raise damaged("sweep", path.parent, f"{TABLE} differs from its checksum")
-        table = json.loads(read_regular(path))
+        return read_table(path)
+
+
+def read_plan(path: Path) -> list[dict[str, str]]:
+    """Read the axes of the cells that a sweep planned.
+
+    Parameters
+    ----------
+    path : JSON, as the sweep's run keeps it.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    try:
+        content = unsealed(parse_json_object(read_regular(path)))
+        return _PLAN.validate_python(content, strict=True)["cells"]
+    except (OSError, ValueError) as error:
+        raise damaged("sweep", path.parent, f"{path.name} is not as the sweep wrote it") from error
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a sweep's table.
+
+    Parameters
+    ----------
+    path : JSON, as MLflow writes a table.
+
+    Raises
+    ------
+    InputError
+        If it is damaged.
+    """
+    try:
+        table = _TABLE.validate_json(read_regular(path), strict=True)
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    except (OSError, ValueError) as error:
+        raise damaged("sweep", path.parent, f"{path.name} is not as the sweep wrote it") from error
 
 
 @dataclass(frozen=True)
@@ -236,7 +283,9 @@ def _metrics(run: "Run", files: _Stored) -> dict[str, float]:
     logged: dict[str, float] = {}
     for path in filter(None, paths[1:]):
         logged |= {
-            name: value for name, value in json.loads(path.read_bytes()).items() if math.isfinite(value)
+            name: value
+            for name, value in parse_json_object(path.read_bytes()).items()
+            if math.isfinite(value)
         }
     if any(known.get(name) != value for name, value in logged.items()):
         line = (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fused_clip.backbone.weights import HubWeights, LocalWeights
+from fused_clip.backbone.weights import HubWeights, LocalWeights, read_record, record_path
 from fused_clip.support.errors import InputError
 
 SHAPES = {"token_embedding.weight": (7, 3)}
@@ -156,3 +156,18 @@ def test_a_bit_flipped_in_the_cache_is_found_when_the_weights_are_fetched(cache:
     hub.check(SHAPES)
     with pytest.raises(InputError, match=f"damaged .* delete them and run again, got '{blob}'"):
         hub.fetch()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"a":' * 100_000, b'{"model": 1}'], ids=range(5))
+def test_a_damaged_record_of_a_conversion_is_refused(content: bytes, weights: Path) -> None:
+    record_path(weights).write_bytes(content)
+    with pytest.raises(InputError, match="the record of a conversion must be as it was written"):
+        read_record(weights)
+
+
+def test_a_header_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    deep = b'{"a":' * 100_000
+    path = tmp_path / "deep.safetensors"
+    path.write_bytes(len(deep).to_bytes(8, "little") + deep)
+    with pytest.raises(InputError, match="its header can't be read"):
+        LocalWeights(path).check({})

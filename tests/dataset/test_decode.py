@@ -298,3 +298,14 @@ def test_what_is_whole_passes_the_check():
 
 def test_threads_keep_the_order():
     assert list(map_threads(lambda number: number**2, range(50))) == [number**2 for number in range(50)]
+
+
+def test_no_image_starts_a_program(monkeypatch):
+    """PIL starts Ghostscript for an EPS, whatever its file is called."""
+    monkeypatch.setattr("subprocess.check_call", pytest.fail)
+    monkeypatch.setattr("shutil.which", lambda name: "/bin/true")
+    page = encode(Image.new("RGB", (8, 8)), "EPS")
+    assert page.startswith(b"%!PS")
+    for read in (decode, check):
+        with pytest.raises(UnreadableImageError, match="no image of a kind that can be read"):
+            read(page)

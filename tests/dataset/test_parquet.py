@@ -30,3 +30,27 @@ def test_a_damaged_file_is_named(table, use):
     table.file.write_bytes(table.file.read_bytes()[:-10])
     with pytest.raises(InputError, match=r"^data: must be a readable Parquet file \(.*x\.parquet'$"):
         use(table)
+
+
+def test_text_that_is_no_utf8_is_refused(tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["abcdef", "b"]}), file, compression="none", use_dictionary=False)
+    file.write_bytes(file.read_bytes().replace(b"abcdef", b"abc\x80ef"))
+    table = ParquetTable("dataset.path", file)
+    for read in (
+        lambda: table.read(["text"]),
+        lambda: table.group(0, "text"),
+        lambda: list(table.cells("text")),
+    ):
+        with pytest.raises(InputError, match=r"dataset\.path: must be a readable Parquet file"):
+            read()
+
+
+def test_names_of_columns_that_are_no_utf8_are_refused(tmp_path):
+    file = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"abcdef": [{"inner": 1}]}), file, store_schema=False)
+    for name in (b"abcdef", b"inner"):
+        broken = tmp_path / "b.parquet"
+        broken.write_bytes(file.read_bytes().replace(name, b"\x80" + name[1:]))
+        with pytest.raises(InputError, match="must be a readable Parquet file"):
+            assert ParquetTable("dataset.path", broken).schema

@@ -165,6 +165,7 @@ def test_a_newer_format_is_told_from_damage(saved: Path) -> None:
         {"prompts": [["a"], ["b"]]},
         {"format": "1"},
         {"format": None},
+        {"dim": 2**31},
     ],
 )
 def test_what_is_not_plain_data_that_fits_is_refused(change: dict[str, Any], saved: Path) -> None:

@@ -1,7 +1,9 @@
 import time
 from pathlib import Path
 
-from fused_clip.runner.outcomes import Progress, read_records, record, run_recorded
+import pytest
+
+from fused_clip.runner.outcomes import Progress, read_records, record, run_recorded, table_row
 
 
 def finish(sweep: Path, number: int, **known: object) -> Path:
@@ -34,3 +36,18 @@ def test_a_failure_is_recorded(tmp_path: Path) -> None:
     assert accuracy != accuracy
     assert [job["error"] for job in read_records(tmp_path)] == ["division by zero", "the job was cut off"]
     assert len(read_records(tmp_path, lost=False)) == 1
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"\xff", b'{"a":' * 100_000, b'{"metrics": {}}', b"[]"], ids=range(5)
+)
+def test_a_damaged_record_is_a_failure_that_names_it(content: bytes, tmp_path: Path) -> None:
+    for job in ("0", "1"):
+        (tmp_path / job).mkdir()
+        record(tmp_path / job, [f"seed={job}"], metrics={"test/accuracy": 0.5})
+    (tmp_path / "0" / "record.json").write_bytes(content)
+    damaged, whole = read_records(tmp_path)
+    assert damaged["error"] == f"its record is damaged: {tmp_path / '0' / 'record.json'}"
+    assert table_row(damaged)["job"] == "0"
+    assert whole["metrics"] == {"test/accuracy": 0.5}
+    assert "accuracy .5000" in Progress(tmp_path, 0.0, 2).line(tmp_path / "1")

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -239,3 +240,20 @@ def test_every_package_that_computes_a_result_decides_the_key() -> None:
     assert entries == computing | with_own_fingerprint | others
     assert set(reuse._CODE) == computing | {"backbone/learnable"}  # learns, and changes no embedding
     assert (root / "backbone" / "learnable.py").is_file()
+
+
+@pytest.mark.parametrize("name", [".", "nul\0", "a" * 300], ids=range(3))
+def test_a_note_of_files_that_can_not_be_is_none(tmp_path: Path, run: Path, name: str) -> None:
+    (note,) = tmp_path.glob("finished/k-*.json")
+    facts = json.loads(note.read_text())
+    note.write_text(json.dumps({**facts, "files": {name: "0" * 64}}))
+    assert reuse.find(tmp_path, "k", {}, anywhere) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"test/accuracy": "much"}', "{"])
+def test_a_note_of_metrics_that_can_not_be_read_is_none(tmp_path: Path, run: Path, content: str) -> None:
+    (note,) = tmp_path.glob("finished/k-*.json")
+    facts = json.loads(note.read_text())
+    note.write_text(json.dumps({**facts, "files": {}}))
+    (run / "metrics.json").write_text(content)
+    assert reuse.find(tmp_path, "k", {}, anywhere) is None

@@ -21,3 +21,61 @@ def test_letters_that_hydra_does_not_read_are_refused_with_a_way(word: str, hint
 
 def test_what_hydra_reads_is_left_alone() -> None:
     check_words(["study='кот'", "--config-dir", "мой", "--config-dir=мой", "seed=0,1", "no=[broken"])
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(
+            "dataset=0.5",
+            "clusterer=1",
+            "clusterer=null",
+            "clusterer=true",
+            "clusterer=[a,1]",
+            "reference=[1]",
+        ),
+        *(
+            "reference=[[a]]",
+            "reference=[{a:1}]",
+            "clusterer=kmeans,1",
+            "clusterer=range(1,3)",
+            "~clusterer=1",
+        ),
+        *("+clusterer=1", "@x=0.5", "hydra/launcher=.5"),
+    ],
+)
+def test_an_option_of_a_group_is_a_name(word: str) -> None:
+    with pytest.raises(InputError, match="must name an option, got"):
+        check_words([word])
+
+
+def test_the_names_of_a_group_are_given() -> None:
+    with pytest.raises(
+        InputError, match=r"clusterer: must name an option, got 'null'; choose from: .*kmeans"
+    ):
+        check_words(["clusterer=null"])
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("seed=" + "1" * 5_000, r"seed: can't be read \(Exceeds the limit"),
+        ("fusion.alpha=[" + "a," * 40_000 + "a]", r"at most 32,000 characters .*Write it into a file"),
+        ("classifier=" + "a" * 300, "classifier: must name an option, in at most 200 characters"),
+        ("a.b" * 100 + "=1", "overrides: a key must have at most 200 characters"),
+    ],
+    ids=range(4),
+)
+def test_what_is_too_long_for_hydra_is_refused(word: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_words([word])
+
+
+def test_names_lists_and_dictionaries_are_left_to_hydra() -> None:
+    check_words(
+        ["clusterer=kmeans", "reference=[zero_shot]", "reference=[]", "clusterer=a,b", "clusterer={a: 1}"]
+    )
+    check_words(
+        ["~clusterer", "~dataset=digits", "clusterer=glob(*)", "clusterer=choice(a,b)", "clusterer='1'"]
+    )
+    check_words(["prompt.texts={0: " + "a" * 20_000 + "}", "seed=5", "hydra.job.num=3"])

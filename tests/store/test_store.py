@@ -305,6 +305,42 @@ def test_a_damaged_manifest_is_named_and_all_computed_anew(
     assert str(entries(root)[0]) in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"rows": "all"', '"rows": "none"'),
+        ('"rows": "all"', '"rows": [[]]'),
+        ('"backbone": "fake-1"', '"backbone": "fake-2"'),
+        ('"shard_rows"', '"shard"'),
+        ('"kind": "images"', '"kind": "texts"'),
+        ('"rows-000000000"', '"../rows-000000000"'),
+        ('"rows-000000000"', '"rows\\u0000"'),
+    ],
+    ids=range(7),
+)
+def test_a_manifest_of_another_entry_is_damaged(
+    root: Path, old: str, new: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = fill(root)
+    path = entries(root)[0] / "manifest.json"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    assert entry.StoredEntry(path.parent).manifest is None
+    np.testing.assert_array_equal(Store(root).images(FakeBackbone(), IMAGES, ALL), expected())
+    assert contents(root) == before
+    assert "the manifest is damaged" in caplog.text
+
+
+def test_what_a_manifest_tells_people_decides_nothing(root: Path) -> None:
+    fill(root)
+    path = entries(root)[0] / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "about": {"dim": 10**30}}))
+    found = Store(root).stored(manifest["key"]["images"], manifest["key"]["backbone"], ALL)
+    np.testing.assert_array_equal(found, expected())
+
+
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_no_single_bit_changes_what_is_given(

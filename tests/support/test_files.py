@@ -1,11 +1,12 @@
-"""Files that a user names: what is no file, or too large."""
+"""Files that a user names, and hashes of files."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from fused_clip.support.files import MOST_TEXT, read_regular
+from fused_clip.support.files import MOST_TEXT, read_regular, sha256
 
 
 def test_a_file_is_read_and_nothing_else_is(tmp_path: Path) -> None:
@@ -28,3 +29,14 @@ def test_a_file_has_bounds(tmp_path: Path) -> None:
     file.write_bytes(b"abcd")
     with pytest.raises(OSError, match="it has more than 3 bytes"):
         read_regular(file, 3)
+
+
+def test_the_hash_is_of_the_contents(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"x").hexdigest()
+
+
+@pytest.mark.parametrize("name", ["none", ".", "file/below", "a" * 300, "nul\0"], ids=range(5))
+def test_what_can_be_no_file_has_no_hash(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert sha256(tmp_path / name) is None

@@ -9,7 +9,7 @@ import pytest
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.records import RunRecord
-from fused_clip.tracking.stored_runs import StoredRuns, open_runs
+from fused_clip.tracking.stored_runs import StoredRuns, open_runs, read_plan, read_table
 from tests.databases import with_database
 from tests.results import make_result
 
@@ -257,3 +257,23 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text(json.dumps(["not a database"] * 40))
     with pytest.raises(InputError, match=r"tracking\.uri: .*not a database"), open_runs(None, tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"\xff", b'{"a":' * 100_000, b'{"cells": [1]}'], ids=range(6)
+)
+def test_a_damaged_plan_or_table_is_refused_with_its_path(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    path.write_bytes(content)
+    for read in (read_plan, read_table):
+        with pytest.raises(InputError, match=r"sweep: is damaged: kept\.json is not as the sweep wrote it"):
+            read(path)
+
+
+def test_a_row_of_a_table_has_a_value_for_each_column(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.json"
+    path.write_text('{"columns": ["a", "b"], "data": [["x", 1.5]]}')
+    assert read_table(path) == [{"a": "x", "b": 1.5}]
+    path.write_text('{"columns": ["a", "b"], "data": [["x"]]}')
+    with pytest.raises(InputError, match="damaged"):
+        read_table(path)
