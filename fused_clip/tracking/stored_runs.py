@@ -282,11 +282,8 @@ def _metrics(run: "Run", files: _Stored) -> dict[str, float]:
         raise InputError("tracking.uri", rule, hint="Restore the database from a copy, or run again")
     logged: dict[str, float] = {}
     for path in filter(None, paths[1:]):
-        logged |= {
-            name: value
-            for name, value in parse_json_object(path.read_bytes()).items()
-            if math.isfinite(value)
-        }
+        found = parse_json_object(path.read_bytes())
+        logged |= {name: value for name, value in found.items() if math.isfinite(value)}
     if any(known.get(name) != value for name, value in logged.items()):
         line = (
             "The database is damaged: metrics of run %s are not those that were logged; its files have these"
