@@ -93,9 +93,9 @@ def sha256(path: Path) -> str | None:
     ----------
     path : the file.
     """
-    if not path.is_file():  # a FIFO would never end
-        return None
     try:
+        if not path.is_file():  # a FIFO would never end
+            return None
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
@@ -129,7 +129,8 @@ def locked(path: Path, *, wait: bool = True, what: str = "") -> Iterator[bool]:
     """
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

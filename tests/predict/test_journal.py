@@ -79,29 +79,6 @@ def test_a_damaged_line_is_told(tmp_path: Path) -> None:
         list(Journal(path, JOB, fresh=False))
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        *({"path": None}, {"path": 1}, {"state": "x"}, {"target": 1}, {"cluster": 2**31}, {"cluster": "1"}),
-        *({"cluster": True}, {"margin": 10**30}, {"margin": "much"}, {"p:dog": 1}, {"abstained": None}),
-        *({"abstained": "no"}, {"runner_up": "\ud800"}, {"error": None}, {"target_2": []}),
-    ],
-)
-def test_a_record_of_other_types_is_damage(change: dict[str, object], tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "out.partial", JOB, fresh=False)
-    journal.extend([RECORDS[0], {**RECORDS[1], **change}])
-    with pytest.raises(InputError, match="is damaged in line 3"):
-        list(journal)
-
-
-@pytest.mark.parametrize("key", ["path", "state", "target", "probability", "margin", "cluster", "abstained"])
-def test_a_record_that_lacks_something_is_damage(key: str, tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "out.partial", JOB, fresh=False)
-    journal.extend([{name: value for name, value in RECORDS[0].items() if name != key}])
-    with pytest.raises(InputError, match="is damaged in line 2"):
-        list(journal)
-
-
 @pytest.mark.parametrize("line", [b"[]", b"1", b'{"a":' * 100_000, b"\xff"], ids=range(4))
 def test_a_line_that_is_no_record_is_damage(line: bytes, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "out.partial", JOB, fresh=False)
