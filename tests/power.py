@@ -16,7 +16,7 @@ from typing import Any
 
 _CALLS = (
     "openat,creat,close,lseek,write,pwrite64,writev,pwritev,ftruncate,fsync,fdatasync,dup,dup2,dup3,fcntl,"
-    "rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,copy_file_range"
+    "rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,rmdir,link,linkat,sendfile,copy_file_range"
 )
 _LINE = re.compile(r"^(\d+) +(.*)$")
 _CALL = re.compile(r"^(\w+)\((.*)\) += (\d+)(?:<.*>)?$")

@@ -47,10 +47,28 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make changes of names last through a power cut, if the system can sync folders.
+
+    Parameters
+    ----------
+    folder : that has the names.
+    """
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _CAN_NOT_SYNC:
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def sha256(path: Path) -> str | None:
@@ -164,16 +182,3 @@ def _is_full(error: BaseException | None) -> bool:
     full = isinstance(error, OSError) and error.errno in _FULL
     full |= isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
     return full or _is_full(error.__cause__ or error.__context__)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, if the system can sync folders."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in _CAN_NOT_SYNC:
-                raise
-        finally:
-            os.close(descriptor)

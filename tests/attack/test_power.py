@@ -1,6 +1,7 @@
 """A power cut at any moment of a start on nothing: what is read afterwards is absent or whole."""
 
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -14,8 +15,10 @@ import pytest
 
 from fused_clip.store.entry import StoredEntry
 from fused_clip.support.files import sha256, write_atomic
+from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.schema import is_whole
 from tests.attack.scale import record, tries
+from tests.databases import a_run, old_database
 from tests.forks import QUICK, ROOT, Commands
 from tests.power import Change, Cut, changes_below, leave, watching
 
@@ -106,6 +109,55 @@ def measured(folder: Path) -> dict[str, bytes]:
 
 def everything(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_a_power_cut_in_an_upgrade_loses_no_run(tmp_path: Path) -> None:
+    folder, log = tmp_path / "out", tmp_path / "strace.log"
+    folder.mkdir()
+    old = tmp_path / "old.db"
+    old.write_bytes(old_database(tmp_path / "made.db"))
+    script = f"from tests.attack.test_power import upgrade; upgrade({str(folder)!r}, {str(old)!r})"
+    words = ["strace", "-f", "-qq", *watching(log), sys.executable, "-W", "ignore", "-c", script]
+    subprocess.run(words, cwd=ROOT, check=True, timeout=300)
+    cut, chance = Cut(changes_below(folder, log), folder), random.Random(SEED)
+    found: Counter[str] = Counter()
+    number = 0
+    while sum(found.values()) < tries(6, 80):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        state = cut.state(chance)
+        if str(folder / "begun") in state:
+            folder.rmdir()
+            leave(state)
+            place = folder.rename(tmp_path / str(number))
+            number += 1
+            found["upgraded" if is_whole(place / "mlflow.db") else "old"] += 1
+            MlflowTracker(place).check()
+            with closing(sqlite3.connect(place / "mlflow.db")) as connection:
+                assert connection.execute("SELECT run_uuid FROM runs").fetchall() == [("a1",)]
+                assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            folder.mkdir()
+    assert found["upgraded"]
+    assert found["old"]
+    record("power_cuts_in_an_upgrade", broken=0, **found)
+
+
+def upgrade(folder: str, old: str) -> None:
+    """Put an old database in place, whose newest run is in its log alone, and upgrade it."""
+    database = Path(folder) / "mlflow.db"
+    write_atomic(database, Path(old).read_bytes())
+    child = os.fork()
+    if not child:
+        connection = sqlite3.connect(database)
+        connection.execute("PRAGMA journal_mode=WAL")
+        a_run(connection)
+        connection.commit()
+        os._exit(0)
+    os.waitpid(child, 0)
+    write_atomic(Path(folder) / "begun", b"")
+    assert database.with_name("mlflow.db-wal").stat().st_size
+    MlflowTracker(Path(folder)).check()
 
 
 @pytest.mark.parametrize("careless", [False, True])

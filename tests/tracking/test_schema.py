@@ -17,9 +17,8 @@ from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.address import absolute_uri
 from fused_clip.tracking.schema import is_whole, make_whole
 from fused_clip.tracking.stored_runs import open_runs
-from tests.databases import with_database
+from tests.databases import OLD, a_run, old_database, with_database
 
-OLD = "400f98739977"  # the schema of MLflow 3.0: tables and columns are missing
 HALF = "ALTER TABLE inputs ADD COLUMN step BIGINT"  # the half of what its next migration does
 
 
@@ -30,26 +29,8 @@ def opened(database: Path) -> Iterator[sqlite3.Connection]:
 
 
 @pytest.fixture(scope="module")
-def old_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A database as an MLflow of that time made it."""
-    import mlflow
-    from alembic import command
-    from alembic.config import Config
-    from mlflow.store.tracking.dbmodels.initial_models import Base
-    from sqlalchemy import create_engine
-
-    database = tmp_path_factory.mktemp("old") / "mlflow.db"
-    # Without waiting for the disk at each of some hundred statements.
-    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(database, isolation_level=None))
-    config = Config()
-    config.set_main_option("script_location", str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA synchronous=OFF")
-        Base.metadata.create_all(connection)
-        config.attributes["connection"] = connection
-        command.upgrade(config, OLD)
-    engine.dispose()
-    return database.read_bytes()
+def old(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return old_database(tmp_path_factory.mktemp("old") / "mlflow.db")
 
 
 def with_old(folder: Path, content: bytes, *statements: str) -> Path:
@@ -60,17 +41,6 @@ def with_old(folder: Path, content: bytes, *statements: str) -> Path:
         for statement in statements:
             connection.execute(statement)
     return database
-
-
-def a_run(database: Path) -> None:
-    with opened(database) as connection:
-        connection.execute(
-            "INSERT INTO experiments (experiment_id, name, lifecycle_stage) VALUES (1, 'mine', 'active')"
-        )
-        connection.execute(
-            "INSERT INTO runs (run_uuid, name, experiment_id, status, lifecycle_stage, start_time, user_id)"
-            "VALUES ('a1', 'mine', 1, 'FINISHED', 'active', 1, 'me')"
-        )
 
 
 def files(folder: Path) -> list[str]:
@@ -131,9 +101,9 @@ BROKEN = {
 @pytest.mark.slow
 @pytest.mark.parametrize("statements", BROKEN.values(), ids=list(BROKEN))
 def test_a_half_built_database_is_set_aside_by_name(
-    statements: tuple[str, ...], tmp_path: Path, old_database: bytes, caplog: pytest.LogCaptureFixture
+    statements: tuple[str, ...], tmp_path: Path, old: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = with_old(tmp_path, old_database, *statements)
+    database = with_old(tmp_path, old, *statements)
     (tmp_path / "mlflow.db.incomplete").write_bytes(b"of an earlier time")
     MlflowTracker(tmp_path).check()
     assert is_whole(database)
@@ -157,9 +127,10 @@ def test_the_newest_database_without_a_table_is_set_aside(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_half_built_database_with_runs_stays_and_is_told(tmp_path: Path, old_database: bytes) -> None:
-    database = with_old(tmp_path, old_database, HALF)
-    a_run(database)
+def test_a_half_built_database_with_runs_stays_and_is_told(tmp_path: Path, old: bytes) -> None:
+    database = with_old(tmp_path, old, HALF)
+    with opened(database) as connection:
+        a_run(connection)
     for attempt in (MlflowTracker(tmp_path).check, lambda: open_runs(None, tmp_path).__enter__()):
         with pytest.raises(
             InputError, match=r"^tracking\.uri: .*can't be upgraded.*duplicate column"
@@ -173,9 +144,10 @@ def test_a_half_built_database_with_runs_stays_and_is_told(tmp_path: Path, old_d
 
 
 @pytest.mark.slow
-def test_an_old_database_is_upgraded_with_its_runs(tmp_path: Path, old_database: bytes) -> None:
-    database = with_old(tmp_path, old_database)
-    a_run(database)
+def test_an_old_database_is_upgraded_with_its_runs(tmp_path: Path, old: bytes) -> None:
+    database = with_old(tmp_path, old)
+    with opened(database) as connection:
+        a_run(connection)
     database.chmod(0o640)
     with open_runs(None, tmp_path, "mine") as stored:
         assert [run.info.run_id for run in stored.runs] == ["a1"]
@@ -186,10 +158,11 @@ def test_an_old_database_is_upgraded_with_its_runs(tmp_path: Path, old_database:
 
 @pytest.mark.slow
 def test_an_old_database_in_use_is_not_replaced(
-    tmp_path: Path, old_database: bytes, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = with_old(tmp_path, old_database)
-    a_run(database)
+    database = with_old(tmp_path, old)
+    with opened(database) as connection:
+        a_run(connection)
     real = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *words, **more: real(*words, timeout=0.1, **more))
     with opened(database) as reader:
