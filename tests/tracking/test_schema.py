@@ -15,6 +15,7 @@ import pytest
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.address import absolute_uri
+from fused_clip.tracking.models import fetched
 from fused_clip.tracking.schema import is_whole, make_whole
 from fused_clip.tracking.stored_runs import open_runs
 from tests.databases import OLD, a_run, old_database, with_database
@@ -229,6 +230,16 @@ def test_what_is_no_database_is_told_and_nothing_is_made(made: Any, rule: str, t
         with pytest.raises(InputError, match=rf"^tracking\.uri: .*{rule}.*runs\.db"):
             attempt()
     assert files(tmp_path) == ["runs.db"]
+
+
+def test_reading_makes_no_database(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/runs.db"
+    with (
+        pytest.raises(InputError, match=r"there is no tracking database, got .*runs\.db"),
+        fetched("runs:/a1/model", uri),
+    ):
+        pass
+    assert files(tmp_path) == []
 
 
 def test_a_database_that_can_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
