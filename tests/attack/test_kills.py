@@ -142,7 +142,7 @@ def test_what_mlflow_leaves_half_built_is_recognised(
     cut = Cut(changes_below(folder, log), folder)
     chance = random.Random(SEED)
     left: Counter[str] = Counter()
-    for number in range(tries(5, 60)):
+    for number in range(tries(5, 30)):
         shutil.rmtree(folder)
         leave(cut.state(chance, lost=False))
         place = folder.rename(tmp_path / str(number))

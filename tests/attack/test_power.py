@@ -60,8 +60,8 @@ def test_after_a_power_cut_all_is_absent_or_whole(tmp_path: Path, commands: Comm
     whole = {path: content for path, content in everything(folder).items() if "mlflow.db" not in path}
     chance = random.Random(SEED)
     found: Counter[str] = Counter()
-    again = tries(3, 40)
-    for number in range(tries(60, 1_500)):
+    again = tries(3, 20)
+    for number in range(tries(60, 1_000)):
         shutil.rmtree(folder)
         if number:
             leave(cut.state(chance))
@@ -123,7 +123,7 @@ def test_a_power_cut_in_an_upgrade_loses_no_run(tmp_path: Path) -> None:
     cut, chance = Cut(changes_below(folder, log), folder), random.Random(SEED)
     found: Counter[str] = Counter()
     number = 0
-    while sum(found.values()) < tries(6, 80):
+    while sum(found.values()) < tries(6, 40):
         shutil.rmtree(folder)
         folder.mkdir()
         state = cut.state(chance)
