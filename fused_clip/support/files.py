@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -84,6 +84,24 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
             return file.read()
     finally:
         os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make changes of names last through a power cut, if the system can sync folders.
+
+    Parameters
+    ----------
+    folder : that has the names.
+    """
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _CAN_NOT_SYNC:
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def sha256(path: Path) -> str | None:
@@ -174,16 +192,3 @@ def writable(folder: Path) -> Iterator[None]:
         rule = f"must be a writable folder with free space ({error.strerror})"
         hint = "Finished work is kept: free space or choose another folder, and run again"
         raise InputError("output_dir", rule, str(folder), hint=hint) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, if the system can sync folders."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            if error.errno not in _CAN_NOT_SYNC:
-                raise
-        finally:
-            os.close(descriptor)

@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import replacing
+from fused_clip.support.files import replacing, sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -112,10 +112,10 @@ def make_whole(database: Path) -> None:
     database = Path(os.path.realpath(database))  # a link stays one
     if database.exists():
         with closing(sqlite3.connect(database)) as old:
-            if not _tables(old):
-                _replace(database)
-            elif not _upgraded(database, old):
-                _replace(database, aside=True)
+            empty = not _tables(old)
+            _hold(database, old)
+            if empty or not _upgraded(database, old):
+                _replace(database, aside=not empty)
     else:
         # A log without its database would be taken for the new one's.
         _replace(database, aside=True)
@@ -133,7 +133,6 @@ def _upgraded(database: Path, old: sqlite3.Connection) -> bool:
     """Upgrade a copy, which replaces the database; False if that fails and the database has no rows."""
     import mlflow
 
-    _hold(database, old)
     try:
         with replacing(database) as draft:
             _fill(draft, old)
@@ -159,6 +158,7 @@ def _hold(database: Path, old: sqlite3.Connection) -> None:
         old.execute("PRAGMA locking_mode=EXCLUSIVE")  # the lock stays: SQLite copies nothing in a transaction
         old.execute("BEGIN EXCLUSIVE")
         old.execute("COMMIT")
+        sync_folder(database.parent)  # else the log may be back after a power cut
     except sqlite3.OperationalError as error:
         rule = f"the database has to be upgraded, but another process has it open ({error})"
         hint = "End that process, such as MLflow's UI, and run again"
