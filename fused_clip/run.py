@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
 from fused_clip.runner.overrides import check_words
-from fused_clip.support.command import INTERRUPTED
+from fused_clip.support.command import INTERRUPTED, print_any_text
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.support.versions import version_line
@@ -70,6 +70,7 @@ def main() -> None:
         print(version_line())
         return
     signal.signal(signal.SIGTERM, _terminate)
+    print_any_text()
     try:
         check_words(sys.argv[1:])
         task()

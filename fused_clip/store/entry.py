@@ -26,6 +26,7 @@ Facts = Mapping[str, Any]
 Compute = Callable[[frozenset[str]], Iterator[tuple[str, Array]]]
 
 MANIFEST = "manifest.json"
+FORMAT: Literal[1] = 1
 _LOCKS = ".locks"
 _NOT_A_FILE = {errno.EINVAL, errno.ELOOP}  # a folder or FIFO, and a link to itself
 
@@ -44,7 +45,7 @@ class Manifest(BaseModel):
     complete : whether all files are there.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1] = FORMAT
     kind: str
     key: dict[str, Any]
     about: dict[str, Any]
@@ -77,6 +78,14 @@ class StoredEntry:
             raise
         # The name is a hash of the key, by which stored rows are found.
         return manifest if self.folder.name == _folder_name(manifest.kind, manifest.key) else None
+
+    def is_of_newer_version(self) -> bool:
+        """Whether a newer version of this package wrote the entry: this one leaves it alone."""
+        try:
+            found = json.loads(read_regular(self.folder / MANIFEST))["format"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return False
+        return isinstance(found, int) and found > FORMAT
 
     def is_complete(self) -> bool:
         """Whether the entry says that it is complete; does not check its files."""
@@ -206,7 +215,7 @@ class Entry(StoredEntry):
 
 
 def _folder_name(kind: str, key: Facts) -> str:
-    canonical = json.dumps({"format": 1, "kind": kind, "key": dict(key)}, sort_keys=True)
+    canonical = json.dumps({"format": FORMAT, "kind": kind, "key": dict(key)}, sort_keys=True)
     return f"{kind}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
 
 

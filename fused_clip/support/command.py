@@ -1,6 +1,7 @@
 """Command lines with ``--options``: the parser, and errors in one line."""
 
 import argparse
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ def one_line_errors(after_interrupt: str) -> Iterator[None]:
     ----------
     after_interrupt : printed after Ctrl-C: how to go on.
     """
+    print_any_text()
     try:
         yield
     except InputError as error:
@@ -40,3 +42,10 @@ def one_line_errors(after_interrupt: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"Stopped. {after_interrupt}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def print_any_text() -> None:
+    """Let standard output and error print characters that their encoding lacks, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,17 @@ def test_a_damaged_line_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"".join([*lines[:2], b"{damage\n", *lines[3:]]))
     with pytest.raises(InputError, match="is damaged in line 3"):
         list(Journal(path, JOB, fresh=False))
+
+
+def test_a_changed_digit_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "out.partial"
+    Journal(path, JOB, fresh=False).extend(RECORDS)
+    path.write_bytes(path.read_bytes().replace(b"0.25", b"0.75", 1))
+    with pytest.raises(InputError, match=r"is damaged in line 2\. Delete it"):
+        list(Journal(path, JOB, fresh=False))
+
+
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.partial")
+    with pytest.raises(InputError, match="another file is there"):
+        Journal(tmp_path / "out.partial", JOB, fresh=False)
