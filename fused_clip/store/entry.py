@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from fused_clip.support.arrays import Array
+from fused_clip.support.errors import InputError
 from fused_clip.support.files import locked, read_regular, sha256, touch, writable, write_atomic
 
 log = logging.getLogger(__name__)
@@ -153,6 +154,25 @@ class Entry(StoredEntry):
     def __init__(self, root: Path, kind: str, key: Facts, about: Facts | None = None) -> None:
         super().__init__(root / _folder_name(kind, key))
         self._kind, self._key, self._about = kind, dict(key), dict(about or {})
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """As of any entry; InputError if it may not be read."""
+        with self._readable():
+            return super().manifest
+
+    def intact(self) -> dict[str, str]:
+        """As of any entry; InputError if a file may not be read."""
+        with self._readable():
+            return super().intact()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            rule = f"has a store that can't be read ({error.strerror})"
+            raise InputError("output_dir", rule, str(self.folder)) from error
 
     def ensure(self, names: Sequence[str] | None, compute: Compute) -> list[str]:
         """Complete the entry and return the names of its arrays; one process computes, the others wait.

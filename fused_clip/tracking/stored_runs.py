@@ -47,8 +47,8 @@ def open_runs(uri: str | None, output_dir: Path, experiment: str = "fused_clip")
         If the store is not there, has no such experiment, or fails, also within the block.
     """
     address = absolute_uri(uri, Path(output_dir).absolute())
+    check_database(address)  # mlflow would try to open it for minutes
     client, experiment_id = connect_to_read(address, experiment)
-    check_database(address)
     with complaints(address), TemporaryDirectory(prefix="fused_clip-") as folder:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file otherwise
         runs = all_runs(client, experiment_id)
@@ -197,8 +197,14 @@ class _Stored:
 
     def fetch(self, name: str) -> Path | None:
         if name not in self._paths:
-            self._paths[name] = self._find(name)
-            self._check(self._paths[name], name)
+            try:
+                self._paths[name] = self._find(name)
+                self._check(self._paths[name], name)
+            except OSError as error:
+                rule = f"{name} can't be read ({error.strerror})"
+                raise InputError(
+                    f"run {self.run.info.run_id}", rule, str(self.run.info.artifact_uri)
+                ) from error
         return self._paths[name]
 
     def _check(self, path: Path | None, name: str) -> None:

@@ -261,8 +261,8 @@ def test_no_number_is_silently_wrong(world: Path, tmp_path: Path) -> None:
         counts[kind, result] += 1
         if result in BAD:
             failures.append(f"{reader.name}: {path.relative_to(world)}: {done}: {result} {why}")
+            print(failures[-1], flush=True)
         kept.restore()
-    print(*failures, sep="\n")
     flips = sum(count for (kind, _), count in counts.items() if kind == "flip")
     record("bit_rot", flips=flips, others=len(kinds) - flips, **rot.report(counts))
     print(dict(counts))

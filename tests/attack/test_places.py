@@ -115,12 +115,12 @@ def test_a_user_without_home_or_name(commands: Commands, tmp_path: Path, elsewhe
     assert metrics(tmp_path) == elsewhere
 
 
-@pytest.mark.parametrize("closed", ["store", "runs", "finished", "mlflow.db", ""])
+@pytest.mark.parametrize("closed", ["store", "runs", "finished", ""])
 def test_a_user_without_rights(commands: Commands, tmp_path: Path, closed: str) -> None:
     words = (*QUICK, f"output_dir={tmp_path / 'out'}", "resume=true")
     well(commands("run", *words))
     path = tmp_path / "out" / closed
-    inside = [path, *(path.rglob("*") if closed in ("store", "finished") else ())]
+    inside = [path, *(path.rglob("*") if closed in ("store", "runs", "finished") else ())]
     modes = {one: one.stat().st_mode for one in inside}
     for one in inside:
         one.chmod(0o555 if one.is_dir() else 0o444)
@@ -131,7 +131,7 @@ def test_a_user_without_rights(commands: Commands, tmp_path: Path, closed: str) 
     well(commands("run", *words, "seed=9", "dataset.seed=9"))
 
 
-@pytest.mark.parametrize("hidden", ["store", "runs", "mlflow.db", "mlartifacts"])
+@pytest.mark.parametrize("hidden", ["store", "runs", "mlartifacts"])
 def test_files_that_may_not_be_read(commands: Commands, tmp_path: Path, hidden: str) -> None:
     out = tmp_path / "out"
     words = (*QUICK, f"output_dir={out}", "resume=true", "study=x")

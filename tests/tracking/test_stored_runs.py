@@ -353,7 +353,7 @@ def test_a_damaged_page_is_told(output_dir: Path, tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 4096] = bytes(4096)
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"^tracking\.uri: the database is damaged \("):
+    with pytest.raises(InputError, match=r"^tracking\.uri: is damaged \("):
         open_runs(None, tmp_path / "a").__enter__()
 
 
