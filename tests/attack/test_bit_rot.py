@@ -216,7 +216,7 @@ def _records(root: Path) -> Any:
     errors = [one["error"] for one in found if one["error"]]
     if errors:
         raise InputError("sweep", errors[0])  # as its table says, with exit code 1
-    return found
+    return [[outcomes.table_row(one), one["setting"], one["references"]] for one in found]
 
 
 def _journal(root: Path) -> Any:
