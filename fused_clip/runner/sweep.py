@@ -164,6 +164,7 @@ class SweepCallback(Callback):
         """
         self._start(config, config.hydra.sweep.dir)
         try:
+            _check_shared_memory(config)
             self._sweep = Sweep.open(config)
         except InputError as error:
             sys.exit(f"Error: {error}")
@@ -224,6 +225,21 @@ class SweepCallback(Callback):
         if self._sweep:
             self._sweep.abandon()
             self._sweep = None
+
+
+def _check_shared_memory(config: DictConfig) -> None:
+    """Raise InputError for jobs side by side where their processes can't share locks."""
+    if "joblib" not in str(config.hydra.launcher.get("_target_")):
+        return
+    import multiprocessing
+
+    try:
+        multiprocessing.Lock()
+    except (OSError, ImportError) as error:  # ImportError: a Python that was built without
+        rule = f"must be basic where /dev/shm can't be used ({getattr(error, 'strerror', None) or error})"
+        raise InputError(
+            "hydra/launcher", rule, "joblib", hint="Jobs then run one after the other"
+        ) from error
 
 
 def make_importable(config: DictConfig) -> None:
