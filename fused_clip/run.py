@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
 from fused_clip.runner.overrides import check_words, with_allowed
-from fused_clip.support.command import one_line_errors
+from fused_clip.support.command import one_line_errors, print_any_text
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.machine import KEPT, explain
 from fused_clip.support.versions import version_line
@@ -77,6 +77,7 @@ def main() -> None:
         print(version_line())
         return
     signal.signal(signal.SIGTERM, _terminate)
+    print_any_text()
     try:
         with one_line_errors(_GO_ON, KEPT), _errors_of_hydra():
             sys.argv[1:] = with_allowed(sys.argv[1:])

@@ -27,10 +27,10 @@ class File(NamedTuple):
 
 
 class Look(NamedTuple):
-    """SHA-256 of an image file, and its state: size in bytes, time of change in ns."""
+    """SHA-256 of an image file, and its time of change in ns."""
 
     digest: bytes
-    state: tuple[int, int]
+    time: int
 
 
 def dataset_of_files(
@@ -67,7 +67,7 @@ def _labelled_files(
         tuple(file.name for file, _ in good),
         tuple(look.digest for _, look in good),
         recipe.max_pixels,
-        tuple(look.state for _, look in good),
+        tuple(look.time for _, look in good),
     )
     label_of_name = {name: label for label, name in enumerate(names)}
     labels = [-1 if file.label is None else label_of_name[file.label] for file, _ in good]
@@ -76,13 +76,13 @@ def _labelled_files(
 
 
 def _look(path: Path, max_pixels: int) -> Look | UnreadableImageError:
-    """SHA-256 and state of a file that is an image, or the error."""
+    """SHA-256 and time of change of a file that is an image, or the error."""
     try:
-        stat = path.stat()
+        time = path.stat().st_mtime_ns
         encoded = read_regular(path, MOST_IMAGE)
         check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         return UnreadableImageError(getattr(error, "strerror", None) or str(error))
-    return Look(hashlib.sha256(encoded).digest(), (stat.st_size, stat.st_mtime_ns))
+    return Look(hashlib.sha256(encoded).digest(), time)

@@ -140,14 +140,14 @@ class FileImages:
     names : name of each row, unique.
     digests : SHA-256 of each file's contents.
     max_pixels : images of more pixels are unreadable.
-    states : size in bytes, and time of change in ns, of each file when its digest was taken.
+    times : time of change of each file in ns, when its digest was taken.
     """
 
     paths: tuple[Path, ...]
     names: tuple[str, ...]
     digests: tuple[bytes, ...]
     max_pixels: int = MAX_PIXELS
-    states: tuple[tuple[int, int], ...] = ()
+    times: tuple[int, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -167,7 +167,8 @@ class Cell:
         from fused_clip.runner import artifacts, console, reuse
 
         options = self.options
-        (self.directory / "config.yaml").write_text(OmegaConf.to_yaml(self._resolved(), resolve=True))
+        text = OmegaConf.to_yaml(self._resolved(), resolve=True)
+        (self.directory / "config.yaml").write_text(text, encoding="utf-8")
         params, tags = self._params(), self._tags()
         with tracker.run(name=self.name, params=params, tags=tags, parent_id=self.parent) as active:
             result = self._result()

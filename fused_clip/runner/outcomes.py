@@ -187,7 +187,7 @@ class Progress:
         remaining = min(self.cells - len(jobs), self.cells - self.finished - ran)
         if remaining <= 0 or not ran:
             return ""
-        return f"; about {_duration((time.time() - self.started) / ran * remaining)} left"
+        return f"; about {_duration(max(0.0, time.time() - self.started) / ran * remaining)} left"
 
 
 def _outcome(record: Mapping[str, Any]) -> str:

@@ -167,6 +167,7 @@ class SweepCallback(Callback):
         """
         self._start(config, config.hydra.sweep.dir)
         with _errors_that_end(config):
+            _check_shared_memory(config)
             self._sweep = Sweep.open(config)
         atexit.register(self._abandon)
         self._progress = self._sweep.progress
@@ -237,6 +238,21 @@ def _errors_that_end(config: DictConfig) -> Iterator[None]:
             log.exception("The sweep can't go on")
             sys.exit(1)
         sys.exit(f"Error: {explained}")
+
+
+def _check_shared_memory(config: DictConfig) -> None:
+    """Raise InputError for jobs side by side where their processes can't share locks."""
+    if "joblib" not in str(config.hydra.launcher.get("_target_")):
+        return
+    import multiprocessing
+
+    try:
+        multiprocessing.Lock()
+    except (OSError, ImportError) as error:  # ImportError: a Python that was built without
+        rule = f"must be basic where /dev/shm can't be used ({getattr(error, 'strerror', None) or error})"
+        raise InputError(
+            "hydra/launcher", rule, "joblib", hint="Jobs then run one after the other"
+        ) from error
 
 
 def make_importable(config: DictConfig) -> None:

@@ -1,4 +1,4 @@
-"""Damage in the user's own files: their content changed, and their size and time of change did not."""
+"""Damage in the user's own files: their content changed, and their time of change did not."""
 
 import hashlib
 import json
@@ -20,7 +20,6 @@ from fused_clip.store import Store
 from fused_clip.support.arrays import Array
 from fused_clip.support.errors import InputError
 
-State = tuple[int, int]
 _FOLDER = "inputs"
 _LONGEST = 1_000  # characters of a path
 
@@ -29,7 +28,7 @@ def check(options: Options, dataset: ImageDataset, backbone: Backbone, output_di
     """Compare the files of a run with their content when a run first read them.
 
     These are images, tables, vectors, weights, and any file that an option names. Digests are kept below
-    ``<output_dir>/inputs``. A file of another size or time of change counts as another file.
+    ``<output_dir>/inputs``. A file of another time of change counts as another file.
 
     Parameters
     ----------
@@ -46,30 +45,29 @@ def check(options: Options, dataset: ImageDataset, backbone: Backbone, output_di
     seen = Store(output_dir / _FOLDER)
     for split in {id(split.images): split for split in (dataset.train, dataset.test)}.values():
         images = split.images
-        if isinstance(images, FileImages) and images.states:
-            _compare(seen, "dataset", images.paths, images.states, images.digests)
+        if isinstance(images, FileImages) and images.times:
+            _compare(seen, "dataset", images.paths, images.times, images.digests)
     files = {file: option for option, file in _named_files(options.model_dump(by_alias=True))}
     files |= dict.fromkeys(dataset.files, "dataset")
     if isinstance(backbone, TwoTowerBackbone):
         files |= dict.fromkeys(backbone.files, "backbone")
     for file, option in files.items():
-        stat = file.stat()
         digest = bytes.fromhex(LocalWeights(file).sha256())  # once a process
-        _compare(seen, option, [file], [(stat.st_size, stat.st_mtime_ns)], [digest])
+        _compare(seen, option, [file], [file.stat().st_mtime_ns], [digest])
 
 
 def _compare(
-    seen: Store, option: str, paths: Sequence[Path], states: Sequence[State], digests: Sequence[bytes]
+    seen: Store, option: str, paths: Sequence[Path], times: Sequence[int], digests: Sequence[bytes]
 ) -> None:
-    listed = json.dumps([[os.path.abspath(path), *state] for path, state in zip(paths, states, strict=True)])
+    listed = json.dumps([[os.path.abspath(path), time] for path, time in zip(paths, times, strict=True)])
     found: Array = np.frombuffer(b"".join(digests), np.uint8).reshape(len(paths), -1)
     key = {"files": hashlib.sha256(listed.encode()).hexdigest()}
     known = seen.cached("files", key, lambda: {"digests": found})["digests"]
     changed = [str(path) for path, row in zip(paths, known != found, strict=True) if row.any()]
     if changed:
-        rule = f"{len(changed)} of {len(paths)} files are damaged, changed at the same size and time"
+        rule = f"{len(changed)} of {len(paths)} files are damaged, changed without a change of their time"
         hint = "Restore them from a copy; touch them to use them as they are"
-        raise InputError(option, f"{rule}: {shortened(changed)}", hint=hint)
+        raise InputError(option, f"{rule} ({shortened(changed)})", hint=hint)
 
 
 def _named_files(options: Any, place: str = "") -> Iterator[tuple[str, Path]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -76,7 +75,7 @@ def _verify(root: Path) -> int:
     for entry in _entries(root):
         try:
             lost = _lost(entry)
-            verdict = f"damaged: {lost}" if lost else "intact" if entry.is_complete() else "unfinished"
+            verdict = f"damaged: {lost}" if lost else _state(entry)
             damaged += bool(lost)
         except OSError as error:
             verdict = _unread(error)
@@ -89,8 +88,16 @@ def _verify(root: Path) -> int:
     return int(damaged + unread > 0)
 
 
+def _state(entry: StoredEntry) -> str:
+    if entry.is_of_newer_version():
+        return "of a newer fused_clip: not checked"
+    return "intact" if entry.is_complete() else "unfinished"
+
+
 def _lost(entry: StoredEntry) -> str:
     """Name what of an entry is damaged; an entry whose computation was refused or killed has no manifest."""
+    if entry.is_of_newer_version():
+        return ""
     manifest = entry.manifest
     if manifest is None:
         return MANIFEST if (entry.folder / MANIFEST).exists() else ""
@@ -124,13 +131,16 @@ def _remove(entry: StoredEntry, seconds: float, *, dry_run: bool) -> float:
         if not dry_run:
             # The manifest goes first: without it nothing that is left counts as a whole entry.
             (entry.folder / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(entry.folder)
+            for inside in entry.folder.iterdir():  # a folder in place of a file goes if it is empty
+                (inside.rmdir if inside.is_dir() and not inside.is_symlink() else inside.unlink)()
+            entry.folder.rmdir()
         print(f"{entry.folder.name:<28} {'would be removed' if dry_run else 'removed'}")
     return size
 
 
 def _is_kept(entry: StoredEntry, seconds: float) -> bool:
-    return entry.manifest is not None and time.time() - _last_used(entry) < seconds
+    age = max(0.0, time.time() - _last_used(entry))  # the clock may have been set back
+    return entry.is_of_newer_version() or (entry.manifest is not None and age < seconds)
 
 
 def _entries(root: Path) -> Iterator[StoredEntry]:
@@ -142,7 +152,7 @@ def _is_entry(path: Path) -> bool:
     if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
         return False
     try:
-        return all(_FILE.fullmatch(inside.name) and inside.is_file() for inside in path.iterdir())
+        return all(_FILE.fullmatch(inside.name) for inside in path.iterdir())
     except OSError:
         return True  # by its name; each command reports that it can't be read
 
@@ -153,13 +163,13 @@ def _last_used(entry: StoredEntry) -> float:
 
 
 def _megabytes(entry: StoredEntry) -> float:
-    return sum(path.stat().st_size for path in entry.folder.iterdir()) / 1e6
+    return sum(path.lstat().st_size for path in entry.folder.iterdir()) / 1e6
 
 
 def _describe(entry: StoredEntry) -> str:
     manifest = entry.manifest
     if manifest is None:
-        return "no manifest"
+        return "of a newer fused_clip" if entry.is_of_newer_version() else "no manifest"
     facts = ", ".join(f"{name} {value}" for name, value in (manifest.about or manifest.key).items())
     return f"{'' if manifest.complete else 'unfinished: '}{facts[:90]}"
 

@@ -118,7 +118,10 @@ class Store:
         named = {"all": rows, _hash(wanted): places}
         for folder in sorted(self.root.glob("images-*")):
             entry = StoredEntry(folder)
-            manifest = entry.manifest
+            try:
+                manifest = entry.manifest
+            except OSError:  # it may not be read
+                continue
             key = manifest.key if manifest and manifest.complete else {}
             if (key.get("images"), key.get("backbone")) != (images, backbone) or key["rows"] not in named:
                 continue

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from fused_clip.support.arrays import Array
+from fused_clip.support.errors import InputError
 from fused_clip.support.files import locked, read_regular, sha256, touch, writable, write_atomic
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ Facts = Mapping[str, Any]
 Compute = Callable[[frozenset[str]], Iterator[tuple[str, Array]]]
 
 MANIFEST = "manifest.json"
+FORMAT: Literal[1] = 1
 _LOCKS = ".locks"
 _NOT_A_FILE = {errno.EINVAL, errno.ELOOP}  # a folder or FIFO, and a link to itself
 
@@ -44,7 +46,7 @@ class Manifest(BaseModel):
     complete : whether all files are there.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1] = FORMAT
     kind: str
     key: dict[str, Any]
     about: dict[str, Any]
@@ -82,6 +84,14 @@ class StoredEntry:
             raise
         # The name is a hash of the key, by which stored rows are found.
         return manifest if self.folder.name == manifest.name else None
+
+    def is_of_newer_version(self) -> bool:
+        """Whether a newer version of this package wrote the entry: this one leaves it alone."""
+        try:
+            found = json.loads(read_regular(self.folder / MANIFEST))["format"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return False
+        return isinstance(found, int) and found > FORMAT
 
     def is_complete(self) -> bool:
         """Whether the entry says that it is complete; does not check its files."""
@@ -150,6 +160,25 @@ class Entry(StoredEntry):
         super().__init__(root / _folder_name(kind, key))
         self._kind, self._key, self._about = kind, dict(key), dict(about or {})
 
+    @property
+    def manifest(self) -> Manifest | None:
+        """As of any entry; InputError if it may not be read."""
+        with self._readable():
+            return super().manifest
+
+    def intact(self) -> dict[str, str]:
+        """As of any entry; InputError if a file may not be read."""
+        with self._readable():
+            return super().intact()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            rule = f"has a store that can't be read ({error.strerror})"
+            raise InputError("output_dir", rule, str(self.folder)) from error
+
     def ensure(self, names: Sequence[str] | None, compute: Compute) -> list[str]:
         """Complete the entry and return the names of its arrays; one process computes, the others wait.
 
@@ -211,7 +240,7 @@ class Entry(StoredEntry):
 
 
 def _folder_name(kind: str, key: Facts) -> str:
-    canonical = json.dumps({"format": 1, "kind": kind, "key": dict(key)}, sort_keys=True)
+    canonical = json.dumps({"format": FORMAT, "kind": kind, "key": dict(key)}, sort_keys=True)
     return f"{kind}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
 
 

@@ -1,6 +1,7 @@
 """Command lines: the parser of ``--options``, and errors in one line."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -41,6 +42,7 @@ def one_line_errors(after_interrupt: str, kept: str = "", place: Path | None = N
     place : folder in use, for errors that name no file.
     """
     logging.raiseExceptions = False  # a line that can't be logged is no reason for a traceback
+    print_any_text()
     try:
         yield
         flush_output()
@@ -64,3 +66,10 @@ def flush_output() -> None:
         error.filename = "standard output"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
+
+
+def print_any_text() -> None:
+    """Let standard output and error print characters that their encoding lacks, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

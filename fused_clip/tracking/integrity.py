@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _SQLITE = "sqlite:///"
 _SEAL = "record_checksum"
 _CHANGING = {"sweep_id", "process", "error", "warnings", _SEAL}
+_PATIENCE = 30.0  # seconds, if another process is writing
 _TAGS = 100  # whose names fit in the 5,000 characters of a tag
 
 
@@ -59,25 +60,30 @@ def metrics_intact(run: "Run") -> bool:
 
 
 def check_database(uri: str) -> None:
-    """Raise InputError for a damaged SQLite file: its pages, indices, constraints and references.
+    """Raise InputError for an SQLite file that is damaged: its pages, indices, constraints or references.
 
     Parameters
     ----------
-    uri : of the store; others than SQLite are not checked.
+    uri : of the store; another than an existing SQLite file is not checked.
     """
-    if not uri.startswith(_SQLITE):
+    database = Path(uri.removeprefix(_SQLITE).partition("?")[0]).absolute()
+    if not uri.startswith(_SQLITE) or not database.is_file():
         return
-    database = Path(uri.removeprefix(_SQLITE).partition("?")[0])
+    hint = "Restore it from a copy; directories of runs have their results too"
     try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        with closing(
+            sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)
+        ) as connection:
+            found = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
             lost = connection.execute("PRAGMA foreign_key_check").fetchone()
+    except sqlite3.OperationalError as error:
+        raise InputError("tracking.uri", f"the database can't be read ({error})", str(database)) from error
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        found, lost = str(error), None
-    if found != "ok" or lost:
-        reason = f"the database is damaged ({found if found != 'ok' else f'{lost[0]} without its {lost[2]}'})"
-        hint = "Restore it from a copy; directories of runs have their results too"
-        raise InputError("tracking.uri", " ".join(reason.split()), str(database), hint=hint)
+        raise InputError("tracking.uri", f"is damaged ({error})", str(database), hint=hint) from error
+    if lost:
+        found = f"a row of {lost[0]} lacks its row of {lost[2]}"
+    if found != "ok":
+        raise InputError("tracking.uri", f"is damaged ({' '.join(found.split())})", str(database), hint=hint)
 
 
 def _stated(run: "Run") -> list[Any] | None:

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
-from fused_clip.support.checksums import SUMS, damaged, intact, unsealed
+from fused_clip.support.checksums import SUMS, damaged, intact, parse_sums, unsealed
 from fused_clip.support.conf import PLACES_AND_EXTRAS, axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import read_regular, sha256
@@ -63,8 +63,8 @@ def open_runs(uri: str | None, output_dir: Path, experiment: str = "fused_clip")
         If the store is not there, has no such experiment, or fails, also within the block.
     """
     address = absolute_uri(uri, Path(output_dir).absolute())
+    check_database(address)  # mlflow would try to open it for minutes
     client, experiment_id = connect_to_read(address, experiment)
-    check_database(address)
     with complaints(address), TemporaryDirectory(prefix="fused_clip-") as folder:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one bar a file otherwise
         runs = all_runs(client, experiment_id)
@@ -175,7 +175,7 @@ class StoredRuns:
             params=dict(data.params),
             metrics=_metrics(run, files),
             tags=tags,
-            seconds=(info.end_time - info.start_time) / 1000 if ended else float("nan"),
+            seconds=_seconds(run),
             error=data.tags.get("error", "").partition("\n")[0],
             artifacts=files,
         )
@@ -245,17 +245,28 @@ class _Stored:
 
     def fetch(self, name: str) -> Path | None:
         if name not in self._paths:
-            self._paths[name] = self._find(name)
-            self._check(self._paths[name], name)
+            try:
+                self._paths[name] = self._find(name)
+                self._check(self._paths[name], name)
+            except OSError as error:
+                rule = f"{name} can't be read ({error.strerror})"
+                raise InputError(
+                    f"run {self.run.info.run_id}", rule, str(self.run.info.artifact_uri)
+                ) from error
         return self._paths[name]
 
     def _check(self, path: Path | None, name: str) -> None:
-        if name == SUMS or path is None or self.fetch(SUMS) is None:
+        """Compare a file, or all files of a folder, with the run's checksums."""
+        sums = None if name == SUMS else self.fetch(SUMS)
+        if sums is None:
             return
-        folder = path.parent
-        files = [path] if not path.is_dir() else sorted(path.rglob("*"))
-        for file in files:
-            intact(f"run {self.run.info.run_id}", folder, file.relative_to(folder).as_posix())
+        below = f"{name}/"
+        names = {one for one in parse_sums(read_regular(sums)) if one == name or one.startswith(below)}
+        if path is not None:
+            inside = path.rglob("*") if path.is_dir() else [path]
+            names |= {file.relative_to(path.parent).as_posix() for file in inside}
+        for one in sorted(names):
+            intact(f"run {self.run.info.run_id}", sums.parent, one)
 
     def _find(self, name: str) -> Path | None:
         place = urlparse(str(self.run.info.artifact_uri))
@@ -290,6 +301,12 @@ def _metrics(run: "Run", files: _Stored) -> dict[str, float]:
         )
         log.warning(line, run_id)
     return {**known, **logged}
+
+
+def _seconds(run: "Run") -> float:
+    """From start to end; NaN if the run has not ended, or the clock was set back meanwhile."""
+    start, end = run.info.start_time, run.info.end_time
+    return (end - start) / 1000 if end is not None and end >= start else float("nan")
 
 
 def _is_sweep(run: "Run") -> bool:

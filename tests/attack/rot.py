@@ -79,8 +79,10 @@ def flip(path: Path, rng: random.Random) -> str:
 
 
 def cut(path: Path, rng: random.Random) -> str:
-    size = rng.randrange(max(1, path.stat().st_size))
+    stat = path.stat()
+    size = rng.randrange(max(1, stat.st_size))
     os.truncate(path, size)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     return f"cut to {size}"
 
 
@@ -103,9 +105,11 @@ def swap(path: Path, others: list[Path], rng: random.Random) -> str:
     if not alike:
         return flip(path, rng)
     other = rng.choice(alike)
-    first, second = path.read_bytes(), other.read_bytes()
-    path.write_bytes(second)
-    other.write_bytes(first)
+    contents = other.read_bytes(), path.read_bytes()
+    for place, content in zip((path, other), contents, strict=True):
+        stat = place.stat()
+        place.write_bytes(content)
+        os.utime(place, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     return f"exchanged with {other.name}"
 
 

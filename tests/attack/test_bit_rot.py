@@ -216,7 +216,7 @@ def _records(root: Path) -> Any:
     errors = [one["error"] for one in found if one["error"]]
     if errors:
         raise InputError("sweep", errors[0])  # as its table says, with exit code 1
-    return found
+    return [[outcomes.table_row(one), one["setting"], one["references"]] for one in found]
 
 
 def _journal(root: Path) -> Any:
@@ -261,8 +261,8 @@ def test_no_number_is_silently_wrong(world: Path, tmp_path: Path) -> None:
         counts[kind, result] += 1
         if result in BAD:
             failures.append(f"{reader.name}: {path.relative_to(world)}: {done}: {result} {why}")
+            print(failures[-1], flush=True)
         kept.restore()
-    print(*failures, sep="\n")
     flips = sum(count for (kind, _), count in counts.items() if kind == "flip")
     record("bit_rot", flips=flips, others=len(kinds) - flips, **rot.report(counts))
     print(dict(counts))

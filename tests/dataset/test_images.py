@@ -102,6 +102,16 @@ def test_a_damaged_cell_is_named():
         list(images.read(np.array([0, 1])))
 
 
+def test_a_table_that_changes_while_a_run_reads_it_is_refused():
+    cells = [png(pixels) for pixels in PIXELS]
+    images = EncodedImages([lambda: pa.array(cells, pa.large_binary())], [len(cells)], "set")
+    assert images.fingerprint
+    cells[3] = png(PIXELS[4])
+    images._chunk.cache_clear()
+    with pytest.raises(InputError, match="images of set are no longer what they were"):
+        list(images.read(np.arange(10)))
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> FileImages:
     """Three files of which the last is no image."""

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,17 @@ def test_a_line_that_is_no_record_is_damage(line: bytes, tmp_path: Path) -> None
     journal.path.write_bytes(line + b"\n")
     with pytest.raises(InputError, match="another file is there"):
         Journal(journal.path, JOB, fresh=True)
+
+
+def test_a_changed_digit_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "out.partial"
+    Journal(path, JOB, fresh=False).extend(RECORDS)
+    path.write_bytes(path.read_bytes().replace(b"0.25", b"0.75", 1))
+    with pytest.raises(InputError, match=r"is damaged in line 2\. Delete it"):
+        list(Journal(path, JOB, fresh=False))
+
+
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.partial")
+    with pytest.raises(InputError, match="another file is there"):
+        Journal(tmp_path / "out.partial", JOB, fresh=False)

@@ -51,3 +51,18 @@ def test_a_damaged_record_is_a_failure_that_names_it(content: bytes, tmp_path: P
     assert table_row(damaged)["job"] == "0"
     assert whole["metrics"] == {"test/accuracy": 0.5}
     assert "accuracy .5000" in Progress(tmp_path, 0.0, 2).line(tmp_path / "1")
+
+
+def test_a_damaged_record_is_a_failed_cell(tmp_path: Path) -> None:
+    path = finish(tmp_path, 0, metrics={"test/accuracy": 0.984}) / "record.json"
+    text = path.read_text()
+    for wrong in (text.replace("0.984", "0.934"), text[:-20], "[]"):
+        path.write_text(wrong)
+        (job,) = read_records(tmp_path)
+        assert (job["error"], job["metrics"]) == (f"its record is damaged: {path}", {})
+
+
+def test_no_time_is_left_by_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    done = finish(tmp_path, 0, metrics={"test/accuracy": 1.0})
+    line = Progress(tmp_path, time.time() + 3_600, cells=3).line(done)
+    assert line.endswith("; about 0 s left")

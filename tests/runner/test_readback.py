@@ -98,3 +98,17 @@ def test_rows_that_are_no_longer_stored_are_told(toy: ImageDataset, tmp_path: Pa
         shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     with pytest.raises(InputError, match=r"store: must have intact embeddings of these rows"):
         artifacts.read(tmp_path / "run", tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.json", "timings.json", "predictions.parquet", "embeddings.npz", "result.json"]
+)
+def test_a_damaged_file_of_a_run_is_named(toy: ImageDataset, tmp_path: Path, name: str) -> None:
+    result = finished(toy, tmp_path / "run", "fused")
+    artifacts.write_checksums(tmp_path / "run")
+    assert_same(artifacts.read(tmp_path / "run", tmp_path / "store"), result)
+    content = bytearray((tmp_path / "run" / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "run" / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"^run: is damaged: {name} differs from its checksum"):
+        artifacts.read(tmp_path / "run", tmp_path / "store")

@@ -57,6 +57,30 @@ def test_a_cell_without_all_its_files_whole_is_missing(
     assert reuse.find(tmp_path, "k", {}, anywhere) is None
 
 
+def test_a_note_of_another_cell_is_none(tmp_path: Path, run: Path) -> None:
+    (note,) = (tmp_path / "finished").glob("*.json")
+    note.rename(note.with_name(note.name.replace("k-", "l-")))
+    assert reuse.find(tmp_path, "l", {}, anywhere) is None
+
+
+def test_a_damaged_note_is_none(tmp_path: Path, run: Path) -> None:
+    (note,) = (tmp_path / "finished").glob("*.json")
+    text = note.read_text()
+    for wrong in (text.replace("id1", "id3"), text[:-9], "[]", "{}"):
+        note.write_text(wrong)
+        assert reuse.find(tmp_path, "k", {}, anywhere) is None
+    note.unlink()
+    os.mkfifo(note)
+    assert reuse.find(tmp_path, "k", {}, anywhere) is None
+
+
+def test_a_note_of_an_earlier_version_is_read(tmp_path: Path, run: Path) -> None:
+    (note,) = (tmp_path / "finished").glob("*.json")
+    known = json.loads(note.read_text())
+    note.write_text(json.dumps({key: known[key] for key in ("directory", "run_id", "extras", "files")}))
+    assert reuse.find(tmp_path, "k", {}, anywhere) is not None
+
+
 def test_files_that_are_no_results_may_change(tmp_path: Path, run: Path) -> None:
     for name in (".hydra/config.yaml", "fused_clip.log", "record.json"):
         (run / name).unlink()

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -24,6 +25,7 @@ from fused_clip.store import Store, embeddings, entry
 from fused_clip.store.__main__ import main
 from fused_clip.support import files
 from fused_clip.support.errors import InputError
+from tests.attack import rot
 from tests.conftest import ArrayRows
 from tests.fakes import FakeBackbone
 
@@ -289,6 +291,56 @@ def test_a_damaged_shard_is_named_and_computed_anew(
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert str(entries(root)[0]) in record.message
     assert "rows-0000000" in record.message
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "loop", "dangling"])
+def test_what_is_no_file_is_damage(stocked: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rot.replace_by(kind, shard_of(stocked))
+    assert main(["--root", str(stocked), "verify"]) == 1
+    assert f"damaged: {shard_of(stocked).stem}" in capsys.readouterr().out
+    if kind == "folder":
+        shard_of(stocked).rmdir()
+    np.testing.assert_array_equal(Store(stocked).images(FakeBackbone(), IMAGES, ALL), expected())
+
+
+def test_an_entry_under_the_name_of_another_is_computed_anew(root: Path) -> None:
+    """Its checksums are right, and it is the wrong entry."""
+    before = fill(root)
+    (mine,) = entries(root)
+    Store(root).images(FakeBackbone(), ArrayRows("others", N), ALL[::-1])
+    (other,) = set(entries(root)) - {mine}
+    shutil.rmtree(mine)
+    shutil.copytree(other, mine)
+    np.testing.assert_array_equal(Store(root).images(FakeBackbone(), IMAGES, ALL), expected())
+    assert before.items() <= contents(root).items()
+
+
+def test_stored_rows_are_found_by_a_key_that_fits_the_entry_s_name(root: Path) -> None:
+    fill(root)
+    path = entries(root)[0] / "manifest.json"
+    text = path.read_text()
+    path.write_text(text.replace(f'"shard_rows": {SHARD}', f'"shard_rows": {SHARD // 2}'))
+    assert path.read_text() != text
+    with pytest.raises(InputError, match="must have intact embeddings"):
+        Store(root).stored(IMAGES.fingerprint, "fake-1", ALL)
+
+
+def test_an_entry_of_a_newer_version_is_left_alone(stocked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    newer = stocked / f"images-{'0' * 16}"
+    shutil.copytree(next(stocked.glob("images-*")), newer)
+    manifest = json.loads((newer / "manifest.json").read_bytes())
+    (newer / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
+    assert main(["--root", str(stocked), "verify"]) == 0
+    assert f"{newer.name:<28} of a newer fused_clip" in capsys.readouterr().out
+    assert main(["--root", str(stocked), "prune", "--unused-for", "0"]) == 0
+    assert entries(stocked) == [newer]
+
+
+def test_prune_is_not_misled_by_a_clock_that_was_set_back(stocked: Path) -> None:
+    for path in stocked.glob("*/manifest.json"):
+        os.utime(path, (2e9, 2e9))
+    assert main(["--root", str(stocked), "prune", "--unused-for", "0"]) == 0
+    assert not entries(stocked)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"format": 2}', b"\xff\xfe\x00", b"null"])

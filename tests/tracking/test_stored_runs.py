@@ -1,11 +1,16 @@
 import json
+import math
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fused_clip.runner import artifacts
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.records import RunRecord
@@ -277,3 +282,102 @@ def test_a_row_of_a_table_has_a_value_for_each_column(tmp_path: Path) -> None:
     path.write_text('{"columns": ["a", "b"], "data": [["x"]]}')
     with pytest.raises(InputError, match="damaged"):
         read_table(path)
+
+
+def changed(output_dir: Path, place: Path, *statements: str) -> Path:
+    """A copy of the database in which something changed behind mlflow's back."""
+    place.mkdir()
+    with (
+        closing(sqlite3.connect(output_dir / "mlflow.db")) as source,
+        closing(sqlite3.connect(place / "mlflow.db")) as connection,
+        connection,
+    ):
+        source.backup(connection)
+        for statement in statements:
+            assert connection.execute(statement).rowcount > 0
+    return place
+
+
+def accuracies(runs: StoredRuns) -> list[float | None]:
+    return [record.metrics.get("test/accuracy") for record in runs.study("alone")]
+
+
+METRIC = "UPDATE latest_metrics SET value = 0.99 WHERE key = 'test/accuracy'"
+
+
+def test_a_metric_that_changed_in_the_database_is_told(output_dir: Path, tmp_path: Path) -> None:
+    with (
+        open_runs(None, changed(output_dir, tmp_path / "a", METRIC)) as runs,
+        pytest.raises(InputError, match=r"database is damaged: metrics of run .* not those that were logged"),
+    ):
+        accuracies(runs)
+
+
+def test_numbers_of_the_run_s_files_replace_those_that_changed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    result = make_result(metrics={"test/accuracy": 0.5, "seconds/total": 2.0, "n_clusters": math.inf})
+    artifacts.write_metrics(replace(result, metrics={"test/accuracy": 0.5, "seconds/total": 2.0}), folder)
+    artifacts.write_checksums(folder)
+    tracker = MlflowTracker(with_database(tmp_path / "out"))
+    with tracker.run("one", {"seed": 0}, {"study": "alone"}) as active:
+        active.log(result, folder, [])
+    with open_runs(None, tmp_path / "out") as runs:
+        assert accuracies(runs) == [0.5]
+    assert not caplog.records
+    with open_runs(None, changed(tmp_path / "out", tmp_path / "a", METRIC)) as runs:
+        assert accuracies(runs) == [0.5]
+    assert "metrics of run" in caplog.text
+    (path,) = (tmp_path / "out" / "mlartifacts").rglob("metrics.json")
+    path.write_text(path.read_text().replace("0.5", "0.7"))
+    with open_runs(None, tmp_path / "a") as runs, pytest.raises(InputError, match=r"metrics\.json differs"):
+        accuracies(runs)
+
+
+def test_a_tag_that_changed_in_the_database_is_told(
+    output_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    change = "UPDATE tags SET value = 'xyz' WHERE key = 'commit'"
+    with open_runs(None, changed(output_dir, tmp_path / "a", change)) as runs:
+        (record,) = runs.study("alone")
+    assert "params or tags of run" in caplog.text
+    assert "params or tags of run" in record.tags["warnings"]
+
+
+def test_tags_and_notes_of_a_user_are_no_damage(
+    output_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = [
+        "INSERT INTO tags SELECT 'mine', 'good', run_uuid FROM runs",
+        "UPDATE tags SET value = 'a note' WHERE key = 'mlflow.note.content'",
+        "UPDATE runs SET name = 'mine'",
+    ]
+    with open_runs(None, changed(output_dir, tmp_path / "a", *changes)) as runs:
+        assert accuracies(runs) == [1.4]
+    assert not caplog.records
+
+
+def test_a_run_of_an_earlier_version_has_no_checksums(
+    output_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget = "DELETE FROM tags WHERE key IN ('record_checksum', 'table_sha256')"
+    with open_runs(None, changed(output_dir, tmp_path / "a", METRIC, forget)) as runs:
+        assert accuracies(runs) == [0.99]
+    assert not caplog.records
+
+
+def test_a_damaged_page_is_told(output_dir: Path, tmp_path: Path) -> None:
+    path = changed(output_dir, tmp_path / "a") / "mlflow.db"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4096] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"^tracking\.uri: is damaged \("):
+        open_runs(None, tmp_path / "a").__enter__()
+
+
+def test_a_clock_that_was_set_back_leaves_no_time(output_dir: Path, tmp_path: Path) -> None:
+    back = "UPDATE runs SET end_time = start_time - 1000"
+    with open_runs(None, changed(output_dir, tmp_path / "a", back)) as runs:
+        assert all(math.isnan(record.seconds) for record in runs.study("alone"))

@@ -70,7 +70,7 @@ def verdict(published: float | None, measured: Sequence[float], *, comparable: b
 @cache
 def load() -> Published:
     """Read the published numbers that ship with the package."""
-    content: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text())
+    content: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text("utf-8"))
     numbers = {
         (dataset, prompt, metric): float(value)
         for dataset, rows in content["table"].items()
