@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
-from fused_clip.runner.overrides import check_words, with_allowed
+from fused_clip.runner.overrides import check_hydras_parts, check_words, with_allowed
 from fused_clip.support.command import INTERRUPTED
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
@@ -73,6 +73,7 @@ def main() -> None:
     try:
         sys.argv[1:] = with_allowed(sys.argv[1:])
         check_words(sys.argv[1:])
+        check_hydras_parts(sys.argv[1:])
         task()
     except InputError as error:
         sys.exit(f"Error: {error}")

@@ -161,9 +161,13 @@ def _intact(folder: Path) -> dict[str, bytes]:
     try:
         listed = (folder / SUMS).read_bytes().decode("ascii", "replace")
         contents = {name: (folder / name).read_bytes() for name in (FACTS, ARRAYS)}
+        own = folder.resolve(strict=True)
+        links = [name for name in (FACTS, ARRAYS, SUMS) if (folder / name).resolve().parent != own]
     except OSError as error:
         rule = f"must be a model: a folder with {FACTS}, {ARRAYS} and {SUMS} ({error.strerror})"
         raise InputError("model", rule, str(folder)) from error
+    if links:
+        raise InputError("model", f"must contain its files, and {links[0]} is a link out of it", str(folder))
     matches = [_LINE.fullmatch(line) for line in listed.split("\n")]  # not at whatever else ends a line
     sums = {match[2]: match[1] for match in matches if match}
     for name, content in contents.items():

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, open_dict
 from fused_clip.runner.build import prepare
 from fused_clip.runner.config import Options, check
 from fused_clip.runner.overrides import complaint_of
+from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _job_configs(config: DictConfig, jobs: Iterable[list[str]]) -> Iterator[Dict
             except HydraException as error:  # the launcher would meet it, and end the sweep
                 raise complaint_of(error) from error
             HydraConfig.instance().set_config(cfg)
+            check_hydra(cfg.hydra, allowed(cfg))
             with open_dict(cfg):
                 del cfg["hydra"]
             yield cfg
