@@ -150,13 +150,13 @@ class StoredRuns:
 
     def _plan(self, sweep: "Run") -> list[dict[str, str]]:
         path = _Stored(self.client, sweep, self.downloads).fetch(PLAN)
-        return json.loads(path.read_text())["cells"] if path else []
+        return _read(path)["cells"] if path else []
 
     def _table(self, sweep: "Run") -> list[dict[str, Any]]:
         path = _Stored(self.client, sweep, self.downloads).fetch(TABLE)
         if path is None:
             return []
-        table = json.loads(path.read_text())
+        table = _read(path)
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
@@ -177,14 +177,22 @@ class _Stored:
     def _find(self, name: str) -> Path | None:
         place = urlparse(str(self.run.info.artifact_uri))
         if place.scheme == "file":  # mlflow would copy it all the same
-            path = Path(url2pathname(place.path)) / name
-            return path if path.exists() else None
+            root = Path(url2pathname(place.path)).resolve()
+            path = root / name
+            return path if path.exists() and path.resolve().is_relative_to(root) else None
         run_id = self.run.info.run_id
         if name not in {file.path for file in self.client.list_artifacts(run_id)}:
             return None
         folder = self.downloads / run_id
         folder.mkdir(exist_ok=True)
         return Path(self.client.download_artifacts(run_id, name, str(folder)))
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise InputError(path.name, f"can't be read ({error})", str(path)) from error
 
 
 def _is_sweep(run: "Run") -> bool:
