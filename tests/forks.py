@@ -128,6 +128,8 @@ class Commands:
         if self._server and self._server.stdin:
             self._server.stdin.close()
             self._server.wait(60)
+            if self._server.stdout:
+                self._server.stdout.close()
         self._server = None
 
     def _started(self) -> subprocess.Popen[str]:
