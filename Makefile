@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Tests run side by side, one worker a core; past four, memory is what is short.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check docs smoke attack verify-openai clean
+.PHONY: help demo test quick check audit docs smoke attack verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -27,6 +27,9 @@ check: $(VENV)/installed  ## lint, types, tables and links of documents, plain w
 	$(BIN)/mypy
 	$(BIN)/python -m experiments.docs --check
 	$(BIN)/python -m experiments.words
+
+audit: $(VENV)/installed  ## holes that are known: code (bandit), workflow (zizmor), packages (pip-audit)
+	bash .ci/audit $(BIN)
 
 docs: $(VENV)/installed  ## write the generated tables of the documents
 	$(BIN)/python -m experiments.docs

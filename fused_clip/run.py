@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
-from fused_clip.runner.overrides import check_words, with_allowed
+from fused_clip.runner.overrides import check_hydras_parts, check_words, with_allowed
 from fused_clip.support.command import one_line_errors, print_any_text
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.machine import KEPT, explain
@@ -82,6 +82,7 @@ def main() -> None:
         with one_line_errors(_GO_ON, KEPT), _errors_of_hydra():
             sys.argv[1:] = with_allowed(sys.argv[1:])
             check_words(sys.argv[1:])
+            check_hydras_parts(sys.argv[1:])
             task()
     except Terminated:
         print(f"Stopped. {_GO_ON}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """A user's own images, in one folder a class."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
@@ -11,10 +11,13 @@ from PIL import Image
 from fused_clip.dataset.decode import NOT_DECODED
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.image_files import File, dataset_of_files
+from fused_clip.dataset.inside import inside
 from fused_clip.dataset.names import class_name, natural_order, printable
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 
+Check = Callable[[str | Path], None]
+OUTSIDE = "dataset.outside_root=true"
 HIDDEN = (".", "__MACOSX")  # starts of the names of folders that file managers and archives leave behind
 
 
@@ -25,7 +28,8 @@ def imagefolder(recipe: Recipe) -> ImageDataset:
     folders, in natural order ("2" before "10"). With ``labels="none"`` all images below `root`, or below its
     train and test folders, are used. Hidden files and files without the suffix of an image are ignored.
 
-    Every image is checked first; with ``on_bad_image="skip"`` unreadable ones are left out and listed in
+    A link that leads out of `root` is refused, unless `outside_root` is set. Every image is checked first;
+    with ``on_bad_image="skip"`` unreadable ones are left out and listed in
     `ImageDataset.skipped`.
 
     Parameters
@@ -35,30 +39,31 @@ def imagefolder(recipe: Recipe) -> ImageDataset:
     Raises
     ------
     InputError
-        If the folder is missing, empty or has one class, an image can't be read, `from_split` is set without
-        a test folder, or names or sizes don't fit the data.
+        If the folder is missing, empty or has one class, an image can't be read, a link leads out of it,
+        `from_split` is set without a test folder, or names or sizes don't fit the data.
     """
     if recipe.root is None:
         raise InputError("dataset.root", "must name the folder of images", recipe.root)
     folder = Path(recipe.root).expanduser()
     if not folder.is_dir():
         raise InputError("dataset.root", "must be an existing folder", recipe.root)
+    check = None if recipe.outside_root else inside(folder, "dataset.root", f"{OUTSIDE} follows the link")
     if recipe.labels == "none":
-        return dataset_of_files(recipe, _unlabelled(recipe, folder), (), f"folder {folder}")
+        return dataset_of_files(recipe, _unlabelled(recipe, folder, check), (), f"folder {folder}")
     used = recipe.used(_parts(folder))
     names = _class_names(used, folder)
     files = [
-        [file for sub in _subfolders(part) for file in _files(sub, folder, class_name(sub.name))]
+        [file for sub in _subfolders(part) for file in _files(sub, folder, class_name(sub.name), check)]
         for part in used
     ]
     return dataset_of_files(recipe, files, names, f"folder {folder}")
 
 
-def _unlabelled(recipe: Recipe, folder: Path) -> list[list[File]]:
+def _unlabelled(recipe: Recipe, folder: Path, check: Check | None) -> list[list[File]]:
     """Every image of each part, whatever folder it is in."""
     pair = (folder / "train", folder / "test")
     parts: tuple[Path, ...] = pair if all(part.is_dir() for part in pair) else (folder,)
-    found = [_files(part, folder, None) for part in recipe.used(parts)]
+    found = [_files(part, folder, None, check) for part in recipe.used(parts)]
     if not all(found):
         raise InputError("dataset.root", "must contain an image", str(folder))
     return found
@@ -88,28 +93,36 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith(HIDDEN))
 
 
-def _files(folder: Path, root: Path, label: str | None) -> list[File]:
+def _files(folder: Path, root: Path, label: str | None, check: Check | None) -> list[File]:
     """Image files at any depth, sorted."""
-    paths = sorted(map(Path, image_files("dataset.root", folder)))
+    paths = sorted(map(Path, image_files("dataset.root", folder, check)))
     return [File(path, printable(path.relative_to(root).as_posix()), label) for path in paths]
 
 
-def image_files(option: str, root: Path) -> Iterator[str]:
+def image_files(option: str, root: Path, check: Check | None = None) -> Iterator[str]:
     """Find the image files below a folder, in order; hidden files and links that lead back up are ignored.
 
     Parameters
     ----------
     option : names the folder in errors.
     root : the folder.
+    check : called with the folder and with every link in it; raises for one that may not be followed. None
+        follows all.
     """
 
     def refuse(error: OSError) -> NoReturn:
         raise InputError(option, f"{error.filename} can't be read ({error.strerror})") from error
 
+    if check:
+        check(root)
     for parent, folders, files in os.walk(root, followlinks=True, onerror=refuse):
         own = (name for name in folders if not name.startswith(HIDDEN))
         folders[:] = sorted(name for name in own if not _leads_up(Path(parent, name)))
-        yield from (os.path.join(parent, name) for name in sorted(files) if is_image(name))
+        images = [os.path.join(parent, name) for name in sorted(files) if is_image(name)]
+        for path in (*(os.path.join(parent, name) for name in folders), *images):
+            if check and os.path.islink(path):
+                check(path)
+        yield from images
 
 
 def _leads_up(folder: Path) -> bool:

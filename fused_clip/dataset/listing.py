@@ -6,8 +6,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from fused_clip.dataset.columns import as_texts, existing_file, read_columns, refuse_repeated, rows_of_splits
+from fused_clip.dataset.folder import OUTSIDE
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.image_files import File, dataset_of_files
+from fused_clip.dataset.inside import inside
 from fused_clip.dataset.names import class_name, natural_order, printable, shortened
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
@@ -30,7 +32,8 @@ def csv(
     Parameters
     ----------
     recipe : the shared options. `path` is the table; `image_column` has paths, relative to `root` or to the
-        folder of the table, which name the rows (with their split where two tables share a name).
+        folder of the table, which name the rows (with their split where two tables share a name). Those that
+        lead out of it, also by a link, need ``outside_root``.
     test_path : a second table, for the test split.
     split_column : column of the rows' splits.
     train_split, test_split : values of that column; rows of other splits are left out.
@@ -39,7 +42,7 @@ def csv(
     ------
     InputError
         If a table can't be read, lacks a column or a label, lists an image twice or has one class, an image
-        is missing or can't be read, or names or sizes don't fit the data.
+        is missing, can't be read or lies outside, or names or sizes don't fit the data.
     """
     if test_path is not None and split_column is not None:
         raise InputError("dataset.split_column", "must be null when dataset.test_path is set", split_column)
@@ -52,7 +55,7 @@ def csv(
     parts: list[list[File]] = []
     for option, table in (("dataset.path", recipe.path), ("dataset.test_path", test_path)):
         if option == "dataset.path" or table is not None:
-            parts += _listed(option, existing_file(option, table), recipe.root, wanted, splits)
+            parts += _listed(option, existing_file(option, table), recipe, wanted, splits)
     used = recipe.used(_distinct(parts, splits))
     if recipe.on_bad_image == "error":
         _refuse_missing([file for part in used for file in part])
@@ -63,16 +66,21 @@ def csv(
 
 
 def _listed(
-    option: str, table: Path, root: str | None, wanted: dict[str, str | None], splits: Sequence[str]
+    option: str, table: Path, recipe: Recipe, wanted: dict[str, str | None], splits: Sequence[str]
 ) -> list[list[File]]:
     """Files of a table: one list, or one a split."""
-    start = table.parent if root is None else Path(root).expanduser()
+    start = table.parent if recipe.root is None else Path(recipe.root).expanduser()
     if not start.is_dir():
-        raise InputError("dataset.root", "must be an existing folder", root)
+        raise InputError("dataset.root", "must be an existing folder", recipe.root)
     columns = {key: as_texts(key, values) for key, values in read_columns(option, table, wanted).items()}
     names = columns["dataset.image_column"]
     labels = map(class_name, columns.get("dataset.label_column", ()))
     files = [File(start / name, printable(name), label) for name, label in zip_longest(names, labels)]
+    if not recipe.outside_root:
+        way = f"dataset.root=FOLDER names another folder, {OUTSIDE} reads any image"
+        check = inside(start, "dataset.image_column", way)
+        for file in files:
+            check(file.path)
     if "dataset.split_column" not in columns:
         return [files]
     parts = rows_of_splits("dataset.split_column", columns["dataset.split_column"], splits)

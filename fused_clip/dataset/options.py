@@ -53,6 +53,11 @@ class SharedOptions(StrictOptions):
     root: str | None = Field(
         default=None, description="imagefolder: the folder; csv: where relative paths start"
     )
+    outside_root: bool = Field(
+        default=False,
+        description="true: paths of a csv may lead out of `root` or the table's folder, and links out of a"
+        " folder are followed",
+    )
     image_column: str = Field(default="image", description="column of images, or of their paths in a csv")
     label_column: str = Field(default="label", description="column of labels")
     labels: Literal["given", "none"] = Field(

@@ -160,9 +160,13 @@ def _intact(folder: Path) -> dict[str, bytes]:
     try:
         sums = parse_sums(read_regular(folder / SUMS))
         contents = {name: read_regular(folder / name) for name in (FACTS, ARRAYS)}
+        own = folder.resolve(strict=True)
+        links = [name for name in (FACTS, ARRAYS, SUMS) if (folder / name).resolve().parent != own]
     except OSError as error:
         rule = f"must be a model: a folder with {FACTS}, {ARRAYS} and {SUMS} ({error.strerror})"
         raise InputError("model", rule, str(folder)) from error
+    if links:
+        raise InputError("model", f"must contain its files, and {links[0]} is a link out of it", str(folder))
     for name, content in contents.items():
         if sums.get(name) != hashlib.sha256(content).hexdigest():
             raise _damaged(folder, f"{name} is not what {SUMS} says")

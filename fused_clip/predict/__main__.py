@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--prior", metavar="A=.9,B=.1", help="frequencies of the admitted targets; sum to 1")
     add("--target-map", type=Path, metavar="YAML", help="merge targets: 'group: [targets]'")
     add("--column", metavar="NAME", help="column of a table: of paths ('path') or of encoded images")
+    outside = "read images that a table names outside of its folder, and follow links out of a folder"
+    add("--outside-root", action="store_true", help=outside)
     bad = "an unreadable image is left out and logged (skip, the default), gets a row with the reason in the "
     bad += "column error (report), or stops the command (error)"
     add("--on-bad-image", choices=["skip", "report", "error"], default="skip", help=bad)
@@ -94,7 +96,7 @@ def _run(args: argparse.Namespace) -> None:
         }
         from fused_clip.predict.sources import find_source
 
-        source = find_source(args.images, args.column)
+        source = find_source(args.images, args.column, outside=args.outside_root)
         model = _load(args, knowledge)
         model.head.check_batch(len(source))
         from fused_clip.predict.stream import Wanted, predict_into

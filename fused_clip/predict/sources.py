@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from fused_clip.dataset.folder import image_files, is_image
+from fused_clip.dataset.folder import Check, image_files, is_image
+from fused_clip.dataset.inside import inside
 from fused_clip.dataset.names import printable
 from fused_clip.dataset.parquet import ParquetTable
 from fused_clip.dataset.text_table import check_columns, text_rows
@@ -67,7 +68,9 @@ def state_of(file: Path) -> State:
     return [status.st_size, status.st_mtime_ns]
 
 
-def find_source(images: str | Sequence[str], column: str | None = None) -> ImageSource:
+def find_source(
+    images: str | Sequence[str], column: str | None = None, *, outside: bool = False
+) -> ImageSource:
     """Find the images that a user names.
 
     Parameters
@@ -77,12 +80,18 @@ def find_source(images: str | Sequence[str], column: str | None = None) -> Image
         table with encoded images. With several places a file counts once, and names of a table's images
         start with its folder.
     column : of the tables; None is ``path``, or else the first column with images.
+    outside : whether paths of a table may lead out of its folder, and links out of a folder.
+
+    Raises
+    ------
+    InputError
+        If there is no image. While iterating, for a path or a link that leads out of its folder.
     """
     places = [images] if isinstance(images, str) else list(images)
     once: dict[str, str] = {}
     for place in places:
         once.setdefault(os.path.abspath(os.path.expanduser(place)), place)
-    found = [_find_one(place, column) for place in once.values()]
+    found = [_find_one(place, column, outside=outside) for place in once.values()]
     return found[0] if len(found) == 1 else _Source(lambda: _each_once(found), count=sum(map(len, found)))
 
 
@@ -96,12 +105,15 @@ def is_table(place: str | Path) -> bool:
     return Path(place).suffix in _TABLES and Path(place).is_file()
 
 
-def _find_one(images: str, column: str | None) -> _Source:
+def _find_one(images: str, column: str | None, *, outside: bool) -> _Source:
     place = Path(images).expanduser()
     if place.is_dir():
-        source = _Source(lambda: map(_file_item, image_files(OPTION, place)))
+        check = None if outside else inside(place, OPTION, "--outside-root follows the link")
+        source = _Source(lambda: map(_file_item, image_files(OPTION, place, check)))
     elif is_table(place):
-        source = _TABLES[place.suffix](place, column)
+        way = "--outside-root reads images of other folders"
+        check = None if outside else inside(place.parent, OPTION, way)
+        source = _TABLES[place.suffix](_Table(place, check), column)
     elif place.is_file():
         source = _Source(lambda: [_file_item(str(place))])
     elif glob.has_magic(str(place)):
@@ -142,17 +154,23 @@ def _each_once(sources: Sequence[_Source]) -> Iterator[Item]:
             yield item._replace(path=str(source.table.parent / item.path)) if source.table else item
 
 
-def _text_source(table: Path, column: str | None) -> _Source:
+class _Table(NamedTuple):
+    """A table of images, and the check of the paths in it, if any."""
+
+    path: Path
+    check: Check | None
+
+
+def _text_source(table: _Table, column: str | None) -> _Source:
     def items() -> Iterator[Item]:
-        return (
-            _listed_item(table, name) for (name,) in text_rows(OPTION, table, {"column": column or "path"})
-        )
+        rows = text_rows(OPTION, table.path, {"column": column or "path"})
+        return (_listed_item(table, name) for (name,) in rows)
 
-    return _Source(items, table)
+    return _Source(items, table.path)
 
 
-def _parquet_source(table: Path, column: str | None) -> _Source:
-    parquet = ParquetTable(OPTION, table)
+def _parquet_source(table: _Table, column: str | None) -> _Source:
+    parquet = ParquetTable(OPTION, table.path)
     makers = _makers(parquet.schema)
     images = [name for name, maker in makers.items() if maker is not _path_cell]
     chosen = column or ("path" if "path" in makers else next(iter(images), "path"))
@@ -161,14 +179,14 @@ def _parquet_source(table: Path, column: str | None) -> _Source:
     def items() -> Iterator[Item]:
         return (makers[chosen](table, row, cell) for row, cell in enumerate(parquet.cells(chosen)))
 
-    return _Source(items, table, sum(parquet.group_sizes))
+    return _Source(items, table.path, sum(parquet.group_sizes))
 
 
-def _makers(schema: pa.Schema) -> dict[str, Callable[[Path, int, Any], Item]]:
+def _makers(schema: pa.Schema) -> dict[str, Callable[[_Table, int, Any], Item]]:
     """How items are made of the cells of each column that can have images."""
     import pyarrow.types as kinds
 
-    found: dict[str, Callable[[Path, int, Any], Item]] = {}
+    found: dict[str, Callable[[_Table, int, Any], Item]] = {}
     for field in schema:
         if kinds.is_string(field.type) or kinds.is_large_string(field.type):
             found[field.name] = _path_cell
@@ -179,20 +197,20 @@ def _makers(schema: pa.Schema) -> dict[str, Callable[[Path, int, Any], Item]]:
     return found
 
 
-def _path_cell(table: Path, row: int, cell: str | None) -> Item:
+def _path_cell(table: _Table, row: int, cell: str | None) -> Item:
     return _listed_item(table, cell or "")
 
 
-def _bytes_cell(table: Path, row: int, cell: bytes | None) -> Item:
-    return Item(f"{table.name}/{row}", lambda: _there(cell))
+def _bytes_cell(table: _Table, row: int, cell: bytes | None) -> Item:
+    return Item(f"{table.path.name}/{row}", lambda: _there(cell))
 
 
-def _struct_cell(table: Path, row: int, cell: dict[str, Any] | None) -> Item:
+def _struct_cell(table: _Table, row: int, cell: dict[str, Any] | None) -> Item:
     """A cell as ``datasets`` writes it: bytes, or a path to a file, which need not be unique."""
     path, encoded = (cell or {}).get("path"), (cell or {}).get("bytes")
     if encoded is None and path:
         return _listed_item(table, path)
-    name = f"{table.name}/{row}" + (f"/{path}" if path else "")
+    name = f"{table.path.name}/{row}" + (f"/{path}" if path else "")
     return Item(printable(name), lambda: _there(encoded))
 
 
@@ -206,8 +224,10 @@ def _file_item(name: str) -> Item:
     return Item(printable(name), lambda: _contents(Path(name)), Path(name))
 
 
-def _listed_item(table: Path, name: str) -> Item:
-    file = table.parent / name
+def _listed_item(table: _Table, name: str) -> Item:
+    file = table.path.parent / name
+    if table.check:
+        table.check(file)
     return Item(printable(name), lambda: _contents(file), file)
 
 

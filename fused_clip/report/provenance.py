@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from fused_clip.report.page import Block, Details, Prose, Section, Table, TableCell
 from fused_clip.report.summary import mixed_data, varying
@@ -138,4 +138,6 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _yaml(flat: Mapping[str, Any]) -> str:
-    return "".join(OmegaConf.to_yaml(OmegaConf.create({key: value})) for key, value in flat.items()).rstrip()
+    # PyYAML and not OmegaConf, which would read a text such as "${x}" as an interpolation.
+    lines = (yaml.safe_dump({key: value}, allow_unicode=True, sort_keys=False) for key, value in flat.items())
+    return "".join(lines).rstrip()

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.metrics.curve import Curve
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.build import make_fusion, reference_options
-from fused_clip.runner.config import FusionOptions, Options
+from fused_clip.runner.config import FusionOptions, Options, complaint
 from fused_clip.runner.curve_table import read_curves, write_curves
 from fused_clip.store import Store
 from fused_clip.support.arrays import Array, FloatArray
@@ -22,6 +22,7 @@ from fused_clip.support.checksums import SUMS, intact, write_sums
 from fused_clip.support.files import write_atomic
 from fused_clip.support.sampling import stratified_sample
 from fused_clip.support.versions import code_version
+from fused_clip.tracking.records import read_config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,7 +181,7 @@ def _intact(directory: Path, name: str) -> bytes:
     return intact("run", directory, name)
 
 
-def read(directory: str | Path, store: str | Path) -> Result:
+def read(directory: str | Path, store: str | Path, allow: Sequence[str] = ()) -> Result:
     """Read the result of a finished run, without its `head`, so that it can be drawn or recorded again.
 
     Parameters
@@ -188,6 +189,7 @@ def read(directory: str | Path, store: str | Path) -> Result:
     directory : the run's.
     store : folder of the embedding store, ``<output_dir>/store``; needed where the run kept only keys or a
         sample of its fused rows.
+    allow : modules of your own that its fusion may be of; the run's files themselves can't run any code.
 
     Raises
     ------
@@ -204,7 +206,9 @@ def read(directory: str | Path, store: str | Path) -> Result:
         name: tuple(facts[name]) if isinstance(facts[name], list) else facts[name] for name in FACTS
     }
     tables = _read_predictions(directory, facts["target_names"])
-    parts |= {name: _read_split(name, directory, tables[name], arrays, Store(store)) for name in SPLITS}
+    parts |= {
+        name: _read_split(name, directory, tables[name], arrays, Store(store), allow) for name in SPLITS
+    }
     guesses = tables["test"].filter(like=REFERENCE)
     return Result(
         **parts,
@@ -265,11 +269,16 @@ def _read_predictions(directory: Path, target_names: Sequence[str]) -> "dict[str
 
 
 def _read_split(
-    name: str, directory: Path, table: "pd.DataFrame", arrays: dict[str, Array], store: Store
+    name: str,
+    directory: Path,
+    table: "pd.DataFrame",
+    arrays: dict[str, Array],
+    store: Store,
+    allow: Sequence[str],
 ) -> SplitResult:
     fused = arrays.get(f"{name}_fused", np.empty((0, 0), np.float32))
     if len(fused) < len(table):
-        fused = _fused(name, directory, arrays, store)
+        fused = _fused(name, directory, arrays, store, allow)
     return SplitResult(
         ids=tuple(table["row_id"]),
         rows=arrays[f"{name}_store_rows"],
@@ -283,15 +292,19 @@ def _read_split(
     )
 
 
-def _fused(name: str, directory: Path, arrays: dict[str, Array], store: Store) -> FloatArray:
+def _fused(
+    name: str, directory: Path, arrays: dict[str, Array], store: Store, allow: Sequence[str]
+) -> FloatArray:
     """(n, d) rows of a split as the run fused them, from the rows in the store and the run's options."""
-    from omegaconf import OmegaConf
-
-    config: Any = OmegaConf.create(_intact(directory, "config.yaml").decode())
-    node = OmegaConf.to_container(config.fusion)
-    options = FusionOptions.model_validate(node)
+    _intact(directory, "config.yaml")
+    node = read_config(directory / "config.yaml").get("fusion")
+    try:
+        fusion = make_fusion(FusionOptions.model_validate(node).with_allowed(allow))
+    except ValidationError as error:
+        detail = error.errors()[0]
+        raise complaint({**detail, "loc": ("fusion", *detail["loc"])}) from error
     keys = json.loads(str(arrays["store_keys"]))
     images = store.stored(keys[f"{name}_images"], keys["backbone_fingerprint"], arrays[f"{name}_store_rows"])
-    fusion, texts, prompts = make_fusion(options), arrays["text_embeddings"], arrays[f"{name}_prompts"]
+    texts, prompts = arrays["text_embeddings"], arrays[f"{name}_prompts"]
     rows = fusion.inputs(texts)[prompts] if len(texts) else None
     return np.asarray(fusion.fuse(fusion.inputs(images), rows), dtype=np.float32)

@@ -13,6 +13,7 @@ from fused_clip.runner.build import prepare
 from fused_clip.runner.config import Options, check
 from fused_clip.runner.idle import idle
 from fused_clip.runner.overrides import complaint_of
+from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 
@@ -149,6 +150,7 @@ def _job_configs(config: DictConfig, jobs: Iterable[list[str]]) -> Iterator[Dict
             except HydraException as error:  # the launcher would meet it, and end the sweep
                 raise complaint_of(error) from error
             HydraConfig.instance().set_config(cfg)
+            check_hydra(cfg.hydra, allowed(cfg))
             with open_dict(cfg):
                 del cfg["hydra"]
             yield cfg

@@ -12,6 +12,7 @@ from fused_clip.runner.config import Options, check
 from fused_clip.runner.outcomes import read_records, run_recorded, table_row
 from fused_clip.runner.overrides import complaint_of, planned_jobs
 from fused_clip.runner.sweep import Sweep, make_importable
+from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
@@ -101,6 +102,7 @@ def _composed(overrides: Sequence[str], config_dir: str | Path | None) -> Iterat
                 config.hydra.overrides.task = list(overrides)
                 config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
                 Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+            check_hydra(config.hydra, allowed(config))
             HydraConfig.instance().set_config(config)
             yield config
     finally:

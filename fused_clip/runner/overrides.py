@@ -1,11 +1,16 @@
 """Overrides: those that Hydra can't read, and the jobs of a sweep, known before the first of them starts."""
 
 import re
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
@@ -50,6 +55,74 @@ def with_allowed(words: Sequence[str]) -> list[str]:
     given = [index for index, word in enumerate(others) if "=" in word and not word.startswith("-")]
     place = given[-1] + 1 if given else len(others)
     return [*others[:place], f"allow=[{','.join(names)}]", *others[place:]]
+
+
+def check_hydras_parts(words: Sequence[str]) -> None:
+    """Compose the config, where more than this package's own decides it, and check what Hydra will make.
+
+    Hydra makes its callbacks and loggers before it calls anything of ours.
+
+    Parameters
+    ----------
+    words : of the command line.
+
+    Raises
+    ------
+    InputError
+        As `fused_clip.runner.targets.check_hydra`, or if Hydra can't compose the config.
+    """
+    parser = ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--config-path", "-cp")
+    parser.add_argument("--config-name", "-cn", default="config")
+    parser.add_argument("--experimental-rerun")
+    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--shell-completion", "-sc", action="store_true")
+    try:
+        flags, others = parser.parse_known_args(words)
+    except ArgumentError:  # Hydra says so too
+        return
+    if flags.experimental_rerun:
+        rule = "is left out: it loads a pickle, which can run any code"
+        raise InputError("--experimental-rerun", rule, flags.experimental_rerun)
+    overrides = [word for word in others if word.startswith("~") or ("=" in word and word[0] != "-")]
+    theirs = flags.config_dir or flags.config_path or any("hydra" in word for word in overrides)
+    if theirs and not flags.shell_completion:
+        folders = [Path(one).absolute() for one in (flags.config_dir, flags.config_path or conf_dir()) if one]
+        _check_composed(folders, f"{flags.config_name.removesuffix('.yaml')}.yaml", overrides)
+
+
+def _check_composed(folders: Sequence[Path], name: str, overrides: Sequence[str]) -> None:
+    """Compose from folders, the first of which goes before the others, as ``--config-dir`` does."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+
+    there = [folder / name for folder in folders if (folder / name).is_file()]
+    if not there:  # Hydra says so too
+        return
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        more = OmegaConf.select(OmegaConf.load(there[0]), "hydra.searchpath") or []
+        for one in parsed:
+            more = one.value() if one.key_or_group == "hydra.searchpath" else more
+        rest = [one.input_line or "" for one in parsed if one.key_or_group != "hydra.searchpath"]
+        places = f"hydra.searchpath={[*(f'file://{folder}' for folder in folders), *map(str, more)]}"
+        with TemporaryDirectory() as first:  # Hydra's own API puts further folders after the first
+            main = Path(first, name)
+            main.parent.mkdir(parents=True, exist_ok=True)
+            main.write_bytes(there[0].read_bytes())
+            with initialize_config_dir(first, job_name="fused_clip", version_base="1.3"):
+                config = GlobalHydra.instance().config_loader().load_configuration(
+                    name, [places, *rest], RunMode.MULTIRUN, validate_sweep_overrides=False
+                )  # fmt: skip
+                check_hydra(config.hydra, allowed(config))
+    except HydraException as error:
+        raise complaint_of(error) from error
+    except OmegaConfBaseException as error:
+        raise InputError(str(error.full_key or "config"), str(error).splitlines()[0]) from error
 
 
 def check_words(words: Iterable[str]) -> None:

@@ -69,7 +69,11 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
     prompts : made for the dataset; options hold only the path of a file of texts.
     backbone_fingerprint : of the backbone.
     """
-    chosen = options.model_dump(mode="json", by_alias=True, exclude=set(PLACES_AND_EXTRAS))
+    left_out: dict[str, bool | set[str]] = {
+        **dict.fromkeys(PLACES_AND_EXTRAS, True),
+        "dataset": {"outside_root"},
+    }
+    chosen = options.model_dump(mode="json", by_alias=True, exclude=left_out)
     own = options.clusterer.model_extra or {}
     facts = {
         "options": chosen,

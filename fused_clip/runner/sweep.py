@@ -20,6 +20,7 @@ from fused_clip.runner.outcomes import Progress, read_records, table_row
 from fused_clip.runner.overrides import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.targets import allowed, check_allowed, folders_of
 from fused_clip.support.conf import axes_of
+from fused_clip.support.errors import InputError
 from fused_clip.support.files import check_writable
 from fused_clip.support.machine import KEPT, explain
 

@@ -8,7 +8,7 @@ allow anything. Python's own library, and libraries whose functions read pickles
 can't be allowed either.
 
 Interpolations are Hydra's: ``${oc.env:NAME}`` reads a variable of the environment, and none of them calls
-code.
+code. Hydra makes its callbacks, launcher, sweeper and loggers itself: `check_hydra` looks at them before.
 """
 
 import inspect
@@ -31,6 +31,12 @@ _NEVER = frozenset(
 )  # fmt: skip
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _ESTIMATOR = re.compile(r"sklearn(\.[a-z]\w*)+\.[A-Z]\w*")
+_HYDRAS_OWN = re.compile(
+    r"fused_clip\.runner\.sweep\.SweepCallback|hydra_plugins(\.\w+)+\.[A-Z]\w*"
+    r"|hydra\.(_internal\.core_plugins|experimental\.callbacks)(\.\w+)*\.[A-Z]\w*"
+)
+_STREAMS = re.compile(r"ext://sys\.std(out|err)")
+_LOGGERS = re.compile(r"logging(\.handlers)?\.[A-Z]\w*|colorlog\.[A-Z]\w*")
 _CLUSTERER = "clusterer"  # the group whose parts are scikit-learn's own
 
 
@@ -120,6 +126,39 @@ def locate(group: str, target: str, allow: Sequence[str] = (), *, nested: bool =
     return made
 
 
+def check_hydra(hydra: Any, allow: Sequence[str] = ()) -> None:
+    """Check what Hydra is going to make for itself: callbacks, launcher, sweeper and loggers.
+
+    Parameters
+    ----------
+    hydra : Hydra's node of a composed config.
+    allow : modules that the user allows.
+
+    Raises
+    ------
+    InputError
+        If it names something else than Hydra's own, its plugins' or Python's own loggers.
+    """
+    from omegaconf import OmegaConf
+
+    node = OmegaConf.to_container(hydra, resolve=False)
+    for place, key, value in _leaves("hydra", node):
+        logger = place.startswith(("hydra.job_logging.", "hydra.hydra_logging."))
+        if key == "_target_":
+            fits = _HYDRAS_OWN
+        elif logger and key in ("()", "class", "factory"):
+            fits = _LOGGERS
+        elif logger and isinstance(value, str) and "ext://" in value:
+            fits = _STREAMS
+        else:
+            continue
+        if not isinstance(value, str) or not (fits.fullmatch(value) or _may_be_called(value, "", allow)):
+            rule = (
+                "must be a part of Hydra or of its plugins, a logger of Python, or of a module that you allow"
+            )
+            raise InputError(place, rule, value)
+
+
 def make(group: str, node: Any, allow: Sequence[str] = ()) -> Any:
     """Make the parts that an option's own keys contain in turn, as Hydra's ``instantiate`` does.
 
@@ -188,6 +227,14 @@ def _targets(place: str, node: Any, *, nested: bool = False) -> Iterator[tuple[s
                 yield from _targets(f"{place}.{key}", value, nested=True)
 
 
+def _leaves(place: str, node: Any) -> Iterator[tuple[str, str, Any]]:
+    """Place, key and value of everything in a node."""
+    inner = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inner:
+        yield f"{place}.{key}", str(key), value
+        yield from _leaves(f"{place}.{key}", value)
+
+
 def _check_name(option: str, group: str, target: Any, allow: Sequence[str], *, nested: bool) -> None:
     own = _own(group)
     if isinstance(target, str) and (target in own or _may_be_called(target, group, allow, nested=nested)):
@@ -198,7 +245,7 @@ def _check_name(option: str, group: str, target: Any, allow: Sequence[str], *, n
     raise InputError(option, rule, target, choices=sorted(own), hint=hint)
 
 
-def _may_be_called(target: str, group: str, allow: Sequence[str], *, nested: bool) -> bool:
+def _may_be_called(target: str, group: str, allow: Sequence[str], *, nested: bool = False) -> bool:
     if not _NAME.fullmatch(target) or "__" in target:
         return False
     if _ESTIMATOR.fullmatch(target):

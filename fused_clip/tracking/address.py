@@ -70,7 +70,8 @@ def ui_command(uri: str) -> str:
     if is_server(uri):
         return uri
     # The defaults take four workers and a job runner: 19 s to the first page, where this takes 6 s.
-    words = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--backend-store-uri", uri]
+    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+    words += ["--backend-store-uri", uri]
     return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false {shlex.join(words)}"
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from omegaconf import OmegaConf
+from fused_clip.support.errors import InputError
+from fused_clip.support.yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -87,15 +88,24 @@ class RunRecord:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """Resolved config; empty where the run left none."""
+        """Resolved config; empty where the run left none.
+
+        Raises
+        ------
+        InputError
+            If it can't be read. It is data: no tag, no interpolation and no ``_target_`` in it is followed.
+        """
         path = self.artifacts.fetch("config.yaml")
-        return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))) if path else {}
+        return read_config(path) if path else {}
 
     @cached_property
     def figures(self) -> Mapping[str, Path]:
         """PNG file of each figure by name, e.g. ``tsne``."""
         folder = self.artifacts.fetch("figures")
-        return {path.stem: path for path in sorted(folder.glob("*.png"))} if folder else {}
+        if folder is None:
+            return {}
+        own = folder.resolve()  # a link out of it would bring another's picture into a report
+        return {path.stem: path for path in sorted(folder.glob("*.png")) if path.resolve().parent == own}
 
     def predictions(self) -> "DataFrame | None":
         """Rows of ``predictions.parquet``: row_id, split, target, cluster, predicted, distance, margin."""
@@ -120,6 +130,27 @@ class RunRecord:
         for part in name.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
         return "" if value is None or isinstance(value, Mapping) else _text(value)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the resolved config that a run left, as data.
+
+    Parameters
+    ----------
+    path : of a ``config.yaml``.
+
+    Raises
+    ------
+    InputError
+        If it is no YAML of plain values.
+    """
+    try:
+        node = load_yaml(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError("config.yaml", f"can't be read ({error})", str(path)) from error
+    if not isinstance(node, dict):
+        raise InputError("config.yaml", "must be a mapping of options", str(path))
+    return node
 
 
 def _text(value: object) -> str:

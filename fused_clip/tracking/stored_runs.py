@@ -271,8 +271,9 @@ class _Stored:
     def _find(self, name: str) -> Path | None:
         place = urlparse(str(self.run.info.artifact_uri))
         if place.scheme == "file":  # mlflow would copy it all the same
-            path = Path(url2pathname(place.path)) / name
-            return path if path.exists() else None
+            root = Path(url2pathname(place.path)).resolve()
+            path = root / name
+            return path if path.exists() and path.resolve().is_relative_to(root) else None
         run_id = self.run.info.run_id
         if name not in {file.path for file in self.client.list_artifacts(run_id)}:
             return None

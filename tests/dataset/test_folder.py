@@ -85,13 +85,30 @@ def test_deeper_folders_links_and_upper_case_are_read_and_other_files_passed_ove
     (tmp_path / "elsewhere").rename(tmp_path.with_name("elsewhere"))
     (tmp_path / "emu").mkdir()
     (tmp_path / "emu" / "linked").symlink_to(tmp_path.with_name("elsewhere"))
+    (tmp_path / "dog" / "same.png").symlink_to("1.png")
     (tmp_path / "dog" / "0.png").rename(tmp_path / "dog" / "0.PNG")
     for extra in ("dog/notes.txt", "dog/.hidden.png", "readme.png", "cat/Thumbs.db"):
         (tmp_path / extra).write_bytes(b"x")
     fill(tmp_path, {".ipynb_checkpoints": 1, "__MACOSX": 1})
-    dataset = imagefolder(root=str(tmp_path), test_fraction=0.5)
+    dataset = imagefolder(root=str(tmp_path), test_fraction=0.5, outside_root=True)
     assert dataset.class_names == ("cat", "dog", "emu")
-    assert len(dataset.train) + len(dataset.test) == 6
+    assert len(dataset.train) + len(dataset.test) == 7
+
+
+@pytest.mark.parametrize("link", ["dog/out.png", "dog/out", "emu"])
+@pytest.mark.parametrize("labels", ["given", "none"])
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, link: str, labels: str) -> None:
+    fill(tmp_path / "root", {"cat": 2, "dog": 2})
+    fill(tmp_path / "elsewhere", {"": 2})
+    (tmp_path / "root" / link).symlink_to(tmp_path / "elsewhere" / ("0.png" if "." in link else ""))
+    own = {"root": str(tmp_path / "root"), "test_fraction": 0.5, "labels": labels}
+    own |= {"classes": ["cat", "dog"]} if labels == "none" else {}
+    with pytest.raises(
+        InputError, match=rf"^dataset\.root: must be inside .*{link}'.* dataset.outside_root=true"
+    ):
+        imagefolder(**own)
+    dataset = imagefolder(**own, outside_root=True)
+    assert len(dataset.train) + len(dataset.test) == 4 + (1 if "." in link else 2)
 
 
 def test_the_fingerprint_is_of_contents_not_of_paths_or_times(tmp_path):

@@ -88,6 +88,27 @@ def test_a_column_says_the_split_and_other_rows_are_left_out(folder):
         csv(path=path, **columns)
 
 
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "{}/secret.png", "a/../../secret.png", "link.png", "up/secret.png"]
+)
+def test_paths_stay_in_the_folder_of_the_table_or_in_root(folder, tmp_path, name):
+    paint(tmp_path, ["secret.png"])
+    (folder / "a").mkdir()
+    (folder / "link.png").symlink_to("../secret.png")
+    (folder / "up").symlink_to("..")
+    rows = [*(f"{name},{int(name[0]) % 2}" for name in NAMES), f"{name.format(tmp_path)},1"]
+    own = {"path": table(folder / "all.csv", rows), "test_fraction": 0.5}
+    message = (
+        r"^dataset\.image_column: must be inside .*png'\. dataset\.root=FOLDER .* dataset\.outside_root=true"
+    )
+    with pytest.raises(InputError, match=message):
+        csv(**own)
+    assert len(csv(**own, outside_root=True).train.images) == len(NAMES) + 1
+    if not name.startswith("{"):  # from the root that was named, the paths are others
+        return
+    assert len(csv(**own, root=str(folder), outside_root=True).train.images) == len(NAMES) + 1
+
+
 def test_relative_paths_start_beside_the_table_or_in_root(folder, tmp_path):
     rows = [f"{name},{int(name[0]) % 2}" for name in NAMES]
     beside = csv(path=table(folder / "all.csv", rows), test_fraction=0.5)

@@ -297,3 +297,12 @@ def test_a_model_of_format_1_is_still_read(
     rewritten(tmp_path / "model", lambda facts: facts.pop("fusion"))
     with pytest.raises(InputError, match=r"model: is damaged: model\.json lacks 'fusion'"):
         files.read(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["model.json", "arrays.safetensors", "SHA256SUMS"])
+def test_a_file_that_is_a_link_out_of_the_folder_is_refused(saved: Path, tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (saved / name).rename(elsewhere)
+    (saved / name).symlink_to(elsewhere)
+    with pytest.raises(InputError, match=rf"^model: must contain its files, and {name} is a link out of it"):
+        files.read(saved)

@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -44,6 +45,37 @@ def test_links_that_lead_back_up_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "b" / "other").symlink_to("../a")
     found = [name.removeprefix(f"{tmp_path}/") for name in names(find_source(str(tmp_path)))]
     assert found == ["a/1.png", "a/other/2.png", "b/2.png", "b/other/1.png"]
+
+
+@pytest.mark.parametrize("link", ["out.png", "out"])
+def test_links_out_of_the_folder_are_refused(tmp_path: Path, link: str) -> None:
+    for name in ("root/1.png", "elsewhere/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "root" / "same.png").symlink_to("1.png")
+    (tmp_path / "root" / link).symlink_to(tmp_path / "elsewhere" / ("2.png" if "." in link else ""))
+    with pytest.raises(InputError, match=rf"^images: must be inside .*{link}'\. --outside-root follows"):
+        find_source(str(tmp_path / "root"))
+    assert len(find_source(str(tmp_path / "root"), outside=True)) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "{}/secret.png", "a/../../secret.png", "link.png", "up/secret.png"]
+)
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_paths_of_a_table_stay_in_its_folder(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (tmp_path / "root" / "link.png").symlink_to("../secret.png")
+    (tmp_path / "root" / "up").symlink_to("..")
+    (tmp_path / "root" / "1.png").write_bytes(b"x")
+    table = tmp_path / "root" / f"list.{kind}"
+    rows = pd.DataFrame({"path": ["1.png", "a/../1.png", f"{tmp_path}/root/1.png", name.format(tmp_path)]})
+    rows.to_csv(table) if kind == "csv" else rows.to_parquet(table)
+    with pytest.raises(InputError, match=r"^images: must be inside .*png'\. --outside-root reads images of"):
+        list(find_source(str(table)))
+    *_, last = find_source(str(table), outside=True)
+    assert last.read() == b"secret"
 
 
 def test_a_folder_that_can_not_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +124,7 @@ def test_several_places_give_each_file_once(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(folder)
     (folder / "deep" / "list.csv").write_text("path\n../b.png\nd.gif\n")
     (folder / "list.csv").write_text("path\ngone.png\nb.png\n")
-    source = find_source(["a.JPG", "deep/list.csv", "./a.JPG", "list.csv", "deep"])
+    source = find_source(["a.JPG", "deep/list.csv", "./a.JPG", "list.csv", "deep"], outside=True)
     assert names(source) == ["a.JPG", "deep/../b.png", "deep/d.gif", "gone.png", "deep/er/c.webp"]
     assert len(source) >= 5
     assert names(source) == names(source)

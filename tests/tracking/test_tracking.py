@@ -323,6 +323,7 @@ def test_the_database_takes_readers_and_a_writer(tracker: MlflowTracker, client:
 def test_the_ui_command_names_the_store_for_a_shell(tracker: MlflowTracker) -> None:
     words = shlex.split(tracker.ui_command())
     assert words[1:4] == [sys.executable, "-m", "mlflow"]
+    assert words[words.index("--host") + 1] == "127.0.0.1", "no other machine is answered"
     assert words[-2:] == ["--backend-store-uri", f"sqlite:///{tracker.output_dir / 'mlflow.db'}"]
     server = MlflowTracker(tracker.output_dir, "http://localhost:5000")
     assert server.ui_command() == "http://localhost:5000"
