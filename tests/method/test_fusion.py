@@ -144,5 +144,22 @@ def test_one_text_row_is_fused_with_every_image(kind: Callable[..., fusion.Fusio
     np.testing.assert_array_equal(kind()(images, texts[0]), kind()(images, repeated))
 
 
-def test_normalising_leaves_zero_rows() -> None:
-    np.testing.assert_allclose(fusion.l2_normalized(np.array([[3.0, 4], [0, 0]])), [[0.6, 0.8], [0, 0]])
+def test_each_row_is_normalised_by_its_own_length_and_zero_rows_stay() -> None:
+    rows = np.array([[3.0, 4], [0, 0], [0, -2], [5, 12]])
+    expected = [[0.6, 0.8], [0, 0], [0, -1], [5 / 13, 12 / 13]]
+    np.testing.assert_allclose(fusion.l2_normalized(rows), expected, rtol=1e-15)
+    np.testing.assert_allclose(fusion.unit_rows(rows.astype(np.float32)), expected, rtol=1e-15)
+    np.testing.assert_allclose(fusion.l2_normalized(rows[0]), expected[0], rtol=1e-15)
+    np.testing.assert_allclose(fusion.l2_normalized(rows[None]), [expected], rtol=1e-15)
+
+
+def test_normalisation_is_of_the_inputs_or_of_the_output_by_hand() -> None:
+    """Images of lengths 5 and 10, a text of length 2: each way gives other rows."""
+    images, text = np.array([[3.0, 4], [10, 0]]), np.array([0.0, 2])
+    plain = fusion.mean()(images, text)
+    np.testing.assert_allclose(plain, [[1.5, 3], [5, 1]])
+    np.testing.assert_allclose(fusion.mean(normalize_inputs=True)(images, text), [[0.3, 0.9], [0.5, 0.5]])
+    by_output = fusion.mean(normalize_output=True)(images, text)
+    np.testing.assert_allclose(by_output, plain / np.sqrt([[11.25], [26]]))
+    both = fusion.mean(normalize_inputs=True, normalize_output=True)(images, text)
+    np.testing.assert_allclose(both, np.array([[0.3, 0.9], [0.5, 0.5]]) / np.sqrt([[0.9], [0.5]]))

@@ -1,0 +1,167 @@
+"""Change the code, one place at a time, and see whether a test fails: ``python -m experiments.mutants``.
+
+Mutants are drawn over the method, the metrics, the model, the store and the statistics, of each module in
+proportion to its lines; ``--count 0`` tries all. The operators are mutmut's. Its own command, which copies
+the repository and starts from a wrapper around each undecorated function, hides signatures that a run looks
+at, and skips properties; so the tests are collected once here, and each change is made in a fork. Of the
+tests only those run there that reach the changed statement. Texts of messages and bodies of pydantic models
+are not changed.
+
+Results are kept in ``outputs/mutants`` as they come, and are taken from there until the tests change. Counts
+go to ``experiments/reliability/mutants.json``. Every survivor must stand in
+``experiments/reliability/mutants.csv`` with the reason why it may live, or the command fails.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from experiments.mutants.mutations import Mutant, sample
+from experiments.mutants.selection import KEPT, Cover, cover, test_files
+from experiments.mutants.trials import ROOT, Tests, with_tests
+
+COUNTS = ROOT / "experiments" / "reliability" / "mutants.json"
+EXPLAINED = COUNTS.with_suffix(".csv")
+LEAST = 0.92  # share of mutants that tests kill
+_SLACK = 20.0  # seconds that tests may take beyond five times what they took, on a busy machine
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Try the mutants; print the survivors, and fail if one isn't explained or too few are killed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=600, help="mutants; 0 for all (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
+    parser.add_argument("--only", default="", help="modules whose path holds this text")
+    parser.add_argument("--budget", type=float, default=12.0, help="seconds of tests a mutant (%(default)s)")
+    options = parser.parse_args(arguments)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(KEPT / "hypothesis")
+    os.chdir(ROOT)
+    mutants = [mutant for mutant in sample(options.count, options.seed) if options.only in mutant.path]
+
+    def tried(tests: Tests) -> int:
+        results = Results(tests, cover(tests), options.budget)
+        ended = {mutant.key: results.of(mutant) for mutant in mutants}
+        results.check_killers()
+        return _conclude(mutants, ended, whole=not options.only)
+
+    sys.exit(with_tests(test_files(), tried))
+
+
+class Results:
+    """How mutants ended, kept in a file as they come.
+
+    Parameters
+    ----------
+    tests : the collected tests.
+    known : tests of each line.
+    budget : seconds of tests a mutant.
+    """
+
+    def __init__(self, tests: Tests, known: Cover, budget: float) -> None:
+        self._tests, self._known, self._budget = tests, known, budget
+        self._file = KEPT / "results.jsonl"
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        self._kept = {record["mutant"]: record for record in map(json.loads, lines)}
+        self._killers: set[str] = set()
+
+    def of(self, mutant: Mutant) -> str:
+        """Return how a mutant ends: killed, timeout, crash or survived.
+
+        Parameters
+        ----------
+        mutant : the change.
+        """
+        name = digest(mutant.path, mutant.source)
+        tests = self._known.tests(mutant, self._budget)
+        state = self._state(tests)
+        before = self._kept.get(name, {"outcome": "", "by": "", "state": ""})
+        killer = before["by"]
+        if killer in self._known.seconds:
+            if before["killer"] == self._state([killer]):
+                self._killers.add(killer)
+                return str(before["outcome"])
+            tests = [killer, *(test for test in tests if test != killer)]
+        elif before["outcome"] and before["state"] == state:
+            return str(before["outcome"])
+        ended, by = "survived", ""
+        if tests:
+            seconds = sum(self._known.seconds[test] for test in tests)
+            ended, by = self._tests.outcome(tests, _SLACK + 5 * seconds, mutant.path, mutant.source)
+        if by:
+            self._killers.add(by)
+        record = {"mutant": name, "outcome": ended, "by": by, "state": state, "what": mutant.key}
+        record |= {"killer": self._state([by]) if by else "", "tests": len(tests)}
+        with self._file.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        return ended
+
+    def check_killers(self) -> None:
+        """Check that each test that failed on a mutant passes on the code as it is."""
+        killers = sorted(self._killers)
+        ended, by = self._tests.outcome(
+            killers, 600.0 + 5 * sum(self._known.seconds[test] for test in killers)
+        )
+        if ended != "survived":
+            raise SystemExit(f"{by or 'the tests'}: fails without a change")
+
+    def _state(self, tests: Sequence[str]) -> str:
+        files = sorted({test.partition("::")[0] for test in tests})
+        return digest(*tests, *((ROOT / file).read_text("utf-8") for file in files))
+
+
+def digest(*texts: str) -> str:
+    """Hash texts."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def explained() -> dict[tuple[str, ...], str]:
+    """Why survivors may live, by `Mutant.key`."""
+    with EXPLAINED.open(encoding="utf-8", newline="") as file:
+        return {tuple(row[:4]): row[4] for row in list(csv.reader(file))[1:]}
+
+
+def _conclude(mutants: Sequence[Mutant], ended: dict[tuple[str, ...], str], *, whole: bool) -> int:
+    """Print what lives, leave the counts, and return the exit code."""
+    reasons = explained()
+    alive = [mutant for mutant in mutants if ended[mutant.key] == "survived"]
+    for mutant in alive:
+        if mutant.key not in reasons:
+            print(f"{mutant.path}:{mutant.lines[0]} {mutant.place}\n  - {mutant.before}\n  + {mutant.after}")
+    counts = Counter(ended.values())
+    killed = len(mutants) - len(alive)
+    unknown = sum(mutant.key not in reasons for mutant in alive)
+    print(f"{killed} of {len(mutants)} killed ({killed / len(mutants):.1%}): {dict(counts)};", end=" ")
+    print(f"{len(alive) - unknown} survivors are explained in {EXPLAINED.name}, {unknown} are not")
+    if whole:
+        facts = {
+            "mutants": len(mutants),
+            "killed": killed,
+            "survived": len(alive),
+            "explained": len(alive) - unknown,
+        }
+        facts |= {"modules": _by_module(mutants, ended), "date": date.today().isoformat()}
+        COUNTS.write_text(json.dumps(facts, indent=2) + "\n")
+    return int(unknown > 0 or killed < LEAST * len(mutants))
+
+
+def _by_module(mutants: Sequence[Mutant], ended: dict[tuple[str, ...], str]) -> dict[str, str]:
+    """Killed of all, by folder."""
+    of = {mutant.key: str(Path(mutant.path).parent) for mutant in mutants}
+    every, dead = Counter(of.values()), Counter(of[key] for key, how in ended.items() if how != "survived")
+    return {folder: f"{dead[folder]}/{count}" for folder, count in sorted(every.items())}
+
+
+if __name__ == "__main__":
+    main()
