@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
@@ -28,7 +29,7 @@ _NEVER = frozenset({"len", "isinstance", "cast", "TypeVar", "getLogger", "overlo
 _NOTHING_CHANGES = frozenset({"__all__", "log"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mutant:
     """One change of one module.
 
@@ -39,7 +40,7 @@ class Mutant:
     before, after : the code of the change.
     count : how many equal changes stand before it in the same place.
     lines : first and last line of the statement around it.
-    source : the module with the change.
+    module, original, mutated : the code, a node of it, and what takes the node's place.
     """
 
     path: str
@@ -48,13 +49,21 @@ class Mutant:
     after: str
     count: int
     lines: tuple[int, int]
-    source: str
+    module: cst.Module
+    original: cst.CSTNode
+    mutated: cst.CSTNode
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """What it is called in files: it survives edits of other places."""
         ordinal = f" ({self.count + 1})" if self.count else ""
         return self.path, self.place, self.before + ordinal, self.after
+
+    @cached_property
+    def source(self) -> str:
+        """The module with the change."""
+        changed: cst.Module = self.module.deep_replace(self.original, self.mutated)  # type: ignore[assignment]
+        return changed.code
 
 
 def modules() -> list[str]:
@@ -101,9 +110,9 @@ def mutants_of(path: str, count: int | None = None, seed: int = 0) -> list[Mutan
     spans = _spans(code)
     made = []
     for change in found:
-        source = module.deep_replace(change.original, change.mutated).code
         span = next((one for one in spans if one[0] <= change.line <= one[1]), (change.line, change.line))
-        made.append(Mutant(path, change.place, change.before, change.after, change.count, span, source))
+        own = (change.place, change.before, change.after, change.count)
+        made.append(Mutant(path, *own, span, module, change.original, change.mutated))
     return made
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -44,12 +44,18 @@ class Cover:
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
 
-    def add(self, measured: Mapping[str, Any]) -> None:
-        """Add what was measured of a test file."""
-        self.seconds |= measured["seconds"]
+    def add(self, measured: Mapping[str, Any], wanted: Container[str]) -> None:
+        """Add what was measured of a test file.
+
+        Parameters
+        ----------
+        measured : as `_measured` gives it.
+        wanted : ids of the tests that count.
+        """
+        self.seconds |= {test: spent for test, spent in measured["seconds"].items() if test in wanted}
         for path, lines in measured["lines"].items():
             for line, tests in lines.items():
-                self.lines[path][int(line)] += tests
+                self.lines[path][int(line)] += [test for test in tests if test in wanted]
 
     def tests(self, mutant: Mutant, budget: float) -> list[str]:
         """Tests of a mutant: its own test modules first, then the fastest.
@@ -99,15 +105,16 @@ def cover(tests: Tests) -> Cover:
     whole = Cover()
     helpers = (path for path in (ROOT / "tests").glob("*.py") if not path.name.startswith("test_"))
     shared = _hash([*sorted((ROOT / "fused_clip").rglob("*.py")), *sorted(helpers)])
-    for file, ids in groupby(tests, key=lambda test: test.partition("::")[0]):
+    for file, found in groupby(tests, key=lambda test: test.partition("::")[0]):
+        ids = list(found)
         kept = KEPT / "cover" / f"{_hash([ROOT / file], shared)}.json"
         if not kept.exists():
-            measured, code = forked(partial(_measured, tests, list(ids)), _LONGEST)
+            measured, code = forked(partial(_measured, tests, ids), _LONGEST)
             if code != 0:
                 raise SystemExit(f"{file}: its tests fail without a change, or hang")
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(measured))
-        whole.add(json.loads(kept.read_text()))
+        whole.add(json.loads(kept.read_text()), set(ids))
     return whole
 
 

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 _PYTEST = ("-q", "-s", "-p", "no:cacheprovider", "--assert=plain", "--tb=no", "--hypothesis-seed=0")
-_PLAIN = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None))
+_PLAIN = (bool, int, float, str, bytes, tuple, list, dict, range, frozenset, type(None))
 
 
 class Tests:
@@ -86,13 +86,14 @@ class Tests:
         return ("killed" if failed else "survived"), failed
 
 
-def with_tests(files: Sequence[str], work: Callable[[Tests], int]) -> int:
+def with_tests(files: Sequence[str], work: Callable[[Tests], int], *options: str) -> int:
     """Collect tests, call a function with them in place of running them, and return what it gives.
 
     Parameters
     ----------
     files : test files.
     work : the function.
+    options : more of pytest's.
     """
     given = []
 
@@ -106,7 +107,7 @@ def with_tests(files: Sequence[str], work: Callable[[Tests], int]) -> int:
     with Path(os.devnull).open("w") as nowhere:
         out, sys.stdout = sys.stdout, nowhere
         try:
-            code = pytest.main([*_PYTEST, *files], plugins=[_Printing(out), InPlaceOfTheLoop()])
+            code = pytest.main([*_PYTEST, *options, *files], plugins=[_Printing(out), InPlaceOfTheLoop()])
         finally:
             sys.stdout = out
     if not given:
