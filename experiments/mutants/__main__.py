@@ -1,10 +1,10 @@
 """Change the code, one place at a time, and see whether a test fails: ``python -m experiments.mutants``.
 
 Mutants are drawn over the method, the metrics, the model, the store and the statistics, of each module in
-proportion to its lines; ``--count 0`` tries all. The operators are mutmut's. Its own command leaves decorated
-functions out, such as properties, and what stands outside of functions. So the tests are collected here, once,
-and each change is made in a fork, where those tests run that reach the changed statement, but no slow ones.
-Texts of messages are not changed.
+proportion to its lines; ``--count 0`` tries all. The operators are mutmut's. Its own command leaves out
+decorated functions, such as properties, and what stands outside of functions. So the tests are collected
+here, once, and each change is made in a fork, where those tests run that reach the changed statement, but no
+slow ones. Texts of messages, assertions and fields of pydantic's models are not changed.
 
 Results are kept in ``outputs/mutants`` as they come, and are taken from there until the tests change. Counts
 go to ``experiments/reliability/mutants.json``. Every survivor must stand in

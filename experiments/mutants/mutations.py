@@ -26,6 +26,7 @@ PATTERNS = (
 # Text for people: the tests look for parts of it alone.
 _MESSAGES = frozenset({"InputError", "debug", "info", "warning", "warn", "error", "add_argument", "print"})
 _NEVER = frozenset({"len", "isinstance", "cast", "TypeVar", "getLogger", "overload", "field_validator"})
+_MODELS = frozenset({"BaseModel", "_Facts"})
 _NOTHING_CHANGES = frozenset({"__all__", "log"})
 
 
@@ -134,15 +135,20 @@ class _Visitor(cst.CSTVisitor):
         super().__init__()
         self.found: list[_Change] = []
         self._places: list[str] = []
-        self._functions = 0
+        self._functions = self._models = 0
         self._seen: Counter[tuple[str, str, str]] = Counter()
 
     def on_visit(self, node: cst.CSTNode) -> bool:
         if _is_left_out(node):
             return False
+        if isinstance(node, cst.SimpleStatementLine) and self._models and not self._functions:
+            return False  # pydantic has made its validator of the fields by then
+        if isinstance(node, cst.Assign) and not self._functions and _is_type(node.value):
+            return False
         if isinstance(node, cst.FunctionDef | cst.ClassDef):
             self._places.append(node.name.value)
             self._functions += isinstance(node, cst.FunctionDef)
+            self._models += _is_model(node)
         for kind, operator in mutators.mutation_operators:
             if isinstance(node, kind):
                 for mutated in operator(node):
@@ -153,8 +159,15 @@ class _Visitor(cst.CSTVisitor):
         if isinstance(original_node, cst.FunctionDef | cst.ClassDef):
             self._places.pop()
             self._functions -= isinstance(original_node, cst.FunctionDef)
+            self._models -= _is_model(original_node)
 
     def _add(self, node: cst.CSTNode, mutated: cst.CSTNode) -> None:
+        if (
+            isinstance(node, cst.Call)
+            and "strict=True" in _code(node)
+            and "strict=True" not in _code(mutated)
+        ):
+            return  # an assertion
         if isinstance(node, cst.BaseString) and (not self._functions or "XX" not in _code(mutated)):
             return  # at the top: names and explanations; other cases of letters: texts again
         around = node
@@ -184,6 +197,15 @@ def _is_left_out(node: cst.CSTNode) -> bool:
         name = node.func.attr if isinstance(node.func, cst.Attribute) else node.func
         return isinstance(name, cst.Name) and name.value in _MESSAGES | _NEVER
     return isinstance(node, cst.Subscript) and _code(node.value) in ("Literal", "ClassVar", "Callable")
+
+
+def _is_type(node: cst.BaseExpression) -> bool:
+    union = isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.BitOr)
+    return union or isinstance(node, cst.Subscript)
+
+
+def _is_model(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.ClassDef) and any(_code(base.value) in _MODELS for base in node.bases)
 
 
 def _code(node: cst.CSTNode) -> str:

@@ -68,8 +68,7 @@ class Cover:
         first, last = mutant.lines
         here = self.lines.get(mutant.path, {})
         found = {test for line in range(first, last + 1) for test in here.get(line, ())}
-        if not found and "." not in mutant.place and not mutant.place[:1].islower():
-            # Runs when the module is imported: all tests of its functions may see it.
+        if not found:  # it runs when the module is imported: all tests of its functions may see it
             found = {test for tests in here.values() for test in tests}
         stem = Path(mutant.path).stem
         folder = str(Path(mutant.path).parent).replace("fused_clip", "tests", 1)

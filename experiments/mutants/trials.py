@@ -181,6 +181,11 @@ def _replace(owner: Any, name: str, old: types.FunctionType, new: types.Function
     old.__defaults__, old.__kwdefaults__ = new.__defaults__, new.__kwdefaults__
     if old.__code__.co_freevars == new.__code__.co_freevars:
         old.__code__ = new.__code__
+        for free, cell, its in zip(
+            new.__code__.co_freevars, old.__closure__ or (), new.__closure__ or (), strict=True
+        ):
+            if free.startswith("_dflt_"):  # a default factory of a dataclass
+                cell.cell_contents = its.cell_contents
     elif isinstance(vars(owner)[name], types.FunctionType):  # it no longer calls super()
         cells = dict(zip(old.__code__.co_freevars, old.__closure__ or (), strict=True))
         closure = tuple(cells[free] for free in new.__code__.co_freevars)
