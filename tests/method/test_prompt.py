@@ -142,3 +142,8 @@ def test_swapped_is_a_derangement_for_any_classes(names: list[str]) -> None:
     assert prompts.prompt_of_target is not None
     assert sorted(prompts.prompt_of_target) == list(range(len(names)))
     assert (prompts.prompt_of_target != np.arange(len(names))).all()
+
+
+def test_an_unknown_label_stays_unknown(toy: ImageDataset) -> None:
+    prompts = prompt.grouped(toy)
+    assert prompts.targets(np.array([2, -1, 0, 1])).tolist() == [1, -1, 0, 0]

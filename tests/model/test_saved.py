@@ -275,3 +275,12 @@ def test_loading_needs_no_torch_where_embeddings_are_there(run_directory: Path) 
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_not_constrained_anew_stays(run_directory: Path) -> None:
+    model = load_model(run_directory)
+    told = {"targets": ["red", "blue"], "prior": {"red": 0.5, "blue": 0.5}, "target_map": {"warm": ["red"]}}
+    whole = model.constrain(**told)
+    for name, value in told.items():
+        assert whole.constrain(**{name: value}).head.constraint == whole.head.constraint
+    assert whole.constrain().head.constraint == whole.head.constraint

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fused_clip.report.studies.pairs import Answers, Arm, corrected
@@ -162,3 +163,16 @@ def test_a_comparison_without_a_test_is_no_part_of_the_family(tmp_path: Path) ->
     assert first.corrected == first.estimate.p_value
     assert (untested.tested, untested.significant) == (False, False)
     assert math.isnan(untested.corrected_equivalence)
+
+
+def test_only_rows_that_both_have_predicted_count(tmp_path: Path) -> None:
+    good, bad = arm(tmp_path, "good", 20), arm(tmp_path, "bad", 80)
+    for arm_of, kept in ((good, slice(0, 300)), (bad, slice(100, None))):
+        for record in arm_of.records:
+            path = tmp_path / record.run_id / "predictions.parquet"
+            pd.read_parquet(path)[kept].to_parquet(path)
+    found = Answers().compare("MNIST", good, bad)
+    assert found is not None
+    assert found.rows == 3 * 200
+    assert found.estimate.mean == 0, "rows 100 to 299, which both have right"
+    assert (found.only_first, found.only_second) == (0, 0)
