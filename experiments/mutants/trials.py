@@ -18,7 +18,17 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-_PYTEST = ("-q", "-s", "-p", "no:cacheprovider", "--assert=plain", "--tb=no", "--hypothesis-seed=0")
+_PYTEST = (
+    "-q",
+    "-s",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:faulthandler",
+    "--assert=plain",
+    "--tb=no",
+    "--hypothesis-seed=0",
+)
 _PLAIN = (bool, int, float, str, bytes, tuple, list, dict, range, frozenset, type(None))
 
 

@@ -147,3 +147,10 @@ def test_swapped_is_a_derangement_for_any_classes(names: list[str]) -> None:
 def test_an_unknown_label_stays_unknown(toy: ImageDataset) -> None:
     prompts = prompt.grouped(toy)
     assert prompts.targets(np.array([2, -1, 0, 1])).tolist() == [1, -1, 0, 0]
+
+
+@pytest.mark.parametrize("strategy", ["task", "grouped", "hierarchical"])
+def test_a_caption_without_a_place_for_the_name_is_named(toy: ImageDataset, strategy: str) -> None:
+    dataset = dataclasses.replace(toy, captions=Captions.model_construct(**{strategy: "an image"}))
+    with pytest.raises(InputError, match=rf"^dataset\.captions\.{strategy}: "):
+        getattr(prompt, strategy)(dataset)

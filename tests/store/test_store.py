@@ -694,3 +694,11 @@ def test_list_adds_the_sizes_up(
     monkeypatch.setattr("fused_clip.store.__main__._megabytes", lambda entry: 1.5)
     assert main(["--root", str(stocked), "list"]) == 0
     assert "3 entries, 4.5 MB; " in capsys.readouterr().out
+
+
+def test_prune_adds_up_what_it_frees(
+    stocked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fused_clip.store.__main__._remove", lambda entry, seconds, *, dry_run: 1.5)
+    assert main(["--root", str(stocked), "prune"]) == 0
+    assert capsys.readouterr().out == "4.5 MB freed\n"

@@ -229,7 +229,7 @@ def test_gamma_is_chosen_on_held_out_labels(noisy: tuple[DoubleArray, DoubleArra
     few = TransClipFewShot().fit(of_text(texts, rows[:3], targets=targets[:3]))
     assert dict(few.chosen_) == {"gamma": 0.02}, "one label a class: none is held out"
     many = TransClipFewShot().fit(of_text(texts, rows, targets=targets))
-    assert many.chosen_["gamma"] in (0.002, 0.01, 0.02, 0.2)
+    assert dict(many.chosen_) == {"gamma": 0.2}, "labels are worth more than the default"
     assert many.support_ is not None
     assert len(many.support_) == 30, "all labels take part, after the choice"
 

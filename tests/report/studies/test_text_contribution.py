@@ -169,6 +169,10 @@ def test_tables_of_the_audit_hold_each_level_and_its_references(
     assert tables["text"].caption.startswith("What stands in the place of the words. ")
     assert tables["text"].caption.endswith("Text in all is against image only for MNIST.")
 
+    words_first = next(row for row in cells(tables["differences"]) if "image only" in row.values())
+    assert words_first["dataset"] == "MNIST"
+    assert "+.1000" in words_first.values()
+
     (free,) = cells(tables["label_free"])
     assert (free["dataset"], free["prompt"], free["method"]) == ("MNIST", "task", ".8000 ± .0000")
     assert (free["image-only clusters, matched"], free["zero-shot"]) == (".7000 ± .0000", ".7500 ± .0000")
