@@ -702,3 +702,11 @@ def test_prune_adds_up_what_it_frees(
     monkeypatch.setattr("fused_clip.store.__main__._remove", lambda entry, seconds, *, dry_run: 1.5)
     assert main(["--root", str(stocked), "prune"]) == 0
     assert capsys.readouterr().out == "4.5 MB freed\n"
+
+
+def test_sizes_are_in_millions_of_bytes(tmp_path: Path) -> None:
+    from fused_clip.store.__main__ import _megabytes
+
+    (tmp_path / "one").write_bytes(bytes(1_500_000))
+    (tmp_path / "two").write_bytes(bytes(500_000))
+    assert _megabytes(entry.StoredEntry(tmp_path)) == 2.0

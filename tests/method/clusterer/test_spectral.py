@@ -189,3 +189,14 @@ def test_rows_alone_are_eigenvectors_of_length_one():
     np.testing.assert_allclose(
         np.abs(embedding), [[half, 0, 0], [half, 0, 0], [0, 1, 0], [0, 0, 1]], atol=1e-12
     )
+
+
+def test_as_many_components_as_eigenvalues_are_zeros():
+    rows = np.repeat([[0.0, 0], [9, 9], [0, 9]], 5, axis=0) + 0.01 * np.random.default_rng(0).normal(
+        size=(15, 2)
+    )
+    model = SpectralClustering(2, n_neighbors=3, random_state=0)
+    np.testing.assert_array_equal(model.laplacian_eigenvalues(rows, 3), np.zeros(3))
+    four = model.laplacian_eigenvalues(rows, 4)
+    np.testing.assert_allclose(four[:3], 0, atol=1e-12)
+    assert four[3] > 0.1
