@@ -190,3 +190,26 @@ def test_eight_steps_halve_two_decades(monkeypatch: pytest.MonkeyPatch, best: fl
 
     monkeypatch.setattr(LinearProbe, "_accuracies", lambda self, split, warm_start: accuracy)
     assert np.log10(LinearProbe().fit(few(make_blobs(), 4)).C_) == pytest.approx(chosen)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "tried", "chosen"),
+    [
+        ((0.9, 0.8, 0.7, 1.0), 3, -4),
+        ((0.5, 0.4, 0.9, 0.8, 0.9, 0.6, 0.5), 7, -2),
+        ((0.5, 0.4, 0.5, 0.4, 0.6, 0.5, 0.5), 7, 0),
+    ],
+)
+def test_weaker_penalties_are_not_tried_after_two_worse_in_a_row(
+    monkeypatch: pytest.MonkeyPatch, accuracies: tuple[float, ...], tried: int, chosen: int
+) -> None:
+    asked: list[float] = []
+
+    def accuracy(penalty: float) -> float:
+        asked.append(penalty)
+        return accuracies[len(asked) - 1]
+
+    monkeypatch.setattr(LinearProbe, "_accuracies", lambda self, split: accuracy)
+    probe = LinearProbe().fit(few(make_blobs(), 20))
+    np.testing.assert_allclose(asked, 10.0 ** np.arange(-4, -4 + tried))
+    assert np.log10(probe.C_) == pytest.approx(chosen)
