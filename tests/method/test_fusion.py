@@ -23,9 +23,12 @@ def test_weighted_runs_from_text_to_image() -> None:
     np.testing.assert_allclose(fusion.weighted(0.25)(images, texts), [[0.5, 3]])
 
 
-def test_fusion_keeps_the_images_dtype() -> None:
-    rows = np.ones((2, 3), dtype=np.float32)
-    assert fusion.mean()(rows, rows.astype(np.float64)).dtype == np.float32
+@pytest.mark.parametrize("kind", [fusion.LinearFusion, fusion.Concatenation, fusion.SphericalInterpolation])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fusion_keeps_the_images_dtype(kind: type[fusion.Fusion], dtype: type) -> None:
+    rows = np.eye(3, dtype=dtype)
+    for texts in (rows.astype(np.float32), rows.astype(np.float64)):
+        assert kind()(rows, texts).dtype == dtype  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])

@@ -206,3 +206,20 @@ def test_a_claim_is_open_where_it_is_neither_shown_nor_refuted() -> None:
     assert judged(0.0, 0.001) == ("no", "yes")
     assert judged(0.005, 0.02) == ("open", "open")
     assert judged(0.05, 0.001, whole=False) == ("not measured", "not measured")
+
+
+def test_a_claim_is_shown_by_each_test_alone_and_refuted_after_correction() -> None:
+    """Two differences of 2.2 standard errors: .028 alone, .056 after Holm's correction."""
+
+    def family(mean: float, margin: float) -> list[Comparison]:
+        blank = Comparison(
+            "MNIST", "a", "b", margin=margin, estimate=Estimate(mean, abs(mean) / 2.2), whole=True
+        )
+        return corrected([blank, blank])
+
+    assert [(one.is_better, one.is_equal) for one in family(0.05, 0.01)] == [("yes", "open")] * 2
+    assert [(one.is_better, one.is_equal) for one in family(-0.05, 0.01)] == [("open", "open")] * 2
+    assert [one.is_equal for one in family(0.01, 0.02)] == ["yes"] * 2
+    near = family(0.01, 0.02)[0]
+    assert near.equal(correct=False)
+    assert not near.equal(correct=True)
