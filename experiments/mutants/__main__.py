@@ -20,6 +20,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 from experiments.mutants.mutations import Mutant, sample
@@ -29,7 +30,7 @@ from experiments.mutants.trials import ROOT, Tests, with_tests
 COUNTS = ROOT / "experiments" / "reliability" / "mutants.json"
 EXPLAINED = COUNTS.with_suffix(".csv")
 LEAST = 0.92  # share of mutants that tests kill
-_SLACK = 20.0  # seconds that tests may take beyond five times what they took, on a busy machine
+_SLACK = 30.0  # seconds that tests may take beyond twenty times their time of a processor: it may be busy
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=600, help="mutants; 0 for all (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (%(default)s)")
     parser.add_argument("--only", default="", help="modules whose path holds this text")
-    parser.add_argument("--budget", type=float, default=10.0, help="seconds of tests a mutant (%(default)s)")
+    parser.add_argument(
+        "--budget", type=float, default=3.0, help="processor seconds of tests a mutant (%(default)s)"
+    )
     options = parser.parse_args(arguments)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
@@ -85,24 +88,25 @@ class Results:
         """
         name = digest(mutant.path, mutant.source)
         tests = self._known.tests(mutant, self._budget)
-        state = self._state(tests)
-        before = self._kept.get(name, {"outcome": "", "by": "", "state": ""})
-        killer = before["by"]
+        before = self._kept.get(name, {"outcome": "", "by": "", "seen": {}})
+        killer, seen = before["by"], before["seen"]
         if killer in self._known.seconds:
-            if before["killer"] == self._state([killer]):
+            if seen[killer] == self._version(killer):
                 self._killers.add(killer)
                 return str(before["outcome"])
             tests = [killer, *(test for test in tests if test != killer)]
-        elif before["outcome"] and before["state"] == state:
+        elif before["outcome"] in ("timeout", "crash"):
             return str(before["outcome"])
+        versions = {test: self._version(test) for test in tests}
+        news = [test for test in tests if seen.get(test) != versions[test]]
         ended, by = "survived", ""
-        if tests:
-            seconds = sum(self._known.seconds[test] for test in tests)
-            ended, by = self._tests.outcome(tests, _SLACK + 5 * seconds, mutant.path, mutant.source)
+        if news:
+            seconds = sum(self._known.seconds[test] for test in news)
+            ended, by = self._tests.outcome(news, _SLACK + 20 * seconds, mutant.path, mutant.source)
         if by:
             self._killers.add(by)
-        record = {"mutant": name, "outcome": ended, "by": by, "state": state, "what": mutant.key}
-        record |= {"killer": self._state([by]) if by else "", "tests": len(tests)}
+        record = {"mutant": name, "outcome": ended, "by": by, "what": mutant.key}
+        record["seen"] = {by: versions[by]} if by else versions
         with self._file.open("a") as file:
             file.write(json.dumps(record) + "\n")
         return ended
@@ -111,14 +115,18 @@ class Results:
         """Check that each test that failed on a mutant passes on the code as it is."""
         killers = sorted(self._killers)
         ended, by = self._tests.outcome(
-            killers, 600.0 + 5 * sum(self._known.seconds[test] for test in killers)
+            killers, 600.0 + 20 * sum(self._known.seconds[test] for test in killers)
         )
         if ended != "survived":
             raise SystemExit(f"{by or 'the tests'}: fails without a change")
 
-    def _state(self, tests: Sequence[str]) -> str:
-        files = sorted({test.partition("::")[0] for test in tests})
-        return digest(*tests, *((ROOT / file).read_text("utf-8") for file in files))
+    def _version(self, test: str) -> str:
+        return _hash_of(test.partition("::")[0])
+
+
+@cache
+def _hash_of(file: str) -> str:
+    return digest((ROOT / file).read_text("utf-8"))
 
 
 def digest(*texts: str) -> str:

@@ -36,7 +36,7 @@ class Cover:
 
     Parameters
     ----------
-    seconds : of each test, by its id.
+    seconds : of the processor, for each test by its id.
     lines : ids of the tests that run a line, by path and line.
     """
 
@@ -64,7 +64,7 @@ class Cover:
         Parameters
         ----------
         mutant : the change.
-        budget : seconds that the chosen tests take together; one test is always chosen.
+        budget : processor seconds that the chosen tests take together; one test is always chosen.
         """
         first, last = mutant.lines
         here = self.lines.get(mutant.path, {})
@@ -109,13 +109,14 @@ def cover(tests: Tests) -> Cover:
     for file, found in groupby(tests, key=lambda test: test.partition("::")[0]):
         ids = list(found)
         kept = KEPT / "cover" / f"{_hash([ROOT / file], shared)}.json"
-        if not kept.exists():
+        measured = json.loads(kept.read_text()) if kept.exists() else {"seconds": {}}
+        if not measured["seconds"].keys() >= set(ids):
             measured, code = forked(partial(_measured, tests, ids), _LONGEST)
             if code != 0:
                 raise SystemExit(f"{file}: its tests fail without a change, or hang")
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(measured))
-        whole.add(json.loads(kept.read_text()), set(ids))
+        whole.add(measured, set(ids))
     return whole
 
 
@@ -132,7 +133,7 @@ def _measured(tests: Tests, ids: Sequence[str]) -> dict[str, Any]:
     ends: dict[str, float] = {}
 
     def before(test: str) -> None:
-        ends[test] = time.monotonic()
+        ends[test] = time.process_time()
         measure.switch_context(test)
 
     measure.start()
@@ -143,7 +144,7 @@ def _measured(tests: Tests, ids: Sequence[str]) -> dict[str, Any]:
     starts = [ends[test] for test in ids]
     seconds = {
         test: end - start
-        for test, start, end in zip(ids, starts, [*starts[1:], time.monotonic()], strict=True)
+        for test, start, end in zip(ids, starts, [*starts[1:], time.process_time()], strict=True)
     }
     data, lines = measure.get_data(), {}
     for path in paths:

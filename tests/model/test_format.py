@@ -296,3 +296,11 @@ def test_a_model_of_format_1_is_still_read(
     rewritten(tmp_path / "model", lambda facts: facts.pop("fusion"))
     with pytest.raises(InputError, match=r"model: is damaged: model\.json lacks 'fusion'"):
         files.read(tmp_path / "model")
+
+
+def test_names_are_written_as_people_read_them(make_head: MakeHead, tmp_path: Path) -> None:
+    head = dataclasses.replace(make_head(), target_names=("кот", "dög", "トラック"))
+    files.write(tmp_path, head, BACKBONE, TRAINING)
+    text = (tmp_path / files.FACTS).read_text("utf-8")
+    assert all(name in text for name in head.target_names)
+    assert files.read(tmp_path)[0].target_names == head.target_names
