@@ -109,11 +109,16 @@ def cover(tests: Tests) -> Cover:
     for file, found in groupby(tests, key=lambda test: test.partition("::")[0]):
         ids = list(found)
         kept = KEPT / "cover" / f"{_hash([ROOT / file], shared)}.json"
-        measured = json.loads(kept.read_text()) if kept.exists() else {"seconds": {}}
-        if not measured["seconds"].keys() >= set(ids):
-            measured, code = forked(partial(_measured, tests, ids), _LONGEST)
+        measured = json.loads(kept.read_text()) if kept.exists() else {"seconds": {}, "lines": {}}
+        missing = [test for test in ids if test not in measured["seconds"]]
+        if missing:
+            fresh, code = forked(partial(_measured, tests, missing), _LONGEST)
             if code != 0:
                 raise SystemExit(f"{file}: its tests fail without a change, or hang")
+            measured["seconds"] |= fresh["seconds"]
+            for path, lines in fresh["lines"].items():
+                for line, found_there in lines.items():
+                    measured["lines"].setdefault(path, {}).setdefault(line, []).extend(found_there)
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(measured))
         whole.add(measured, set(ids))

@@ -269,3 +269,26 @@ def test_a_subset_without_clusters_is_of_rows_and_targets() -> None:
     assert some.images.ravel().tolist() == [0, 2]
     assert np.asarray(some.targets).tolist() == [0, 1]
     assert (some.clusters, some.cluster_targets, some.fused) == (None, None, None)
+
+
+def test_what_each_classifier_is_given_is_what_the_documents_say() -> None:
+    """A classifier that no longer says that it uses labels would be compared as one without."""
+    found = {path.stem: made(path) for path in PATHS}
+    by_text = {"mean_similarity", "zero_shot", "stata", "transclip", "zlap"}
+    of_both = {
+        "clap",
+        "gda",
+        "lp_plus_plus",
+        "shrunk_mean",
+        "tip_adapter",
+        "tip_adapter_f",
+        "transclip_few_shot",
+    }
+    of_clusters = {"constrained_centroid", "nearest_cluster_mean", "soft_constrained_centroid"}
+    of_images = {"knn", "linear_probe", "nearest_class_mean"}
+    assert set(found) == by_text | of_both | of_clusters | of_images
+    assert {name for name, one in found.items() if one.uses_labels is True} == of_both | of_images
+    assert {name for name, one in found.items() if one.uses_text is True} == by_text | of_both
+    assert {name for name, one in found.items() if one.uses_clusters is True} == of_clusters
+    batches = {"stata", "transclip", "transclip_few_shot", "zlap"}
+    assert {name for name, one in found.items() if one.transductive is True} == batches

@@ -185,11 +185,16 @@ def test_twenty_labels_are_many() -> None:
 def test_eight_steps_halve_two_decades(monkeypatch: pytest.MonkeyPatch, best: float, chosen: float) -> None:
     """With an accuracy that falls on both sides of one C, the end of the interval after 8 steps is chosen."""
 
+    asked: list[float] = []
+
     def accuracy(penalty: float) -> float:
-        return -abs(np.log10(penalty) - best)
+        asked.append(np.log10(penalty))
+        return -abs(asked[-1] - best)
 
     monkeypatch.setattr(LinearProbe, "_accuracies", lambda self, split, warm_start: accuracy)
     assert np.log10(LinearProbe().fit(few(make_blobs(), 4)).C_) == pytest.approx(chosen)
+    np.testing.assert_allclose(asked[:7], [-6, -4, -2, 0, 2, 4, 6])
+    assert len(asked) == 7 + 2 * 8
 
 
 @pytest.mark.parametrize(
