@@ -6,9 +6,10 @@ decorated functions, such as properties, and what stands outside of functions. S
 here, once, and each change is made in a fork, where those tests run that reach the changed statement, but no
 slow ones. Texts of messages, assertions and fields of pydantic's models are not changed.
 
-Results are kept in ``outputs/mutants`` as they come, and are taken from there until the tests change. Counts
-go to ``experiments/reliability/mutants.json``. Every survivor must stand in
-``experiments/reliability/mutants.csv`` with the reason why it may live, or the command fails.
+Results are kept in ``outputs/mutants`` as they come, and are taken from there until module or test change;
+without that folder all is tried anew. Counts go to ``experiments/reliability/mutants.json``. Every survivor
+must stand in ``experiments/reliability/mutants.csv`` with the reason why it may live, or the command prints
+its line and fails.
 """
 
 import argparse
@@ -145,8 +146,7 @@ def _conclude(mutants: Sequence[Mutant], ended: dict[tuple[str, ...], str], *, w
     reasons = explained()
     alive = [mutant for mutant in mutants if ended[mutant.key] == "survived"]
     unknown = [mutant for mutant in alive if mutant.key not in reasons]
-    for mutant in unknown:
-        print(f"{mutant.path}:{mutant.lines[0]} {mutant.place}\n  - {mutant.before}\n  + {mutant.after}")
+    csv.writer(sys.stdout).writerows([*mutant.key, ""] for mutant in unknown)
     dead = [key for key in reasons if ended.get(key, "survived") != "survived"]
     for key in dead:
         print(f"{EXPLAINED.name} explains what a test kills by now: {key}")
