@@ -71,7 +71,8 @@ class Cover:
         found = {test for line in range(first, last + 1) for test in here.get(line, ())}
         if not found:  # it runs when the module is imported: all tests of its functions may see it
             found = {test for tests in here.values() for test in tests}
-            found |= {test for test in self.seconds if test.startswith(_OF_DEFAULTS)}
+            own = f"/test_{Path(mutant.path).stem}.py::"
+            found |= {test for test in self.seconds if test.startswith(_OF_DEFAULTS) or own in test}
         stem = Path(mutant.path).stem
         folder = str(Path(mutant.path).parent).replace("fused_clip", "tests", 1)
 

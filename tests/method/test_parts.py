@@ -35,6 +35,7 @@ def test_a_method_uses_labels_where_a_part_of_it_is_given_them(
 ) -> None:
     parts = method(**changes)
     assert parts.uses_labels(prompt.task(toy)) == of_task
+    assert parts.uses_labels(prompt.grouped(toy)) == of_task, "two prompts are paired, too"
     assert parts.uses_labels(prompt.generic(toy)) == of_one
     assert parts.uses_labels(prompt.none(toy)) == of_none
 
