@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # Tests run side by side, one worker a core; past four, memory is what is short.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check audit docs smoke attack verify-openai clean
+.PHONY: help demo test quick check audit docs smoke attack mutants verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -20,6 +20,9 @@ quick: $(VENV)/installed  ## set up, then run the tests without the slow ones
 
 attack: $(VENV)/installed  ## before a release: every attack at full length, with its counts for docs/reliability.md
 	FUSED_CLIP_ATTACK=full $(PYTEST) tests/attack
+
+mutants: $(VENV)/installed  ## change the code in 600 places, and see that tests fail; a quarter of an hour of a core
+	nice $(BIN)/python -m experiments.mutants
 
 check: $(VENV)/installed  ## lint, types, tables and links of documents, plain words
 	$(BIN)/ruff check .

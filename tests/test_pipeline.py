@@ -16,8 +16,10 @@ from fused_clip import pipeline
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import fusion, pairing, prompt, text
 from fused_clip.method.classifier import (
+    Classifier,
     ConstrainedCentroid,
     KNeighbors,
+    LinearProbe,
     NearestClassMean,
     StatA,
     TargetScores,
@@ -105,6 +107,26 @@ def run(
 
 
 STRATEGIES = [prompt.task, prompt.grouped, prompt.swapped, prompt.none, prompt.generic, prompt.hierarchical]
+
+
+@pytest.mark.parametrize("classifier", [ConstrainedCentroid(), LinearProbe(), KNeighbors(), ZeroShot()])
+def test_other_test_images_change_no_answer(toy: ImageDataset, blobs: Blobs, classifier: Classifier) -> None:
+    """What is fitted, and what is said of an image, does not depend on the other test images."""
+    moved = blobs.test.copy()
+    moved[30:] *= -7
+    labels = np.concatenate([toy.test.labels[:30], toy.test.labels[:29:-1]])
+    other = dataclasses.replace(toy, test=dataclasses.replace(toy.test, labels=labels))
+    one, two = (
+        run(dataset, rows, references=[], classifier=classifier)
+        for dataset, rows in ((toy, blobs), (other, dataclasses.replace(blobs, test=moved)))
+    )
+    for name in ("fused", "clusters", "predicted", "distances"):
+        np.testing.assert_array_equal(getattr(one.train, name), getattr(two.train, name))
+        np.testing.assert_array_equal(getattr(one.test, name)[:30], getattr(two.test, name)[:30])
+    assert one.head is not None
+    assert two.head is not None
+    assert one.head.temperature == two.head.temperature
+    assert not np.array_equal(one.test.fused[30:], two.test.fused[30:])
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -203,6 +203,7 @@ def test_the_context_decays() -> None:
         {"learning_rate": 0.0},
         {"learning_rate": "fast"},
         {"learning_rate": math.nan},
+        {"learning_rate": math.inf},
         {"initial": " "},
         {"max_steps": 0},
         {"per_target": 0},

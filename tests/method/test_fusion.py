@@ -23,9 +23,12 @@ def test_weighted_runs_from_text_to_image() -> None:
     np.testing.assert_allclose(fusion.weighted(0.25)(images, texts), [[0.5, 3]])
 
 
-def test_fusion_keeps_the_images_dtype() -> None:
-    rows = np.ones((2, 3), dtype=np.float32)
-    assert fusion.mean()(rows, rows.astype(np.float64)).dtype == np.float32
+@pytest.mark.parametrize("kind", [fusion.LinearFusion, fusion.Concatenation, fusion.SphericalInterpolation])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fusion_keeps_the_images_dtype(kind: type[fusion.Fusion], dtype: type) -> None:
+    rows = np.eye(3, dtype=dtype)
+    for texts in (rows.astype(np.float32), rows.astype(np.float64)):
+        assert kind()(rows, texts).dtype == dtype  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
@@ -144,5 +147,22 @@ def test_one_text_row_is_fused_with_every_image(kind: Callable[..., fusion.Fusio
     np.testing.assert_array_equal(kind()(images, texts[0]), kind()(images, repeated))
 
 
-def test_normalising_leaves_zero_rows() -> None:
-    np.testing.assert_allclose(fusion.l2_normalized(np.array([[3.0, 4], [0, 0]])), [[0.6, 0.8], [0, 0]])
+def test_each_row_is_normalised_by_its_own_length_and_zero_rows_stay() -> None:
+    rows = np.array([[3.0, 4], [0, 0], [0, -2], [5, 12]])
+    expected = [[0.6, 0.8], [0, 0], [0, -1], [5 / 13, 12 / 13]]
+    np.testing.assert_allclose(fusion.l2_normalized(rows), expected, rtol=1e-15)
+    np.testing.assert_allclose(fusion.unit_rows(rows.astype(np.float32)), expected, rtol=1e-15)
+    np.testing.assert_allclose(fusion.l2_normalized(rows[0]), expected[0], rtol=1e-15)
+    np.testing.assert_allclose(fusion.l2_normalized(rows[None]), [expected], rtol=1e-15)
+
+
+def test_normalisation_is_of_the_inputs_or_of_the_output_by_hand() -> None:
+    """Images of lengths 5 and 10, a text of length 2: each way gives other rows."""
+    images, text = np.array([[3.0, 4], [10, 0]]), np.array([0.0, 2])
+    plain = fusion.mean()(images, text)
+    np.testing.assert_allclose(plain, [[1.5, 3], [5, 1]])
+    np.testing.assert_allclose(fusion.mean(normalize_inputs=True)(images, text), [[0.3, 0.9], [0.5, 0.5]])
+    by_output = fusion.mean(normalize_output=True)(images, text)
+    np.testing.assert_allclose(by_output, plain / np.sqrt([[11.25], [26]]))
+    both = fusion.mean(normalize_inputs=True, normalize_output=True)(images, text)
+    np.testing.assert_allclose(both, np.array([[0.3, 0.9], [0.5, 0.5]]) / np.sqrt([[0.9], [0.5]]))

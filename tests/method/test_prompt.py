@@ -72,11 +72,12 @@ def test_groups_of_one_class_have_the_task_prompts(toy: ImageDataset) -> None:
     assert prompt.subclasses(single).texts == prompt.task(toy).texts
 
 
-@pytest.mark.parametrize("strategy", [prompt.grouped, prompt.hierarchical, prompt.subclasses])
-def test_a_class_without_a_group_is_named(strategy: object) -> None:
+@pytest.mark.parametrize("strategy", ["grouped", "hierarchical", "subclasses"])
+def test_a_class_without_a_group_is_named(strategy: str) -> None:
     dataset = make_dataset([[0, 1], [0, 1]], ("cat", "dog"), {"cat": "animal"})
-    with pytest.raises(InputError, match=r"dataset\.groups: every class needs a group.*: dog"):
-        strategy(dataset)  # type: ignore[operator]
+    rule = rf"dataset\.groups: every class needs a group for prompt={strategy}, and these have none: dog"
+    with pytest.raises(InputError, match=rule):
+        getattr(prompt, strategy)(dataset)
 
 
 def test_custom_mixes_texts_and_templates(toy: ImageDataset) -> None:
@@ -155,3 +156,15 @@ def test_swapped_is_a_derangement_for_any_classes(names: list[str]) -> None:
     assert prompts.prompt_of_target is not None
     assert sorted(prompts.prompt_of_target) == list(range(len(names)))
     assert (prompts.prompt_of_target != np.arange(len(names))).all()
+
+
+def test_an_unknown_label_stays_unknown(toy: ImageDataset) -> None:
+    prompts = prompt.grouped(toy)
+    assert prompts.targets(np.array([2, -1, 0, 1])).tolist() == [1, -1, 0, 0]
+
+
+@pytest.mark.parametrize("strategy", ["task", "grouped", "hierarchical"])
+def test_a_caption_without_a_place_for_the_name_is_named(toy: ImageDataset, strategy: str) -> None:
+    dataset = dataclasses.replace(toy, captions=Captions.model_construct(**{strategy: "an image"}))
+    with pytest.raises(InputError, match=rf"^dataset\.captions\.{strategy}: "):
+        getattr(prompt, strategy)(dataset)

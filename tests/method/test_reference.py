@@ -88,3 +88,19 @@ def test_a_yaml_that_can_not_be_read_is_named(tmp_path: Path, content: str) -> N
     path.write_bytes(content.encode("latin-1"))
     with pytest.raises(InputError, match=r"^reference\.wrong: .*wrong\.yaml must be a reference"):
         read_references([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("uses_labels", "saw", "expected"),
+    [
+        ("no", False, "no"),
+        ("no", True, "backbone's training"),
+        ("for the vote", False, "for the vote"),
+        ("for the vote", True, "for the vote; backbone's training"),
+    ],
+)
+def test_the_labels_behind_an_accuracy_are_its_own_and_the_backbones(
+    uses_labels: str, saw: bool, expected: str
+) -> None:
+    facts = ReferenceFacts("mine", "Mine", "one line", uses_labels)
+    assert facts.labels(backbone_saw=saw) == expected

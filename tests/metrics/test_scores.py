@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from fused_clip.metrics.scores import (
     classification_scores,
     clustering_scores,
+    contingency,
     hungarian_accuracy,
     purity,
     rounded,
@@ -159,3 +160,12 @@ def test_scores_are_rounded_to_what_another_number_of_threads_leaves():
     odd = rounded({"nan": float("nan"), "inf": float("inf"), "large": 1234567.0, "zero": 0.0})
     assert np.isnan(odd.pop("nan"))
     assert odd == {"inf": float("inf"), "large": 1234570.0, "zero": 0.0}
+
+
+def test_a_table_of_counts_by_hand() -> None:
+    targets, clusters = np.array([0, 2, 2, 0, 2]), np.array([1, 0, 0, -1, 1])
+    assert contingency(targets, clusters).tolist() == [[0, 1], [0, 0], [2, 1]]
+    assert contingency(targets, clusters, 4).tolist() == [[0, 1], [0, 0], [2, 1], [0, 0]]
+    nothing = np.array([], dtype=np.int64)
+    assert contingency(nothing, nothing).shape == (0, 0)
+    assert contingency(nothing, nothing, 3).shape == (3, 0)

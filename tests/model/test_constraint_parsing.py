@@ -15,6 +15,7 @@ from fused_clip.support.errors import InputError
 def test_targets_are_parted_by_commas() -> None:
     assert parse_targets("cat, dog,ice cream") == ["cat", "dog", "ice cream"]
     assert parse_targets('"cat, big",dog') == ["cat, big", "dog"]
+    assert parse_targets('dog, "cat, big"') == ["dog", "cat, big"]
 
 
 @pytest.mark.parametrize("text", ["", "cat,", ",", "cat,cat", "cat\ndog", '"cat', '"cat"s'])

@@ -306,3 +306,17 @@ def test_a_file_that_is_a_link_out_of_the_folder_is_refused(saved: Path, tmp_pat
     (saved / name).symlink_to(elsewhere)
     with pytest.raises(InputError, match=rf"^model: must contain its files, and {name} is a link out of it"):
         files.read(saved)
+
+
+def test_names_are_written_as_people_read_them(make_head: MakeHead, tmp_path: Path) -> None:
+    head = dataclasses.replace(make_head(), target_names=("кот", "dög", "トラック"))
+    files.write(tmp_path, head, BACKBONE, TRAINING)
+    text = (tmp_path / files.FACTS).read_text("utf-8")
+    assert all(name in text for name in head.target_names)
+    assert files.read(tmp_path)[0].target_names == head.target_names
+
+
+def test_a_name_that_no_file_could_hold_comes_back(make_head: MakeHead, tmp_path: Path) -> None:
+    head = dataclasses.replace(make_head(), target_names=("a\udcff", "b", "c"))
+    files.write(tmp_path, head, BACKBONE, TRAINING)
+    assert files.read(tmp_path)[0].target_names == head.target_names

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from fused_clip.estimator import PromptFusedClassifier
-from fused_clip.method.classifier import ConstrainedCentroid, LinearProbe, NearestClusterMean, ZeroShot
+from fused_clip.method.classifier import (
+    ConstrainedCentroid,
+    LinearProbe,
+    NearestClusterMean,
+    TransClip,
+    ZeroShot,
+)
 from fused_clip.method.fusion import Concatenation, LinearFusion, mean
 from fused_clip.model.constraint import Constraint
 from fused_clip.model.head import Head
@@ -228,3 +234,27 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
 def test_values_that_are_not_finite_are_refused(blobs: Blobs, make_head: MakeHead) -> None:
     with pytest.raises(InputError, match="finite"):
         make_head().predict(np.full_like(blobs.test, np.nan))
+
+
+def test_a_model_whose_answers_depend_on_the_batch_refuses_one_image(
+    blobs: Blobs, make_head: MakeHead
+) -> None:
+    together = make_head(classifier=TransClip(), calibrated=False)
+    with pytest.raises(InputError, match=r"^images: must be two or more.*got 1\. Predict images together"):
+        together.predict(blobs.test[:1])
+    assert len(together.predict(blobs.test[:2]).answers) == 2
+    assert len(make_head().predict(blobs.test[:1]).answers) == 1
+
+
+def test_equal_scores_go_to_the_first_names() -> None:
+    """The middle of three centroids: each is as near as the others."""
+    centers = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+    index = np.arange(3)
+    classifier = ConstrainedCentroid().restore(
+        {"cluster_centers": centers[::-1].copy(), "cluster_targets": index}, 3, mean()
+    )
+    head = Head(NAMES, (), 3, mean(), classifier, 1.0)
+    predictions = head.predict(np.full((2, 3), 0.5))
+    assert predictions.answers.tolist() == [0, 0]
+    assert predictions.runners_up.tolist() == [1, 1]
+    np.testing.assert_array_equal(predictions.margins, 0)

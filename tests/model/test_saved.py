@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -275,3 +276,37 @@ def test_loading_needs_no_torch_where_embeddings_are_there(run_directory: Path) 
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_not_constrained_anew_stays(run_directory: Path) -> None:
+    model = load_model(run_directory)
+    told = {"targets": ["red", "blue"], "prior": {"red": 0.5, "blue": 0.5}, "target_map": {"warm": ["red"]}}
+    whole = model.constrain(**told)
+    for name, value in told.items():
+        assert whole.constrain(**{name: value}).head.constraint == whole.head.constraint
+    assert whole.constrain().head.constraint == whole.head.constraint
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_moved_weights_are_a_folder_or_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    asked: list[object] = []
+
+    class Known:
+        identity: dict[str, str] = {}  # noqa: RUF012
+
+        def __init__(self, *arguments: object) -> None:
+            asked.extend(arguments)
+
+        def check(self) -> None:
+            asked.append("checked")
+
+    monkeypatch.setattr(saved, "OpenClipBackbone", Known)
+    moved = tmp_path if folder else tmp_path / "weights.safetensors"
+    spec = SimpleNamespace(
+        model="ViT-B-32", pretrained="openai", preprocessing="model", precision="float32", batch_size=7
+    )
+    assert isinstance(saved._backbone(spec, "cpu", moved), Known)  # type: ignore[arg-type]
+    model, pretrained = (f"local-dir:{moved}", "openai") if folder else ("ViT-B-32", str(moved))
+    assert asked == [model, pretrained, "model", "float32", "cpu", 7, "checked"]

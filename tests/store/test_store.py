@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fused_clip.dataset.vectors import Vectors
 from fused_clip.store import Store, embeddings, entry
 from fused_clip.store.__main__ import main
 from fused_clip.support import files
@@ -723,3 +724,77 @@ def test_the_command_line_starts_without_torch(stocked: Path) -> None:
     code += "import runpy\ntry: runpy.run_module('fused_clip.store', run_name='__main__')\n"
     code += "except SystemExit as end: assert end.code == 0 and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+# Vectors that came with the data, and what is there already
+
+
+def test_vectors_are_given_as_they_are_and_leave_no_trace(root: Path) -> None:
+    vectors = Vectors(np.arange(12, dtype=np.float32).reshape(4, 3), tuple("abcd"))
+    store, backbone = Store(root), FakeBackbone()
+    np.testing.assert_array_equal(store.images(backbone, vectors, np.array([2, 0])), vectors.vectors[[2, 0]])
+    assert store.missing(backbone, vectors, np.array([2, 0])) == {}
+    store.note_use(backbone, vectors, np.array([2, 0]))
+    store.note_use(backbone, IMAGES, np.array([], dtype=int))
+    assert not root.exists()
+
+
+def test_what_a_run_will_write_is_known_before(root: Path) -> None:
+    store, backbone = Store(root), FakeBackbone()
+    some, other = np.array([3, 1]), np.array([4, 5, 6])
+    assert store.missing(backbone, IMAGES, np.array([], dtype=int)) == {}
+    (few,) = store.missing(backbone, IMAGES, some).items()
+    (whole,) = store.missing(backbone, IMAGES, ALL).items()
+    assert (few[1], whole[1]) == (2 * 4 * backbone.dim, N * 4 * backbone.dim)
+    assert store.missing(backbone, IMAGES, some, planned={few[0]}) == {}
+    assert store.missing(backbone, IMAGES, some, planned={whole[0]}) == {}, "the parent has these rows"
+    assert store.missing(backbone, IMAGES, other, planned={few[0]}) != {}
+    store.images(backbone, IMAGES, some)
+    assert [path.name for path in entries(root)] == [few[0]]
+    assert store.missing(backbone, IMAGES, some) == {}
+    assert store.missing(backbone, IMAGES, ALL) == dict([whole])
+    store.images(backbone, IMAGES, ALL)
+    assert store.missing(backbone, IMAGES, other) == {}
+
+
+def test_stored_rows_are_found_by_their_keys_in_any_order(root: Path) -> None:
+    store, backbone = Store(root), FakeBackbone()
+    some = np.array([7, 3, 9, 3])
+    store.images(backbone, ArrayRows("other", N), ALL)
+    store.images(FakeBackbone(fingerprint="fake-2"), IMAGES, ALL)
+    with pytest.raises(InputError, match=r"store: must have intact embeddings of these rows \(images toy-50"):
+        store.stored(IMAGES.fingerprint, backbone.fingerprint, some)
+    store.images(backbone, IMAGES, some)
+    np.testing.assert_array_equal(
+        store.stored(IMAGES.fingerprint, backbone.fingerprint, some[::-1]), expected(some[::-1])
+    )
+    with pytest.raises(InputError, match="store"):
+        store.stored(IMAGES.fingerprint, backbone.fingerprint, np.array([3, 8]))
+    store.images(backbone, IMAGES, ALL)
+    np.testing.assert_array_equal(
+        store.stored(IMAGES.fingerprint, backbone.fingerprint, np.array([8, 3])), expected(np.array([8, 3]))
+    )
+
+
+def test_list_adds_the_sizes_up(
+    stocked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fused_clip.store.__main__._megabytes", lambda entry: 1.5)
+    assert main(["--root", str(stocked), "list"]) == 0
+    assert "3 entries, 4.5 MB; " in capsys.readouterr().out
+
+
+def test_prune_adds_up_what_it_frees(
+    stocked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fused_clip.store.__main__._remove", lambda entry, seconds, *, dry_run: 1.5)
+    assert main(["--root", str(stocked), "prune"]) == 0
+    assert capsys.readouterr().out == "4.5 MB freed\n"
+
+
+def test_sizes_are_in_millions_of_bytes(tmp_path: Path) -> None:
+    from fused_clip.store.__main__ import _megabytes
+
+    (tmp_path / "one").write_bytes(bytes(1_500_000))
+    (tmp_path / "two").write_bytes(bytes(500_000))
+    assert _megabytes(entry.StoredEntry(tmp_path)) == 2.0

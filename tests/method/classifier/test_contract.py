@@ -241,3 +241,54 @@ def test_no_label_is_seen_beyond_the_known_ones(path: Path) -> None:
         model.fit(BLOBS.train, targets, BLOBS.train_targets, labelled=known)
         seen.append(model.target_scores(BLOBS.test).values)
     np.testing.assert_array_equal(seen[0], seen[1])
+
+
+def test_texts_of_targets_are_unit_rows_and_need_prompts() -> None:
+    texts, stands_for = np.array([[3.0, 4], [0, 2]]), np.array([1, 0, 1])
+    rows = np.ones((4, 2))
+    found = Training(rows, 3, texts=texts, prompt_of_target=stands_for).text_of_target
+    np.testing.assert_allclose(found, [[0, 1], [0.6, 0.8], [0, 1]])
+    for partly in ({}, {"texts": texts}, {"prompt_of_target": stands_for}):
+        with pytest.raises(ValueError, match="this classifier needs prompts"):
+            Training(rows, 3, **partly).text_of_target  # noqa: B018
+
+
+def test_means_need_rows_and_clusters() -> None:
+    rows, clusters = np.array([[1.0], [3], [5]]), np.array([0, 0, -1])
+    whole = Training(rows, 1, rows, clusters, np.array([0]))
+    np.testing.assert_array_equal(whole.centers, [[2]])
+    np.testing.assert_array_equal(whole.means(10 * rows), [[20]])
+    for lost in ("fused", "clusters", "cluster_targets"):
+        with pytest.raises(ValueError, match="this classifier needs clusters"):
+            dataclasses.replace(whole, **{lost: None}).centers  # noqa: B018
+
+
+def test_a_subset_without_clusters_is_of_rows_and_targets() -> None:
+    training = Training(np.arange(4.0)[:, None], 2, targets=np.array([0, 1, 1, 0]))
+    some = training.subset(np.array([True, False, True, False]))
+    assert some.images.ravel().tolist() == [0, 2]
+    assert np.asarray(some.targets).tolist() == [0, 1]
+    assert (some.clusters, some.cluster_targets, some.fused) == (None, None, None)
+
+
+def test_what_each_classifier_is_given_is_what_the_documents_say() -> None:
+    """A classifier that no longer says that it uses labels would be compared as one without."""
+    found = {path.stem: made(path) for path in PATHS}
+    by_text = {"mean_similarity", "zero_shot", "stata", "transclip", "zlap"}
+    of_both = {
+        "clap",
+        "gda",
+        "lp_plus_plus",
+        "shrunk_mean",
+        "tip_adapter",
+        "tip_adapter_f",
+        "transclip_few_shot",
+    }
+    of_clusters = {"constrained_centroid", "nearest_cluster_mean", "soft_constrained_centroid"}
+    of_images = {"knn", "linear_probe", "nearest_class_mean"}
+    assert set(found) == by_text | of_both | of_clusters | of_images
+    assert {name for name, one in found.items() if one.uses_labels is True} == of_both | of_images
+    assert {name for name, one in found.items() if one.uses_text is True} == by_text | of_both
+    assert {name for name, one in found.items() if one.uses_clusters is True} == of_clusters
+    batches = {"stata", "transclip", "transclip_few_shot", "zlap"}
+    assert {name for name, one in found.items() if one.transductive is True} == batches

@@ -114,3 +114,11 @@ def test_nearest_of_each_owner(owners: list[int], seed: int) -> None:
         np.testing.assert_array_equal(values[:, owner], -np.sqrt(own.min(axis=1, initial=np.inf)))
         clusters = nearest[:, owner]
         assert (clusters == -1).all() if not own.size else (np.array(owners)[clusters] == owner).all()
+
+
+def test_rows_that_are_not_held_out_have_no_score(blobs: Blobs) -> None:
+    training = training_of(blobs)
+    known = np.where(np.arange(120) % 3 == 0, training.targets, -1)
+    scores = out_of_fold_scores(ConstrainedCentroid(), training, known)
+    assert (scores[known < 0] == -np.inf).all()
+    assert np.isfinite(scores[known >= 0]).all()

@@ -185,8 +185,36 @@ def test_twenty_labels_are_many() -> None:
 def test_eight_steps_halve_two_decades(monkeypatch: pytest.MonkeyPatch, best: float, chosen: float) -> None:
     """With an accuracy that falls on both sides of one C, the end of the interval after 8 steps is chosen."""
 
+    asked: list[float] = []
+
     def accuracy(penalty: float) -> float:
-        return -abs(np.log10(penalty) - best)
+        asked.append(np.log10(penalty))
+        return -abs(asked[-1] - best)
 
     monkeypatch.setattr(LinearProbe, "_accuracies", lambda self, split, warm_start: accuracy)
     assert np.log10(LinearProbe().fit(few(make_blobs(), 4)).C_) == pytest.approx(chosen)
+    np.testing.assert_allclose(asked[:7], [-6, -4, -2, 0, 2, 4, 6])
+    assert len(asked) == 7 + 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "tried", "chosen"),
+    [
+        ((0.9, 0.8, 0.7, 1.0), 3, -4),
+        ((0.5, 0.4, 0.9, 0.8, 0.9, 0.6, 0.5), 7, -2),
+        ((0.5, 0.4, 0.5, 0.4, 0.6, 0.5, 0.5), 7, 0),
+    ],
+)
+def test_weaker_penalties_are_not_tried_after_two_worse_in_a_row(
+    monkeypatch: pytest.MonkeyPatch, accuracies: tuple[float, ...], tried: int, chosen: int
+) -> None:
+    asked: list[float] = []
+
+    def accuracy(penalty: float) -> float:
+        asked.append(penalty)
+        return accuracies[len(asked) - 1]
+
+    monkeypatch.setattr(LinearProbe, "_accuracies", lambda self, split: accuracy)
+    probe = LinearProbe().fit(few(make_blobs(), 20))
+    np.testing.assert_allclose(asked, 10.0 ** np.arange(-4, -4 + tried))
+    assert np.log10(probe.C_) == pytest.approx(chosen)

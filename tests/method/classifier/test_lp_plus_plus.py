@@ -233,3 +233,12 @@ def test_weights_of_another_number_of_targets_are_refused(blobs: Blobs) -> None:
     arrays = LPPlusPlus(steps=1).fit(training_of(blobs)).arrays()
     with pytest.raises(ValueError, match="coef must be 4 rows"):
         LPPlusPlus().restore(arrays, 4, mean())
+
+
+def test_steps_are_two_over_the_bound_by_hand() -> None:
+    """Two equal unit rows: X'X has the eigenvalue 2; similarities of .1 and .3, squared and summed: .18."""
+    rows, targets = np.array([[0.6, 0.8], [0.6, 0.8]]), np.array([0, 1])
+    of_prototypes, of_multipliers = Problem(rows, targets, np.array([[0.1, 0.3], [0.1, 0.3]])).step_sizes()
+    assert of_prototypes == pytest.approx(4 * 2 / 2)
+    assert of_multipliers == pytest.approx(4 * 2 / 0.18)
+    assert Problem(rows, targets, np.zeros((2, 2))).step_sizes()[1] == pytest.approx(8e12)

@@ -126,3 +126,11 @@ def test_bad_input_is_refused(params, message):
     with pytest.raises(ValueError, match=message) as caught:
         model.fit(np.ones((5, 3)))
     assert isinstance(caught.value, InputError) == ("images" not in params)
+
+
+@pytest.mark.parametrize(("n_clusters", "n_prompts"), [(0, 1), (3, 2), (1, 2), (-2, 2)])
+def test_each_prompt_starts_as_many_clusters(n_clusters, n_prompts):
+    with pytest.raises(InputError, match=r"^clusterer: .* n_clusters must be a multiple of it, got"):
+        KMeansFromPrompts.check_numbers(n_clusters, n_prompts)
+    KMeansFromPrompts.check_numbers(1, 1)
+    KMeansFromPrompts.check_numbers(n_prompts * 3, n_prompts)

@@ -184,3 +184,11 @@ def test_parameters_reach_the_base_and_no_other_estimator():
 
     chain = configured(make_pipeline(PCA(5), KMeans(2)), {"n_clusters": 7, "n_components": 7})
     assert (chain[0].n_components, chain[1].n_clusters) == (5, 2)
+
+
+def test_the_error_of_a_stability_is_that_of_its_mean(monkeypatch):
+    agreements = np.array([[1.0, 0.2], [0.6, 0.4], [0.8, 0.0], [0.8, 0.2]])
+    monkeypatch.setattr("fused_clip.method.clusterer.number.stability", lambda *_: agreements)
+    scores = number_scores(KMeans(), np.zeros((9, 2)), 2, 0)
+    np.testing.assert_allclose(scores[:, 0], [0.8, 0.2])
+    np.testing.assert_allclose(scores[:, 1], [np.sqrt(0.08 / 3) / 2] * 2)

@@ -178,3 +178,25 @@ def test_approximates_by_itself_beyond_a_number_of_rows(monkeypatch, limit, appr
     )
     SpectralClustering(2, random_state=0).fit(np.random.default_rng(0).random((100, 3)))
     assert bool(calls) == approximates
+
+
+def test_rows_alone_are_eigenvectors_of_length_one():
+    """Two rows joined to none, and a pair: three components, of which the pair has two eigenvalues."""
+    graph = csr_array(np.array([[0, 2.0, 0, 0], [2, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]))
+    values, embedding = spectral_embedding(graph, np.array([0, 0, 1, 2]), 3, np.random.RandomState(0))
+    np.testing.assert_allclose(values, [1, 1, 1])
+    half = 1 / np.sqrt(2) / np.sqrt(2)  # a unit vector, over the square root of the degree
+    np.testing.assert_allclose(
+        np.abs(embedding), [[half, 0, 0], [half, 0, 0], [0, 1, 0], [0, 0, 1]], atol=1e-12
+    )
+
+
+def test_as_many_components_as_eigenvalues_are_zeros():
+    rows = np.repeat([[0.0, 0], [9, 9], [0, 9]], 5, axis=0) + 0.01 * np.random.default_rng(0).normal(
+        size=(15, 2)
+    )
+    model = SpectralClustering(2, n_neighbors=3, random_state=0)
+    np.testing.assert_array_equal(model.laplacian_eigenvalues(rows, 3), np.zeros(3))
+    four = model.laplacian_eigenvalues(rows, 4)
+    np.testing.assert_allclose(four[:3], 0, atol=1e-12)
+    assert four[3] > 0.1

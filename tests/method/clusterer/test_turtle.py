@@ -189,3 +189,17 @@ def test_a_parameter_out_of_its_range_is_refused(blobs, params, message):
 def test_images_of_other_rows_are_refused(blobs):
     with pytest.raises(ValueError, match="images must have 180 rows, as X has, got 3"):
         quick(images=np.ones((3, 2))).fit(blobs[0])
+
+
+def test_a_start_is_uniform_in_a_box_around_zero():
+    generator = torch.Generator().manual_seed(0)
+    start = SoftLabels.start(16, 400, generator)
+    weights = start.directions.detach().numpy()
+    assert weights.shape == (400, 16)
+    assert -0.25 <= weights.min() < -0.249
+    assert 0.249 < weights.max() <= 0.25
+    assert abs(weights.mean()) < 0.01
+    assert weights.std() == pytest.approx(0.25 / math.sqrt(3), rel=0.02)
+    np.testing.assert_allclose(start.lengths.detach()[:, 0], np.linalg.norm(weights, axis=1), rtol=1e-6)
+    assert not start.offsets.detach().any()
+    assert all(part.requires_grad for part in start)

@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
-from fused_clip.report.studies.pairs import Answers, Arm, corrected
-from fused_clip.report.studies.significance import paired_estimate
+from fused_clip.report.studies.pairs import Answers, Arm, Comparison, corrected
+from fused_clip.report.studies.significance import Estimate, paired_estimate
 from tests.study_records import ROWS, study_record
 
 SEEDS = (42, 43, 44)
@@ -162,3 +164,62 @@ def test_a_comparison_without_a_test_is_no_part_of_the_family(tmp_path: Path) ->
     assert first.corrected == first.estimate.p_value
     assert (untested.tested, untested.significant) == (False, False)
     assert math.isnan(untested.corrected_equivalence)
+
+
+def test_only_rows_that_both_have_predicted_count(tmp_path: Path) -> None:
+    good, bad = arm(tmp_path, "good", 20), arm(tmp_path, "bad", 80)
+    for arm_of, kept in ((good, slice(0, 300)), (bad, slice(100, None))):
+        for record in arm_of.records:
+            path = tmp_path / record.run_id / "predictions.parquet"
+            pd.read_parquet(path)[kept].to_parquet(path)
+    found = Answers().compare("MNIST", good, bad)
+    assert found is not None
+    assert found.rows == 3 * 200
+    assert found.estimate.mean == 0, "rows 100 to 299, which both have right"
+    assert (found.only_first, found.only_second) == (0, 0)
+
+
+def test_discordant_rows_are_counted_on_each_side(tmp_path: Path) -> None:
+    good, bad = arm(tmp_path, "good", 20), arm(tmp_path, "bad", 80)
+    for record in bad.records:  # wrong on the last rows
+        path = tmp_path / record.run_id / "predictions.parquet"
+        table = pd.read_parquet(path)
+        wrong = np.arange(ROWS) >= ROWS - 80
+        other = table["target"].map({"cat": "dog", "dog": "cat"})
+        table["predicted"] = np.where(wrong, other, table["target"])
+        table.to_parquet(path)
+    found = Answers().compare("MNIST", good, bad)
+    assert found is not None
+    assert (found.only_first, found.only_second) == (3 * 80, 3 * 20)
+    assert found.mcnemar == pytest.approx([binomtest(20, 100).pvalue] * 3)
+    assert found.margin == pytest.approx(0.1 * 20 / ROWS)
+
+
+def test_a_claim_is_open_where_it_is_neither_shown_nor_refuted() -> None:
+    def judged(mean: float, error: float, *, whole: bool = True) -> tuple[str, str]:
+        blank = Comparison("MNIST", "a", "b", margin=0.01, estimate=Estimate(mean, error), whole=whole)
+        (one,) = corrected([blank])
+        return one.is_better, one.is_equal
+
+    assert judged(0.05, 0.001) == ("yes", "no")
+    assert judged(-0.05, 0.001) == ("no", "no")
+    assert judged(0.0, 0.001) == ("no", "yes")
+    assert judged(0.005, 0.02) == ("open", "open")
+    assert judged(0.05, 0.001, whole=False) == ("not measured", "not measured")
+
+
+def test_a_claim_is_shown_by_each_test_alone_and_refuted_after_correction() -> None:
+    """Two differences of 2.2 standard errors: .028 alone, .056 after Holm's correction."""
+
+    def family(mean: float, margin: float) -> list[Comparison]:
+        blank = Comparison(
+            "MNIST", "a", "b", margin=margin, estimate=Estimate(mean, abs(mean) / 2.2), whole=True
+        )
+        return corrected([blank, blank])
+
+    assert [(one.is_better, one.is_equal) for one in family(0.05, 0.01)] == [("yes", "open")] * 2
+    assert [(one.is_better, one.is_equal) for one in family(-0.05, 0.01)] == [("open", "open")] * 2
+    assert [one.is_equal for one in family(0.01, 0.02)] == ["yes"] * 2
+    near = family(0.01, 0.02)[0]
+    assert near.equal(correct=False)
+    assert not near.equal(correct=True)

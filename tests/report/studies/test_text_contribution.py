@@ -7,7 +7,8 @@ import pytest
 from matplotlib.text import Text
 
 from fused_clip.report import Figure, Table
-from fused_clip.report.studies.curves import METHOD
+from fused_clip.report.studies import text_contribution
+from fused_clip.report.studies.curves import METHOD, Panel
 from fused_clip.report.studies.factors import FACTORS
 from fused_clip.report.studies.text_contribution import comparisons, page, panels_of
 from fused_clip.tracking.records import RunRecord
@@ -109,3 +110,78 @@ def test_every_picture_says_what_stands_in(tmp_path: Path, monkeypatch: pytest.M
     figures = [b for s in page(records).sections for b in s.blocks if isinstance(b, Figure)]
     assert len(figures) == len(FACTORS)
     assert sum("in place of the paper's ViT-B/32" in text for text in written) == len(FACTORS)
+
+
+def audited(tmp_path: Path) -> list[RunRecord]:
+    """Three seeds of task, of rotated text, and of task without training labels."""
+    return [
+        replace(
+            study_record(tmp_path, seed=seed, wrong=wrong, references=references, metrics=metrics, **options),
+            tags={"text_in_all_against": "image_only"},
+        )
+        for seed in (42, 43, 44)
+        for wrong, references, metrics, options in (
+            (20, {"image_only": 60, "zero_shot": 100}, {"words_in_fusion": 0.05, "text_in_all": 0.1}, {}),
+            (40, {"image_only": 60, "zero_shot": 100}, {"train/prompt_purity": 0.8}, {"text": "rotated"}),
+            (
+                80,
+                {"image_only_hungarian": 120, "zero_shot": 100},
+                {"missing_targets": 1.0, "train/ari": 0.25},
+                {"pairing": "zero_shot", "vote": "prompt"},
+            ),
+        )
+    ]
+
+
+def cells(table: Table) -> list[dict[str, str]]:
+    return [dict(zip(table.columns, (cell.text for cell in row), strict=True)) for row in table.rows]
+
+
+def test_tables_of_the_audit_hold_each_level_and_its_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def unseen(panels: list[Panel], levels: list[str], axis: str, **options: object) -> bytes:
+        drawn.extend(f"{axis}: {panel.dataset} {panel.measure} {len(levels)}" for panel in panels)
+        return b"png"
+
+    monkeypatch.setattr(text_contribution, "draw_curves", unseen)
+    made = page(audited(tmp_path))
+    assert made.title == "What the words contribute"
+    assert not made.problems
+    assert [section.title for section in made.sections] == [
+        "Which differences are significant",
+        *(factor.title for factor in FACTORS),
+        "Without training labels",
+        "The references",
+    ]
+    blocks = [block for section in made.sections for block in section.blocks]
+    tables = {block.name: block for block in blocks if isinstance(block, Table)}
+    assert drawn[:3] == ["text rows: MNIST accuracy 5", "text rows: MNIST ARI 5", "text rows: MNIST purity 5"]
+
+    words, rotated = cells(tables["text"])[0], cells(tables["text"])[2]
+    assert (words["dataset"], words["text rows"], rotated["text rows"]) == ("MNIST", "prompt", "rotated")
+    assert (words["accuracy"], rotated["accuracy"]) == (".9500 ± .0000", ".9000 ± .0000")
+    assert (words["words in fusion"], words["text in all"]) == (".0500 ± .0000", ".1000 ± .0000")
+    assert (words["image only"], words["zero-shot"]) == (".8500 ± .0000", ".7500 ± .0000")
+    assert (words["prompt purity"], rotated["prompt purity"]) == ("-", ".8000 ± .0000")
+    assert tables["text"].caption.startswith("What stands in the place of the words. ")
+    assert tables["text"].caption.endswith("Text in all is against image only for MNIST.")
+
+    words_first = next(row for row in cells(tables["differences"]) if "image only" in row.values())
+    assert words_first["dataset"] == "MNIST"
+    assert "+.1000" in words_first.values()
+
+    (free,) = cells(tables["label_free"])
+    assert (free["dataset"], free["prompt"], free["method"]) == ("MNIST", "task", ".8000 ± .0000")
+    assert (free["image-only clusters, matched"], free["zero-shot"]) == (".7000 ± .0000", ".7500 ± .0000")
+    assert (free["ARI"], free["missing targets"]) == (".2500 ± .0000", "in 3 of 3")
+    assert tables["label_free"].caption.startswith("Test accuracy without training labels. ")
+
+
+def test_runs_without_labels_are_compared_with_references_without_labels(tmp_path: Path) -> None:
+    compared = comparisons(audited(tmp_path))
+    found = {one.second: one.estimate.mean for one in compared if "no training labels" in one.first}
+    assert found == pytest.approx({"image-only clusters, matched": 40 / 400, "zero-shot": 20 / 400})
+    assert {one.first for one in compared} >= {"task", "task, no training labels"}
