@@ -27,6 +27,7 @@ from fused_clip.runner.overrides import check_words
 from fused_clip.support.command import one_line_errors
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.machine import KEPT, explain
+from fused_clip.support.memory import check_libraries
 from fused_clip.support.versions import version_line
 
 _GO_ON = "Finished cells and embeddings are kept in output_dir; the same command goes on from there."
@@ -80,6 +81,7 @@ def main() -> None:
     try:
         with one_line_errors(_GO_ON, KEPT), _errors_of_hydra():
             check_words(sys.argv[1:])
+            check_libraries()
             task()
     except Terminated:
         print(f"Stopped. {_GO_ON}", file=sys.stderr)

@@ -156,8 +156,10 @@ class Cell:
     def _run(self, tracker: "Tracker", start: float) -> float:
         from fused_clip.model import saved
         from fused_clip.runner import artifacts, console, reuse
+        from fused_clip.runner.forecast import check_memory
 
         options = self.options
+        check_memory(self._prepared)
         (self.directory / "config.yaml").write_text(OmegaConf.to_yaml(self._resolved(), resolve=True))
         params, tags = self._params(), self._tags()
         with tracker.run(name=self.name, params=params, tags=tags, parent_id=self.parent) as active:

@@ -197,7 +197,10 @@ def _check_answers(uri: str) -> None:
 
 
 def _unusable(uri: str, error: Exception) -> InputError:
-    reason = (str(error) or repr(error)).splitlines()[0]
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, sqlite3.Error):  # MLflow's and SQLAlchemy's words hide it
+        cause = cause.__cause__
+    reason = (str(cause or error) or repr(error)).splitlines()[0]
     return InputError("tracking.uri", f"the store can't be used ({reason})", uri, hint=_HINT)
 
 
@@ -207,8 +210,10 @@ def _client(uri: str) -> "MlflowClient":
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
-    for noisy in ("alembic", "mlflow.store.db.utils"):  # a page of lines for every new database
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a page of lines for every new database
+    logging.getLogger("mlflow.store.db.utils").setLevel(
+        logging.CRITICAL
+    )  # tracebacks of errors that it raises
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
