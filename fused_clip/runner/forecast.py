@@ -74,7 +74,7 @@ def memory_bytes(prepared: "Prepared") -> tuple[int, int, str]:
     ----------
     prepared : parts of the run.
     """
-    from fused_clip.method.clusterer.memory import clusterer_bytes
+    from fused_clip.method.clusterer.footprint import clusterer_bytes
     from fused_clip.method.clusterer.number import MOST
     from fused_clip.method.clusterer.wrapped import innermost
 

@@ -47,7 +47,7 @@ def _told(
     """Turn errors of the store into an `InputError` that names it."""
 
     @functools.wraps(method)
-    def called(tracker: "MlflowTracker", *args: P.args, **kwargs: P.kwargs) -> T:
+    def called(tracker: "MlflowTracker", /, *args: P.args, **kwargs: P.kwargs) -> T:
         with complaints(tracker.uri):
             return method(tracker, *args, **kwargs)
 
