@@ -19,6 +19,7 @@ from fused_clip.predict import answers
 from fused_clip.predict.journal import Journal
 from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.errors import InputError
+from fused_clip.support.memory import check_libraries
 
 if TYPE_CHECKING:
     from fused_clip.model.saved import SavedModel
@@ -41,10 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ----------
     arguments : words of the command line; None takes those of the process.
     """
-    args = _parser().parse_intermixed_args(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
     kept = "The same command goes on from here, or anew with a transductive model"
-    with one_line_errors(f"{kept}.", kept, args.out.parent):
+    with one_line_errors(f"{kept}.", kept):
+        args = _parser().parse_intermixed_args(arguments)
+        logging.basicConfig(format="%(message)s", stream=sys.stderr)
+        check_libraries()
         _run(args)
 
 

@@ -36,7 +36,7 @@ def place(path: Path, *, overwrite: bool) -> Iterator[Path]:
     check_place("out", path, overwrite=True)  # another process may be about to write it
     draft = path.with_name(f"{path.name}.partial")
     lock = path.with_name(f"{draft.name}.lock")
-    with locked(lock, wait=False) as alone:
+    with locked(lock, wait=False, option="out") as alone:
         if not alone:
             raise InputError("out", "another process predicts into it: let it end, or stop it", str(path))
         try:

@@ -218,7 +218,13 @@ def thumbnail(encoded: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
     max_pixels : an image with more is unreadable.
     """
     file = io.BytesIO()
-    decode.thumbnail(encoded, _PIXELS, max_pixels).save(file, "WEBP", quality=85)
+    small = decode.thumbnail(encoded, _PIXELS, max_pixels)
+    try:
+        small.save(file, "WEBP", quality=85)
+    except KeyError as error:  # Pillow goes on without a format whose library it can't load
+        raise InputError(
+            "gallery", "Pillow can't load its library of WebP", hint="Install it again"
+        ) from error
     return file.getvalue()
 
 

@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ----------
     arguments : words after the command; those of the process by default.
     """
-    options = _parser().parse_args(arguments)
     with one_line_errors("Files of an earlier report are kept: run the same command again.", KEPT):
+        options = _parser().parse_args(arguments)
         if options.words:
             raise _old_grammar(options.words[0])
         if bool(options.study) == bool(options.sweep):

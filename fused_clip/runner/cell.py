@@ -165,8 +165,10 @@ class Cell:
     def _run(self, tracker: "Tracker", start: float) -> float:
         from fused_clip.model import saved
         from fused_clip.runner import artifacts, console, reuse
+        from fused_clip.runner.forecast import check_memory
 
         options = self.options
+        check_memory(self._prepared)
         text = OmegaConf.to_yaml(self._resolved(), resolve=True)
         (self.directory / "config.yaml").write_text(text, encoding="utf-8")
         params, tags = self._params(), self._tags()

@@ -14,8 +14,9 @@ from fused_clip.method.reference import ReferenceFacts
 from fused_clip.metrics.catalogue import CONTRIBUTIONS, METRICS, MetricFacts
 from fused_clip.metrics.numbers import mean_and_deviation, number
 from fused_clip.model.result import Result
-from fused_clip.runner.forecast import Forecast, megabytes
+from fused_clip.runner.forecast import Forecast
 from fused_clip.runner.overrides import varying_axes
+from fused_clip.support.memory import size
 
 _SEEDS = ("seed", "dataset.seed")
 _FIRST = ("test/accuracy", *CONTRIBUTIONS)  # the references follow these
@@ -115,7 +116,7 @@ def print_forecast(forecast: Forecast, output_dir: Path) -> None:
     forecast : of the sweep.
     output_dir : where it writes.
     """
-    room = f"about {megabytes(forecast.need)} on disk, {megabytes(forecast.free)} free at {output_dir}"
+    room = f"about {size(forecast.need)} on disk, {size(forecast.free)} free at {output_dir}"
     cells = f"{forecast.cells} cells: {forecast.finished} finished already and reused"
     line = f"{cells}, {forecast.cells - forecast.finished} to run; {room}"
     _wide_console().print(escape(line), soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""The forecast of a sweep: cells to run, cells to reuse, and disk."""
+"""The forecast of a sweep: cells to run, cells to reuse, disk and memory."""
 
 import logging
 import shutil
@@ -16,6 +16,8 @@ from fused_clip.runner.overrides import complaint_of
 from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
+from fused_clip.support.memory import available_memory, size, thread_bytes
+from fused_clip.support.threads import count
 
 if TYPE_CHECKING:
     from fused_clip.runner.build import Prepared
@@ -26,6 +28,7 @@ _ROW_BYTES = 40  # a row of predictions.parquet and its keys
 _FIGURE_BYTES = 1_400_000  # all figures of a run, as PNG and PDF
 _GRID_BYTES = 900_000  # their copies for the image grid
 _RUN_BYTES = 150_000  # configs, logs, and the run's part of the tracking database
+_COPIES = 7  # of all embeddings, in memory while a run fuses, clusters and scores them
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Forecast:
     cells : in the sweep.
     finished : of these, how many are going to be reused.
     need, free : bytes that the others will write, roughly, and bytes free.
+    memory : bytes of memory that the largest of these takes, roughly.
     notes : of all cells that are going to run, each once; see `fused_clip.method.checks.notes`.
     """
 
@@ -44,29 +48,75 @@ class Forecast:
     finished: int
     need: int
     free: int
+    memory: int = 0
     notes: tuple[tuple[int, str], ...] = ()
 
-    def check(self, output_dir: Path) -> None:
-        """Refuse a sweep that needs more disk than is free.
+    def check(self, output_dir: Path, at_once: int = 1) -> None:
+        """Refuse a sweep that needs more disk or memory than is free.
 
         Parameters
         ----------
         output_dir : where it writes.
+        at_once : cells that run side by side.
         """
+        at_once = max(1, min(at_once, self.cells - self.finished))
+        if at_once > 1 and self.memory * at_once > (free := available_memory()):
+            taken = f"{at_once} cells at once take about {size(self.memory * at_once)}"
+            hint = f"Use hydra.launcher.n_jobs={max(1, free // self.memory)}, or fewer rows (dataset.n_train)"
+            raise InputError("memory", f"{taken}, and {size(free)} are free", hint=hint)
         if self.need > self.free:
-            rule = f"the sweep takes about {megabytes(self.need)} and {megabytes(self.free)} are free"
+            rule = f"the sweep takes about {size(self.need)} and {size(self.free)} are free"
             hint = "Free space, choose another folder, or leave out figures.enabled"
             raise InputError("output_dir", rule, str(output_dir), hint=hint)
 
 
-def megabytes(count: int) -> str:
-    """Format bytes in MB or GB.
+def memory_bytes(prepared: "Prepared") -> tuple[int, int, str]:
+    """Estimate the memory of embeddings and of the clusterer that takes most, and give its name.
+
 
     Parameters
     ----------
-    count : bytes.
+    prepared : parts of the run.
     """
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    from fused_clip.method.clusterer.footprint import clusterer_bytes
+    from fused_clip.method.clusterer.number import MOST
+    from fused_clip.method.clusterer.wrapped import innermost
+
+    dataset, own, width = prepared.dataset, prepared.method, prepared.backbone.dim
+    used = [
+        (candidate.method.clusterer, candidate.method.clusters_per_target)
+        for candidate in prepared.candidates
+    ]
+    for parts in ({}, *(reference.parts for reference in prepared.references)):
+        number = parts.get("clusters_per_target", own.clusters_per_target)
+        used.append((parts.get("clusterer", own.clusterer), number))
+    needs = []
+    for clusterer, number in used:
+        clusters = (MOST if number == "auto" else number) * len(prepared.prompts.target_names)
+        need = clusterer_bytes(clusterer, len(dataset.train), width, clusters)
+        needs.append((need, type(innermost(clusterer)).__name__))
+    return 4 * _COPIES * width * (len(dataset.train) + len(dataset.test)), *max(needs)
+
+
+def check_memory(prepared: "Prepared") -> int:
+    """Refuse a run that needs more memory than is free; give the estimate in bytes.
+
+    Parameters
+    ----------
+    prepared : parts of the run.
+    """
+    rows, clusterer, name = memory_bytes(prepared)
+    threads = thread_bytes(count() + 1)
+    need, free = rows + clusterer + threads, available_memory()
+    if need > free:
+        train, test = len(prepared.dataset.train), len(prepared.dataset.test)
+        parts = [f"{size(rows)} for embeddings of {train + test:,} rows"]
+        parts += [f"{size(clusterer)} for {name} on {train:,} of them"] if clusterer else []
+        parts += [f"{size(threads)} of address space for threads"] if threads else []
+        rule = f"the run takes about {size(need)} ({', '.join(parts)}), and {size(free)} are free"
+        hint = "Use fewer rows (dataset.n_train)" + (" or clusterer=kmeans" if clusterer else "")
+        raise InputError("memory", rule, hint=hint)
+    return need
 
 
 def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", output_dir: Path) -> Forecast:
@@ -85,7 +135,7 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
         If Hydra can't compose a cell's config, or every cell fails: each reason once, a line a reason.
     """
     store: dict[str, int] = {}
-    finished = need = 0
+    finished = need = memory = 0
     faults: list[Exception] = []
     notes: dict[tuple[int, str], None] = {}
     for job, words in zip(_job_configs(config, jobs), jobs, strict=True):
@@ -95,6 +145,7 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
             if _is_finished(options, prepared, tracker, output_dir):
                 finished += 1
                 continue
+            memory = max(memory, check_memory(prepared))
         except Exception as error:  # the job meets it too, and reports it
             faults.append(error)
             continue
@@ -105,7 +156,7 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
     if faults and len(faults) == len(jobs):
         _refuse(faults)
     free = shutil.disk_usage(output_dir).free
-    return Forecast(len(jobs), finished, need + sum(store.values()), free, tuple(notes))
+    return Forecast(len(jobs), finished, need + sum(store.values()), free, memory, tuple(notes))
 
 
 def _refuse(faults: Sequence[Exception]) -> None:

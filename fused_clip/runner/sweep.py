@@ -2,6 +2,7 @@
 
 import atexit
 import logging
+import os
 import sys
 import time
 import uuid
@@ -77,7 +78,7 @@ class Sweep:
         expected = forecast(config, jobs, tracker, output_dir)
         if jobs:
             print_forecast(expected, output_dir)
-            expected.check(output_dir)
+            expected.check(output_dir, _at_once(config))
             for level, note in expected.notes:
                 log.log(level, "%s", note)
         cells = [axes_of(job) for job in jobs]
@@ -226,6 +227,12 @@ class SweepCallback(Callback):
                 sweep.abandon()
         except Exception as error:  # the next start closes it
             print(f"The sweep's run can't be closed: {explain(error) or repr(error)}", file=sys.stderr)
+
+
+def _at_once(config: DictConfig) -> int:
+    """Cells that a launcher runs side by side."""
+    wanted = int(config.hydra.launcher.get("n_jobs") or 1)
+    return wanted if wanted > 0 else max(1, (os.cpu_count() or 1) + 1 + wanted)
 
 
 @contextmanager

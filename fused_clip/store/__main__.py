@@ -21,9 +21,9 @@ _FILE = re.compile(rf"({re.escape(MANIFEST)}|[\w-]+\.npy)(\.draft)?")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; give 0, or 1 if an entry is damaged, or can't be read or removed."""
-    options = _parser().parse_args(arguments)
     kept = "Entries are intact or gone, and the same command goes on from here"
-    with one_line_errors(f"{kept}.", kept, options.root):
+    with one_line_errors(f"{kept}.", kept):
+        options = _parser().parse_args(arguments)
         if not options.root.is_dir():
             raise InputError("root", "must be a folder: there is no store", str(options.root))
         if options.command == "list":

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from fused_clip.support.machine import explain
 from fused_clip.support.versions import version_line
@@ -30,7 +29,7 @@ def make_parser(prog: str, description: str, epilog: str = "") -> argparse.Argum
 
 
 @contextmanager
-def one_line_errors(after_interrupt: str, kept: str = "", place: Path | None = None) -> Iterator[None]:
+def one_line_errors(after_interrupt: str, kept: str = "") -> Iterator[None]:
     """End the process with a line: exit code 1 on bad input and errors of the machine, 130 on Ctrl-C.
 
     An error of the code keeps its traceback.
@@ -39,7 +38,6 @@ def one_line_errors(after_interrupt: str, kept: str = "", place: Path | None = N
     ----------
     after_interrupt : printed after Ctrl-C: how to go on.
     kept : added to errors of the machine: what is kept.
-    place : folder in use, for errors that name no file.
     """
     logging.raiseExceptions = False  # a line that can't be logged is no reason for a traceback
     print_any_text()
@@ -47,7 +45,7 @@ def one_line_errors(after_interrupt: str, kept: str = "", place: Path | None = N
         yield
         flush_output()
     except Exception as error:
-        explained = explain(error, place, kept)
+        explained = explain(error, kept=kept)
         if explained is None:
             raise
         with suppress(OSError):

@@ -136,7 +136,7 @@ def touch(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True, what: str = "") -> Iterator[bool]:
+def locked(path: Path, *, wait: bool = True, what: str = "", option: str = "output_dir") -> Iterator[bool]:
     """Lock a file between processes and threads until the block or the process ends; yield whether it worked.
 
     Parameters
@@ -144,18 +144,19 @@ def locked(path: Path, *, wait: bool = True, what: str = "") -> Iterator[bool]:
     path : file of the lock; it is not deleted.
     wait : for the lock to be free.
     what : description for the log.
+    option : names the folder in errors.
     """
     from filelock import FileLock, Timeout
 
-    with writable(path.parent):
+    with writable(path.parent, option):
         path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if wait:
-            log.info("%s: waiting for another process that computes it", what or path)
-            lock.acquire()
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if wait:
+                log.info("%s: waiting for another process that computes it", what or path)
+                lock.acquire()
     try:
         yield lock.is_locked
     finally:
@@ -179,16 +180,17 @@ def check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def writable(folder: Path) -> Iterator[None]:
+def writable(folder: Path, option: str = "output_dir") -> Iterator[None]:
     """Turn OSError into InputError.
 
     Parameters
     ----------
     folder : that the block writes to.
+    option : that names it.
     """
     try:
         yield
     except OSError as error:
         rule = f"must be a writable folder with free space ({error.strerror})"
         hint = "Finished work is kept: free space or choose another folder, and run again"
-        raise InputError("output_dir", rule, str(folder), hint=hint) from error
+        raise InputError(option, rule, str(folder), hint=hint) from error

@@ -1,11 +1,18 @@
 """Memory that this process may still take."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from fused_clip.support.errors import InputError
+
+_LIBRARIES = 1_000_000_000  # bytes of address space that a run needs at least, measured without PyTorch
+# Of each thread: its stack, its arena of malloc, and a buffer in both OpenBLAS libraries, without which these
+# would try for ever.
+_THREAD = (8 + 64 + 2 * 32) << 20
 _MOUNT, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 # Of a control group, versions 2 and 1: its limit, its use, and the part of that which can be taken back.
 _FILES = (
@@ -16,7 +23,26 @@ _FILES = (
 
 def available_memory() -> int:
     """Bytes that this process may still take: of the machine, of its control groups, and of its own limit."""
-    return max(0, min(psutil.virtual_memory().available, *_of_groups(), *_of_process()))
+    machine = psutil.virtual_memory().available + psutil.swap_memory().free
+    return max(0, min([machine, *_of_groups(), *_of_process()]))
+
+
+def thread_bytes(threads: int) -> int:
+    """Bytes that threads will map, which count if this process has a limit of address space; else 0.
+
+    Parameters
+    ----------
+    threads : that will run besides the first.
+    """
+    return _THREAD * threads if any(True for _ in _of_process()) else 0
+
+
+def check_libraries() -> None:
+    """Refuse a limit of address space in which the libraries can't be loaded: OpenBLAS would try for ever."""
+    free = min(_of_process(), default=_LIBRARIES)
+    if free < _LIBRARIES and "scipy.special" not in sys.modules:
+        rule = f"the libraries take about {size(_LIBRARIES)} of address space, and {size(free)} are free"
+        raise InputError("memory", rule, hint="Raise the limit (ulimit -v)")
 
 
 def size(count: float) -> str:

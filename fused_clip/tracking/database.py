@@ -160,7 +160,10 @@ def _check_answers(uri: str) -> None:
 
 
 def _unusable(uri: str, error: Exception) -> InputError:
-    reason = (str(error) or repr(error)).splitlines()[0]
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, sqlite3.Error):  # MLflow's and SQLAlchemy's words hide it
+        cause = cause.__cause__
+    reason = (str(cause or error) or repr(error)).splitlines()[0]
     return InputError("tracking.uri", f"the store can't be used ({reason})", uri, hint=HINT)
 
 
@@ -177,8 +180,9 @@ def _import_mlflow() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401 - seconds, of which all else is a part
 
-    for noisy in ("alembic", "mlflow.store.db.utils"):  # a page of lines for every new database
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a page of lines for every new database
+    # Tracebacks of errors that it raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def _experiment_id(client: "MlflowClient", name: str, output_dir: Path | None) -> str:

@@ -1,4 +1,4 @@
-"""Faults of the disk, injected by strace into single calls: told in a line, and nothing that was there is lost.
+"""Faults of the disk, injected by strace: told in a line, and nothing that was there is lost.
 
 Each command is first traced without a fault. Of the calls that it makes, some are drawn by a fixed seed, most
 of them on its own files, and each fails once: the command runs on copies of the same files every time.
@@ -39,12 +39,12 @@ ERRORS = {
     "utimensat": ("EIO", "EROFS"),
     "flock": ("EIO",),
 }
-# From this call on, as of a disk that is full or has failed; others would also keep the message from its place.
+# May fail from one call on, as on a full disk; were it others, the message itself could not be written.
 LASTING = ("pwrite64", "fsync", "fdatasync", "rename", "mkdir")
 REASONS = re.compile(
-    r"input/output error|no space left|permission denied|read-only file system|too many open files|disk I/O error"
-    r"|database or disk is full|readonly database|unable to open database|must be|can't be read|can't be imported"
-    r"|database is locked|needs|damaged",
+    r"(input/output|disk I/O) error|no space left|permission denied|read-only file system|too many open files"
+    r"|must be|needs|disk is full|readonly database|unable to open database|database is locked|malformed"
+    r"|can't be (read|imported)|damaged",
     re.IGNORECASE,
 )
 NOISE = ("Logging error", "Exception ignored", "Error in atexit", "Fatal Python error")

@@ -158,3 +158,20 @@ def test_the_module_is_a_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith("Error: tracking.uri: there is no tracking database")
+
+
+def test_a_report_that_fails_leaves_the_earlier_one_whole(
+    cells: list[RunRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells.append(make_record())
+    assert command.main(["--study", "s", "--out", str(tmp_path)]) == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    cells.append(make_record())
+
+    def full(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(command.writer, "csv_text", full)
+    with pytest.raises(SystemExit, match=r"Error: out: can't be written \(No space left on device\)"):
+        command.main(["--study", "s", "--out", str(tmp_path)])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,39 @@ def test_a_sweep_whose_disk_gets_full_ends_at_once_and_goes_on_later(
     done = fused_clip(*words[:3], output_dir=out)
     assert done.returncode == 0, done.stderr
     assert "2 cells: 1 finished already and reused, 1 to run" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_sweep_side_by_side_whose_disk_gets_full_ends_with_a_line_and_goes_on_later(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    out, uri = small_disk / "out", f"sqlite:///{tmp_path / 'mlflow.db'}"
+    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    words = ["-m", "seed=range(4)", "dataset.seed=0", f"tracking.uri={uri}", *joblib]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fused_clip.run", *words, *FAST, f"output_dir={out}"],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as sweep:
+        deadline = time.monotonic() + 300
+        while not list(out.glob("finished/*.json")):
+            assert sweep.poll() is None, sweep.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        filler = leave_free(small_disk, 0)
+        said, _ = sweep.communicate(timeout=300)
+    kept = {path: path.read_bytes() for path in out.glob("finished/*.json")}
+    assert sweep.returncode == 1
+    assert "no space left" in said.lower()
+    assert "Traceback" not in said
+    assert len([line for line in said.splitlines() if line.startswith("Error: ")]) == 1, said
+    assert 1 <= len(kept) < 4
+    assert "RUNNING" not in {run.info.status for run in runs_in(tmp_path / "mlflow.db")}
+
+    filler.unlink()
+    done = fused_clip(*words, output_dir=out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"4 cells: [1-3] finished already and reused", done.stdout)
+    assert {path: path.read_bytes() for path in kept} == kept

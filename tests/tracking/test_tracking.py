@@ -482,3 +482,26 @@ def test_any_name_becomes_a_key_that_mlflow_takes(name: str) -> None:
 )
 def test_good_names_stay(key: str) -> None:
     assert mlflow_key(key) == key
+
+
+def test_the_end_of_a_run_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fused_clip.tracking import runs
+
+    class Client:
+        """Fails for a while."""
+
+        def __init__(self, failures: int) -> None:
+            self.failures, self.ended = failures, ""
+
+        def set_terminated(self, run_id: str, status: str) -> None:
+            self.failures -= 1
+            if self.failures >= 0:
+                raise OSError(5, "Input/output error")
+            self.ended = f"{run_id} {status}"
+
+    monkeypatch.setattr(runs.time, "sleep", lambda seconds: None)
+    for_a_moment, lasting = Client(2), Client(3)
+    runs._terminate(for_a_moment, "a", "FAILED")  # type: ignore[arg-type]
+    assert for_a_moment.ended == "a FAILED"
+    with pytest.raises(OSError, match="Input/output"):
+        runs._terminate(lasting, "a", "FAILED")  # type: ignore[arg-type]
