@@ -14,12 +14,13 @@ from fused_clip.dataset.vectors import Vectors
 from fused_clip.metrics.curve import Curve
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.build import make_fusion, reference_options
-from fused_clip.runner.config import FusionOptions, Options, complaint
+from fused_clip.runner.config import FusionOptions, Options
 from fused_clip.runner.curve_table import read_curves, write_curves
 from fused_clip.store import Store
 from fused_clip.support.arrays import Array, FloatArray
 from fused_clip.support.checksums import SUMS, intact, write_sums
 from fused_clip.support.files import write_atomic
+from fused_clip.support.option_types import complaints
 from fused_clip.support.sampling import stratified_sample
 from fused_clip.support.versions import code_version
 from fused_clip.tracking.records import read_config
@@ -301,8 +302,7 @@ def _fused(
     try:
         fusion = make_fusion(FusionOptions.model_validate(node).with_allowed(allow))
     except ValidationError as error:
-        detail = error.errors()[0]
-        raise complaint({**detail, "loc": ("fusion", *detail["loc"])}) from error
+        raise complaints(error, node, "fusion")[0] from error
     keys = json.loads(str(arrays["store_keys"]))
     images = store.stored(keys[f"{name}_images"], keys["backbone_fingerprint"], arrays[f"{name}_store_rows"])
     texts, prompts = arrays["text_embeddings"], arrays[f"{name}_prompts"]
