@@ -20,6 +20,8 @@ def check_words(words: Iterable[str]) -> None:
     words : of the command line.
     """
     for word in words:
+        if word.startswith("="):
+            raise InputError("overrides", "must be key=value, and this has no key", word)
         if not word.isascii() and "=" in word and not word.startswith("--") and not _is_read(word):
             key, _, value = word.partition("=")
             rule = "on the command line, keys and unquoted values must be of ASCII letters"

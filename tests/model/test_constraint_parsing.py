@@ -17,7 +17,7 @@ def test_targets_are_parted_by_commas() -> None:
     assert parse_targets('"cat, big",dog') == ["cat, big", "dog"]
 
 
-@pytest.mark.parametrize("text", ["", "cat,", ",", "cat,cat", "cat\ndog", "\"cat", "\"cat\"s"])
+@pytest.mark.parametrize("text", ["", "cat,", ",", "cat,cat", "cat\ndog", '"cat', '"cat"s'])
 def test_targets_must_be_distinct_names(text: str) -> None:
     with pytest.raises(InputError, match="targets: must be distinct names"):
         parse_targets(text)
