@@ -12,6 +12,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from fused_clip.runner.config import Options
 from fused_clip.support.conf import conf_dir
+from tests import forks
 
 GROUPS = ("dataset", "backbone", "prompt", "text", "pairing", "fusion", "clusterer", "classifier", "tracking")
 # Arguments that the program passes, and no user.
@@ -34,14 +35,7 @@ NEEDED = {
     "text=upl": ("backbone=compact",),
     "clusterer=tac": ("backbone=compact",),
 }
-QUICK = {
-    "dataset": "dataset=digits",
-    "backbone": "backbone._target_=tests.fakes.PixelBackbone",
-    "clusterer": "clusterer=kmeans",
-    "tracking": "tracking=none",
-    "references": "references.enabled=false",
-    "figures": "figures.enabled=false",
-}
+QUICK = {word.partition("=")[0].partition(".")[0]: word for word in (*forks.QUICK, "tracking=none")}
 
 
 @dataclass(frozen=True)
