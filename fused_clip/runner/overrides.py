@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from fused_clip.support.errors import InputError
+from fused_clip.support.user_files import load_yaml, read_user_file
 
 _FOREIGN = re.compile(r"[^\s,:{}\[\]]*[^\x00-\x7f][^,:{}\[\]]*")  # a value with other letters
 _QUOTED = r"'\g<0>'"
+_FOLDERS = ("--config-dir", "-cd")
 
 
 def check_words(words: Iterable[str]) -> None:
@@ -34,6 +38,33 @@ def check_words(words: Iterable[str]) -> None:
                     " '# @package _global_', and add --config-dir mine experiment=names"
                 )
             raise InputError(key, rule, value, hint=hint)
+
+
+def check_own_files(words: Sequence[str]) -> None:
+    """Refuse YAML of the user's, named on the command line, that Hydra would fail on or never end to read.
+
+    Parameters
+    ----------
+    words : of the command line.
+
+    Raises
+    ------
+    InputError
+        If a file below ``--config-dir`` that an override chooses is no YAML of options.
+    """
+    folders = [Path(folder) for word, folder in pairwise(words) if word in _FOLDERS]
+    folders += [Path(word.partition("=")[2]) for word in words if word.startswith("--config-dir=")]
+    for group, _, names in (word.lstrip("+").partition("=") for word in words):
+        for name in names.strip("[]").split(","):
+            for file in (folder / group / f"{name}.yaml" for folder in folders):
+                if not file.is_file():
+                    continue
+                try:
+                    content = load_yaml(read_user_file(file))
+                except (OSError, ValueError) as error:
+                    raise InputError(group, f"{file} must be YAML ({error})", name) from error
+                if not isinstance(content, dict | None):
+                    raise InputError(group, f"{file} must map options to values", name)
 
 
 def _is_read(word: str) -> bool:

@@ -27,7 +27,6 @@ NEEDED = {
     "dataset=embeddings": ("dataset.path={data}/vectors/right.npz",),
     "dataset=imagefolder": ("dataset.root={data}/photos", "backbone=compact"),
     "prompt=descriptions": ("prompt.file={data}/texts/texts.json",),
-    "prompt=custom": ("prompt.templates=[a {}]",),
     "text=zpe": ("prompt=templates",),
     "text=best": ("prompt=templates",),
     "text=worst": ("prompt=templates",),
