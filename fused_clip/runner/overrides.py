@@ -17,7 +17,7 @@ _FOLDERS = ("--config-dir", "-cd")
 
 
 def check_words(words: Iterable[str]) -> None:
-    """Refuse keys and unquoted values with letters that Hydra's grammar does not read.
+    """Refuse overrides that Hydra's grammar does not read; letters of other languages have to be quoted.
 
     Parameters
     ----------
@@ -26,18 +26,21 @@ def check_words(words: Iterable[str]) -> None:
     for word in words:
         if word.startswith("="):
             raise InputError("overrides", "must be key=value, and this has no key", word)
-        if not word.isascii() and "=" in word and not word.startswith("--") and not _is_read(word):
-            key, _, value = word.partition("=")
-            rule = "on the command line, keys and unquoted values must be of ASCII letters"
-            quoted = f"{key}={_FOREIGN.sub(_QUOTED, value)}"
-            if _is_read(quoted):
-                hint = f'Quote it twice: "{quoted}"'
-            else:
-                hint = (
-                    "Write it into a file of your own, such as mine/experiment/names.yaml with the first line"
-                    " '# @package _global_', and add --config-dir mine experiment=names"
-                )
-            raise InputError(key, rule, value, hint=hint)
+        if "=" not in word or word.startswith("--") or not (reason := _unread(word)):
+            continue
+        key, _, value = word.partition("=")
+        if word.isascii():
+            raise InputError(key.lstrip("+~"), f"must be what Hydra's grammar reads ({reason})", value)
+        rule = "on the command line, keys and unquoted values must be of ASCII letters"
+        quoted = f"{key}={_FOREIGN.sub(_QUOTED, value)}"
+        if not _unread(quoted):
+            hint = f'Quote it twice: "{quoted}"'
+        else:
+            hint = (
+                "Write it into a file of your own, such as mine/experiment/names.yaml with the first line"
+                " '# @package _global_', and add --config-dir mine experiment=names"
+            )
+        raise InputError(key, rule, value, hint=hint)
 
 
 def check_own_files(words: Sequence[str]) -> None:
@@ -67,15 +70,16 @@ def check_own_files(words: Sequence[str]) -> None:
                     raise InputError(group, f"{file} must map options to values", name)
 
 
-def _is_read(word: str) -> bool:
+def _unread(word: str) -> str:
+    """Say why Hydra does not read a word; empty if it does."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     try:
         OverridesParser.create().parse_override(word)
-    except HydraException:
-        return False
-    return True
+    except HydraException as error:
+        return str(error).strip().splitlines()[0]
+    return ""
 
 
 def complaint_of(error: Exception) -> InputError:

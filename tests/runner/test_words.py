@@ -23,7 +23,18 @@ def test_letters_that_hydra_does_not_read_are_refused_with_a_way(word: str, hint
 
 
 def test_what_hydra_reads_is_left_alone() -> None:
-    check_words(["study='кот'", "--config-dir", "мой", "--config-dir=мой", "seed=0,1", "no=[broken"])
+    check_words(
+        ["study='кот'", "--config-dir", "мой", "--config-dir=мой", "seed=0,1", "a={b: [1]}", "~c", "+d=1"]
+    )
+
+
+@pytest.mark.parametrize("word", ["seed=[1", "+seed=[1", "dataset={a: 1", "a='b"])
+def test_what_hydra_does_not_read_is_named(word: str) -> None:
+    key, _, value = word.partition("=")
+    with pytest.raises(InputError) as caught:
+        check_words(["seed=1", word])
+    assert caught.value.option == key.lstrip("+")
+    assert str(caught.value).endswith(f"got {value!r}")
 
 
 @pytest.mark.parametrize(
