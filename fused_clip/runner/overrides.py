@@ -1,18 +1,23 @@
 """Overrides: those that Hydra can't read, and the jobs of a sweep, known before the first of them starts."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from fused_clip.support.errors import InputError
 from fused_clip.support.user_files import load_yaml, read_user_file
 
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
 _FOREIGN = re.compile(r"[^\s,:{}\[\]]*[^\x00-\x7f][^,:{}\[\]]*")  # a value with other letters
 _QUOTED = r"'\g<0>'"
+_MOST_CELLS = 100_000  # of a sweep: each takes seconds, and a line of memory before the first starts
 _FOLDERS = ("--config-dir", "-cd")
 
 
@@ -119,6 +124,30 @@ def swept_keys(config: DictConfig) -> list[str]:
     return swept + list(config.hydra.sweeper.get("params") or {})
 
 
+def _check_number(overrides: Sequence["Override"]) -> None:
+    """Refuse a sweep without cells, or with so many that they can't be listed."""
+    swept = [override for override in overrides if override.is_sweep_override()]
+    numbers = [_number(override.value()) for override in swept]
+    shown = [str(override.input_line).partition("=")[2] for override in swept]
+    for override, number, value in zip(swept, numbers, shown, strict=True):
+        if not number:
+            raise InputError(override.key_or_group, "must have a value to sweep over", value)
+    if (cells := math.prod(numbers)) > _MOST_CELLS:
+        longest = numbers.index(max(numbers))
+        rule = f"must leave at most {_MOST_CELLS:,} cells, and makes {cells:,}"
+        raise InputError(swept[longest].key_or_group, rule, shown[longest])
+
+
+def _number(sweep: Any) -> int:
+    """Values of an override; 1 for those that a sweeper finds itself."""
+    if isinstance(getattr(sweep, "list", None), list):
+        return len(sweep.list)
+    start, stop, step = (getattr(sweep, name, None) for name in ("start", "stop", "step"))
+    if start is None or stop is None or step is None:
+        return 1
+    return max(0, math.ceil((stop - start) / step)) if step else 0
+
+
 def planned_jobs(config: DictConfig) -> list[list[str]]:
     """List the overrides of every job in job order; none for a sweeper that decides as it goes.
 
@@ -142,4 +171,5 @@ def planned_jobs(config: DictConfig) -> list[list[str]]:
     )
     words = [*(f"{key}={value}" for key, value in sweeper.params.items()), *config.hydra.overrides.task]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
+    _check_number(overrides)
     return [job for batch in sweeper.split_arguments(overrides, None) for job in batch]
