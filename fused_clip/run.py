@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
-from fused_clip.runner.overrides import check_own_files, check_words
+from fused_clip.runner.overrides import check_words
 from fused_clip.support.command import INTERRUPTED
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
@@ -72,7 +72,6 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         check_words(sys.argv[1:])
-        check_own_files(sys.argv[1:])
         task()
     except InputError as error:
         sys.exit(f"Error: {error}")

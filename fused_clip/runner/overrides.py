@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,19 @@ _MOST_CELLS = 100_000  # of a sweep: each takes seconds, and a line of memory be
 _FOLDERS = ("--config-dir", "-cd")
 
 
-def check_words(words: Iterable[str]) -> None:
-    """Refuse overrides that Hydra's grammar does not read; letters of other languages have to be quoted.
+def check_words(words: Sequence[str]) -> None:
+    """Refuse overrides that Hydra can't read, and YAML of the user's that these choose.
+
+    Letters of other languages have to be quoted.
 
     Parameters
     ----------
     words : of the command line.
+
+    Raises
+    ------
+    InputError
+        On an override that is none, or that chooses a file below ``--config-dir`` that is no YAML of options.
     """
     for word in words:
         if word.startswith("="):
@@ -46,20 +53,11 @@ def check_words(words: Iterable[str]) -> None:
                 " '# @package _global_', and add --config-dir mine experiment=names"
             )
         raise InputError(key, rule, value, hint=hint)
+    _check_own_files(words)
 
 
-def check_own_files(words: Sequence[str]) -> None:
-    """Refuse YAML of the user's, named on the command line, that Hydra would fail on or never end to read.
-
-    Parameters
-    ----------
-    words : of the command line.
-
-    Raises
-    ------
-    InputError
-        If a file below ``--config-dir`` that an override chooses is no YAML of options.
-    """
+def _check_own_files(words: Sequence[str]) -> None:
+    """Refuse files below ``--config-dir`` that Hydra would fail on, or never end to read."""
     folders = [Path(folder) for word, folder in pairwise(words) if word in _FOLDERS]
     folders += [Path(word.partition("=")[2]) for word in words if word.startswith("--config-dir=")]
     for group, _, names in (word.lstrip("+").partition("=") for word in words):

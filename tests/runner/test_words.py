@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.runner.overrides import check_own_files, check_words
+from fused_clip.runner.overrides import check_words
 from fused_clip.support.errors import InputError
 from tests.attack.bad_files import bomb
 
@@ -52,7 +52,7 @@ def test_yaml_of_the_user_that_hydra_can_not_read(name: str, text: str, message:
     (tmp_path / "experiment" / "right.yaml").write_text("# @package _global_\nseed: 1\n")
     for place in (["--config-dir", str(tmp_path)], ["-cd", str(tmp_path)], [f"--config-dir={tmp_path}"]):
         with pytest.raises(InputError, match=message):
-            check_own_files([*place, f"experiment={name}"])
-        check_own_files([*place, "experiment=right"])
-        check_own_files([*place, "seed=1"])
-    check_own_files([f"experiment={name}"])
+            check_words([*place, f"experiment={name}"])
+        check_words([*place, "experiment=right"])
+        check_words([*place, "seed=1"])
+    check_words([f"experiment={name}"])
