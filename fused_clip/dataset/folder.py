@@ -56,6 +56,8 @@ def imagefolder(recipe: Recipe) -> ImageDataset:
         [file for sub in _subfolders(part) for file in _files(sub, folder, class_name(sub.name), check)]
         for part in used
     ]
+    if not all(files):
+        raise InputError("dataset.root", "must contain an image", str(folder))
     return dataset_of_files(recipe, files, names, f"folder {folder}")
 
 

@@ -126,7 +126,10 @@ def _check_sizes(method: Method, n_train: int, n_targets: int) -> None:
 
 def _check_clusterer(method: Method, prompts: Prompts) -> None:
     clusterer = innermost(method.clusterer)
-    _check_parameters(clusterer)
+    option = "clusterer" if clusterer is method.clusterer else "clusterer.base"
+    if not hasattr(clusterer, "fit_predict"):
+        raise InputError(option, "must be a clusterer", clusterer)
+    _check_parameters(option, clusterer)
     if not getattr(clusterer, "uses_text", False):
         return
     if not prompts.texts:
@@ -135,14 +138,14 @@ def _check_clusterer(method: Method, prompts: Prompts) -> None:
     clusterer.check_numbers(number * len(prompts.target_names), len(prompts.texts))
 
 
-def _check_parameters(clusterer: Any) -> None:
+def _check_parameters(option: str, clusterer: Any) -> None:
     """Refuse parameters that scikit-learn refuses: it checks them before the rows, so none are needed."""
     if type(clusterer).__module__.startswith("sklearn."):
         try:
-            with part_errors("clusterer", clusterer):
+            with part_errors(option, clusterer):
                 clone(clusterer).fit(np.empty((0, 1)))
         except InputError as error:
-            if error.option != "clusterer":
+            if error.option != option:
                 raise
 
 

@@ -23,13 +23,18 @@ def parse_targets(text: str) -> list[str]:
     ----------
     text : names, separated by commas.
     """
-    try:
-        names = [name.strip() for name in next(csv.reader([text], skipinitialspace=True, strict=True), [])]
-    except csv.Error:  # a line break, or a quote without its end
-        names = []
+    names = _parted(text)
     if not names or "" in names or len(set(names)) < len(names):
         raise InputError("targets", "must be distinct names, separated by commas", text)
     return names
+
+
+def _parted(text: str) -> list[str]:
+    """Parts between commas; none if the quotes are wrong."""
+    try:
+        return [part.strip() for part in next(csv.reader([text], skipinitialspace=True, strict=True), [])]
+    except csv.Error:  # a line break, or a quote without its end
+        return []
 
 
 def parse_prior(text: str) -> dict[str, float]:
@@ -39,15 +44,18 @@ def parse_prior(text: str) -> dict[str, float]:
     ----------
     text : name=number, separated by commas.
     """
-    prior = {}
-    for part in parse_targets(text):
+    prior: dict[str, float] = {}
+    for part in _parted(text) or [""]:
         name, _, number = part.rpartition("=")
         try:
-            prior[name.strip()] = float(number)
+            value = float(number)
         except ValueError:
-            prior[name.strip()] = math.nan
-        if not name.strip() or math.isnan(prior[name.strip()]):
+            value = math.nan
+        if not name.strip() or math.isnan(value):
             raise InputError("prior", "must be name=number, separated by commas, such as cat=.9,dog=.1", text)
+        if name.strip() in prior:
+            raise InputError("prior", f"must name a target once, and names {name.strip()!r} twice", text)
+        prior[name.strip()] = value
     return prior
 
 

@@ -125,7 +125,12 @@ def _load(args: argparse.Namespace, knowledge: dict[str, Any]) -> "SavedModel":
     from fused_clip.model.saved import load_model
 
     with _folder(args.model, args.tracking_uri) as folder:
-        model = load_model(folder, device=args.device, weights=args.weights)
+        try:
+            model = load_model(folder, device=args.device, weights=args.weights)
+        except InputError as error:
+            if args.weights is None or not error.option.startswith("backbone."):
+                raise
+            raise InputError("weights", str(error).partition(": ")[2]) from error
     check_threshold(args.threshold, calibrated=model.calibrated)
     model = model.constrain(**knowledge)
     check_further(model.names, top_k=args.top_k, each=args.probabilities, calibrated=model.calibrated)

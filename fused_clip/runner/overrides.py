@@ -1,8 +1,10 @@
 """Overrides: those that Hydra can't read, and the jobs of a sweep, known before the first of them starts."""
 
+import math
 import re
 from argparse import ArgumentError, ArgumentParser
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import MOST_TEXT, read_regular
+from fused_clip.support.yaml_files import load_yaml
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -24,6 +28,8 @@ _IN_A_FILE = (
 )
 _LONGEST_WORD = 32_000  # which the parser of Hydra reads in half a second
 _LONGEST_NAME = 200  # file systems allow 255 bytes, with a suffix
+_MOST_CELLS = 100_000  # of a sweep: each takes seconds, and a line of memory before the first starts
+_FOLDERS = ("--config-dir", "-cd")
 _QUOTED = r"'\g<0>'"
 
 
@@ -125,7 +131,7 @@ def _check_composed(folders: Sequence[Path], name: str, overrides: Sequence[str]
         raise InputError(str(error.full_key or "config"), str(error).splitlines()[0]) from error
 
 
-def check_words(words: Iterable[str]) -> None:
+def check_words(words: Sequence[str]) -> None:
     """Refuse overrides that fail in Hydra without a message of its own.
 
     These are keys and unquoted values with letters that its grammar does not read, options of a group that
@@ -136,17 +142,39 @@ def check_words(words: Iterable[str]) -> None:
     words : of the command line.
     """
     for word in words:
+        if word.startswith("="):
+            raise InputError("overrides", "must be key=value, and this has no key", word)
         key, equals, value = word.partition("=")
         if equals and not word.startswith("-"):
             _check_length(key, value)
             override = _parsed(word)
-            if override is None and not word.isascii():
-                raise _foreign(key, value)
+            if override is None:
+                raise _unread(key, value)
             if override is not None and _is_group(override.key_or_group):
                 _check_choice(override, key, value)
+    _check_own_files(words)
 
 
-def _foreign(key: str, value: str) -> InputError:
+def _check_own_files(words: Sequence[str]) -> None:
+    """Refuse files below ``--config-dir`` that Hydra would fail on, or never end to read."""
+    folders = [Path(folder) for word, folder in pairwise(words) if word in _FOLDERS]
+    folders += [Path(word.partition("=")[2]) for word in words if word.startswith("--config-dir=")]
+    for group, _, names in (word.lstrip("+").partition("=") for word in words):
+        for name in names.strip("[]").split(","):
+            for file in (folder / group / f"{name}.yaml" for folder in folders):
+                if not file.is_file():
+                    continue
+                try:
+                    content = load_yaml(read_regular(file, MOST_TEXT))
+                except (OSError, ValueError) as error:
+                    raise InputError(group, f"{file} must be YAML ({error})", name) from error
+                if not isinstance(content, dict | None):
+                    raise InputError(group, f"{file} must map options to values", name)
+
+
+def _unread(key: str, value: str) -> InputError:
+    if f"{key}{value}".isascii():
+        return InputError(key.lstrip("+~"), "must be what Hydra's grammar reads", value)
     rule = "on the command line, keys and unquoted values must be of ASCII letters"
     quoted = f"{key}={_FOREIGN.sub(_QUOTED, value)}"
     hint = _IN_A_FILE if _parsed(quoted) is None else f'Quote it twice: "{quoted}"'
@@ -235,6 +263,30 @@ def swept_keys(config: DictConfig) -> list[str]:
     return swept + list(config.hydra.sweeper.get("params") or {})
 
 
+def _check_number(overrides: Sequence["Override"]) -> None:
+    """Refuse a sweep without cells, or with so many that they can't be listed."""
+    swept = [override for override in overrides if override.is_sweep_override()]
+    numbers = [_number(override.value()) for override in swept]
+    shown = [str(override.input_line).partition("=")[2] for override in swept]
+    for override, number, value in zip(swept, numbers, shown, strict=True):
+        if not number:
+            raise InputError(override.key_or_group, "must have a value to sweep over", value)
+    if (cells := math.prod(numbers)) > _MOST_CELLS:
+        longest = numbers.index(max(numbers))
+        rule = f"must leave at most {_MOST_CELLS:,} cells, and makes {cells:,}"
+        raise InputError(swept[longest].key_or_group, rule, shown[longest])
+
+
+def _number(sweep: Any) -> int:
+    """Values of an override; 1 for those that a sweeper finds itself."""
+    if isinstance(getattr(sweep, "list", None), list):
+        return len(sweep.list)
+    start, stop, step = (getattr(sweep, name, None) for name in ("start", "stop", "step"))
+    if start is None or stop is None or step is None:
+        return 1
+    return max(0, math.ceil((stop - start) / step)) if step else 0
+
+
 def planned_jobs(config: DictConfig) -> list[list[str]]:
     """List the overrides of every job in job order; none for a sweeper that decides as it goes.
 
@@ -258,4 +310,5 @@ def planned_jobs(config: DictConfig) -> list[list[str]]:
     )
     words = [*(f"{key}={value}" for key, value in sweeper.params.items()), *config.hydra.overrides.task]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
+    _check_number(overrides)
     return [job for batch in sweeper.split_arguments(overrides, None) for job in batch]

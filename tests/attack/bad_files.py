@@ -64,7 +64,6 @@ _EXPERIMENTS = {
     "interpolated.yaml": "# @package _global_\nseed: ${nonsense}\n",
     "resolver.yaml": "# @package _global_\nseed: ${nonsense:1}\n",
     "itself.yaml": "# @package _global_\nseed: ${seed}\n",
-    "missing.yaml": "# @package _global_\nseed: ???\n",
 }
 
 

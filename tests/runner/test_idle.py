@@ -14,19 +14,10 @@ from fused_clip.runner.config import check
 from fused_clip.runner.idle import idle
 from fused_clip.store import Store
 from fused_clip.support.conf import axes_of, conf_dir
-from tests.forks import Commands
+from tests.forks import QUICK, Commands
 from tests.runner.test_config import composed
 
-_BASE = (
-    "dataset=digits",
-    "backbone._target_=tests.fakes.PixelBackbone",
-    "clusterer=kmeans",
-    "references.enabled=false",
-    "figures.enabled=false",
-    "tracking=none",
-    "dataset.n_train=80",
-    "dataset.n_test=30",
-)
+_BASE = (*QUICK, "tracking=none", "dataset.n_train=80", "dataset.n_test=30")
 # Choices, an override, and whether it changes anything beside them.
 PAIRS = (
     ("prompt=none", "text=rotated", False),

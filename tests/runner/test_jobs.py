@@ -6,6 +6,7 @@ from omegaconf import DictConfig, open_dict
 
 from fused_clip.runner.overrides import planned_jobs
 from fused_clip.support.conf import axes_of, conf_dir
+from fused_clip.support.errors import InputError
 
 
 @pytest.fixture
@@ -52,6 +53,25 @@ def test_a_sweeper_that_decides_as_it_goes_has_no_plan() -> None:
     config = sweep_config(["seed=1,2"])
     config.hydra.sweeper._target_ = "builtins.dict"
     assert planned(config) == []
+
+
+@pytest.mark.usefixtures("hydra_running")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["seed=range(0)"], r"^seed: must have a value to sweep over, got 'range\(0\)'"),
+        (["seed=range(5,1)", "prompt=task,none"], r"^seed: must have a value to sweep over"),
+        (
+            ["seed=range(1,1000000000)"],
+            r"^seed: must leave at most 100,000 cells, and makes 999,999,999",
+        ),
+        (["prompt=task,none", "seed=range(60000)"], r"^seed: .* makes 120,000, got 'range\(60000\)'"),
+        (["fusion.alpha=range(0,1,0.000001)"], r"^fusion\.alpha: .* makes 1,000,000"),
+    ],
+)
+def test_a_sweep_has_cells_and_not_too_many(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        planned(sweep_config(words))
 
 
 def test_axes_are_the_keys_that_overrides_set() -> None:

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from fused_clip.runner.overrides import check_words
 from fused_clip.support.errors import InputError
+from tests.attack.bad_files import bomb
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,9 @@ def test_letters_that_hydra_does_not_read_are_refused_with_a_way(word: str, hint
 
 
 def test_what_hydra_reads_is_left_alone() -> None:
-    check_words(["study='кот'", "--config-dir", "мой", "--config-dir=мой", "seed=0,1", "no=[broken"])
+    check_words(
+        ["study='кот'", "--config-dir", "мой", "--config-dir=мой", "seed=0,1", "a={b: [1]}", "~c", "+d=1"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,3 +84,33 @@ def test_names_lists_and_dictionaries_are_left_to_hydra() -> None:
         ["~clusterer", "~dataset=digits", "clusterer=glob(*)", "clusterer=choice(a,b)", "clusterer='1'"]
     )
     check_words(["prompt.texts={0: " + "a" * 20_000 + "}", "seed=5", "hydra.job.num=3"])
+
+
+@pytest.mark.parametrize("word", ["seed=[1", "+seed=[1", "dataset={a: 1", "a='b"])
+def test_what_hydra_does_not_read_is_named(word: str) -> None:
+    key, _, value = word.partition("=")
+    with pytest.raises(InputError) as caught:
+        check_words(["seed=1", word])
+    assert caught.value.option == key.lstrip("+")
+    assert str(caught.value).endswith(f"got {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("bomb", bomb(), r"experiment: .*bomb\.yaml must be YAML \(aliases make it larger"),
+        ("open", "seed: [1", r"experiment: .*open\.yaml must be YAML \(.*line 1"),
+        ("twice", "seed: 1\nseed: 2", r"experiment: .*the key 'seed' stands twice, line 2"),
+        ("list", "- seed", r"experiment: .*list\.yaml must map options to values, got 'list'"),
+    ],
+)
+def test_yaml_of_the_user_that_hydra_can_not_read(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / f"{name}.yaml").write_text(text)
+    (tmp_path / "experiment" / "right.yaml").write_text("# @package _global_\nseed: 1\n")
+    for place in (["--config-dir", str(tmp_path)], ["-cd", str(tmp_path)], [f"--config-dir={tmp_path}"]):
+        with pytest.raises(InputError, match=message):
+            check_words([*place, f"experiment={name}"])
+        check_words([*place, "experiment=right"])
+        check_words([*place, "seed=1"])
+    check_words([f"experiment={name}"])
