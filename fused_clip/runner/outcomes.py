@@ -98,9 +98,13 @@ def _read(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return unsealed(json.loads(path.read_bytes()))
-    except ValueError:
+        found = unsealed(json.loads(path.read_bytes()))
+        own = Path(found["directory"]).name == folder.name  # not that of another job
+    except (ValueError, KeyError, TypeError):
+        own = False
+    if not own:
         return _lost(folder, f"its {_RECORD} is damaged")
+    return found
 
 
 def _lost(folder: Path, error: str) -> dict[str, Any]:

@@ -170,7 +170,7 @@ class StoredRuns:
             return []
         try:
             return list(unsealed(json.loads(read_regular(path)))["cells"])
-        except (ValueError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError) as error:
             raise damaged("sweep", path.parent, f"{PLAN}: {error}") from error
 
     def _table(self, sweep: "Run") -> list[dict[str, Any]]:
