@@ -109,7 +109,8 @@ def image_files(option: str, root: Path) -> Iterator[str]:
     for parent, folders, files in os.walk(root, followlinks=True, onerror=refuse):
         own = (name for name in folders if not name.startswith(HIDDEN))
         folders[:] = sorted(name for name in own if not _leads_up(Path(parent, name)))
-        yield from (os.path.join(parent, name) for name in sorted(files) if is_image(name))
+        # A folder in the place of an image can't be read, and is not passed over in silence.
+        yield from (os.path.join(parent, name) for name in sorted([*files, *folders]) if is_image(name))
 
 
 def _leads_up(folder: Path) -> bool:
