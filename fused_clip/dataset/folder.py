@@ -120,7 +120,8 @@ def image_files(option: str, root: Path, check: Check | None = None) -> Iterator
     for parent, folders, files in os.walk(root, followlinks=True, onerror=refuse):
         own = (name for name in folders if not name.startswith(HIDDEN))
         folders[:] = sorted(name for name in own if not _leads_up(Path(parent, name)))
-        images = [os.path.join(parent, name) for name in sorted(files) if is_image(name)]
+        # A folder in the place of an image can't be read, and is not passed over in silence.
+        images = [os.path.join(parent, name) for name in sorted([*files, *folders]) if is_image(name)]
         for path in (*(os.path.join(parent, name) for name in folders), *images):
             if check and os.path.islink(path):
                 check(path)

@@ -119,9 +119,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         content = unsealed(parse_json_object(path.read_bytes()))
-        return dict(_RECORDS.validate_python(content, strict=True))
+        found = dict(_RECORDS.validate_python(content, strict=True))
+        own = Path(found["directory"]).name == folder.name  # not that of another job
     except ValueError:
-        return _lost(folder, f"its record is damaged: {path}")
+        own = False
+    return found if own else _lost(folder, f"its record is damaged: {path}")
 
 
 def _lost(folder: Path, error: str) -> dict[str, Any]:

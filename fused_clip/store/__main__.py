@@ -144,7 +144,10 @@ def _is_kept(entry: StoredEntry, seconds: float) -> bool:
 
 
 def _entries(root: Path) -> Iterator[StoredEntry]:
-    return map(StoredEntry, sorted(filter(_is_entry, root.iterdir())))
+    try:
+        return map(StoredEntry, sorted(filter(_is_entry, root.iterdir())))
+    except OSError as error:
+        raise InputError("root", f"can't be read ({error.strerror})", str(root)) from error
 
 
 def _is_entry(path: Path) -> bool:

@@ -61,7 +61,10 @@ def intact(option: str, folder: Path, name: str) -> bytes:
     FileNotFoundError
         If it is not there, and has no checksum.
     """
-    sums = parse_sums(read_regular(folder / SUMS)) if (folder / SUMS).exists() else None
+    try:
+        sums = parse_sums(read_regular(folder / SUMS)) if (folder / SUMS).exists() else None
+    except OSError as error:
+        raise damaged(option, folder, f"{SUMS} can't be read ({error.strerror})") from error
     try:
         content = read_regular(folder / name)
     except OSError as error:

@@ -175,6 +175,7 @@ def _used(root: Path, load: Callable[[Path], tuple[Any, list[str]]]) -> Any:
     weights._hash_of.cache_clear()  # another process
     dataset, overrides = load(root)
     backbone = OpenClipBackbone(f"local-dir:{root / 'saved' / 'clip'}", device="cpu")
+    backbone.check()
     user_files.check(check(composed(*overrides)), dataset, backbone, root / "seen")
     return dataset.fingerprint, dataset.train.labels, dataset.class_names, backbone.fingerprint
 
