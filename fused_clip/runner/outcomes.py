@@ -120,7 +120,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
     try:
         content = unsealed(parse_json_object(path.read_bytes()))
         found = dict(_RECORDS.validate_python(content, strict=True))
-        own = Path(found["directory"]).name == folder.name  # not that of another job
+        own = Path(str(found["directory"])).name == folder.name  # not that of another job
     except ValueError:
         own = False
     return found if own else _lost(folder, f"its record is damaged: {path}")
