@@ -3,7 +3,6 @@
 Most limits are set in a fork, beyond what the libraries have mapped; some before Python starts.
 """
 
-import os
 import re
 import subprocess
 import sys
@@ -76,9 +75,6 @@ def test_a_limit_is_told_and_loses_nothing(commands: Commands, place: Place) -> 
                 wrong += [f"left running: {after.said[-300:]}"] if place.running() or after.code else []
             counts["limits"] += 1
             counts["went_well" if done.code == 0 else "told"] += 1
-            if os.environ.get("FAULTS_LOG"):
-                with open(os.environ["FAULTS_LOG"], "a") as log:
-                    print(name, limit, done.code, round(done.seconds, 1), wrong, done.said[-600:], file=log)
             if wrong:
                 complaints.append(f"{name} {limit}: {wrong}\n{done.said[-1500:]}")
     for gigabytes in (0.3, 0.6, 1, 1.3, 2, 6) if FULL else ():
@@ -89,9 +85,6 @@ def test_a_limit_is_told_and_loses_nothing(commands: Commands, place: Place) -> 
         counts["went_well" if done.code == 0 else "told"] += 1
         if wrong or place.running():
             complaints.append(f"{gigabytes} GB: {wrong} {place.running()}\n{done.said[-1500:]}")
-        if os.environ.get("FAULTS_LOG"):
-            with open(os.environ["FAULTS_LOG"], "a") as log:
-                print(gigabytes, done.code, wrong, done.said[-600:], file=log)
     record("memory", **counts, wrong=len(complaints))
     assert not complaints, "\n".join(complaints)
 
