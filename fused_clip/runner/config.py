@@ -5,6 +5,7 @@ default and description. `defaults` hands the defaults to Hydra; documents print
 """
 
 import functools
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -362,7 +363,13 @@ def build(options: _Group, **runtime: object) -> Any:
     with part_errors(group, target):
         arguments = {**accepted(target, {**shared, **runtime}), **make(group, own, options._allow)}
         made = functools.partial(target, **arguments) if options.partial else target(**arguments)
-    if lacking := [name for name in _MADE.get(group, ()) if not hasattr(made, name)]:
+    if lacking := [name for name in _MADE.get(group, ()) if not _has(made, name)]:
         rule = f"must make a {group}, and what it made has no {', '.join(lacking)}"
         raise InputError(f"{group}._target_", rule, options.target)
     return made
+
+
+def _has(made: object, name: str) -> bool:
+    """Whether a part has an attribute; no property is computed, such as a hash of a model's weights."""
+    missing = object()
+    return inspect.getattr_static(made, name, missing) is not missing

@@ -11,7 +11,6 @@ from omegaconf import DictConfig, open_dict
 
 from fused_clip.runner.build import prepare
 from fused_clip.runner.config import Options, check
-from fused_clip.runner.idle import idle
 from fused_clip.runner.overrides import complaint_of
 from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import axes_of
@@ -149,6 +148,8 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
         except Exception as error:  # the job meets it too, and reports it
             faults.append(error)
             continue
+        from fused_clip.runner.idle import idle  # not above: it imports scikit-learn
+
         notes |= dict.fromkeys(prepared.notes)
         notes |= dict.fromkeys((logging.WARNING, note) for note in idle(options, prepared, axes_of(words)))
         store |= _store_bytes(prepared, output_dir, store)

@@ -36,7 +36,9 @@ _HYDRAS_OWN = re.compile(
     r"|hydra\.(_internal\.core_plugins|experimental\.callbacks)(\.\w+)*\.[A-Z]\w*"
 )
 _STREAMS = re.compile(r"ext://sys\.std(out|err)")
-_LOGGERS = re.compile(r"logging(\.handlers)?\.[A-Z]\w*|colorlog\.[A-Z]\w*")
+_LOGGERS = re.compile(
+    r"logging(\.handlers)?\.[A-Z]\w*|colorlog\.[A-Z]\w*|fused_clip\.runner\.log_file\.LogFile"
+)
 _CLUSTERER = "clusterer"  # the group whose parts are scikit-learn's own
 
 

@@ -40,5 +40,5 @@ def test_a_cluster_without_a_vote_takes_the_target_of_the_nearest_that_has_one()
 
 
 def test_without_any_vote_there_is_nothing_to_take():
-    with pytest.raises(ValueError, match="no cluster has a labelled row"):
+    with pytest.raises(ValueError, match="needs a cluster with a labelled row"):
         fill_from_nearest(np.array([-1, -1]), np.eye(2))

@@ -115,12 +115,10 @@ def test_a_sweep_of_which_no_cell_can_run_is_refused(tmp_path: Path, axes: list[
         expected(tmp_path, *axes)
 
 
-def test_a_fault_of_their_code_is_left_to_the_jobs(tmp_path: Path) -> None:
-    """They tell where it is."""
-    made = expected(
-        tmp_path, "seed=0,1", "allow=[tests]", "dataset._target_=tests.runner.test_forecast.broken"
-    )
-    assert (made.cells, made.need) == (2, 0)
+def test_a_part_that_fails_in_every_cell_is_named(tmp_path: Path) -> None:
+    part = "tests.runner.test_forecast.broken"
+    with pytest.raises(InputError, match=rf"dataset: {part} failed \(ZeroDivisionError\)"):
+        expected(tmp_path, "seed=0,1", "allow=[tests]", f"dataset._target_={part}")
 
 
 def broken() -> NoReturn:

@@ -99,7 +99,7 @@ def test_what_hydra_does_not_read_is_named(word: str) -> None:
     ("name", "text", "message"),
     [
         ("bomb", bomb(), r"experiment: .*bomb\.yaml must be YAML \(aliases make it larger"),
-        ("open", "seed: [1", r"experiment: .*open\.yaml must be YAML \(.*line 1"),
+        ("open", "seed: [1", r"experiment: .*open\.yaml must be YAML \(.*line "),
         ("twice", "seed: 1\nseed: 2", r"experiment: .*the key 'seed' stands twice, line 2"),
         ("list", "- seed", r"experiment: .*list\.yaml must map options to values, got 'list'"),
     ],

@@ -622,6 +622,14 @@ def test_what_may_not_be_read_is_not_called_damaged(
             return allowed(path, *args, **options)
 
         monkeypatch.setattr(Path, name, denied)
+    opened = os.open
+
+    def denied_open(path: Any, *args: Any, **options: Any) -> int:
+        if place in (Path(path), Path(path).parent):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", denied_open)
     assert main(["--root", str(stocked), "verify"]) == 1
     told = capsys.readouterr().out
     assert re.search(r"images-\w+ +can't be read: Permission denied", told)

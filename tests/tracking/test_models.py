@@ -148,7 +148,7 @@ def test_a_model_of_embeddings_is_no_pyfunc(
     ("params", "message"),
     [
         ({"threshold": 2.0}, "threshold: must be a probability"),
-        ({"target_map": "pet: red"}, "target_map: must be YAML"),
+        ({"target_map": "pet: red"}, "target_map.pet: must be a valid list"),
         ({"targets": "rde"}, "targets: must name targets of the model"),
     ],
 )
