@@ -209,7 +209,7 @@ def forked(work: Callable[[], Any], seconds: float) -> tuple[Any, int | None]:
 
     Parameters
     ----------
-    work : what is called; its result goes through JSON.
+    work : called; its result goes through JSON.
     seconds : time after which the fork and all that it started are ended.
     """
     with tempfile.TemporaryFile("w+") as file:

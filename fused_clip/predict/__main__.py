@@ -110,7 +110,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _check_places(args: argparse.Namespace) -> None:
-    """Refuse a file of answers or a page that would replace what is read, or each other."""
+    """Refuse a file of answers or a page that would replace an input, or each other."""
     read = [*args.images, *filter(None, [args.target_map])]
     for option, place in (("out", args.out), ("gallery", args.gallery)):
         if place is not None:

@@ -21,7 +21,7 @@ class LogFile(logging.FileHandler):
             print(f"{self.baseFilename} lacks lines: {sys.exc_info()[1]}", file=sys.stderr)
 
     def flush(self) -> None:
-        """Write what is left; if that fails, lines are missing, and the run goes on."""
+        """Write the last lines; if that fails, they are missing, and the run goes on."""
         try:
             super().flush()
         except OSError:

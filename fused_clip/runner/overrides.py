@@ -135,7 +135,7 @@ def check_words(words: Sequence[str]) -> None:
     """Refuse overrides that fail in Hydra without a message of its own.
 
     These are keys and unquoted values with letters that its grammar does not read, options of a group that
-    are no names, such as ``dataset=1``, and what is too long.
+    are no names, such as ``dataset=1``, and words that are too long.
 
     Parameters
     ----------

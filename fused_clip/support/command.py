@@ -37,7 +37,7 @@ def one_line_errors(after_interrupt: str, kept: str = "") -> Iterator[None]:
     Parameters
     ----------
     after_interrupt : printed after Ctrl-C: how to go on.
-    kept : added to errors of the machine: what is kept.
+    kept : added to errors of the machine: the files that are kept.
     """
     logging.raiseExceptions = False  # a line that can't be logged is no reason for a traceback
     print_any_text()
@@ -57,7 +57,7 @@ def one_line_errors(after_interrupt: str, kept: str = "") -> Iterator[None]:
 
 
 def flush_output() -> None:
-    """Write what is printed; if that fails, raise OSError, and let the end of the process not try again."""
+    """Flush standard output; if that fails, raise OSError, and let the end of the process not try again."""
     try:
         sys.stdout.flush()
     except OSError as error:

@@ -44,7 +44,7 @@ def explain(error: BaseException, place: Path | None = None, kept: str = "") -> 
     ----------
     error : an `InputError` is returned as it is.
     place : folder in use, for an error that names no file.
-    kept : what is kept, and how to go on: added to the next step.
+    kept : added to the next step: the files that are kept, and how to go on.
     """
     if isinstance(error, InputError):
         return error

@@ -20,7 +20,7 @@ def _name(value: object) -> object:
 
 
 def _count_or_auto(value: object) -> object:
-    """Refuse what is neither, with one rule in place of one for each kind."""
+    """Refuse any other value, with one rule in place of one for each kind."""
     if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ValueError("must be 'auto' or a number greater than or equal to 1")
     return value

@@ -122,7 +122,7 @@ def make_whole(database: Path) -> None:
 
 
 def _replace(database: Path, *, aside: bool = False) -> None:
-    """Put a new database in place of what is there, which is set aside or empty."""
+    """Put a new database in place of the old one, which is set aside or empty."""
     with replacing(database) as draft:
         _fill(draft)
         if aside:
