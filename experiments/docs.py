@@ -5,7 +5,8 @@ A marker is a line ``<!-- NAME -->`` or ``<!-- NAME:FILE -->``; its table ends a
 - ``report:FILE``: the table of FILE, whose path is relative to the document: a table of `fused_clip.report`
   (``.json``), one of plain values (``.csv``), or Markdown (``.md``);
 - ``references``: the references of ``conf/reference``;
-- ``options``: every option of a run.
+- ``options``: every option of a run;
+- ``silent errors``: errors without a message, and the tests that find them.
 
 ``python -m experiments.docs`` writes the tables; ``--check`` lists those that differ, and broken links.
 """
@@ -24,7 +25,11 @@ from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md")
-_START = re.compile(r"^<!-- (?P<name>report|references|options)(?::(?P<file>.+?))? -->$", re.MULTILINE)
+_START = re.compile(
+    r"^<!-- (?P<name>report|references|options|silent errors)(?::(?P<file>.+?))? -->$", re.MULTILINE
+)
+    r"^<!-- (?P<name>report|references|options|silent errors)(?::(?P<file>.+?))? -->$", re.MULTILINE
+)
 _CODE = re.compile(r"^(```+).*?^\1$|(`+)[^`].*?\2", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^()\s#]+)(?:#[^()\s]*)?(?: \"[^\"]*\")?\)")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:")
@@ -85,6 +90,8 @@ def _generated(document: Path, name: str, file: str | None) -> str:
         from experiments.option_tables import option_tables
 
         return option_tables()
+    if name == "silent errors":
+        return _silent_errors()
     return _table(document, file or "")
 
 
@@ -96,6 +103,13 @@ def _references() -> str:
         for facts in known_references().values()
     ]
     return table_lines(["reference", "title", "explanation", "uses labels"], rows, set())
+
+
+def _silent_errors() -> str:
+    from tests.attack.silent_errors import PLANTED
+
+    rows = [[escape(one.error), f"`{one.path}`", f"`{one.test.rpartition('/')[2]}`"] for one in PLANTED]
+    return table_lines(["error", "planted in", "found by"], rows, set())
 
 
 def _table(document: Path, name: str) -> str:

@@ -7,7 +7,7 @@ here, once, and each change is made in a fork, where those tests run that reach 
 slow ones. Texts of messages, assertions and fields of pydantic's models are not changed.
 
 Results are kept in ``outputs/mutants`` as they come, and are taken from there until module or test change;
-without that folder all is tried anew. Counts go to ``experiments/reliability/mutants.json``. Every survivor
+without that folder all is tried anew. Counts go to ``experiments/reliability/counts.csv``. Every survivor
 must stand in ``experiments/reliability/mutants.csv`` with the reason why it may live, or the command prints
 its line and fails.
 """
@@ -18,18 +18,15 @@ import hashlib
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from datetime import date
 from functools import cache
-from pathlib import Path
 
 from experiments.mutants.mutations import Mutant, sample
 from experiments.mutants.selection import KEPT, Cover, cover, test_files
 from experiments.mutants.trials import ROOT, Tests, with_tests
+from experiments.reliability.counts import record
 
-COUNTS = ROOT / "experiments" / "reliability" / "mutants.json"
-EXPLAINED = COUNTS.with_suffix(".csv")
+EXPLAINED = ROOT / "experiments" / "reliability" / "mutants.csv"
 LEAST = 0.92  # share of mutants that tests kill
 _SLACK = 30.0  # seconds that tests may take beyond twenty times their time of a processor: it may be busy
 
@@ -160,16 +157,8 @@ def _conclude(mutants: Sequence[Mutant], ended: dict[tuple[str, ...], str], *, w
     }
     print(*(f"{name} {value}" for name, value in facts.items()), sep=", ")
     if whole:
-        facts |= {"by folder": _by_folder(mutants, ended), "date": date.today().isoformat()}
-        COUNTS.write_text(json.dumps(facts, indent=2) + "\n")
+        record("mutants", **facts)
     return int(bool(unknown or dead) or killed < LEAST * len(mutants))
-
-
-def _by_folder(mutants: Sequence[Mutant], ended: dict[tuple[str, ...], str]) -> dict[str, str]:
-    """Killed of all, by folder."""
-    of = {mutant.key: str(Path(mutant.path).parent) for mutant in mutants}
-    every, dead = Counter(of.values()), Counter(of[key] for key, how in ended.items() if how != "survived")
-    return {folder: f"{dead[folder]}/{count}" for folder, count in sorted(every.items())}
 
 
 if __name__ == "__main__":

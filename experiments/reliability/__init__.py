@@ -1,0 +1,1 @@
+"""Counts of the attacks, and the reasons for mutants that live: docs/reliability.md shows both."""
