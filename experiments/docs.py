@@ -28,8 +28,6 @@ DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md"
 _START = re.compile(
     r"^<!-- (?P<name>report|references|options|silent errors)(?::(?P<file>.+?))? -->$", re.MULTILINE
 )
-    r"^<!-- (?P<name>report|references|options|silent errors)(?::(?P<file>.+?))? -->$", re.MULTILINE
-)
 _CODE = re.compile(r"^(```+).*?^\1$|(`+)[^`].*?\2", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^()\s#]+)(?:#[^()\s]*)?(?: \"[^\"]*\")?\)")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:")
