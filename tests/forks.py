@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -241,6 +242,7 @@ def _child(request: dict[str, Any], out: int, err: int) -> None:
 def _ended(code: int) -> int:
     """What Python does at the end of a process that was not forked."""
     try:
+        threading._shutdown()  # type: ignore[attr-defined]  # joblib ends its processes then
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -93,6 +93,10 @@ class EncodedImages:
     def _read_chunk(self, index: int) -> Any:
         """Read a chunk; it must be what it was the first time, when the fingerprint was taken."""
         chunk = self._chunks[index]()
+        stated = int(self._ends[index] - (self._ends[index - 1] if index else 0))
+        if len(chunk) != stated:
+            rule = f"the table is damaged: a part of {self.origin} has {len(chunk)} rows, not {stated}"
+            raise InputError("dataset", rule, hint="Copy it anew")
         data, sizes = _content_of(chunk)
         digest = hashlib.sha256(hashlib.sha256(data).digest() + sizes).digest()
         if self._digests.setdefault(index, digest) != digest:

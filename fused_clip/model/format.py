@@ -6,7 +6,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,8 @@ def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts]:
     """
     contents = _intact(folder)
     facts = _facts(contents[FACTS], folder)
-    known = {_name_of(kind): kind for kind in (*_own_classes(), *trusted)}
-    classifier, fusion = (_make(option, facts, known, folder) for option in ("classifier", "fusion"))
+    own = tuple(trusted)
+    classifier, fusion = (_make(option, facts, own, folder) for option in ("classifier", "fusion"))
     try:
         return _head(facts, classifier, fusion, _load(contents[ARRAYS])), facts
     except ValueError as error:
@@ -125,14 +125,15 @@ def _name_of(kind: type) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
-def _own_classes() -> Iterator[type]:
-    """Classifiers and fusions of this package."""
+def _classes(option: str, trusted: Iterable[type]) -> dict[str, type]:
+    """Classes that a model may use as its classifier or fusion, by name."""
     from fused_clip.method import classifier, fusion
 
-    for module, base in ((classifier, classifier.Classifier), (fusion, fusion.Fusion)):
-        yield from (
-            kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, base)
-        )
+    module, base = {
+        "classifier": (classifier, classifier.Classifier), "fusion": (fusion, fusion.Fusion)
+    }[option]  # fmt: skip
+    own = (kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, base))
+    return {_name_of(kind): kind for kind in (*own, *trusted)}
 
 
 def _part(option: str, part: object, params: Mapping[str, Any]) -> PartFacts:
@@ -144,10 +145,11 @@ def _part(option: str, part: object, params: Mapping[str, Any]) -> PartFacts:
         raise UnsavableError(option, rule) from error
 
 
-def _make(option: str, facts: ModelFacts, known: Mapping[str, type], folder: Path) -> Any:
+def _make(option: str, facts: ModelFacts, trusted: Iterable[type], folder: Path) -> Any:
     part: PartFacts = getattr(facts, option)
+    known = _classes(option, trusted)
     if part.name not in known:
-        rule = f"needs the {option} {part.name}, which is not part of fused_clip"
+        rule = f"needs the {option} {part.name}, which is no {option} of fused_clip"
         raise InputError("model", rule, str(folder), hint="Pass its class: load_model(..., trusted=[...])")
     try:
         return known[part.name](**part.params)

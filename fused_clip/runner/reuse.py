@@ -22,6 +22,7 @@ from fused_clip.runner.targets import locate
 from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.conf import PLACES_AND_EXTRAS
 from fused_clip.support.files import locked, read_regular, sha256, write_atomic
+from fused_clip.support.json_files import parse_json
 from fused_clip.support.versions import code_version, versions
 
 # Modules that compute results; a backbone's fingerprint stands for the rest of its code.
@@ -155,7 +156,7 @@ def _notes(output_dir: Path, key: str) -> Iterator[_Note]:
     paths = (output_dir / "finished").glob(f"{key}-*.json")
     for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
         with suppress(ValueError, OSError):  # also of a newer version, or no file
-            note = _Note.model_validate(unsealed(json.loads(read_regular(path))))
+            note = _Note.model_validate(unsealed(parse_json(read_regular(path))))
             if note.key in ("", key):
                 yield note
 

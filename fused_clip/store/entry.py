@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from fused_clip.support.arrays import Array
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import locked, read_regular, sha256, touch, writable, write_atomic
+from fused_clip.support.json_files import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class StoredEntry:
     def is_of_newer_version(self) -> bool:
         """Whether a newer version of this package wrote the entry: this one leaves it alone."""
         try:
-            found = json.loads(read_regular(self.folder / MANIFEST))["format"]
+            found = parse_json(read_regular(self.folder / MANIFEST))["format"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return False
         return isinstance(found, int) and found > FORMAT

@@ -7,10 +7,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from fused_clip.support.checksums import sealed
 from fused_clip.support.chunks import batched
@@ -133,7 +135,8 @@ class MlflowTracker:
             client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
             if table:
                 client.log_table(parent_id, DataFrame(table, dtype=object), TABLE)
-                client.set_tag(parent_id, TABLE_HASH, _hash_of(client, parent_id, TABLE))
+                if digest := _hash_of(client, parent_id, TABLE):
+                    client.set_tag(parent_id, TABLE_HASH, digest)
         finally:
             _terminate(client, parent_id, status)
         seal(client, parent_id)
@@ -248,9 +251,16 @@ def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> Non
 
 
 def _hash_of(client: "MlflowClient", run_id: str, name: str) -> str:
+    """SHA-256 (hex) of an artifact; empty if it can't be fetched, as from a server when Python ends."""
+    from mlflow.exceptions import MlflowException
+
+    place = urlparse(str(client.get_run(run_id).info.artifact_uri))
+    if place.scheme == "file":
+        return sha256(Path(url2pathname(place.path)) / name) or ""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, suppress(MlflowException):
         return sha256(Path(client.download_artifacts(run_id, name, folder))) or ""
+    return ""
 
 
 def _reused_tags(run_ids: Sequence[str]) -> dict[str, str]:

@@ -152,9 +152,9 @@ def wrong_values(
             yield "below", str(value), value
         for value in high:
             yield "above", str(value), value
-    if "integer" in types and "number" not in types:
+    if "integer" in types and "number" not in types and "loose" not in schema:
         yield "fraction", "1.5", 1.5
-        if "boolean" not in types and "loose" not in schema:
+        if "boolean" not in types:
             yield "boolean", "true", True
     if "boolean" in types and "string" not in types:
         yield "word", "nonsense", "nonsense"

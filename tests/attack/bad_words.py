@@ -7,7 +7,7 @@ from tests.attack.bad_options import QUICK, Case
 
 # Words of a run on images, on a table of them, and on vectors.
 _FOLDER = "dataset=imagefolder backbone=compact tracking=none references.enabled=false figures.enabled=false"
-_TABLE = _FOLDER.replace("imagefolder", "csv")
+_TABLE = _FOLDER.replace("imagefolder", "csv") + "dataset.outside_root=true "
 _VECTORS = "dataset=embeddings clusterer=kmeans tracking=none references.enabled=false figures.enabled=false"
 _RUN = " ".join(QUICK.values())
 _PREDICT = "{data}/run {data}/pictures --out {out}.csv"

@@ -57,7 +57,7 @@ def _sampled(cases: Sequence[Case], number: int) -> list[Case]:
 
 FOUND = list(found_cases())
 WRITTEN = list(written_cases())
-CASES = [*_sampled(FOUND, tries(150, len(FOUND))), *WRITTEN]
+CASES = [*_sampled(FOUND, tries(110, len(FOUND))), *WRITTEN]
 
 
 def test_the_corpus_is_large_and_no_case_stands_twice() -> None:

@@ -250,7 +250,7 @@ def test_a_model_names_no_code(
         facts[option] = {"name": name, "params": {"command": f"touch {canary}"}}
         (folder / "model.json").write_text(json.dumps(facts))
 
-    with pytest.raises(InputError, match=f"needs the {option} {name}, which is not part of fused_clip"):
+    with pytest.raises(InputError, match=f"needs the {option} {name}, which is no {option} of fused_clip"):
         load_model(_model(run_directory, tmp_path / "model", change))
     assert not executed(canary, name)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fused_clip.store.entry import StoredEntry
+from fused_clip.support.checksums import unsealed
 from fused_clip.support.files import sha256, write_atomic
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.schema import is_whole
@@ -42,7 +43,8 @@ def check(folder: Path) -> Counter[str]:
             assert entry.intact() == manifest.files
             found["complete entry" if manifest.complete else "entry"] += 1
     for note in (folder / "finished").glob("*.json"):
-        assert set(json.loads(note.read_bytes())) == {"directory", "run_id", "extras", "files"}
+        whole = unsealed(json.loads(note.read_bytes()), required=True)
+        assert set(whole) == {"key", "directory", "run_id", "extras", "files"}
         found["note"] += 1
     return found
 

@@ -306,7 +306,10 @@ def test_bad_input_is_a_line(
         ((model, photos, *out, "--top-k", "3", "--targets", "red,blue"), "top-k: must be between 1 and 2"),
         ((model, photos, *out, "--threshold", "2"), "threshold: must be a probability"),
         ((model, photos, *out, "--target-map", tmp_path / "no.yaml"), "target_map: must be YAML of"),
-        (("runs:/0123/model", photos, *out, "--tracking-uri", f"sqlite:///{tmp_path}/m.db"), "model: "),
+        (
+            ("runs:/0123/model", photos, *out, "--tracking-uri", f"sqlite:///{tmp_path}/m.db"),
+            "tracking.uri: ",
+        ),
     ]:
         assert expected in refused(capsys, *arguments), expected
     assert not list(tmp_path.glob("out.csv*"))

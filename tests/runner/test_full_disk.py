@@ -164,6 +164,7 @@ def test_a_sweep_whose_disk_gets_full_ends_at_once_and_goes_on_later(
 def test_a_sweep_side_by_side_whose_disk_gets_full_ends_with_a_line_and_goes_on_later(
     small_disk: Path, tmp_path: Path
 ) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={3 * ROOM}", str(small_disk)], check=True)
     out, uri = small_disk / "out", f"sqlite:///{tmp_path / 'mlflow.db'}"
     joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     words = ["-m", "seed=range(4)", "dataset.seed=0", f"tracking.uri={uri}", *joblib]
