@@ -163,15 +163,16 @@ def locked(path: Path, *, wait: bool = True, what: str = "", option: str = "outp
         lock.release()
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, option: str = "output_dir") -> None:
     """Make a folder, and raise InputError if no file can be written in it.
 
     Parameters
     ----------
     folder : may exist.
+    option : that names it.
     """
     probe = folder / f".probe-{os.getpid()}"
-    with writable(folder):
+    with writable(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             probe.write_bytes(bytes(_PROBE_BYTES))

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 from filelock import FileLock
 
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import check_writable
 from fused_clip.tracking.address import HINT, is_server, local_file
 from fused_clip.tracking.schema import check_file, is_whole, make_whole
 
@@ -61,7 +62,7 @@ def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient"
     check_file(database)
     _import_mlflow()  # seconds, in which the lock would be held
     with _complaints_of_sqlite(uri):
-        database.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(database.parent, "tracking.uri")  # in /proc a lock would be waited for, for ever
         # Processes that make mlflow's tables in one new database at once leave it broken for good.
         with FileLock(f"{database}.lock"):
             if not is_whole(database):

@@ -7,7 +7,7 @@ from tests.attack.bad_options import QUICK, Case
 
 # Words of a run on images, on a table of them, and on vectors.
 _FOLDER = "dataset=imagefolder backbone=compact tracking=none references.enabled=false figures.enabled=false"
-_TABLE = _FOLDER.replace("imagefolder", "csv") + "dataset.outside_root=true "
+_TABLE = _FOLDER.replace("imagefolder", "csv") + " dataset.outside_root=true"
 _VECTORS = "dataset=embeddings clusterer=kmeans tracking=none references.enabled=false figures.enabled=false"
 _RUN = " ".join(QUICK.values())
 _PREDICT = "{data}/run {data}/pictures --out {out}.csv"
@@ -217,7 +217,6 @@ RUN: tuple[Line, ...] = (
     ("backbone.batch_size=1000000000", "backbone.batch_size", "1000000000"),
     ("clusterer.n_init=1000000000", "clusterer.n_init", "1000000000"),
     ("references.draws=1000000000", "references.draws", "1000000000"),
-    ("seed=4294967296", "seed", "4294967296"),
     ("labels.per_class=0", "vote", "label"),
     ("leak=nonsense", "leak", "nonsense"),
     ("leak=prompts_on_test method=auto", "leak", "prompts_on_test"),
@@ -439,6 +438,7 @@ TARGETS: tuple[Line, ...] = tuple(
     )
 )
 DATABASES: tuple[Line, ...] = (
+    ("tracking.uri=sqlite:////proc/nothing.db", "tracking.uri", "/proc"),
     ("tracking.uri=''", "tracking.uri", "''"),
     ("tracking.uri=sqlite:///{data}/note.txt", "tracking.uri", "note.txt"),
     ("tracking.uri=sqlite:///{data}/photos", "tracking.uri", "photos"),

@@ -55,7 +55,7 @@ def _sampled(cases: Sequence[Case], number: int) -> list[Case]:
     return [cases[place * len(cases) // number] for place in range(min(number, len(cases)))]
 
 
-FOUND = list(found_cases())
+FOUND = list({case.words: case for case in found_cases()}.values())  # two rules may give one value
 WRITTEN = list(written_cases())
 CASES = [*_sampled(FOUND, tries(110, len(FOUND))), *WRITTEN]
 

@@ -249,7 +249,7 @@ def test_parts_of_ones_own_are_used_where_they_are_trusted(
     head = make_head(classifier=Shifted(shift=0.5), fusion=Quarter(share=0.75))
     files.write(tmp_path / "model", head, BACKBONE, TRAINING)
     for trusted in ([], [Quarter], [ConstrainedCentroid]):
-        with pytest.raises(InputError, match=r"needs the classifier .*Shifted, which is not.*trusted=\["):
+        with pytest.raises(InputError, match=r"needs the classifier .*Shifted, which is no .*trusted=\["):
             files.read(tmp_path / "model", trusted)
     with pytest.raises(InputError, match=r"needs the fusion .*Quarter, which is not.*trusted=\["):
         files.read(tmp_path / "model", [Shifted])
