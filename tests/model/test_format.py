@@ -251,7 +251,7 @@ def test_parts_of_ones_own_are_used_where_they_are_trusted(
     for trusted in ([], [Quarter], [ConstrainedCentroid]):
         with pytest.raises(InputError, match=r"needs the classifier .*Shifted, which is no .*trusted=\["):
             files.read(tmp_path / "model", trusted)
-    with pytest.raises(InputError, match=r"needs the fusion .*Quarter, which is not.*trusted=\["):
+    with pytest.raises(InputError, match=r"needs the fusion .*Quarter, which is no .*trusted=\["):
         files.read(tmp_path / "model", [Shifted])
     read, facts = files.read(tmp_path / "model", [Shifted, Quarter])
     assert facts.classifier.params == {"shift": 0.5}
