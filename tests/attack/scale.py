@@ -5,9 +5,13 @@ leave their counts in ``experiments/reliability/counts.csv``, which docs/reliabi
 """
 
 import os
+import shutil
+
+import pytest
 
 from experiments.reliability import counts as kept
 
+needs_strace = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 FULL = os.environ.get("FUSED_CLIP_ATTACK") == "full"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.scale import record, tries
+from tests.attack.scale import needs_strace, record, tries
 from tests.forks import QUICK, Commands, Done
 from tests.models import save_model, save_pictures
 
@@ -223,9 +223,9 @@ def wrongs(command: Command, done: Done, place: Place) -> list[str]:
     return found
 
 
+@needs_strace
+@pytest.mark.slow
 def test_a_fault_is_told_and_loses_nothing(commands: Commands, place: Place) -> None:
-    if not shutil.which("strace"):
-        pytest.skip("needs strace")
     counts: Counter[str] = Counter()
     complaints = []
     for index, command in enumerate(all_commands(place.root)):

@@ -20,7 +20,7 @@ import pytest
 
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.schema import is_whole
-from tests.attack.scale import record, tries
+from tests.attack.scale import needs_strace, record, tries
 from tests.forks import QUICK, ROOT, Commands
 from tests.power import Cut, changes_below, leave, watching
 
@@ -128,6 +128,7 @@ def test_processes_that_are_killed_in_their_first_seconds(
 
 
 @pytest.mark.slow
+@needs_strace
 def test_what_mlflow_leaves_half_built_is_recognised(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

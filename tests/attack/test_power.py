@@ -18,7 +18,7 @@ from fused_clip.support.checksums import unsealed
 from fused_clip.support.files import sha256, write_atomic
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.schema import is_whole
-from tests.attack.scale import record, tries
+from tests.attack.scale import needs_strace, record, tries
 from tests.databases import a_run, old_database
 from tests.forks import QUICK, ROOT, Commands
 from tests.power import Change, Cut, changes_below, leave, watching
@@ -50,6 +50,7 @@ def check(folder: Path) -> Counter[str]:
 
 
 @pytest.mark.slow
+@needs_strace
 def test_after_a_power_cut_all_is_absent_or_whole(tmp_path: Path, commands: Commands) -> None:
     folder = tmp_path / "out"
     words = ("-m", "seed=0,1", *QUICK, f"output_dir={folder}")
@@ -114,6 +115,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@needs_strace
 def test_a_power_cut_in_an_upgrade_loses_no_run(tmp_path: Path) -> None:
     folder, log = tmp_path / "out", tmp_path / "strace.log"
     folder.mkdir()
@@ -163,6 +165,7 @@ def upgrade(folder: str, old: str) -> None:
 
 
 @pytest.mark.parametrize("careless", [False, True])
+@needs_strace
 def test_a_rename_before_the_data_is_seen(careless: bool, tmp_path: Path) -> None:
     """Without a sync before the rename some states are torn; with `write_atomic` none are."""
     folder, log = tmp_path / "out", tmp_path / "strace.log"
