@@ -92,7 +92,7 @@ def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts]:
     classifier, fusion = (_make(option, facts, own, folder) for option in ("classifier", "fusion"))
     try:
         return _head(facts, classifier, fusion, _load(contents[ARRAYS])), facts
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # also a param of another type
         raise _damaged(folder, f"its arrays do not fit together ({error})") from error
 
 
