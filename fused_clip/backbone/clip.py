@@ -186,6 +186,8 @@ class OpenClipBackbone(TwoTowerBackbone):
                 pretrained=None if folder else str(weights),
                 precision="bf16" if self._precision == "bfloat16" else "fp32",
                 device=self._device,
+                # Else a folder that can't be listed gives random weights, and a warning of open_clip alone.
+                require_pretrained=not folder or self.pretrained is None,
             )
             if folder and self.pretrained is not None:
                 open_clip.load_checkpoint(model, str(weights))

@@ -1,5 +1,6 @@
 """The file of a local MLflow database: checked, made and upgraded so that it is whole or as it was."""
 
+import errno
 import logging
 import os
 import shutil
@@ -62,8 +63,8 @@ def is_whole(database: Path) -> bool:
     ------
     InputError
         If a newer MLflow made it.
-    sqlite3.Error
-        If it can't be read.
+    sqlite3.Error, OSError
+        If it, or MLflow's list of schemas, can't be read.
     """
     if not database.exists():
         return False
@@ -79,6 +80,9 @@ def is_whole(database: Path) -> bool:
         known = "alembic_version" in tables
         found = list(connection.execute("SELECT version_num FROM alembic_version")) if known else []
     scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    heads = scripts.get_heads()
+    if not heads:  # Alembic passes over a folder that can't be listed
+        raise OSError(errno.EIO, os.strerror(errno.EIO), scripts.dir)
     for (revision,) in found:
         try:
             scripts.get_revision(revision)
@@ -86,9 +90,7 @@ def is_whole(database: Path) -> bool:
             rule = f"the database is of a newer MLflow than {mlflow.__version__} (schema {revision})"
             hint = f"Install that version, or {_ELSEWHERE}"
             raise InputError("tracking.uri", rule, str(database), hint=hint) from error
-    return [revision for (revision,) in found] == scripts.get_heads() and tables.issuperset(
-        Base.metadata.tables
-    )
+    return [revision for (revision,) in found] == heads and tables.issuperset(Base.metadata.tables)
 
 
 def make_whole(database: Path) -> None:

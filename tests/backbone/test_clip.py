@@ -466,3 +466,18 @@ def test_auto_device_asks_torch_only_where_there_may_be_a_gpu(monkeypatch: pytes
     assert device.choose_device("auto") == "cuda"
     monkeypatch.setattr(device, "_without_gpu", lambda: True)
     assert device.choose_device("auto") == "cpu"
+
+
+def test_weights_that_open_clip_does_not_find_are_not_drawn_at_random(
+    own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the folder can't be listed after the check: open_clip only warns."""
+    backbone = OpenClipBackbone(f"local-dir:{own}", device="cpu")
+    backbone.check()
+    monkeypatch.setattr(type(backbone._source), "check", lambda source: None)
+    (weights,) = own.glob("*.safetensors")
+    weights.unlink()
+    with pytest.raises(
+        InputError, match=r"backbone\.pretrained: weights must be those of .*could not be loaded"
+    ):
+        backbone.load()

@@ -328,3 +328,12 @@ def test_the_tables_are_made_with_the_pool_that_sqlalchemy_will_choose(tmp_path:
         timeout=100,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_list_of_schemas_that_can_not_be_read_makes_no_database_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_database(tmp_path)
+    monkeypatch.setattr(os, "walk", lambda *args, **options: iter(()))  # which skips what it can't list
+    with pytest.raises(InputError, match=r"tracking\.uri: .*Input/output error.*db_migrations"):
+        MlflowTracker(tmp_path).check()
