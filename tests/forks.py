@@ -7,6 +7,7 @@ that it started.
 
 import atexit
 import functools
+import importlib
 import json
 import os
 import resource
@@ -16,14 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Self
-
-from tests.killing import warm_up
 
 ROOT = Path(__file__).parents[1]
 # A run of .6 s: real digits, pixels as embeddings.
@@ -41,6 +40,17 @@ MAINS = {
     "report": "fused_clip.report.report_command:main",
     "store": "fused_clip.store.__main__:main",
 }
+_WARM = (
+    "fused_clip.pipeline",
+    "hydra.main",
+    "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "pandas",
+    "pyarrow.parquet",
+    "sklearn.cluster",
+    "sklearn.datasets",
+    "sklearn.linear_model",
+)
 _MORE = (
     "alembic.command",
     "faiss",
@@ -170,6 +180,33 @@ def completed(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess
     done = shared()("run", *words, cwd=cwd, env=env, timeout=600)
     assert done.code is not None, f"it hung: {done.said}"
     return subprocess.CompletedProcess(words, done.code, done.out, done.err)
+
+
+def warm_up() -> None:
+    """Import what a run needs."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    for module in _WARM:
+        importlib.import_module(module)
+
+
+def arm(function: str, call: int, when: str) -> None:
+    """Make a function kill the process before or after its n-th call."""
+    place, _, name = function.rpartition(".")
+    home = resolve_name(place)
+    real: Callable[..., Any] = getattr(home, name)
+    calls = 0
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if (calls, when) == (call, "before"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*args, **kwargs)
+        if (calls, when) == (call, "after"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(home, name, deadly)
 
 
 def _serve() -> None:

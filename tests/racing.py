@@ -9,10 +9,11 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.killing import exit_code, start, warm_up
+from tests.forks import warm_up
 
 PROCESSES, CELLS = 8, 2
 
@@ -55,6 +56,34 @@ def left(folder: Path) -> dict[str, Any]:
         "records": Counter("reused" if record["reused_from"] else "run" for record in records),
         "shared": sorted(len(run.data.tags["sweep_id"].split()) for run in runs if "seed" in run.data.params),
     }
+
+
+def start(overrides: Sequence[str], at: float) -> int:
+    """Run the command line in a fork, at a given time; give its process id."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    from fused_clip.run import main
+
+    code = 1
+    try:
+        sys.argv = ["fused_clip.run", *overrides]
+        os.dup2(2, 1)
+        time.sleep(max(0.0, at - time.time()))
+        main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def exit_code(pid: int) -> int:
+    """Wait for a process; -9 if it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def main(root: Path, rounds: int) -> None:

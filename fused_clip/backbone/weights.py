@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pydantic import TypeAdapter
 from typing_extensions import TypedDict  # pydantic needs it before Python 3.12
 
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import sha256_once
 from fused_clip.support.json_files import parse_json_object
 
 if TYPE_CHECKING:
@@ -65,8 +65,7 @@ class LocalWeights:
 
     def sha256(self) -> str:
         """Hash of the contents (hex), computed once per process unless the file changes."""
-        stat = self.path.stat()
-        return _hash_of(self.path, stat.st_size, stat.st_mtime_ns)
+        return sha256_once(self.path)
 
     def fetch(self) -> Path:
         """Return the file."""
@@ -209,9 +208,3 @@ def _read_header(path: Path) -> dict[str, _Tensor]:
         rule = f"must be a whole .safetensors file: it has {size:,} bytes and its header says {end:,}"
         raise InputError(OPTION, rule, str(path))
     return header
-
-
-@functools.lru_cache(maxsize=64)
-def _hash_of(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,7 +15,7 @@ from fused_clip.metrics.catalogue import CONTRIBUTIONS, METRICS, MetricFacts
 from fused_clip.metrics.numbers import mean_and_deviation, number
 from fused_clip.model.result import Result
 from fused_clip.runner.forecast import Forecast
-from fused_clip.runner.overrides import varying_axes
+from fused_clip.runner.jobs import varying_axes
 from fused_clip.support.memory import size
 
 _SEEDS = ("seed", "dataset.seed")

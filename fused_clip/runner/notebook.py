@@ -9,8 +9,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from fused_clip.runner.config import Options, check
+from fused_clip.runner.jobs import planned_jobs
 from fused_clip.runner.outcomes import read_records, run_recorded, table_row
-from fused_clip.runner.overrides import complaint_of, planned_jobs
+from fused_clip.runner.overrides import complaint_of
 from fused_clip.runner.sweep import Sweep, make_importable
 from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import conf_dir

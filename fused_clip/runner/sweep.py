@@ -17,8 +17,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from fused_clip.runner.jobs import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.outcomes import Progress, read_records, table_row
-from fused_clip.runner.overrides import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.targets import allowed, check_allowed, folders_of
 from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError

@@ -11,7 +11,6 @@ import numpy as np
 
 from fused_clip.backbone import Backbone
 from fused_clip.backbone.towers import TwoTowerBackbone
-from fused_clip.backbone.weights import LocalWeights
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.images import FileImages
 from fused_clip.dataset.names import shortened
@@ -19,6 +18,7 @@ from fused_clip.runner.config import Options
 from fused_clip.store import Store
 from fused_clip.support.arrays import Array
 from fused_clip.support.errors import InputError
+from fused_clip.support.files import sha256_once
 
 _FOLDER = "inputs"
 _LONGEST = 1_000  # characters of a path
@@ -52,7 +52,7 @@ def check(options: Options, dataset: ImageDataset, backbone: Backbone, output_di
     if isinstance(backbone, TwoTowerBackbone):
         files |= dict.fromkeys(backbone.files, "backbone")
     for file, option in files.items():
-        digest = bytes.fromhex(LocalWeights(file).sha256())  # once a process
+        digest = bytes.fromhex(sha256_once(file))
         _compare(seen, option, [file], [file.stat().st_mtime_ns], [digest])
 
 

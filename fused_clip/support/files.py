@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import logging
 import os
@@ -122,6 +123,23 @@ def sha256(path: Path) -> str | None:
         if error.errno != errno.ENAMETOOLONG:
             raise
         return None
+
+
+def sha256_once(path: Path) -> str:
+    """Hash a file (hex), once a process unless its size or time of change differs.
+
+    Parameters
+    ----------
+    path : the file, which must exist.
+    """
+    stat = path.stat()
+    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256_of(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def touch(path: Path) -> None:

@@ -1,9 +1,7 @@
 """Feeds damaged contents to the readers of the package, in a process that may break.
 
 A reader may return or refuse, within a second of processor time and a GiB; it may not raise anything else,
-crash, hang, or write. Hypothesis draws the inputs: in five minutes on the readers of what users write it
-tried 17,200 and found 8 defects; atheris 3.0, guided by coverage and with the same mutations, tried 4,500
-and found 4, the last of which ended it.
+crash, hang, or write. Hypothesis draws the inputs: it shrinks them, and needs no instrumented interpreter.
 
 ``python -m tests.attack.fuzzing MODULE:FUNCTION`` is the process; `fuzz` starts and watches it.
 """

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fused_clip.backbone import OpenClipBackbone, weights
+from fused_clip.backbone import OpenClipBackbone
 from fused_clip.model.saved import load_model
 from fused_clip.predict.journal import Journal
 from fused_clip.runner import artifacts, outcomes, reuse, user_files
 from fused_clip.runner.config import check
 from fused_clip.store import Store
+from fused_clip.support import files
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.stored_runs import open_runs
@@ -125,7 +126,7 @@ def _read_report(root: Path) -> Any:
 
 
 def _read_model(root: Path) -> Any:
-    weights._hash_of.cache_clear()  # another process
+    files._sha256_of.cache_clear()  # another process
     model = load_model(root / "saved", device="cpu")
     return vars(model.predict_embeddings(model.embed(pictures(6, seed=4)[0]))), model.facts.training
 
@@ -172,7 +173,7 @@ def _parquet(root: Path) -> tuple[Any, list[str]]:
 
 def _used(root: Path, load: Callable[[Path], tuple[Any, list[str]]]) -> Any:
     """Load what a user brought as a run does, with a model of the user's own."""
-    weights._hash_of.cache_clear()  # another process
+    files._sha256_of.cache_clear()  # another process
     dataset, overrides = load(root)
     backbone = OpenClipBackbone(f"local-dir:{root / 'saved' / 'clip'}", device="cpu")
     backbone.check()

@@ -13,11 +13,11 @@ from fused_clip.runner import artifacts, reuse
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.config import build, check
 from fused_clip.runner.forecast import Forecast, forecast
-from fused_clip.runner.overrides import planned_jobs
+from fused_clip.runner.jobs import planned_jobs
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.tracking import NoTracker, Tracker
-from tests import killing
+from tests.forks import shared
 
 TASK = ["dataset=digits", "figures.enabled=false", "references.enabled=false"]
 
@@ -165,11 +165,10 @@ def test_a_sweep_takes_about_what_it_said(tmp_path: Path) -> None:
     common = ["-m", "prompt=task", "dataset=digits", "clusterer=kmeans"]
     common += ["backbone._target_=tests.fakes.PixelBackbone", "allow=[tests]"]
     places = {tracking: tmp_path / tracking for tracking in ("none", "mlflow")}
-    runs = [
-        ([*common, f"tracking={tracking}", f"output_dir={place}"], None) for tracking, place in places.items()
-    ]
-    codes, printed = killing.run_all([*runs, *runs])
-    assert codes == [0] * 4, printed
+    runs = [[*common, f"tracking={tracking}", f"output_dir={place}"] for tracking, place in places.items()]
+    done = [shared()("run", *words) for words in (*runs, *runs)]
+    printed = "".join(one.said for one in done)
+    assert [one.code for one in done] == [0] * 4, printed
     said = re.findall(
         r"1 cells: (\d) finished already and reused, (\d) to run; about (\d+) MB on disk", printed
     )

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests import killing, racing
+from tests import racing
+from tests.forks import shared
 
 SEEDS = ("0", "1")
 KILLS = [
@@ -62,10 +63,10 @@ def metrics(output_dir: Path, finished: list[Any]) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_a_sweep_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole, cut, log = tmp_path / "whole", tmp_path / "cut", tmp_path / "embedded"
-    codes, told = killing.run_all(
-        [*((overrides(cut, log), kill) for kill in (*KILLS, None)), (overrides(whole, log), None)]
-    )
-    assert codes == [-signal.SIGKILL] * len(KILLS) + [0, 0], told
+    done = [shared()("run", *overrides(cut, log), before=[("tests.forks:arm", kill)]) for kill in KILLS]
+    done += [shared()("run", *overrides(place, log)) for place in (cut, whole)]
+    codes = [one.code for one in done]
+    assert codes == [-signal.SIGKILL] * len(KILLS) + [0, 0], [one.said for one in done]
     embedded = len(log.read_text().splitlines())
     assert embedded <= 2 * IMAGES + SHARD, "no more than the shard that was cut off is embedded again"
 

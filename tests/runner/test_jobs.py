@@ -4,7 +4,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.runner.overrides import planned_jobs
+from fused_clip.runner.jobs import planned_jobs
 from fused_clip.support.conf import axes_of, conf_dir
 from fused_clip.support.errors import InputError
 

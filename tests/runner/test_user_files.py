@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fused_clip.backbone import weights
 from fused_clip.runner import user_files
 from fused_clip.runner.config import check
+from fused_clip.support import files
 from fused_clip.support.errors import InputError
 from tests.fakes import FakeBackbone
 from tests.loading import csv, imagefolder
@@ -31,7 +31,7 @@ def photos(tmp_path: Path) -> Path:
 
 def look(root: Path, table: bool = False) -> None:
     """Look at the files as a new process does."""
-    weights._hash_of.cache_clear()
+    files._sha256_of.cache_clear()
     place = root / "labels.csv" if table else root
     dataset = csv(path=str(place)) if table else imagefolder(root=str(place))
     kind = "csv" if table else "imagefolder"

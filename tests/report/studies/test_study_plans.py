@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
-from fused_clip.runner.overrides import planned_jobs
+from fused_clip.runner.jobs import planned_jobs
 from fused_clip.support.conf import axes_of, conf_dir
 
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
