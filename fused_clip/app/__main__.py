@@ -52,7 +52,9 @@ def _run(args: argparse.Namespace) -> None:
     from fused_clip.model.location import find
 
     if find_spec("streamlit") is None:
-        raise InputError("app", "needs Streamlit, which is not installed", hint="pip install 'fused_clip[app]'")
+        raise InputError(
+            "app", "needs Streamlit, which is not installed", hint="pip install 'fused_clip[app]'"
+        )
     find(Path(args.model))
     check_address(args.host, args.port)
     if not is_local(args.host):

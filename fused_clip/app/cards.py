@@ -86,10 +86,12 @@ def card(row: Row, thumbnail: bytes, why: Why | None = None) -> Card:
         thumbnail,
         answer=row["target"],
         certainty=f"margin {row['margin']:.3g}" if probability is None else f"{probability:.0%}",
-        second="" if runner_up is None else f"2nd: {runner_up}" + ("" if second is None else f" {second:.0%}"),
+        second=""
+        if runner_up is None
+        else f"2nd: {runner_up}" + ("" if second is None else f" {second:.0%}"),
         probability=probability,
         flags=[word for word in ("abstained", "unknown") if row.get(word)],
-        members=row.get("members"),
+        members=row.get("set"),
         why=why,
     )
 

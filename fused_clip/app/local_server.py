@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # recognised, so that a warning names it
-# Streamlit's page needs styles that its scripts write, and pictures from memory; nothing comes from elsewhere.
+# Streamlit's page needs styles that its scripts write, and pictures from memory. Its one inline script, for
+# search engines, does not run.
 _POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self' {sockets}; worker-src 'self' blob:; object-src 'none'; "
@@ -66,7 +67,9 @@ def check_address(host: str, port: int) -> None:
         if error.errno == errno.EADDRNOTAVAIL:
             raise InputError("host", "must be a name or an address of this machine", host) from error
         rule = f"{host}:{port} can't be taken ({error.strerror})"
-        raise InputError("port", rule, hint="Give another --port, or stop the program that uses it") from error
+        raise InputError(
+            "port", rule, hint="Give another --port, or stop the program that uses it"
+        ) from error
 
 
 def serve(script: Path, secrets: Mapping[str, Any], host: str, port: int) -> None:

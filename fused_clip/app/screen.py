@@ -42,7 +42,7 @@ def show(studio: Studio) -> None:
         for complaint in controls.complaints:
             st.error(plain(str(complaint)))
     elif accepted.uploads:
-        _answers(studio, accepted, wishes)
+        _answers(studio, accepted, wishes, without=controls.withdrawn)
 
 
 def _uploads() -> Accepted:
@@ -68,43 +68,56 @@ def _upload(file: "UploadedFile") -> Upload:
     return Upload(file.name, keys[file.file_id], file.getvalue)
 
 
-def _answers(studio: Studio, accepted: Accepted, wishes: Wishes) -> None:
+def _answers(studio: Studio, accepted: Accepted, wishes: Wishes, *, without: bool) -> None:
     try:
         with st.spinner("Looking at the images ..."):
-            answered = studio.answer(accepted.uploads, wishes)
+            sheet = studio.answer(accepted.uploads, wishes)
     except InputError as error:
         st.error(plain(str(error)))
         return
-    _summary(answered)
-    _gallery(answered)
+    _summary(sheet)
+    _promise(sheet, without=without)
+    _gallery(sheet)
     command = wishes.command(studio.place)
     if command:
         st.caption("The same answers on the command line:")
         st.code(command, language="bash", wrap_lines=True)
 
 
-def _summary(answered: AnswerSheet) -> None:
+def _summary(sheet: AnswerSheet) -> None:
     """Draw the counts and the table's button."""
-    bad = sum("error" in row for row in answered.rows)
-    good = len(answered.rows) - bad
+    good, bad = sheet.outcome.counts["predicted"], sheet.outcome.counts["bad"]
     words = f"**{good:,} {'image' if good == 1 else 'images'} answered**"
     if bad:
         words += f", {bad:,} unreadable"
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(words, width="content")
         st.download_button(
-            "Download the answers (CSV)", answered.csv(), "answers.csv", "text/csv", disabled=not good
+            "Download the answers (CSV)", sheet.csv(), "answers.csv", "text/csv", disabled=not good
         )
 
 
-def _gallery(answered: AnswerSheet) -> None:
+def _promise(sheet: AnswerSheet, *, without: bool) -> None:
+    """Draw what the answers promise, and first of all that they no longer do."""
+    if without:
+        st.error("**Guarantee withdrawn**: a target that was added by a sentence has no calibration images.")
+    if sheet.outcome.guarantee is None:
+        return
+    text = "  \n".join(map(plain, sheet.outcome.lines))
+    if sheet.outcome.warning:
+        st.error(f"**Guarantee withdrawn**  \n{text}")
+    else:
+        st.success(text)
+
+
+def _gallery(sheet: AnswerSheet) -> None:
     """Draw the cards, a page at a time."""
     by = st.radio("Order", ORDERS, horizontal=True, key="order", label_visibility="collapsed")
-    places = order(answered, by)
+    places = order(sheet, by)
     pages = -(-len(places) // _PER_PAGE)
     page = st.pagination(pages, key="page") if pages > 1 else 1
     shown = places[(page - 1) * _PER_PAGE : page * _PER_PAGE]
-    st.html(html([card(answered.rows[place], answered.images[place].thumbnail) for place in shown]))
+    st.html(html([card(sheet.rows[place], sheet.images[place].thumbnail) for place in shown]))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
+from fused_clip.guarantee import Guarantee
+from fused_clip.guarantee.conformal import Per
 from fused_clip.model.saved import SavedModel
+from fused_clip.predict.stream import Wanted
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,13 @@ class Wishes:
     groups: Mapping[str, tuple[str, ...]] | None = None
     threshold: float = 0.0
     coverage: float | None = None
-    per: Literal["all", "target"] = "all"
+    per: Per = "all"
     unknown: float | None = None
+
+    @property
+    def known(self) -> str:
+        """Knowledge of the images as text, equal for equal knowledge."""
+        return repr((self.targets, self.prior, self.groups))
 
     def applied(self, model: SavedModel) -> SavedModel:
         """Give the model with the added targets and the constraint.
@@ -48,6 +55,20 @@ class Wishes:
         for name, text in self.added:
             model = model.with_target(name, text)
         return model.constrain(targets=self.targets, prior=self.prior, target_map=self.groups)
+
+    def guarantee(self, model: SavedModel) -> Guarantee | None:
+        """Check what the answers are to promise; None if nothing is asked for.
+
+        Parameters
+        ----------
+        model : that `applied` gave.
+
+        Raises
+        ------
+        InputError
+            As `Guarantee.of`.
+        """
+        return Wanted(coverage=self.coverage, coverage_per=self.per, unknown=self.unknown).guarantee(model)
 
     def command(self, place: str) -> str:
         """Write the command that gives the same answers; empty with added targets, which no option adds.

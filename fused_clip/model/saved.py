@@ -100,7 +100,8 @@ class SavedModel:
     def with_target(self, name: str, text: str) -> Self:
         """Return the model with one more target, which a sentence describes; nothing is trained anew.
 
-        Its probabilities are calibrated for the model's own targets, not for the new one.
+        Its probabilities are calibrated for the model's own targets, not for the new one, and it has no
+        calibration rows: no guarantee on the answers for them holds with another target among these.
 
         Parameters
         ----------
@@ -116,7 +117,7 @@ class SavedModel:
         """
         self.head.check_target(name, text)
         row = embed_texts(self.require_backbone(), [text])
-        return replace(self, head=self.head.with_target(name, text, row))
+        return replace(self, head=self.head.with_target(name, text, row), calibration=None)
 
     def embed(self, images: ImageLikes) -> FloatArray:
         """Embed m images: (m, d); one image: (d,).

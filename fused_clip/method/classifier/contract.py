@@ -252,8 +252,10 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
         InputError
             If the classifier knows its targets by their images alone.
         """
-        rule = f"can't be added to {type(self).__name__}, which knows its targets by their images alone"
-        raise InputError("target", rule, hint=TAKE_TARGETS)
+        kind = type(self).__name__
+        rule = f"can't be added to {kind}, which knows its targets by their images alone"
+        hint = "Use a run with prompts and classifier=constrained_centroid or zero_shot"
+        raise InputError("target", rule, hint=hint)
 
     def _with_arrays(self, **changed: Array) -> Self:
         """A copy with one more target, and some fitted arrays replaced."""
