@@ -153,7 +153,7 @@ def test_the_checksums_are_those_of_the_usual_tool(saved: Path) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_flipped_bit_is_noticed(data: st.DataObject, saved: Path) -> None:
-    path = saved / data.draw(st.sampled_from([files.FACTS, files.ARRAYS, files.SUMS]))
+    path = saved / data.draw(st.sampled_from([files.FACTS, files.ARRAYS, files.CARD, files.SUMS]))
     whole = path.read_bytes()
     bit = data.draw(st.integers(0, 8 * len(whole) - 1))
     flipped = bytearray(whole)
@@ -192,7 +192,7 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     facts = json.loads((folder / files.FACTS).read_text())
     change(facts)
     (folder / files.FACTS).write_text(json.dumps(facts))
-    names = (files.FACTS, files.ARRAYS)
+    names = (files.FACTS, files.ARRAYS, files.CARD)
     sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / files.SUMS).write_text("".join(sums))
     return folder
