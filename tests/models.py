@@ -44,10 +44,7 @@ def save_model(
     classifier: Classifier | None = None,
     held_out: int = 0,
 ) -> Path:
-    """Make the model, with its backbone beside it, and give its directory.
-
-    Of other pictures, `held_out` are its calibration rows.
-    """
+    """Make the model, with its backbone beside it and calibration pictures in it, and give its directory."""
     clip = save_tiny_clip(folder / "clip")
     backbone = OpenClipBackbone(f"local-dir:{clip}", precision="float32", device="cpu", batch_size=batch_size)
     images, targets = pictures(60)
@@ -63,12 +60,18 @@ def save_model(
     )
     head = Head.of(model.fit(rows, targets), prompts)
     training = files.TrainingFacts(
-        dataset="colours", fingerprint="f" * 64, rows=60, uses_labels=calibrated, calibration_rows=held_out
+        dataset="colours",
+        fingerprint="f" * 64,
+        rows=60,
+        uses_labels=calibrated,
+        calibration_rows=held_out,
     )
     calibration = None
     if held_out:
-        others, truth = pictures(held_out, seed=5)
-        calibration = CalibrationRows(backbone.encode_images(others), truth)
+        more, truth = pictures(held_out, seed=2)
+        calibration = CalibrationRows(
+            backbone.encode_images(more), truth if calibrated else truth * 0 - 1, rows, targets
+        )
     files.write(folder / "model", head, backbone_facts(backbone), training, calibration)
     return folder
 

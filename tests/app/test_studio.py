@@ -37,9 +37,16 @@ OPTIONS: list[tuple[Wishes, list[str]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("wishes", "words"), OPTIONS, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("wishes", "words"), OPTIONS, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
 def test_the_table_is_that_of_the_command_line(
-    wishes: Wishes, words: list[str], studio: Studio, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wishes: Wishes,
+    words: list[str],
+    studio: Studio,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     files = [*uploads(12), Upload.of("bad.png", b"no image")]
@@ -50,7 +57,12 @@ def test_the_table_is_that_of_the_command_line(
 
 @pytest.mark.parametrize(("wishes", "words"), OPTIONS[1:])
 def test_the_command_that_is_shown_gives_that_table(
-    wishes: Wishes, words: list[str], studio: Studio, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wishes: Wishes,
+    words: list[str],
+    studio: Studio,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import shlex
 
@@ -80,7 +92,9 @@ def test_the_shift_is_tested_once_for_the_same_images_and_knowledge(
 
     calls: list[int] = []
     real = promise.shift_test
-    monkeypatch.setattr(promise, "shift_test", lambda known, rows: calls.append(len(rows)) or real(known, rows))
+    monkeypatch.setattr(
+        promise, "shift_test", lambda known, rows: calls.append(len(rows)) or real(known, rows)
+    )
     files = uploads(7, seed=4)
     first = studio.answer(files, Wishes(coverage=0.9)).outcome.shift
     assert studio.answer(files, Wishes(coverage=0.8, unknown=0.1)).outcome.shift is first
@@ -97,7 +111,9 @@ def test_other_images_withdraw_the_guarantee(studio: Studio) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (30, 32, 32, 3), dtype=np.uint8)
     from tests.app.conftest import png
 
-    other = studio.answer([Upload.of(f"{n}.png", png(one)) for n, one in enumerate(noise)], Wishes(coverage=0.9))
+    other = studio.answer(
+        [Upload.of(f"{n}.png", png(one)) for n, one in enumerate(noise)], Wishes(coverage=0.9)
+    )
     assert other.outcome.warning.startswith("GUARANTEE WITHDRAWN")
     table = list(csv.DictReader(io.StringIO(other.csv().decode())))
     assert {row["guarantee"] for row in table} == {"withdrawn"}

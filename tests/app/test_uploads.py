@@ -9,9 +9,16 @@ def named(*names: str) -> list[Upload]:
 
 
 def test_a_file_is_tried_whatever_its_name_and_a_folder_gives_its_images() -> None:
-    folder = named("photos/a.jpg", "photos/.DS_Store", "photos/.hidden.png", "photos/notes.txt", "photos/b/c.PNG")
+    folder = named(
+        "photos/a.jpg", "photos/.DS_Store", "photos/.hidden.png", "photos/notes.txt", "photos/b/c.PNG"
+    )
     found = accept(named("page.html", "b.svg"), folder)
-    assert [upload.name for upload in found.uploads] == ["page.html", "b.svg", "photos/a.jpg", "photos/b/c.PNG"]
+    assert [upload.name for upload in found.uploads] == [
+        "page.html",
+        "b.svg",
+        "photos/a.jpg",
+        "photos/b/c.PNG",
+    ]
     assert (found.other_files, found.too_many) == (3, 0)
 
 
@@ -26,7 +33,9 @@ def test_images_beyond_the_most_are_counted_and_not_read() -> None:
 
 
 def test_equal_contents_have_one_key_and_others_another() -> None:
-    first, second, third = (Upload.of(name, content) for name, content in (("a", b"1"), ("b", b"1"), ("a", b"2")))
+    first, second, third = (
+        Upload.of(name, content) for name, content in (("a", b"1"), ("b", b"1"), ("a", b"2"))
+    )
     assert first.key == second.key != third.key
     assert first.read() == b"1"
 

@@ -105,18 +105,6 @@ class TipAdapter(Classifier):
         if self.settings_.shape != (2,):
             raise ValueError("settings must be 2 numbers")
 
-    def with_target(self, text: Rows) -> Self:
-        """Add a target by its text's logit, as one without a labelled image has.
-
-        Raises
-        ------
-        InputError
-            If there are no prompts.
-        """
-        if self.texts_ is None:
-            return super().with_target(text)
-        return self._with_arrays(texts=np.concatenate([self.texts_, unit_rows(text)]))
-
     def target_scores(self, X: Rows) -> TargetScores:
         """Score each target by its text logit and its votes.
 
