@@ -23,6 +23,7 @@ from fused_clip.support.memory import check_libraries
 
 if TYPE_CHECKING:
     from fused_clip.model.saved import SavedModel
+    from fused_clip.predict.explanation import Explainer
     from fused_clip.predict.sources import ImageSource
     from fused_clip.predict.stream import Wanted
 
@@ -30,7 +31,8 @@ _MLFLOW = ("runs:/", "models:/")
 _DESCRIPTION = "Apply the model of a run to images. A stopped command continues when it is given again."
 _EPILOG = (
     f"Columns of FILE: {', '.join(answers.COLUMNS)}; with --top-k also target_2, probability_2 and so on; "
-    "with --probabilities p:NAME for each target; with --on-bad-image report also error. A transductive "
+    f"with --probabilities p:NAME for each target; with --explain {', '.join(answers.EXPLANATION)}; with "
+    "--on-bad-image report also error. A transductive "
     "model answers for all images together, at least two: one that is stopped starts anew."
 )
 
@@ -70,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--on-bad-image", choices=["skip", "report", "error"], default="skip", help=bad)
     large = "an image with more pixels counts as unreadable (%(default)s)"
     add("--max-pixels", type=_count, default=MAX_PIXELS, metavar="N", help=large)
+    why = (
+        "give the nearest training images, the composition of the cluster and the prompt's share; needs a run"
+    )
+    add("--explain", action="store_true", help=f"{why}'s directory as MODEL")
     add("--gallery", type=Path, metavar="PAGE.html", help="also write a page of thumbnails")
     add("--overwrite", action="store_true", help="replace FILE, PAGE and the partial work of other commands")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:<index> or mps")
@@ -88,6 +94,8 @@ def _count(text: str) -> int:
 def _run(args: argparse.Namespace) -> None:
     check_threshold(args.threshold)
     _check_places(args)
+    if args.explain:
+        _check_run(args.model)
     with answers.place(args.out, overwrite=args.overwrite) as draft:
         if args.gallery is not None:
             answers.check_page(args.gallery, overwrite=args.overwrite)
@@ -103,10 +111,30 @@ def _run(args: argparse.Namespace) -> None:
         model.head.check_batch(len(source))
         from fused_clip.predict.stream import Wanted, predict_into
 
-        wanted = Wanted(args.threshold, args.top_k, args.probabilities, args.on_bad_image, args.max_pixels)
+        explainer = _explainer(args, model)
+        of_images = (args.on_bad_image, args.max_pixels)
+        wanted = Wanted(args.threshold, args.top_k, args.probabilities, *of_images, args.explain)
         journal = Journal(draft, _job(args, knowledge, model, wanted), fresh=args.overwrite)
-        predict_into(journal, model, source, wanted)
-        _finish(args, journal, model, source)
+        predict_into(journal, model, source, wanted, explainer)
+        _finish(args, journal, model, source, explainer)
+
+
+def _check_run(model: str) -> None:
+    """Refuse a model without the run's directory, before it is loaded."""
+    from fused_clip.runner.training_rows import run_directory
+
+    if model.startswith(_MLFLOW):
+        rule = "needs the directory of a run as MODEL: one from MLflow comes without its training rows"
+        raise InputError("explain", rule, model, hint="Give a directory such as outputs/runs/DAY/TIME")
+    run_directory(model, "explain")
+
+
+def _explainer(args: argparse.Namespace, model: "SavedModel") -> "Explainer | None":
+    if not args.explain:
+        return None
+    from fused_clip.predict.explanation import Explainer
+
+    return Explainer.of(args.model, model)
 
 
 def _check_places(args: argparse.Namespace) -> None:
@@ -164,7 +192,13 @@ def _job(
     }
 
 
-def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource") -> None:
+def _finish(
+    args: argparse.Namespace,
+    journal: Journal,
+    model: "SavedModel",
+    source: "ImageSource",
+    explainer: "Explainer | None",
+) -> None:
     """Turn the journal into the page and the table, and print the counts."""
     from fused_clip.model.predictions import further_columns
 
@@ -177,9 +211,10 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
         raise InputError("images", f"none of the {counts['bad']} images can be read", " ".join(args.images))
     errors = ["error"] if args.on_bad_image == "report" else []
     further = further_columns(model.names, top_k=args.top_k, each=args.probabilities)
+    why = answers.EXPLANATION if args.explain else ()
     # Write the page first: if it fails, the journal is kept; if it exists, so does its table.
-    with _page(args, journal, model, source):
-        answers.write(args.out, journal, (*answers.COLUMNS, *further, *errors))
+    with _page(args, journal, model, source, explainer):
+        answers.write(args.out, journal, (*answers.COLUMNS, *further, *why, *errors))
     journal.remove()
     print(f"{args.out}: {counts['predicted']} images predicted, {counts['bad']} could not be read.")
     if args.threshold:
@@ -191,13 +226,18 @@ def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", sou
 
 
 def _page(
-    args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource"
+    args: argparse.Namespace,
+    journal: Journal,
+    model: "SavedModel",
+    source: "ImageSource",
+    explainer: "Explainer | None",
 ) -> AbstractContextManager[None]:
     if args.gallery is None:
         return nullcontext()
     from fused_clip.predict import gallery
 
-    return gallery.drawn(args.gallery, source, journal, gallery.About.of(model, args.model), args.max_pixels)
+    about = gallery.About.of(model, args.model)
+    return gallery.drawn(args.gallery, source, journal, about, args.max_pixels, explainer)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ("path", "target", "probability", "margin", "runner_up", "cluster", "abstained")
+EXPLANATION = ("neighbors", "composition", "prompt", "prompt_share")  # of fused_clip.predict.explanation
 _SUFFIXES = (".csv", ".parquet", ".jsonl")
 _PAGES = (".html", ".htm")
 _ROWS_A_GROUP = 50_000
@@ -101,7 +102,8 @@ def write(path: Path, records: Iterable[Record], columns: Sequence[str] = COLUMN
     ----------
     path : the file; its suffix decides the format.
     records : one per image; those with an ``error`` are left out, unless that is a column.
-    columns : `COLUMNS`, then further ones, then ``error``.
+    columns : `COLUMNS`, then further ones, then ``error``. Lists and mappings are JSON in a text but in a
+        ``.jsonl`` file, where they are values of their own.
     """
     kept = (record for record in records if "error" in columns or "error" not in record)
     with write_errors(path), replacing(path) as draft:
@@ -128,12 +130,18 @@ def _write_table(path: Path, suffix: str, columns: Sequence[str], records: Itera
     schema = pa.schema([(column, _kind(column)) for column in columns])
     with (CSVWriter if suffix == ".csv" else ParquetWriter)(path, schema) as writer:
         for some in batched(records, _ROWS_A_GROUP):
-            writer.write_batch(pa.RecordBatch.from_pylist(some, schema))
+            rows = [{column: _plain(record.get(column)) for column in columns} for record in some]
+            writer.write_batch(pa.RecordBatch.from_pylist(rows, schema))
+
+
+def _plain(value: Any) -> Any:
+    """A value that fits in a field of a table."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value
 
 
 def _kind(column: str) -> "pa.DataType":
     import pyarrow as pa
 
-    if column.startswith(("probability", "margin", "p:")):
+    if column.startswith(("probability", "margin", "p:", "prompt_share")):
         return pa.float32()
     return {"cluster": pa.int32(), "abstained": pa.bool_()}.get(column, pa.string())

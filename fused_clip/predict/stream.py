@@ -1,11 +1,11 @@
 """Predict images, batch by batch or all together, into a journal."""
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -19,11 +19,15 @@ from fused_clip.support.arrays import FloatArray
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 
+if TYPE_CHECKING:
+    from fused_clip.predict.explanation import Explainer
+
 log = logging.getLogger(__name__)
 
 _RECORDS_A_WRITE = 10_000
 
 OnBadImage = Literal["skip", "report", "error"]
+Answer = Callable[[Sequence[ReadBatch], FloatArray], Iterator[Record]]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Wanted:
     probabilities : whether to give the probability of each target.
     on_bad_image : ``error`` stops at an unreadable image; else it is recorded with the reason and logged.
     max_pixels : an image with more is unreadable.
+    explain : whether to give the columns of `fused_clip.predict.explanation`.
     """
 
     threshold: float = 0.0
@@ -44,9 +49,16 @@ class Wanted:
     probabilities: bool = False
     on_bad_image: OnBadImage = "skip"
     max_pixels: int = MAX_PIXELS
+    explain: bool = False
 
 
-def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted) -> None:
+def predict_into(
+    journal: Journal,
+    model: SavedModel,
+    source: ImageSource,
+    wanted: Wanted,
+    explainer: "Explainer | None" = None,
+) -> None:
     """Predict the images that the journal lacks, with read-ahead and a progress bar.
 
     Memory is constant, but for a transductive model: it answers for all images together, so that their
@@ -59,6 +71,7 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
     model : predicts.
     source : the images.
     wanted : options of the prediction.
+    explainer : of the model, where `wanted` asks for explanations.
 
     Raises
     ------
@@ -67,12 +80,14 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
         changed; if a transductive model has one image.
     """
     rest, done = _rest(source, journal)
+    answer = partial(_records, model, wanted, explainer)
     if model.transductive:
-        _predict_together(journal, model, source, wanted, whole=bool(done) and next(rest, None) is None)
+        whole = bool(done) and next(rest, None) is None
+        _predict_together(journal, model, source, wanted, answer, whole=whole)
         return
     with closing(_embedded(model, rest, done, len(source), wanted)) as batches:
         for batch, rows in batches:
-            records = list(_records(model, [batch], rows, wanted))
+            records = list(answer([batch], rows))
             bad = _first_bad(batch, wanted)
             journal.extend(records[:bad])
             if bad is not None:
@@ -80,7 +95,7 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
 
 
 def _predict_together(
-    journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted, *, whole: bool
+    journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted, answer: Answer, *, whole: bool
 ) -> None:
     """Embed all images, then predict them as one batch, unless the journal is whole."""
     if whole:
@@ -100,7 +115,7 @@ def _predict_together(
     except InputError:
         journal.remove()
         raise
-    for some in batched(_records(model, read_in, together, wanted), _RECORDS_A_WRITE):
+    for some in batched(answer(read_in, together), _RECORDS_A_WRITE):
         journal.extend(some)
 
 
@@ -171,7 +186,11 @@ def _rows(model: SavedModel, batch: ReadBatch) -> FloatArray:
 
 
 def _records(
-    model: SavedModel, batches: Sequence[ReadBatch], rows: FloatArray, wanted: Wanted
+    model: SavedModel,
+    wanted: Wanted,
+    explainer: "Explainer | None",
+    batches: Sequence[ReadBatch],
+    rows: FloatArray,
 ) -> Iterator[Record]:
     """One record per image, in order; all rows are predicted together."""
     found: Iterator[Record] = iter(())
@@ -180,6 +199,9 @@ def _records(
         top_k = max(wanted.top_k, 2 if model.calibrated and len(model.names) > 1 else 1)
         predictions = model.predict_embeddings(rows)
         found = predictions.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
+        if explainer is not None:
+            explained = explainer.explain(rows, predictions)
+            found = (record | why.record() for record, why in zip(found, explained, strict=True))
     for batch in batches:
         for path, state, error in zip(batch.paths, batch.states, batch.errors, strict=True):
             yield {"path": path, "state": state, **({"error": error} if error else next(found))}
