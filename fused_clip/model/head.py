@@ -73,7 +73,7 @@ class Head:
         )
 
     def with_classifier(self, classifier: Classifier) -> Self:
-        """Return the head with another fitted classifier of the same targets; constraint and temperature stay.
+        """Return the head with another fitted classifier of the same targets; all else stays.
 
         Parameters
         ----------
@@ -85,6 +85,15 @@ class Head:
     def names(self) -> tuple[str, ...]:
         """Answers that are possible: columns of the probabilities."""
         return self._scope.names
+
+    def answers_of(self, targets: IntArray) -> IntArray:
+        """Position in `names` of the answer that each target belongs to; -1 for one that is not possible.
+
+        Parameters
+        ----------
+        targets : (m,) in [0, K).
+        """
+        return np.asarray(self._scope.answer_of_target[targets])
 
     def predict(self, X: ArrayLike) -> Predictions:
         """Predict from embeddings.
@@ -118,10 +127,11 @@ class Head:
             -best,
             best - others,
             None if self.temperature is None else softmax(scores),
+            scores,
         )
 
     def answer_scores(self, X: ArrayLike) -> DoubleArray:
-        """Score each answer: (m, G), log-probabilities up to a constant of the row; uncalibrated: best scores.
+        """Score each answer: (m, G) log-probabilities up to a constant of the row; uncalibrated, best scores.
 
         Parameters
         ----------

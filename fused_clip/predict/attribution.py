@@ -30,7 +30,9 @@ class Contributions(NamedTuple):
         runner-up, and the image overrules them. NaN where there is no runner-up, or both values are 0.
         """
         total = np.abs(self.image) + np.abs(self.prompt)
-        return np.divide(self.prompt, total, out=np.full(len(total), np.nan), where=total > 0)
+        share: DoubleArray = np.full(len(total), np.nan)
+        np.divide(self.prompt, total, out=share, where=total > 0)
+        return share
 
 
 @dataclass(frozen=True, eq=False)

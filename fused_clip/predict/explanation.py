@@ -111,7 +111,7 @@ class Explainer:
         return replace(self, model=model)
 
     def explain(self, rows: Rows, predictions: "Predictions") -> list[Explanation]:
-        """Explain m answers; the n training rows are searched in blocks, in memory that does not grow with m n.
+        """Explain m answers; the training rows are searched in blocks, in memory that does not grow with m.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """Predict images, batch by batch or all together, into a journal."""
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,9 +11,13 @@ import numpy as np
 
 from fused_clip.backbone.batches import bad_rows, read_ahead
 from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.guarantee import Guarantee
+from fused_clip.guarantee.conformal import Per
+from fused_clip.model.predictions import Predictions
 from fused_clip.model.saved import SavedModel
 from fused_clip.predict.decoding import ReadBatch, read
 from fused_clip.predict.journal import Journal, Record
+from fused_clip.predict.shift_sample import ShiftSample
 from fused_clip.predict.sources import OPTION, ImageSource, Item
 from fused_clip.support.arrays import FloatArray
 from fused_clip.support.chunks import batched
@@ -27,7 +31,6 @@ log = logging.getLogger(__name__)
 _RECORDS_A_WRITE = 10_000
 
 OnBadImage = Literal["skip", "report", "error"]
-Answer = Callable[[Sequence[ReadBatch], FloatArray], Iterator[Record]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Wanted:
     probabilities : whether to give the probability of each target.
     on_bad_image : ``error`` stops at an unreadable image; else it is recorded with the reason and logged.
     max_pixels : an image with more is unreadable.
-    explain : whether to give the columns of `fused_clip.predict.explanation`.
+    coverage, coverage_per, unknown : as of `fused_clip.guarantee.Guarantee`; None for no guarantee.
+    explain : whether to give the columns of `fused_clip.predict.explanation.Explanation`.
     """
 
     threshold: float = 0.0
@@ -49,7 +53,26 @@ class Wanted:
     probabilities: bool = False
     on_bad_image: OnBadImage = "skip"
     max_pixels: int = MAX_PIXELS
+    coverage: float | None = None
+    coverage_per: Per = "all"
+    unknown: float | None = None
     explain: bool = False
+
+    def guarantee(self, model: SavedModel) -> Guarantee | None:
+        """Check what the model is to promise; None if nothing is asked for.
+
+        Parameters
+        ----------
+        model : with its constraint.
+
+        Raises
+        ------
+        InputError
+            If it can't promise that.
+        """
+        if self.coverage is None and self.unknown is None:
+            return None
+        return Guarantee.of(model, self.coverage, self.coverage_per, self.unknown)
 
 
 def predict_into(
@@ -57,6 +80,7 @@ def predict_into(
     model: SavedModel,
     source: ImageSource,
     wanted: Wanted,
+    guarantee: Guarantee | None = None,
     explainer: "Explainer | None" = None,
 ) -> None:
     """Predict the images that the journal lacks, with read-ahead and a progress bar.
@@ -71,6 +95,7 @@ def predict_into(
     model : predicts.
     source : the images.
     wanted : options of the prediction.
+    guarantee : of its answers; None for none. The records of some images then have their embeddings.
     explainer : of the model, where `wanted` asks for explanations.
 
     Raises
@@ -80,14 +105,14 @@ def predict_into(
         changed; if a transductive model has one image.
     """
     rest, done = _rest(source, journal)
-    answer = partial(_records, model, wanted, explainer)
     if model.transductive:
         whole = bool(done) and next(rest, None) is None
-        _predict_together(journal, model, source, wanted, answer, whole=whole)
+        _predict_together(journal, model, source, wanted, guarantee, explainer, whole=whole)
         return
+    sample = ShiftSample(len(source)) if guarantee else None
     with closing(_embedded(model, rest, done, len(source), wanted)) as batches:
         for batch, rows in batches:
-            records = list(answer([batch], rows))
+            records = list(_records(model, [batch], rows, wanted, guarantee, sample, explainer))
             bad = _first_bad(batch, wanted)
             journal.extend(records[:bad])
             if bad is not None:
@@ -95,7 +120,14 @@ def predict_into(
 
 
 def _predict_together(
-    journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted, answer: Answer, *, whole: bool
+    journal: Journal,
+    model: SavedModel,
+    source: ImageSource,
+    wanted: Wanted,
+    guarantee: Guarantee | None,
+    explainer: "Explainer | None",
+    *,
+    whole: bool,
 ) -> None:
     """Embed all images, then predict them as one batch, unless the journal is whole."""
     if whole:
@@ -115,7 +147,9 @@ def _predict_together(
     except InputError:
         journal.remove()
         raise
-    for some in batched(answer(read_in, together), _RECORDS_A_WRITE):
+    sample = ShiftSample(len(source)) if guarantee else None
+    records = _records(model, read_in, together, wanted, guarantee, sample, explainer)
+    for some in batched(records, _RECORDS_A_WRITE):
         journal.extend(some)
 
 
@@ -187,21 +221,30 @@ def _rows(model: SavedModel, batch: ReadBatch) -> FloatArray:
 
 def _records(
     model: SavedModel,
-    wanted: Wanted,
-    explainer: "Explainer | None",
     batches: Sequence[ReadBatch],
     rows: FloatArray,
+    wanted: Wanted,
+    guarantee: Guarantee | None,
+    sample: ShiftSample | None,
+    explainer: "Explainer | None",
 ) -> Iterator[Record]:
     """One record per image, in order; all rows are predicted together."""
     found: Iterator[Record] = iter(())
     if len(rows):
         # The gallery needs the probability of the second answer.
         top_k = max(wanted.top_k, 2 if model.calibrated and len(model.names) > 1 else 1)
-        predictions = model.predict_embeddings(rows)
-        found = predictions.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
+        answered = guarantee.answer(rows) if guarantee else model.predict_embeddings(rows)
+        found = answered.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
         if explainer is not None:
+            predictions = answered if isinstance(answered, Predictions) else answered.predictions
             explained = explainer.explain(rows, predictions)
-            found = (record | why.record() for record, why in zip(found, explained, strict=True))
+            found = ({**record, **why.record()} for record, why in zip(found, explained, strict=True))
+    readable = iter(rows)
     for batch in batches:
         for path, state, error in zip(batch.paths, batch.states, batch.errors, strict=True):
-            yield {"path": path, "state": state, **({"error": error} if error else next(found))}
+            named = {"path": path, "state": state}
+            if error:
+                yield {**named, "error": error}
+            else:
+                row = next(readable)
+                yield {**named, **next(found), **(sample.kept(path, row) if sample else {})}
