@@ -23,6 +23,7 @@ def directory_of(output_dir: Path) -> Path:
 
 def small_run(root: Path, *words: str, base: tuple[str, ...] = DIGITS) -> Path:
     """Run, and give the directory of the run."""
+    root.mkdir(exist_ok=True)
     done = completed(*base, f"output_dir={root}/outputs", *words, cwd=root)
     assert done.returncode == 0, done.stderr
     return directory_of(root / "outputs")

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fused_clip.runner.training_rows import TrainingRows, run_directory
-from fused_clip.support.arrays import DoubleArray, FloatArray, IntArray, Rows
+from fused_clip.support.arrays import IntArray, Rows
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
+    from fused_clip.method.similar import SimilarRows
     from fused_clip.model.predictions import Predictions
     from fused_clip.model.saved import SavedModel
     from fused_clip.predict.attribution import Attribution
 
 OPTION = "explain"
 _K = 3
-_WIDER = 4  # candidates that float64 decides between, for each neighbour
 _DECIMALS = 6
 
 
@@ -153,10 +153,10 @@ class Explainer:
         return self.training.thumbnails(positions)
 
     @cached_property
-    def _unit(self) -> FloatArray:
-        from fused_clip.method.fusion import l2_normalized
+    def _similar(self) -> "SimilarRows":
+        from fused_clip.method.similar import SimilarRows
 
-        return np.ascontiguousarray(l2_normalized(self.training.images), dtype=np.float32)
+        return SimilarRows(self.training.images)
 
     @cached_property
     def _attribution(self) -> "Attribution | None":
@@ -183,37 +183,14 @@ class Explainer:
         }
 
     def _neighbors(self, rows: Rows) -> list[tuple[Neighbor, ...]]:
-        """Nearest training images: candidates by float32 products, their order by float64."""
-        from fused_clip.method.clusterer.openmp import load_faiss
-        from fused_clip.method.fusion import unit_rows
-
-        faiss = load_faiss()
-        queries = unit_rows(rows)
-        count = min(_K, len(self._unit))
-        width = min(_WIDER * count, len(self._unit))
-        product = faiss.METRIC_INNER_PRODUCT
-        candidates = faiss.knn(np.ascontiguousarray(queries, np.float32), self._unit, width, metric=product)[
-            1
-        ]
-        candidates.sort(axis=1)  # of equally similar rows the first comes first
-        return [
-            tuple(self._neighbor(*pair) for pair in self._best(query, found, count))
-            for query, found in zip(queries, candidates, strict=True)
-        ]
-
-    def _best(self, query: DoubleArray, candidates: IntArray, count: int) -> list[tuple[int, float]]:
-        """Positions and similarities of the most similar candidates."""
-        from fused_clip.method.fusion import unit_rows
-
-        similar = unit_rows(self.training.images[candidates]) @ query
-        first = np.argsort(-similar, kind="stable")[:count]
-        return [(int(candidates[place]), float(similar[place])) for place in first]
+        found, similar = self._similar.nearest(rows, _K)
+        return [tuple(map(self._neighbor, *pair)) for pair in zip(found, similar, strict=True)]
 
     def _neighbor(self, position: int, similarity: float) -> Neighbor:
         target = self.training.targets[position]
         name = self.training.target_names[target] if target >= 0 else None
-        bounded = min(max(similarity, -1.0), 1.0)
-        return Neighbor(self.training.ids[position], name, round(bounded, _DECIMALS), position)
+        rounded = round(float(similarity), _DECIMALS)
+        return Neighbor(self.training.ids[position], name, rounded, int(position))
 
     def _prompt_shares(self, rows: Rows, predictions: "Predictions") -> list[float | None]:
         if self._attribution is None:

@@ -168,7 +168,7 @@ def test_no_share_without_text(blobs: Blobs, classifier: Classifier | None) -> N
 def test_a_prior_changes_no_value_and_a_single_answer_has_no_runner_up() -> None:
     blobs = make_blobs(spread=2.0)
     prior = Constraint(prior={"cat": 0.4, "dog": 0.35, "truck": 0.25})
-    (plain, attribution), (with_prior, same) = (fitted(blobs, None, SLERP, one) for one in (None, prior))
+    (plain, attribution), (_, same) = (fitted(blobs, None, SLERP, one) for one in (None, prior))
     pair = plain.predict(blobs.test).answers, plain.predict(blobs.test).runners_up
     assert attribution is not None
     assert same is not None

@@ -193,7 +193,8 @@ def test_moved_outputs_explain_the_same(
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"seed": 5, "n_train": None}, ""), ({"_target_": "fused_clip.dataset.digits"}, "no longer those of the run"),
+    [({"seed": 5, "n_train": None}, ""),
+     ({"_target_": "fused_clip.dataset.digits"}, "no longer those of the run"),
      ({"_target_": "os.system"}, "dataset._target_"), ({"n_train": "many"}, "dataset.n_train")],
 )  # fmt: skip
 def test_pictures_that_are_gone_leave_the_text(
@@ -218,7 +219,9 @@ def test_pictures_that_are_gone_leave_the_text(
 def test_what_is_missing_is_named(run: Path, moved: Path, model: SavedModel, tmp_path: Path) -> None:
     shutil.copytree(run / "model", tmp_path / "bare" / "model")
     for place in (tmp_path / "bare", tmp_path / "bare" / "model", tmp_path / "nothing"):
-        with pytest.raises(InputError, match=r"explain: needs the directory of a run.*no predictions\.parquet"):
+        with pytest.raises(
+            InputError, match=r"explain: needs the directory of a run.*no predictions\.parquet"
+        ):
             Explainer.of(place, model)
     with pytest.raises(InputError, match="explain: needs the model and the training rows of one run"):
         Explainer.of(run, replace(model, head=replace(model.head, target_names=("odd", "even"))))
