@@ -1,130 +1,99 @@
 """Answers as cards: one block of HTML, in which every name is escaped."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from fused_clip.app.studio import AnswerSheet, Row
+from fused_clip.app.studio import AnswerSheet
+from fused_clip.predict.gallery import GalleryItem
 from fused_clip.support import web
 
+ORDERS = ("as given", "least certain first")
+_FLAGS = ("unknown", "abstained")
+_SHARES = 3  # largest shares of a cluster that a card lists
+
 
 @dataclass(frozen=True)
-class Near:
-    """A training image near an upload.
+class Card(GalleryItem):
+    """An upload with its answer, or with the reason why it is unreadable.
 
     Parameters
     ----------
-    title : its label and similarity.
-    thumbnail : WebP; empty if it can't be had.
+    record : row of an `AnswerSheet`.
+    thumbnail : WebP; empty for an unreadable image.
     """
 
-    title: str
     thumbnail: bytes
 
-
-@dataclass(frozen=True)
-class Why:
-    """Evidence for an answer.
-
-    Parameters
-    ----------
-    neighbors : nearest training images.
-    lines : sentences.
-    """
-
-    neighbors: Sequence[Near] = ()
-    lines: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Card:
-    """An upload with its answer, as text.
-
-    Parameters
-    ----------
-    name : of the upload.
-    thumbnail : WebP; empty for an unreadable image.
-    error : why it is unreadable; empty if it can be read.
-    answer, certainty, second : the answer, how sure it is, and the second answer; the last may be empty.
-    probability : of the answer; None where there are none.
-    flags : words that call for attention.
-    members : of the prediction set; None where there are no sets.
-    why : evidence; None for none.
-    """
-
-    name: str
-    thumbnail: bytes = b""
-    error: str = ""
-    answer: str = ""
-    certainty: str = ""
-    second: str = ""
-    probability: float | None = None
-    flags: Sequence[str] = field(default_factory=tuple)
-    members: Sequence[str] | None = None
-    why: Why | None = None
+    @property
+    def error(self) -> str:
+        """Why it is unreadable; empty for an answer."""
+        return str(self.record.get("error", ""))
 
     @property
-    def doubtful(self) -> bool:
-        """Whether it calls for attention."""
-        return bool(self.flags or self.error)
+    def flags(self) -> list[str]:
+        """Words that call for attention."""
+        return [word for word in _FLAGS if self.record.get(word)]
+
+    @property
+    def members(self) -> Sequence[str] | None:
+        """Answers in its set; None without sets."""
+        found: Sequence[str] | None = self.record.get("set")
+        return found
+
+    @property
+    def composition(self) -> str:
+        """Largest shares of the answer's cluster, as text; empty if they are not known."""
+        shares: Mapping[str, float] = self.record.get("composition") or {}
+        return ", ".join(f"{share:.0%} {name}" for name, share in list(shares.items())[:_SHARES])
 
 
-def card(row: Row, thumbnail: bytes, why: Why | None = None) -> Card:
-    """Describe one row of the table.
+def cards(sheet: AnswerSheet, places: Sequence[int]) -> list[Card]:
+    """Make the cards of some uploads.
 
     Parameters
     ----------
-    row : of `AnswerSheet`.
-    thumbnail : of its image.
-    why : evidence for its answer; None for none.
+    sheet : n answers.
+    places : positions in [0, n), in the order of the cards.
     """
-    if "error" in row:
-        return Card(row["path"], error=row["error"])
-    probability, second = row["probability"], row.get("probability_2")
-    runner_up = row["runner_up"]
-    return Card(
-        row["path"],
-        thumbnail,
-        answer=row["target"],
-        certainty=f"margin {row['margin']:.3g}" if probability is None else f"{probability:.0%}",
-        second=""
-        if runner_up is None
-        else f"2nd: {runner_up}" + ("" if second is None else f" {second:.0%}"),
-        probability=probability,
-        flags=[word for word in ("abstained", "unknown") if row.get(word)],
-        members=row.get("set"),
-        why=why,
-    )
+    return [Card(sheet.rows[place], sheet.images[place].thumbnail) for place in places]
 
 
-def html(cards: Sequence[Card]) -> str:
+def html(shown: Sequence[Card], neighbors: Mapping[int, bytes]) -> str:
     """Draw cards.
 
     Parameters
     ----------
-    cards : in their order.
+    shown : in their order.
+    neighbors : thumbnails of training images by position, WebP; others are named alone.
     """
-    return web.fragment("cards.html", "cards.css", cards=cards)
+    return web.fragment("cards.html", "cards.css", cards=shown, neighbors=neighbors)
 
 
-def order(answered: AnswerSheet, by: str) -> list[int]:
-    """Positions of the rows in the order that a visitor chose.
+def positions(shown: Sequence[Card]) -> set[int]:
+    """Find the training images that the evidence names.
 
     Parameters
     ----------
-    answered : n answers.
+    shown : cards.
+    """
+    return {near["position"] for card in shown for near in card.neighbors}
+
+
+def order(rows: Sequence[Mapping[str, Any]], by: str) -> list[int]:
+    """Positions of rows in the order that a visitor chose; unreadable images come last, unknown ones first.
+
+    Parameters
+    ----------
+    rows : of an `AnswerSheet`.
     by : one of `ORDERS`.
     """
-    rows = answered.rows
     if by == ORDERS[0]:
         return list(range(len(rows)))
 
-    def doubt(position: int) -> tuple[bool, bool, float]:
-        row = rows[position]
-        sure = row.get("probability")
-        certainty = row.get("margin", 0.0) if sure is None else sure
-        return "error" in row, not row.get("unknown", False), certainty
+    def doubt(place: int) -> tuple[bool, bool, float]:
+        row = rows[place]
+        rank = 0.0 if "error" in row else GalleryItem(row).rank
+        return "error" in row, not row.get("unknown", False), rank
 
     return sorted(range(len(rows)), key=doubt)
-
-
-ORDERS = ("as given", "least certain first")

@@ -85,7 +85,8 @@ class Controls:
         coverage, per, unknown = None, _PER[0], None
         if st.toggle("Sets of targets with a coverage", key="sets", disabled=off):
             coverage = st.slider("Coverage", 0.5, 0.99, 0.9, 0.01, key="coverage")
-            per = st.radio("of", _PER, key="per", format_func=_PER_NAMES.__getitem__, horizontal=True)
+            named = _PER_NAMES.__getitem__
+            per = st.radio("Coverage of", _PER, key="per", format_func=named, horizontal=True)
         if st.toggle('Say "unknown"', key="unknown_on", disabled=off):
             about = "At most this share of images of the model's targets is called unknown"
             unknown = st.slider(about, 0.01, 0.5, 0.05, 0.01, key="unknown")

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from fused_clip.app.uploads import MOST_PIXELS, Upload
 from fused_clip.backbone.batches import bad_rows
 from fused_clip.backbone.towers import TwoTowerBackbone, batches
+from fused_clip.dataset.thumbnails import thumbnail_of_file
 from fused_clip.predict.decoding import read
-from fused_clip.predict.gallery import thumbnail
 from fused_clip.predict.sources import Item
 from fused_clip.support.arrays import FloatArray
 
@@ -71,7 +72,7 @@ class ImageMemory:
         return found
 
     def _embed(self, contents: Sequence[bytes]) -> list[SeenImage]:
-        items = [Item("", lambda content=content: content) for content in contents]
+        items = [Item("", partial(bytes, content)) for content in contents]
         batch = read(items, self._backbone.prepare, max_pixels=MOST_PIXELS)
         rows = self._backbone.encode_prepared(batch.pixels) if batch.pixels else np.empty((0, 0), np.float32)
         bad = set(bad_rows(rows))
@@ -84,6 +85,6 @@ class ImageMemory:
             found.append(
                 SeenImage(None, b"", error)
                 if error or row is None
-                else SeenImage(rows[row], thumbnail(content, MOST_PIXELS), "")
+                else SeenImage(rows[row], thumbnail_of_file(content, MOST_PIXELS), "")
             )
         return found

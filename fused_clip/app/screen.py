@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from fused_clip.app.cards import ORDERS, card, html, order
+from fused_clip.app.cards import ORDERS, cards, html, order, positions
 from fused_clip.app.controls import Controls, plain
 from fused_clip.app.studio import AnswerSheet, Studio, opened
 from fused_clip.app.uploads import MOST_IMAGES, Accepted, Upload, accept
@@ -27,6 +27,7 @@ def show(studio: Studio) -> None:
     studio : the model in use.
     """
     st.set_page_config(page_title="Try a model", layout="wide")
+    st.html("<style>[data-testid='stMainBlockContainer'] { padding-top: 3.5rem }</style>")
     about = About.of(studio.model, studio.place)
     st.title("Try a model")
     if about.warning:
@@ -77,7 +78,7 @@ def _answers(studio: Studio, accepted: Accepted, wishes: Wishes, *, without: boo
         return
     _summary(sheet)
     _promise(sheet, without=without)
-    _gallery(sheet)
+    _gallery(studio, sheet)
     command = wishes.command(studio.place)
     if command:
         st.caption("The same answers on the command line:")
@@ -86,7 +87,7 @@ def _answers(studio: Studio, accepted: Accepted, wishes: Wishes, *, without: boo
 
 def _summary(sheet: AnswerSheet) -> None:
     """Draw the counts and the table's button."""
-    good, bad = sheet.outcome.counts["predicted"], sheet.outcome.counts["bad"]
+    good, bad = sheet.totals.counts["predicted"], sheet.totals.counts["bad"]
     words = f"**{good:,} {'image' if good == 1 else 'images'} answered**"
     if bad:
         words += f", {bad:,} unreadable"
@@ -100,24 +101,27 @@ def _summary(sheet: AnswerSheet) -> None:
 def _promise(sheet: AnswerSheet, *, without: bool) -> None:
     """Draw what the answers promise, and first of all that they no longer do."""
     if without:
-        st.error("**Guarantee withdrawn**: a target that was added by a sentence has no calibration images.")
-    if sheet.outcome.guarantee is None:
+        st.error("**GUARANTEE WITHDRAWN: a target that was added by a sentence has no calibration images.**")
+    if sheet.totals.guarantee is None:
         return
-    text = "  \n".join(map(plain, sheet.outcome.lines))
-    if sheet.outcome.warning:
-        st.error(f"**Guarantee withdrawn**  \n{text}")
+    warning = sheet.totals.warning
+    lines = [plain(line) for line in sheet.totals.lines if line != warning]
+    if warning:
+        st.error("  \n".join([f"**{plain(warning)}**", *lines]))
     else:
-        st.success(text)
+        st.success("  \n".join(lines))
 
 
-def _gallery(sheet: AnswerSheet) -> None:
+def _gallery(studio: Studio, sheet: AnswerSheet) -> None:
     """Draw the cards, a page at a time."""
     by = st.radio("Order", ORDERS, horizontal=True, key="order", label_visibility="collapsed")
-    places = order(sheet, by)
+    if studio.no_evidence:
+        st.caption(plain(f"Answers come without evidence. {studio.no_evidence}"))
+    places = order(sheet.rows, by)
     pages = -(-len(places) // _PER_PAGE)
     page = st.pagination(pages, key="page") if pages > 1 else 1
-    shown = places[(page - 1) * _PER_PAGE : page * _PER_PAGE]
-    st.html(html([card(sheet.rows[place], sheet.images[place].thumbnail) for place in shown]))
+    shown = cards(sheet, places[(page - 1) * _PER_PAGE : page * _PER_PAGE])
+    st.html(html(shown, studio.thumbnails(positions(shown))))
 
 
 if __name__ == "__main__":

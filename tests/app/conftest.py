@@ -11,6 +11,7 @@ from PIL import Image
 
 from fused_clip.app.studio import Studio
 from fused_clip.app.uploads import Upload
+from fused_clip.method.classifier import ZeroShot
 from tests.models import pictures, save_model
 
 
@@ -38,3 +39,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def studio(run: Path) -> Studio:
     return Studio.load(str(run), "cpu")
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    """A zero-shot model, which takes any target by a sentence."""
+    folder = save_model(tmp_path_factory.mktemp("words"), classifier=ZeroShot(), held_out=60)
+    return Studio.load(str(folder), "cpu")

@@ -31,7 +31,8 @@ OPTIONS: list[tuple[Wishes, list[str]]] = [
     (Wishes(groups={"cold": ("green", "blue")}), ["--target-map", "groups.yaml"]),
     (Wishes(threshold=0.985), ["--threshold", "0.985"]),
     (Wishes(coverage=0.9), ["--coverage", ".9"]),
-    (Wishes(coverage=0.8, per="target", unknown=0.1), ["--coverage", ".8", "--coverage-per", "target", "--unknown", ".1"]),
+    (Wishes(coverage=0.8, per="target", unknown=0.1),
+     ["--coverage", ".8", "--coverage-per", "target", "--unknown", ".1"]),
     (Wishes(targets=("red", "blue"), prior={"red": 0.5, "blue": 0.5}, unknown=0.2),
      ["--targets", "red,blue", "--prior", "red=.5,blue=.5", "--unknown", ".2"]),
 ]  # fmt: skip
@@ -96,17 +97,17 @@ def test_the_shift_is_tested_once_for_the_same_images_and_knowledge(
         promise, "shift_test", lambda known, rows: calls.append(len(rows)) or real(known, rows)
     )
     files = uploads(7, seed=4)
-    first = studio.answer(files, Wishes(coverage=0.9)).outcome.shift
-    assert studio.answer(files, Wishes(coverage=0.8, unknown=0.1)).outcome.shift is first
+    first = studio.answer(files, Wishes(coverage=0.9)).totals.shift
+    assert studio.answer(files, Wishes(coverage=0.8, unknown=0.1)).totals.shift is first
     assert calls == [7]
     studio.answer(files[:6], Wishes(coverage=0.9))
-    studio.answer(files, Wishes(coverage=0.9, prior={"red": 0.8, "green": 0.1, "blue": 0.1}))
+    studio.answer(files, Wishes(unknown=0.1, prior={"red": 0.8, "green": 0.1, "blue": 0.1}))
     studio.answer(files, Wishes(coverage=0.9, targets=("red", "blue")))
     assert calls == [7, 6, 7, 7]
 
 
 def test_other_images_withdraw_the_guarantee(studio: Studio) -> None:
-    kept = studio.answer(uploads(30, seed=8), Wishes(coverage=0.9)).outcome
+    kept = studio.answer(uploads(30, seed=8), Wishes(coverage=0.9)).totals
     assert not kept.warning
     noise = np.random.default_rng(0).integers(0, 255, (30, 32, 32, 3), dtype=np.uint8)
     from tests.app.conftest import png
@@ -114,7 +115,7 @@ def test_other_images_withdraw_the_guarantee(studio: Studio) -> None:
     other = studio.answer(
         [Upload.of(f"{n}.png", png(one)) for n, one in enumerate(noise)], Wishes(coverage=0.9)
     )
-    assert other.outcome.warning.startswith("GUARANTEE WITHDRAWN")
+    assert other.totals.warning.startswith("GUARANTEE WITHDRAWN")
     table = list(csv.DictReader(io.StringIO(other.csv().decode())))
     assert {row["guarantee"] for row in table} == {"withdrawn"}
 
@@ -123,7 +124,7 @@ def test_images_that_are_all_unreadable_have_rows_and_no_table(studio: Studio) -
     sheet = studio.answer([Upload.of("a.png", b"1"), Upload.of("b.png", b"2")], Wishes(coverage=0.9))
     assert [row["path"] for row in sheet.rows] == ["a.png", "b.png"]
     assert all("no image" in row["error"] for row in sheet.rows)
-    assert (sheet.outcome.counts["predicted"], sheet.outcome.counts["bad"]) == (0, 2)
+    assert (sheet.totals.counts["predicted"], sheet.totals.counts["bad"]) == (0, 2)
     assert len(sheet.csv().splitlines()) == 1
 
 
@@ -135,7 +136,7 @@ def test_images_that_are_all_unreadable_have_rows_and_no_table(studio: Studio) -
         (Wishes(coverage=0.999), "coverage"),
         (Wishes(added=(("red", "This is red"),)), "name"),
         (Wishes(added=(("x", " "),)), "text"),
-        (Wishes(added=(("x", "This is x"),), coverage=0.9), "coverage"),
+        (Wishes(added=(("x", "This is x"),)), "target"),  # whose prompts say nothing of its images
     ],
 )
 def test_wishes_that_do_not_fit_are_input_errors_before_an_image_is_read(
@@ -163,12 +164,18 @@ def test_a_transductive_model_needs_two_images(tmp_path: Path) -> None:
     assert len(batch.answer(uploads(4), Wishes()).rows) == 4
 
 
-def test_a_target_that_a_sentence_adds_can_be_the_answer(studio: Studio) -> None:
+def test_a_target_that_a_sentence_adds_can_be_the_answer(words: Studio) -> None:
     files = uploads(9)
-    sheet = studio.answer(files, Wishes(added=(("gray", "gray"),), targets=("gray", "red")))
-    assert {row["target"] for row in sheet.rows} <= {"gray", "red"}
-    assert studio.answer(files, Wishes()).rows != sheet.rows
-    assert studio.model.names == ("red", "green", "blue")
+    sheet = words.answer(files, Wishes(added=(("gray", "gray"), ("dark", "dark")), targets=("gray", "dark")))
+    assert {str(row["target"]) for row in sheet.rows} <= {"gray", "dark"}
+    assert words.answer(files, Wishes()).rows != sheet.rows
+    assert words.model.names == ("red", "green", "blue")
+
+
+def test_an_added_target_withdraws_any_guarantee(words: Studio) -> None:
+    assert words.answer(uploads(3), Wishes(coverage=0.9)).totals.guarantee
+    with pytest.raises(InputError, match="coverage: needs a model with calibration images"):
+        words.answer(uploads(3), Wishes(added=(("gray", "gray"),), coverage=0.9))
 
 
 def test_a_classifier_without_use_for_a_text_takes_no_target(tmp_path: Path) -> None:

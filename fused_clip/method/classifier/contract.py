@@ -271,7 +271,8 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _with_arrays(self, **changed: Array) -> Self:
         """A copy with one more target, and some fitted arrays replaced."""
-        return clone(self).restore({**self.arrays(), **changed}, self.n_targets_ + 1, self.fusion_)
+        other: Self = clone(self)
+        return other.restore({**self.arrays(), **changed}, self.n_targets_ + 1, self.fusion_)
 
     def _floats(self, name: str) -> Rows:
         """A matrix of finite numbers among the fitted arrays."""
