@@ -39,6 +39,7 @@ MAINS = {
     "predict": "fused_clip.predict.__main__:main",
     "report": "fused_clip.report.report_command:main",
     "store": "fused_clip.store.__main__:main",
+    "app": "fused_clip.app.__main__:main",
 }
 _WARM = (
     "fused_clip.pipeline",
