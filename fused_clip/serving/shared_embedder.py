@@ -1,0 +1,128 @@
+"""Embed images of several threads in one batch: a backbone takes as long for one image as for a full one."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+
+from fused_clip.backbone.batches import bad_rows
+from fused_clip.backbone.towers import TwoTowerBackbone
+from fused_clip.dataset.decode import UnreadableImageError
+from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.dataset.reading import decode_each, prepare_each
+from fused_clip.support.arrays import FloatArray, ImageArray
+from fused_clip.support.chunks import batched
+from fused_clip.support.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """Images of one caller, at most a batch.
+
+    Parameters
+    ----------
+    contents : n image files.
+    first : number of the first of them among the caller's images, from 0.
+    rows : (n, d), or the error.
+    """
+
+    contents: Sequence[bytes]
+    first: int
+    rows: "Future[FloatArray]" = field(default_factory=Future)
+
+
+class SharedEmbedder:
+    """A backbone that embeds images of several threads together.
+
+    One thread decodes and embeds, so that memory does not grow with the number of callers. It takes what
+    waits, oldest first, up to a batch. Backbones pad batches to one shape: an embedding does not depend on
+    the images that are embedded with it.
+
+    Parameters
+    ----------
+    backbone : embeds; it is loaded now.
+    max_pixels : an image with more is unreadable.
+
+    Raises
+    ------
+    InputError
+        If the weights can't be had.
+    """
+
+    def __init__(self, backbone: TwoTowerBackbone, max_pixels: int = MAX_PIXELS) -> None:
+        backbone.load()
+        self._backbone = backbone
+        self._max_pixels = max_pixels
+        self._waiting: deque[_Job] = deque()
+        self._worker = ThreadPoolExecutor(1, "embedder")
+
+    def embed(self, contents: Sequence[bytes]) -> FloatArray:
+        """Embed n images: (n, d). Callers with more than a batch let others in between.
+
+        Parameters
+        ----------
+        contents : image files.
+
+        Raises
+        ------
+        InputError
+            If an image can't be read, or its embedding is not finite or is zero.
+        """
+        rows = [np.empty((0, self._backbone.dim), np.float32)]
+        for some in batched(contents, self._backbone.batch_size):
+            job = _Job(some, sum(map(len, rows)))
+            self._waiting.append(job)
+            self._worker.submit(self._work)
+            rows.append(job.rows.result())
+        return np.concatenate(rows)
+
+    def _work(self) -> None:
+        """Do the oldest jobs, as many as fit into a batch; none if an earlier call did them."""
+        jobs: list[_Job] = []
+        size, most = 0, self._backbone.batch_size
+        while self._waiting and (not jobs or size + len(self._waiting[0].contents) <= most):
+            jobs.append(self._waiting.popleft())
+            size += len(jobs[-1].contents)
+        try:
+            self._answer(jobs)
+        except Exception:  # what one caller sends must not fail the others
+            for job in jobs:
+                self._answer_alone(job)
+
+    def _answer_alone(self, job: _Job) -> None:
+        if not job.rows.done():
+            try:
+                self._answer([job])
+            except Exception as error:
+                job.rows.set_exception(error)
+
+    def _answer(self, jobs: Sequence[_Job]) -> None:
+        """Give each job its rows; an image that can't be read fails its own job alone."""
+        owners = [(job, place) for job in jobs for place in range(len(job.contents))]
+        good: list[tuple[_Job, int]] = []
+
+        def decoded() -> Iterator[ImageArray]:
+            contents = chain.from_iterable(job.contents for job in jobs)
+            for owner, image in zip(owners, decode_each(contents, self._max_pixels), strict=True):
+                if isinstance(image, UnreadableImageError):
+                    _refuse(*owner, f"can't be read ({image})")
+                else:
+                    good.append(owner)
+                    yield image
+
+        prepared = prepare_each(decoded(), self._backbone.prepare)
+        rows = self._backbone.encode_prepared(prepared) if prepared else np.empty((0, self._backbone.dim))
+        for bad in bad_rows(rows):
+            _refuse(*good[bad], "has an embedding that is not finite, or zero")
+        for job in jobs:
+            if not job.rows.done():
+                job.rows.set_result(rows[[row for row, (owner, _) in enumerate(good) if owner is job]])
+
+
+def _refuse(job: _Job, place: int, reason: str) -> None:
+    """Fail a job for one of its images, the first of those that are bad."""
+    if not job.rows.done():
+        job.rows.set_exception(InputError("images", f"image {job.first + place + 1} {' '.join(reason.split())}"))
