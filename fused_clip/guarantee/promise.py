@@ -1,7 +1,9 @@
 """What a model promises of its answers: sets with a coverage, and few known images called unknown."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,16 @@ from fused_clip.support.arrays import BoolArray, DoubleArray, FloatArray, IntArr
 from fused_clip.support.errors import InputError
 
 
+def promised_columns(*, coverage: bool, unknown: bool) -> list[str]:
+    """Name the columns that a table has for a guarantee.
+
+    Parameters
+    ----------
+    coverage, unknown : whether there are sets, and calls of "unknown".
+    """
+    return ["set", "set_size", "guarantee"] * coverage + ["unknown"] * unknown
+
+
 @dataclass(frozen=True)
 class Answered:
     """Answers for m images.
@@ -36,6 +48,24 @@ class Answered:
     predictions: Predictions
     sets: BoolArray | None
     unknown: BoolArray | None
+
+    def records(
+        self, threshold: float = 0.0, *, top_k: int = 1, each: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """Give each image's row of a table: that of `Predictions.records`, and those of `promised_columns`.
+
+        Parameters
+        ----------
+        threshold, top_k, each : as of `Predictions.records`.
+        """
+        names = self.predictions.names
+        for row, record in enumerate(self.predictions.records(threshold, top_k=top_k, each=each)):
+            if self.sets is not None:
+                own = [names[answer] for answer in np.flatnonzero(self.sets[row])]
+                record |= {"set": own, "set_size": len(own)}
+            if self.unknown is not None:
+                record["unknown"] = bool(self.unknown[row])
+            yield record
 
 
 @dataclass(frozen=True)
@@ -123,6 +153,17 @@ class Guarantee:
         rows : (m, d) embeddings, m >= 1.
         """
         return shift_test(self._at_prior(), rows)
+
+    def stated(self, shift: ShiftTest | None) -> str:
+        """The column ``guarantee``: the coverage, or that it is withdrawn.
+
+        Parameters
+        ----------
+        shift : test of the images; None where there were none to test.
+        """
+        if shift is not None and shift.withdrawn:
+            return "withdrawn"
+        return f"{self.coverage:g}" + (" per target" if self.per == "target" else "")
 
     @cached_property
     def _known(self) -> Predictions:
