@@ -24,6 +24,7 @@ LAYERS = (
     {"estimator"},
     {"model"},
     {"guarantee"},
+    {"serving"},
     {"audit"},
     {"pipeline"},
     {"figures"},

@@ -25,12 +25,12 @@ class _Job:
     Parameters
     ----------
     contents : n image files.
-    first : number of the first of them among the caller's images, from 0.
+    names : n names, for errors.
     rows : (n, d), or the error.
     """
 
     contents: Sequence[bytes]
-    first: int
+    names: Sequence[str]
     rows: "Future[FloatArray]" = field(default_factory=Future)
 
 
@@ -59,12 +59,13 @@ class SharedEmbedder:
         self._waiting: deque[_Job] = deque()
         self._worker = ThreadPoolExecutor(1, "embedder")
 
-    def embed(self, contents: Sequence[bytes]) -> FloatArray:
+    def embed(self, contents: Sequence[bytes], names: Sequence[str] | None = None) -> FloatArray:
         """Embed n images: (n, d). Callers with more than a batch let others in between.
 
         Parameters
         ----------
-        contents : image files.
+        contents : n image files.
+        names : n names, for errors; None numbers the images from 1.
 
         Raises
         ------
@@ -72,8 +73,10 @@ class SharedEmbedder:
             If an image can't be read, or its embedding is not finite or is zero.
         """
         rows = [np.empty((0, self._backbone.dim), np.float32)]
-        for some in batched(contents, self._backbone.batch_size):
-            job = _Job(some, sum(map(len, rows)))
+        size = self._backbone.batch_size
+        called = names or [f"image {number}" for number in range(1, len(contents) + 1)]
+        for some, theirs in zip(batched(contents, size), batched(called, size), strict=True):
+            job = _Job(some, theirs)
             self._waiting.append(job)
             self._worker.submit(self._work)
             rows.append(job.rows.result())
@@ -114,7 +117,9 @@ class SharedEmbedder:
                     yield image
 
         prepared = prepare_each(decoded(), self._backbone.prepare)
-        rows = self._backbone.encode_prepared(prepared) if prepared else np.empty((0, self._backbone.dim))
+        rows: FloatArray = np.empty((0, self._backbone.dim), np.float32)
+        if prepared:
+            rows = self._backbone.encode_prepared(prepared)
         for bad in bad_rows(rows):
             _refuse(*good[bad], "has an embedding that is not finite, or zero")
         for job in jobs:
@@ -125,4 +130,4 @@ class SharedEmbedder:
 def _refuse(job: _Job, place: int, reason: str) -> None:
     """Fail a job for one of its images, the first of those that are bad."""
     if not job.rows.done():
-        job.rows.set_exception(InputError("images", f"image {job.first + place + 1} {' '.join(reason.split())}"))
+        job.rows.set_exception(InputError("images", f"{job.names[place]} {reason}"))
