@@ -1,0 +1,284 @@
+"""Models that are served, by fused-clip-serve and by MLflow, under load and bad requests.
+
+Good requests get the answers of ``fused-clip-predict``, to the last digit. Bad ones get 4xx with one line,
+and no traceback or path.
+"""
+
+import io
+import json
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.attack.bad_requests import JSON, bad_requests, large_picture, too_large, whole
+from tests.attack.scale import record, tries
+from tests.forks import ROOT, Commands
+from tests.records import png
+from tests.served import Server, base64_of, mlflow_server, own_server
+
+CLIENTS = 8
+SECONDS = 5  # in which a request must arrive at our server
+RUN = (
+    "dataset=digits",
+    "dataset.n_train=800",
+    "dataset.n_test=50",
+    "calibration.share=.3",
+    "figures.enabled=false",
+    "references.enabled=false",
+    "tracking.registered_model=digits",
+)
+# Options of requests, and the same of the command.
+OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "none": ({}, ()),
+    "threshold": ({"threshold": 0.9}, ("--threshold", ".9")),
+    "best": ({"top_k": 3, "probabilities": True}, ("--top-k", "3", "--probabilities")),
+    "narrowed": (
+        {"targets": "3,8,9", "prior": "3=.5,8=.25,9=.25", "target_map": "{round: ['8', '9']}"},
+        ("--targets", "3,8,9", "--prior", "3=.5,8=.25,9=.25", "--target-map", "map.yaml"),
+    ),
+    "one": ({"targets": "3"}, ("--targets", "3")),
+    "promised": (
+        {"coverage": 0.9, "coverage_per": "target", "unknown": 0.1},
+        ("--coverage", ".9", "--coverage-per", "target", "--unknown", ".1"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A run, its images, and the answers of the command for each choice of options."""
+
+    model: Path
+    store: str
+    contents: list[bytes]
+    answers: dict[str, list[dict[str, Any]]]
+    secret: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> Served:
+    root = tmp_path_factory.mktemp("served")
+    done = commands("run", *RUN, f"output_dir={root / 'out'}", cwd=root)
+    assert done.code == 0, done.said
+    (model,) = (root / "out" / "runs").glob("*/*")
+    contents = pictures()
+    for n, content in enumerate(contents):
+        place = root / "pictures" / f"{n:03}.{'png' if content[1:4] == b'PNG' else 'jpg'}"
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(content)
+    (root / "map.yaml").write_text("{round: ['8', '9']}")
+    answers = {}
+    for name, (_, words) in OPTIONS.items():
+        out = root / f"{name}.jsonl"
+        done = commands("predict", model, root / "pictures", "--out", out, *words, cwd=root)
+        assert done.code == 0, done.said
+        answers[name] = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [row.pop("path")[-7:-4] for row in answers[name]] == [f"{n:03}" for n in range(len(contents))]
+    secret = root / "secret.png"
+    secret.write_bytes(png())
+    return Served(model, f"sqlite:///{root / 'out' / 'mlflow.db'}", contents, answers, str(secret))
+
+
+def pictures() -> list[bytes]:
+    """Real digits, and cuts of two photos, as PNG and JPEG of many sizes."""
+    from sklearn.datasets import load_digits, load_sample_images
+
+    images = [
+        np.kron(digit / 16 * 255, np.ones((4, 4))).astype(np.uint8) for digit in load_digits().images[:40]
+    ]
+    for n in range(24):
+        photo = load_sample_images().images[n % 2]
+        images.append(photo[n : n + 60 + 15 * n, 2 * n : 2 * n + 400 - 10 * n])
+    found = []
+    for n, image in enumerate(images):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG" if n % 2 else "JPEG")
+        found.append(file.getvalue())
+    return found
+
+
+def formats(cells: list[str]) -> list[dict[str, Any]]:
+    """A request in each format that both servers take."""
+    return [
+        {"dataframe_split": {"columns": ["image"], "data": [[cell] for cell in cells]}},
+        {"dataframe_records": [{"image": cell} for cell in cells]},
+        {"instances": cells},
+        {"instances": [{"image": cell} for cell in cells]},
+        {"inputs": cells},
+    ]
+
+
+class Load:
+    """Requests of many clients to a server, and what was wrong with the answers."""
+
+    def __init__(self, server: Server, served: Served, *, ours: bool) -> None:
+        self.server = server
+        self.served = served
+        self.ours = ours
+        self.bad = bad_requests(served.secret)
+        self.bodies = {name: bad.make() for name, bad in self.bad.items()}
+        self.counts: Counter[str] = Counter()
+        self.seconds: list[float] = []
+        self.wrong: list[str] = []
+
+    def run(self, count: int) -> None:
+        """Send `count` good requests, and each bad one at least once in between, from all clients."""
+        jobs: list[Callable[[], None]] = [lambda seed=seed: self.good(seed) for seed in range(count)]  # type: ignore[misc]
+        times = max(1, count // 200)
+        jobs += [lambda name=name: self.refused(name) for name in self.bad for _ in range(times)]  # type: ignore[misc]
+        jobs += [lambda seed=seed: self.dropped(seed) for seed in range(count // 20)]  # type: ignore[misc]
+        random.Random(0).shuffle(jobs)
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            for done in [clients.submit(job) for job in jobs]:
+                done.result()
+
+    def good(self, seed: int) -> None:
+        """One image or some, in one of the formats, under one of the options."""
+        rng = random.Random(seed)
+        size = 1 if rng.random() < 0.7 else rng.randrange(2, 12)
+        chosen = rng.sample(range(len(self.served.contents)), size)
+        option = rng.choice(list(OPTIONS))
+        body = rng.choice(formats([base64_of(self.served.contents[n]) for n in chosen]))
+        params = OPTIONS[option][0]
+        reply = self.server.post({**body, **({"params": params} if params else {})})
+        wanted = [self.served.answers[option][n] for n in chosen]
+        if option == "promised":
+            wanted = [{**row, "guarantee": "0.9 per target, untested for shift"} for row in wanted]
+        self.counts["good"] += 1
+        self.seconds.append(reply.seconds)
+        if reply.status != 200 or reply.records != wanted:
+            self.wrong.append(
+                f"{option} {list(body)}: {reply.status} {reply.text[:300]}\nnot {wanted}"[:1000]
+            )
+
+    def refused(self, name: str) -> None:
+        bad = self.bad[name]
+        reply = self.server.post(self.bodies[name], bad.kind)
+        self.counts["bad"] += 1
+        allowed = (bad.status,) if self.ours else (*bad.mlflow, *((400,) if bad.kind != JSON else ()))
+        problems = [] if reply.status in allowed else [f"status {reply.status}, not {allowed}"]
+        problems += [] if not self.ours and bad.theirs else leaks(reply.text, self.served)
+        if self.ours and (not reply.message or "\n" in reply.message or len(reply.text) > 1000):
+            problems.append("no line")
+        if problems:
+            self.wrong.append(f"{name}: {problems}: {reply.text[:500]}")
+
+    def dropped(self, seed: int) -> None:
+        """A client that goes before its request is whole, or before the answer."""
+        body = whole(base64_of(self.served.contents[seed % len(self.served.contents)]))
+        sent = body if seed % 2 else body[: len(body) // 2]
+        with socket.create_connection(("127.0.0.1", self.server.port)) as client:
+            client.sendall(head(len(body)) + sent)
+        self.counts["dropped"] += 1
+
+    def check(self) -> None:
+        assert not self.wrong, "\n".join(self.wrong[:20])
+        assert self.server.process.poll() is None, "it ended"
+        assert self.server.ask("GET", "/ping").status == 200
+
+    def record(self, name: str, before: int) -> None:
+        p50, p95, p99 = np.percentile(self.seconds, [50, 95, 99]) * 1000
+        print(
+            name,
+            dict(self.counts),
+            f"p50 {p50:.0f} p95 {p95:.0f} p99 {p99:.0f} ms",
+            before >> 20,
+            self.server.most >> 20,
+            self.server.memory() >> 20,
+        )
+        record(
+            name,
+            good=self.counts["good"],
+            bad=self.counts["bad"],
+            dropped=self.counts["dropped"],
+            wrong=len(self.wrong),
+            median_ms=round(p50),
+            p95_ms=round(p95),
+            p99_ms=round(p99),
+            MB_at_first=before >> 20,
+            MB_at_most=self.server.most >> 20,
+        )
+
+
+def head(length: int) -> bytes:
+    return f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: {JSON}\r\nContent-Length: {length}\r\n\r\n".encode()
+
+
+def leaks(text: str, served: Served) -> list[str]:
+    """What an answer shows of the server."""
+    own = str(served.model.parents[3])
+    signs = ("Traceback", 'File "', "site-packages", '.py"', ".py:", str(ROOT), own)
+    # A server may repeat what a client sent, a path included.
+    plain = text.replace(served.secret, "").replace(served.secret[:50], "")
+    return [f"shows {sign}" for sign in signs if sign in plain]
+
+
+def together(server: Server, served: Served) -> None:
+    """All images in one request are tested for shift, as the command tests them."""
+    params, _ = OPTIONS["promised"]
+    reply = server.post({"inputs": list(map(base64_of, served.contents)), "params": params})
+    assert reply.records == served.answers["promised"]
+
+
+@pytest.mark.slow
+def test_our_server_under_load(served: Served, tmp_path: Path) -> None:
+    with own_server(served.model, tmp_path / "log", cwd=tmp_path) as server:
+        before = server.memory()
+        load = Load(server, served, ours=True)
+        load.run(tries(200, 1000))
+        load.record("served_by_us", before)
+        load.check()
+        together(server, served)
+        assert server.post(whole(base64_of(large_picture()))).status == 200
+        for body in too_large():
+            reply = server.post(body)
+            rule = "body: must have at most 64,000,000 bytes; send fewer images"
+            assert (reply.status, reply.message) == (413, rule)
+    assert "Traceback" not in server.log.read_text(), server.log.read_text()
+
+
+@pytest.mark.slow
+def test_mlflows_server_under_load(served: Served, tmp_path: Path) -> None:
+    with mlflow_server("models:/digits/1", served.store, tmp_path / "log") as server:
+        before = server.memory()
+        load = Load(server, served, ours=False)
+        load.run(tries(200, 1000))
+        load.record("served_by_mlflow", before)
+        load.check()
+        together(server, served)
+
+
+@pytest.mark.slow
+def test_slow_clients_and_many_large_ones(served: Served, tmp_path: Path) -> None:
+    """Those that never end their request get a line, and others their answers."""
+    with own_server(served.model, tmp_path / "log", "--timeout", 3, cwd=tmp_path) as server:
+        before = server.memory()
+        slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(60)]
+        for n, client in enumerate(slow):
+            client.sendall([b"", b"POST /invoc", head(100_000) + b'{"inputs": ["'][n % 3])
+        body = whole(base64_of(served.contents[0]))
+        assert server.post(body).records == [served.answers["none"][0]]
+        rule = "body: must arrive within 3 seconds"
+        for client in slow[2::3]:
+            client.settimeout(30)
+            answer = b"".join(iter(lambda client=client: client.recv(10_000), b"")).decode()  # type: ignore[misc]
+            assert answer.startswith("HTTP/1.1 408 "), answer
+            assert rule in answer
+        large = whole("QUJD" * 12_000_000)
+        with ThreadPoolExecutor(12) as clients:
+            replies = list(clients.map(lambda _: server.post(large), range(24)))
+        assert {reply.status for reply in replies} <= {400, 503}, Counter(reply.status for reply in replies)
+        assert all(leaks(reply.text, served) == [] for reply in replies)
+        assert server.post(body).records == [served.answers["none"][0]]
+        print(before >> 20, server.most >> 20, Counter(reply.status for reply in replies))
+        for client in slow:
+            client.close()
