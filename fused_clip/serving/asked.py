@@ -132,6 +132,8 @@ class Respondent:
 def _narrowed(model: SavedModel, asked: Asked) -> tuple[SavedModel, Guarantee | None]:
     """The model under the constraint of a request, and what it promises."""
     check_threshold(asked.threshold, calibrated=model.calibrated)
+    if asked.coverage_per == "target" and asked.coverage is None:
+        raise InputError("coverage_per", "goes with coverage, which is not given", asked.coverage_per)
     narrowed = model.constrain(
         targets=parse_targets(asked.targets) if asked.targets else None,
         prior=parse_prior(asked.prior) if asked.prior else None,
