@@ -21,5 +21,7 @@ ENV HOME=/tmp MLFLOW_DISABLE_TELEMETRY=true PYTHONUNBUFFERED=1
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=2m CMD \
     ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/ping', timeout=4)"]
-ENTRYPOINT ["python", "-m", "fused_clip.predict.serve_command", "--host", "0.0.0.0"]
+# MLflow's command is process 1, which the kernel shields from a SIGTERM that it does not handle.
+STOPSIGNAL SIGINT
+ENTRYPOINT ["mlflow", "models", "serve", "--env-manager", "local", "--host", "0.0.0.0"]
 CMD ["--help"]

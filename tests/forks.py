@@ -38,7 +38,6 @@ MAINS = {
     "run": "fused_clip.run:main",
     "predict": "fused_clip.predict.__main__:main",
     "report": "fused_clip.report.report_command:main",
-    "serve": "fused_clip.predict.serve_command:main",
     "store": "fused_clip.store.__main__:main",
 }
 _WARM = (

@@ -1,4 +1,4 @@
-"""Servers of a model, ours and MLflow's, and requests to them."""
+"""MLflow's server of a model, and requests to it."""
 
 import base64
 import json
@@ -116,21 +116,22 @@ class Server:
 
 
 @contextmanager
-def own_server(model: object, log: Path, *words: object, cwd: Path | None = None) -> Iterator[Server]:
-    """``fused-clip-serve`` of a model."""
-    command = ["-m", "fused_clip.predict.serve_command", str(model), *map(str, words)]
-    with _started([sys.executable, *command], log, free_port(), "--port", {}, cwd) as server:
+def mlflow_server(uri: str, log: Path, **settings: str) -> Iterator[Server]:
+    """``mlflow models serve`` of a model, with variables of its environment."""
+    port = free_port()
+    words = ["-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local", "--port", str(port)]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # of uvicorn
+    own = {"PYTHONPATH": str(ROOT), "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", **settings}
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, *words], stdout=file, stderr=file, env={**os.environ, **own}, cwd=log.parent
+        )
+    server = Server(process, port, log)
+    try:
+        server.wait_until_ready()
         yield server
-
-
-@contextmanager
-def mlflow_server(uri: str, store: str, log: Path) -> Iterator[Server]:
-    """``mlflow models serve`` of a model."""
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local"]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    settings = {"MLFLOW_TRACKING_URI": store, "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path}
-    with _started(command, log, free_port(), "--port", settings, log.parent) as server:
-        yield server
+    finally:
+        server.end()
 
 
 def free_port() -> int:
@@ -140,23 +141,6 @@ def free_port() -> int:
 
 def base64_of(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-@contextmanager
-def _started(
-    command: list[str], log: Path, port: int, option: str, settings: Mapping[str, str], cwd: Path | None
-) -> Iterator[Server]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **settings}
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*command, option, str(port)], stdout=file, stderr=file, env=environment, cwd=cwd
-        )
-    server = Server(process, port, log)
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.end()
 
 
 def _refuse(constant: str) -> None:

@@ -24,7 +24,6 @@ LAYERS = (
     {"estimator"},
     {"model"},
     {"guarantee"},
-    {"serving"},
     {"audit"},
     {"pipeline"},
     {"figures"},

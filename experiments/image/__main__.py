@@ -20,8 +20,11 @@ import time
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
+from signal import Signals
 from tempfile import mkdtemp
 from urllib.request import Request, urlopen
+
+import psutil
 
 from experiments.image import dockerfile
 from experiments.image.root import Root, build, make_base
@@ -34,7 +37,10 @@ RUN = (
     "references.enabled=false",
     "figures.enabled=false",
     "output_dir=/outputs",
+    "tracking.registered_model=tried",
 )
+MODEL = "models:/tried/1"
+STORE = "sqlite:////outputs/mlflow.db"
 URL = "http://127.0.0.1:5000"
 SECONDS = 300  # until the server must be healthy
 MEGABYTE = 1_000_000
@@ -75,22 +81,26 @@ def _with_docker(build_args: Sequence[str]) -> None:
     print(f"built in {time.monotonic() - start:.0f} s, {int(size.stdout) / MEGABYTE:,.0f} MB")
     outputs = Path(mkdtemp(prefix="fused-clip-outputs-"))
     outputs.chmod(0o777)
-    there = ["docker", "run", "--rm", "--volume", f"{outputs}:/outputs"]
+    there = [
+        "docker",
+        "run",
+        "--rm",
+        "--volume",
+        f"{outputs}:/outputs",
+        "--env",
+        f"MLFLOW_TRACKING_URI={STORE}",
+    ]
     try:
         subprocess.run([*there, "--entrypoint", "fused-clip", "fused-clip", *RUN], check=True)
-        model = _model(outputs)
-        server = subprocess.Popen(
-            [*there, "--publish", "5000:5000", "--name", "fused-clip-tried", "fused-clip", model]
-        )
+        named = ["--publish", "5000:5000", "--name", "fused-clip-tried"]
+        server = subprocess.Popen([*there, *named, "fused-clip", "-m", MODEL])
         try:
             _wait(server, lambda: _answers("/ping"))
             _ask()
         finally:
             subprocess.run(["docker", "stop", "fused-clip-tried"], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(
-            [*there, "--entrypoint", "fused-clip-predict", "fused-clip", *_predict(outputs, model)],
-            check=True,
-        )
+        words = ["--entrypoint", "fused-clip-predict", "fused-clip", *_predict(outputs)]
+        subprocess.run([*there, *words], check=True)
         print((outputs / "answers.csv").read_text())
     finally:
         shutil.rmtree(outputs)
@@ -128,39 +138,35 @@ def _without_docker(given: dict[str, str], *, keep: bool) -> None:
 
 def _try(image: Root, stage: dockerfile.Stage, place: Path) -> None:
     """What a user does with it: a run, requests to its model, a table of answers."""
-    health, entry = stage.last("HEALTHCHECK"), stage.last("ENTRYPOINT")
-    if health is None or entry is None:
-        sys.exit("Error: the Dockerfile has no HEALTHCHECK or no ENTRYPOINT.")
+    health, entry, stop = (stage.last(name) for name in ("HEALTHCHECK", "ENTRYPOINT", "STOPSIGNAL"))
+    if health is None or entry is None or stop is None:
+        sys.exit("Error: the Dockerfile needs HEALTHCHECK, ENTRYPOINT and STOPSIGNAL.")
     outputs = place / "outputs"
-    outputs.mkdir(mode=0o777)
+    outputs.mkdir()
     outputs.chmod(0o777)
     image.own = ()
+    image.env["MLFLOW_TRACKING_URI"] = STORE
     with image.mounted({outputs: "/outputs"}):
         subprocess.run(image.command(["fused-clip", *RUN]), check=True)
-        model = _model(outputs)
         start = time.monotonic()
-        server = subprocess.Popen(image.command([*entry.words, model]))
+        server = subprocess.Popen(image.command([*entry.words, "-m", MODEL]))
         try:
             check = json.loads(health.text.removeprefix("CMD").strip())
             _wait(server, lambda: not subprocess.run(image.command(check), capture_output=True).returncode)
             print(f"healthy after {time.monotonic() - start:.0f} s")
             _ask()
-            owner = Path(f"/proc/{server.pid}").stat().st_uid
-            if owner != int(image.user):
-                sys.exit(f"Error: the server belongs to user {owner}.")
-            print(f"resident: {_resident(server.pid) / MEGABYTE:,.0f} MB")
+            family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+            if {one.uids().real for one in family} != {int(image.user)}:
+                sys.exit("Error: the server belongs to another user.")
+            print(f"resident: {max(one.memory_info().rss for one in family) / MEGABYTE:,.0f} MB")
         finally:
-            server.terminate()
+            server.send_signal(Signals[stop.text])
             code = server.wait(60)
-        print(f"stopped by SIGTERM: {code}")
-        subprocess.run(image.command(["fused-clip-predict", *_predict(outputs, model)]), check=True)
+        print(
+            f"{stop.text}: ended with {code}; {'still answers' if _answers('/ping') else 'the port is free'}"
+        )
+        subprocess.run(image.command(["fused-clip-predict", *_predict(outputs)]), check=True)
     print((outputs / "answers.csv").read_text())
-
-
-def _model(outputs: Path) -> str:
-    """The run in the image, as its commands name it."""
-    (found,) = outputs.glob("runs/*/*/model")
-    return f"/outputs/{found.parent.relative_to(outputs)}"
 
 
 def _picture() -> bytes:
@@ -171,9 +177,9 @@ def _picture() -> bytes:
     return file.getvalue()
 
 
-def _predict(outputs: Path, model: str) -> list[str]:
+def _predict(outputs: Path) -> list[str]:
     (outputs / "grey.png").write_bytes(_picture())
-    return [model, "/outputs/grey.png", "--out", "/outputs/answers.csv"]
+    return [MODEL, "/outputs/grey.png", "--out", "/outputs/answers.csv"]
 
 
 def _ask() -> None:
@@ -244,12 +250,6 @@ def _check_files(image: Root) -> None:
     ]
     if left:
         sys.exit(f"Error: left in the image: {', '.join(left)}")
-
-
-def _resident(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    (found,) = re.findall(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
-    return 1024 * int(found)
 
 
 if __name__ == "__main__":

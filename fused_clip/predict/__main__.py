@@ -22,7 +22,6 @@ from fused_clip.model.constraint_parsing import (
 )
 from fused_clip.predict import answers
 from fused_clip.predict.journal import Journal
-from fused_clip.predict.opening import open_model
 from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.errors import InputError
 from fused_clip.support.memory import check_libraries
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from fused_clip.predict.stream import Wanted
     from fused_clip.predict.totals import Totals
 
+_MLFLOW = ("runs:/", "models:/")
 _DESCRIPTION = "Apply the model of a run to images. A stopped command continues when it is given again."
 _EPILOG = (
     f"Columns of FILE: {', '.join(answers.COLUMNS)}; with --top-k also target_2, probability_2 and so on; "
@@ -150,12 +150,27 @@ def _check_places(args: argparse.Namespace) -> None:
 
 def _load(args: argparse.Namespace, knowledge: dict[str, Any]) -> "SavedModel":
     from fused_clip.model.predictions import check_further
+    from fused_clip.model.saved import load_model
 
-    model = open_model(args.model, args.device, args.weights, args.tracking_uri)
+    with _folder(args.model, args.tracking_uri) as folder:
+        try:
+            model = load_model(folder, device=args.device, weights=args.weights)
+        except InputError as error:
+            if args.weights is None or not error.option.startswith("backbone."):
+                raise
+            raise InputError("weights", str(error).partition(": ")[2]) from error
     check_threshold(args.threshold, calibrated=model.calibrated)
     model = model.constrain(**knowledge)
     check_further(model.names, top_k=args.top_k, each=args.probabilities, calibrated=model.calibrated)
     return model
+
+
+def _folder(model: str, tracking_uri: str | None) -> AbstractContextManager[Path]:
+    if not model.startswith(_MLFLOW):
+        return nullcontext(Path(model))
+    from fused_clip.tracking.models import fetched
+
+    return fetched(model, tracking_uri)
 
 
 def _job(

@@ -1,6 +1,9 @@
 """What the pyfunc of a model does: a table of images and MLflow's params -> a table of answers."""
 
+import base64
+import binascii
 import logging
+import math
 import os
 import re
 import sys
@@ -11,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 
-from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.dataset.decode import count_pixels
 from fused_clip.model.saved import load_model
-from fused_clip.serving.asked import Asked, Respondent
-from fused_clip.serving.json_values import finite, from_base64
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import MOST_IMAGE, read_regular
+from fused_clip.tracking.asked import Asked, Respondent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +28,8 @@ log = logging.getLogger(__name__)
 # `model_config` of a logged model, which mlflow.pyfunc.load_model and SERVING_MODEL_CONFIG can change.
 # served: whether requests come from others: no path is read, text is base64, and values fit JSON. "auto" is
 #     whether MLflow's server runs in this process.
-# max_pixels: an image with more is refused.
-CONFIG: dict[str, Any] = {"served": "auto", "max_pixels": MAX_PIXELS}
+# max_images, max_pixels: of a request that is served, and of each image in it.
+CONFIG: dict[str, Any] = {"served": "auto", "max_images": 1000, "max_pixels": 50_000_000}
 
 # MLflow's server decodes base64 of dataframe_split and dataframe_records, and leaves that of inputs and
 # instances as it is. No file of an image consists of these characters alone.
@@ -87,19 +89,20 @@ class Answering:
     """
 
     def __init__(self, folder: str, config: Mapping[str, Any] | None) -> None:
-        known = {**CONFIG, **(config or {})}
-        self._said, most = known["served"], known["max_pixels"]
-        if self._said not in ("auto", True, False):
-            raise InputError("model_config.served", "must be 'auto', true or false", self._said)
-        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-            raise InputError("model_config.max_pixels", "must be a number from 1", most)
-        self._respondent = Respondent(load_model(folder), most)
+        self._config = {**CONFIG, **(config or {})}
+        if self._config["served"] not in ("auto", True, False):
+            raise InputError("model_config.served", "must be 'auto', true or false", self._config["served"])
+        for name in ("max_images", "max_pixels"):
+            most = self._config[name]
+            if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+                raise InputError(f"model_config.{name}", "must be a number from 1", most)
+        self._respondent = Respondent(load_model(folder))
 
     @property
     def served(self) -> bool:
         """Whether requests come from others than who loaded the model."""
-        if self._said != "auto":
-            return bool(self._said)
+        if self._config["served"] != "auto":
+            return bool(self._config["served"])
         return _SERVER in sys.modules or os.environ.get(_SERVING, "").lower() == "true"
 
     def predict(self, table: "pd.DataFrame", params: Mapping[str, Any]) -> "pd.DataFrame":
@@ -135,16 +138,32 @@ class Answering:
             rule = "must have one column, or a first column, of image files"
             raise InputError("model_input", rule, column, choices=["image", "path"])
         cells, asked = table.iloc[:, 0].tolist(), Asked.of(params)
+        names = [f"image {n}" for n in range(1, len(cells) + 1)]
         if not self.served:
-            names = [
-                str(cell) if isinstance(cell, str | Path) else f"image {n}" for n, cell in enumerate(cells, 1)
+            called = [
+                str(cell) if isinstance(cell, str | Path) else name
+                for name, cell in zip(names, cells, strict=True)
             ]
-            return pd.DataFrame(self._respondent.answer([*map(_contents, cells)], asked, names))
-        records = self._respondent.answer([_sent(n, cell) for n, cell in enumerate(cells, 1)], asked)
+            return pd.DataFrame(self._respondent.answer(called, map(_contents, cells), asked))
+        most = self._config["max_images"]
+        if not 1 <= len(cells) <= most:
+            raise InputError("images", f"a request must have between 1 and {most:,}", len(cells))
+        sent = [self._sent(name, cell) for name, cell in zip(names, cells, strict=True)]
+        rows = [
+            {name: _finite(value) for name, value in record.items()}
+            for record in self._respondent.answer(names, sent, asked)
+        ]
         # As objects: pandas makes NaN of None in a column of numbers, and JSON has neither NaN nor infinity.
-        return pd.DataFrame(
-            [{name: finite(value) for name, value in record.items()} for record in records], dtype=object
-        )
+        return pd.DataFrame(rows, dtype=object)
+
+    def _sent(self, name: str, cell: Any) -> bytes:
+        """An image file that a client sent."""
+        plain = isinstance(cell, bytes) and not _BASE64.fullmatch(cell)
+        content = cell if plain else _from_base64(name, cell)
+        if (pixels := count_pixels(content)) > self._config["max_pixels"]:
+            most = self._config["max_pixels"]
+            raise InputError("images", f"{name} has {pixels:,} pixels: at most {most:,} are taken here")
+        return content
 
 
 def _contents(cell: Any) -> bytes:
@@ -159,8 +178,16 @@ def _contents(cell: Any) -> bytes:
         raise InputError("images", f"{cell} can't be read ({error})") from error
 
 
-def _sent(number: int, cell: Any) -> bytes:
-    """An image file that a client sent."""
-    if isinstance(cell, bytes) and not _BASE64.fullmatch(cell):
-        return cell
-    return from_base64(f"image {number}", cell)
+def _from_base64(name: str, text: Any) -> bytes:
+    rule = f"{name} must be the base64 text of an image file"
+    if not isinstance(text, str | bytes):
+        raise InputError("images", f"{rule}, and is of type {type(text).__name__}")
+    try:
+        encoded = text.encode() if isinstance(text, str) else text
+        return base64.b64decode(b"".join(encoded.split()), validate=True)  # it may have line breaks
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise InputError("images", f"{rule}; paths are not read", text[:50]) from error
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -226,7 +226,7 @@ def _signature() -> "ModelSignature":
     from mlflow.models import ModelSignature
     from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    from fused_clip.serving.asked import Asked
+    from fused_clip.tracking.asked import Asked
 
     answers: dict[str, Any] = {
         "target": "string",

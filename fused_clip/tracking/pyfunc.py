@@ -44,7 +44,7 @@ class FusedClipModel(PythonModel):
         model_input : one column: ``image``, contents of image files; or ``path``, paths of image files where
             the model runs. MLflow makes such a table of a list of paths, or of contents, too. A column may
             mix both. A server refuses paths, and takes base64 of contents.
-        params : as `fused_clip.serving.asked.Asked` describes them.
+        params : as `fused_clip.tracking.asked.Asked` describes them.
 
         Returns
         -------

@@ -4,7 +4,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +24,13 @@ LARGE = 50_000_000  # bytes of a body
 class Bad:
     """A request with something wrong in it.
 
-    `mlflow` has the statuses that MLflow's server may answer. Where its own code refuses, before ours is
-    called, it may answer 500, and with its traceback: `theirs`.
+    MLflow's own code refuses some before ours is called: it may answer 500, or show its traceback.
     """
 
     make: Callable[[], bytes]
-    status: int = 400
     kind: str | None = JSON
-    mlflow: tuple[int, ...] = (400,)
-    theirs: bool = False
+    statuses: tuple[int, ...] = (400,)
+    shows_traceback: bool = False
 
 
 def whole(cell: Any, **params: Any) -> bytes:
@@ -99,10 +97,12 @@ def bad_requests(secret: str) -> dict[str, Bad]:
         "a number": Bad(of(b"3")),
         "NaN": Bad(of(b'{"inputs": [NaN]}')),
         "infinity": Bad(of(b'{"inputs": [1e999]}')),
-        "deep JSON": Bad(of(b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), mlflow=(400, 500)),
-        "a number of 10,000 digits": Bad(of(b'{"inputs": [' + b"9" * 10_000 + b"]}"), mlflow=(400, 500)),
-        "half a character": Bad(of(b'{"inputs": ["\\ud800"]}'), mlflow=(400, 500)),
+        "deep JSON": Bad(of(b'{"inputs": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), statuses=(400, 500)),
+        "a number of 10,000 digits": Bad(of(b'{"inputs": [' + b"9" * 10_000 + b"]}"), statuses=(400, 500)),
+        "half a character": Bad(of(b'{"inputs": ["\\ud800"]}'), statuses=(400, 500)),
         "no images": Bad(of(json.dumps({"inputs": []}).encode())),
+        "no rows": Bad(of(split(["image"]))),
+        "too many images": Bad(of(json.dumps({"inputs": [good] * 1001}).encode())),
         "null images": Bad(of(json.dumps({"inputs": None}).encode())),
         "two formats": Bad(of(json.dumps({"inputs": [good], "instances": [good]}).encode())),
         "no format": Bad(of(json.dumps({"images": [good]}).encode())),
@@ -138,22 +138,16 @@ def bad_requests(secret: str) -> dict[str, Bad]:
         "a path in a split": Bad(of(split(["path"], [secret]))),
         "a path in records": Bad(of(json.dumps({"dataframe_records": [{"path": secret}]}).encode())),
         "a path in instances": Bad(of(json.dumps({"instances": [{"path": secret}]}).encode())),
-        "a path in CSV": Bad(of(f"path\n{secret}\n".encode()), 415, CSV),
-        "a path in Parquet": Bad(lambda: parquet(pd.DataFrame({"path": [secret]})), 415, PARQUET),
-        "broken CSV": Bad(of(b'a,b\n1\n"'), 415, CSV, theirs=True),
-        "broken Parquet": Bad(of(b"PAR1xx"), 415, PARQUET, theirs=True),
-        "no type": Bad(of(whole(good)), 415, None, (500,)),
-        "another type": Bad(of(whole(good)), 415, "application/xml", (415,)),
-        "another charset": Bad(of(whole(good)), 415, f"{JSON}; charset=latin-1", (415,)),
+        "a path in CSV": Bad(of(f"path\n{secret}\n".encode()), CSV),
+        "a path in Parquet": Bad(lambda: parquet(pd.DataFrame({"path": [secret]})), PARQUET),
+        "broken CSV": Bad(of(b'a,b\n1\n"'), CSV, shows_traceback=True),
+        "broken Parquet": Bad(of(b"PAR1xx"), PARQUET, shows_traceback=True),
+        "no type": Bad(of(whole(good)), None, (400, 415, 500)),
+        "another type": Bad(of(whole(good)), "application/xml", (415,)),
+        "another charset": Bad(of(whole(good)), f"{JSON}; charset=latin-1", (415,)),
         "50 MB of no JSON": Bad(lambda: b"x" * LARGE),
         "50 MB of no image": Bad(lambda: whole("QUJD" * (LARGE // 4))),
     }
-
-
-def too_large() -> Iterator[bytes]:
-    """Bodies above the limit of our server: MLflow's has none."""
-    yield b"x" * 70_000_000
-    yield whole("QUJD" * 20_000_000)
 
 
 _LAUGHS = "\n".join(

@@ -16,7 +16,7 @@ def test_the_dockerfile_is_understood() -> None:
     assert user
     assert int(user.text) > 0
     assert entry
-    assert entry.words[:3] == ["python", "-m", "fused_clip.predict.serve_command"]
+    assert entry.words[:3] == ["mlflow", "models", "serve"]
     assert health
     assert "5000/ping" in health.text
     for run in [one for stage in (wheel, image) for one in stage.instructions if one.name == "RUN"]:

@@ -71,6 +71,20 @@ def test_a_model_is_served_where_mlflows_server_runs(folder: str, monkeypatch: p
     assert (auto.served, always.served, never.served) == (True, True, False)
 
 
+def test_requests_are_limited_and_calls_are_not(folder: str) -> None:
+    limits = {"max_images": 2, "max_pixels": 600}
+    served, called = (Answering(folder, {"served": said, **limits}) for said in (True, False))
+    assert len(served.predict(table(png(), png()), {})) == 2
+    for cells, message in (
+        ([png()] * 3, "images: a request must have between 1 and 2, got 3"),
+        ([], "images: a request must have between 1 and 2, got 0"),
+        ([png(), png(size=(31, 20))], "images: image 2 has 620 pixels: at most 600 are taken here"),
+    ):
+        with pytest.raises(InputError, match=message):
+            served.predict(table(*cells), {})
+        assert len(called.predict(table(*cells), {})) == len(cells)
+
+
 def test_bad_input_is_an_error_of_both_kinds_with_one_line(served: Answering) -> None:
     """MLflow's server puts the input, with line breaks, in front of the message of an MlflowException."""
     with pytest.raises(InputError) as refused:
@@ -114,7 +128,7 @@ def test_answers_that_are_served_fit_json(folder: str) -> None:
     [
         ({"served": "yes"}, "model_config.served: must be 'auto', true or false, got 'yes'"),
         ({"max_pixels": 0}, "model_config.max_pixels: must be a number from 1, got 0"),
-        ({"max_pixels": True}, "model_config.max_pixels: must be a number from 1, got True"),
+        ({"max_images": True}, "model_config.max_images: must be a number from 1, got True"),
     ],
 )
 def test_a_config_is_checked(config: dict[str, Any], message: str, folder: str) -> None:
@@ -135,7 +149,7 @@ def test_a_config_changes_a_logged_model(tmp_path: Path) -> None:
     mlflow.set_tracking_uri(tracker.uri)
     config = {"served": True, "max_pixels": 100}
     model = mlflow.pyfunc.load_model(f"runs:/{active.run_id}/model", model_config=config)
-    with pytest.raises(InputError, match="too many: over max_pixels=100"):
+    with pytest.raises(InputError, match="image 1 has 600 pixels: at most 100 are taken here"):
         model.predict(table(png()))
     with pytest.raises(InputError, match="paths are not read"):
         model.predict(["a.png"])

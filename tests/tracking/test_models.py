@@ -12,8 +12,8 @@ from fused_clip import InputError, load_model
 from fused_clip.method.classifier import StatA
 from fused_clip.model import format as model_files
 from fused_clip.predict.__main__ import main
-from fused_clip.serving.asked import Asked
 from fused_clip.tracking import MlflowTracker
+from fused_clip.tracking.asked import Asked
 from fused_clip.tracking.models import fetched, log_model
 from tests.databases import with_database
 from tests.models import save_model, save_pictures

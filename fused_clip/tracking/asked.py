@@ -1,13 +1,12 @@
 """What a request asks of a model besides its images, and the answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from threading import Lock
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.guarantee import Guarantee, promised_columns
 from fused_clip.guarantee.conformal import Per
 from fused_clip.model.constraint_parsing import (
@@ -18,10 +17,10 @@ from fused_clip.model.constraint_parsing import (
 )
 from fused_clip.model.predictions import check_further
 from fused_clip.model.saved import SavedModel
-from fused_clip.serving.shared_embedder import SharedEmbedder
 from fused_clip.support.arrays import FloatArray
 from fused_clip.support.errors import InputError
 from fused_clip.support.option_types import StrictOptions, complaints
+from fused_clip.tracking.shared_embedder import SharedEmbedder
 
 _Words = Annotated[str, Field(max_length=1_000_000)]  # names of 20,000 targets; parsing takes a second
 _LEAST_TESTED = 20  # images: with 400 calibration images the test finds shifts of a quarter of their distance
@@ -86,7 +85,6 @@ class Respondent:
     Parameters
     ----------
     model : answers; its backbone is loaded now.
-    max_pixels : an image with more is unreadable.
 
     Raises
     ------
@@ -94,21 +92,19 @@ class Respondent:
         If the weights can't be had, or the model takes embeddings alone.
     """
 
-    def __init__(self, model: SavedModel, max_pixels: int = MAX_PIXELS) -> None:
-        self._embedder = SharedEmbedder(model.require_backbone(), max_pixels)
+    def __init__(self, model: SavedModel) -> None:
+        self._embedder = SharedEmbedder(model.require_backbone())
         self._narrowed = lru_cache(maxsize=16)(partial(_narrowed, model))
         self._alone = Lock()  # tests of shift and transductive answers take memory of their own
 
-    def answer(
-        self, contents: Sequence[bytes], asked: Asked, names: Sequence[str] | None = None
-    ) -> list[dict[str, Any]]:
+    def answer(self, names: Sequence[str], contents: Iterable[bytes], asked: Asked) -> list[dict[str, Any]]:
         """Answer for the images of a request, which is judged by itself.
 
         Parameters
         ----------
-        contents : image files.
+        names : of n images, for errors.
+        contents : n image files, read batch by batch.
         asked : options.
-        names : of the images, for errors; None numbers them from 1.
 
         Raises
         ------
@@ -117,8 +113,8 @@ class Respondent:
             there is one image.
         """
         model, guarantee = self._narrowed(asked)
-        model.head.check_batch(len(contents))
-        rows = self._embedder.embed(contents, names)
+        model.head.check_batch(len(names))
+        rows = self._embedder.embed(names, contents)
         if not len(rows):
             return []
         with self._alone:

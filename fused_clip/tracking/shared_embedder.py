@@ -1,7 +1,7 @@
 """Embed images of several threads in one batch: a backbone takes as long for one image as for a full one."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,7 +11,6 @@ import numpy as np
 from fused_clip.backbone.batches import bad_rows
 from fused_clip.backbone.towers import TwoTowerBackbone
 from fused_clip.dataset.decode import UnreadableImageError
-from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.dataset.reading import decode_each, prepare_each
 from fused_clip.support.arrays import FloatArray, ImageArray
 from fused_clip.support.chunks import batched
@@ -44,7 +43,6 @@ class SharedEmbedder:
     Parameters
     ----------
     backbone : embeds; it is loaded now.
-    max_pixels : an image with more is unreadable.
 
     Raises
     ------
@@ -52,20 +50,19 @@ class SharedEmbedder:
         If the weights can't be had.
     """
 
-    def __init__(self, backbone: TwoTowerBackbone, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(self, backbone: TwoTowerBackbone) -> None:
         backbone.load()
         self._backbone = backbone
-        self._max_pixels = max_pixels
         self._waiting: deque[_Job] = deque()
         self._worker = ThreadPoolExecutor(1, "embedder")
 
-    def embed(self, contents: Sequence[bytes], names: Sequence[str] | None = None) -> FloatArray:
-        """Embed n images: (n, d). Callers with more than a batch let others in between.
+    def embed(self, names: Sequence[str], contents: Iterable[bytes]) -> FloatArray:
+        """Embed n images, read batch by batch: (n, d). Callers with more than a batch let others in between.
 
         Parameters
         ----------
+        names : n names, for errors.
         contents : n image files.
-        names : n names, for errors; None numbers the images from 1.
 
         Raises
         ------
@@ -74,8 +71,7 @@ class SharedEmbedder:
         """
         rows = [np.empty((0, self._backbone.dim), np.float32)]
         size = self._backbone.batch_size
-        called = names or [f"image {number}" for number in range(1, len(contents) + 1)]
-        for some, theirs in zip(batched(contents, size), batched(called, size), strict=True):
+        for some, theirs in zip(batched(contents, size), batched(names, size), strict=True):
             job = _Job(some, theirs)
             self._waiting.append(job)
             self._worker.submit(self._work)
@@ -109,7 +105,7 @@ class SharedEmbedder:
 
         def decoded() -> Iterator[ImageArray]:
             contents = chain.from_iterable(job.contents for job in jobs)
-            for owner, image in zip(owners, decode_each(contents, self._max_pixels), strict=True):
+            for owner, image in zip(owners, decode_each(contents), strict=True):
                 if isinstance(image, UnreadableImageError):
                     _refuse(*owner, f"can't be read ({image})")
                 else:

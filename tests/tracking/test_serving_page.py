@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from fused_clip import load_model
-from fused_clip.serving.asked import Asked
+from fused_clip.tracking import MlflowTracker
+from fused_clip.tracking.answering import CONFIG
+from fused_clip.tracking.asked import Asked
+from tests.databases import with_database
 from tests.forks import ROOT
 from tests.models import save_model
 from tests.records import png
-from tests.served import own_server
+from tests.results import make_result
+from tests.served import mlflow_server
 
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 
@@ -27,11 +31,15 @@ def examples(language: str) -> list[str]:
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_the_examples_run(tmp_path: Path) -> None:
     model = save_model(tmp_path / "run")
+    tracker = MlflowTracker(with_database(tmp_path / "outputs"))
+    with tracker.run("toy", {}, {}) as active:
+        active.log(make_result(), model, [])
     colours = {"cat.jpg": "red", "dog.jpg": "blue"}
     for name, colour in colours.items():
         (tmp_path / name).write_bytes(png(colour))
     (shell,), (python,) = examples("sh"), examples("python")
-    with own_server(model, tmp_path / "log", cwd=tmp_path) as server:
+    uri = f"runs:/{active.run_id}/model"
+    with mlflow_server(uri, tmp_path / "log", MLFLOW_TRACKING_URI=tracker.uri) as server:
         shell, python = (text.replace(":5000/", f":{server.port}/") for text in (shell, python))
         done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=True)
         words = [sys.executable, "-c", f"{python}\nprint(json.dumps(answers))"]
@@ -46,12 +54,5 @@ def test_the_examples_run(tmp_path: Path) -> None:
 def test_the_page_names_every_option() -> None:
     (names,) = re.findall(r"^`params` are options .*?\n\n", PAGE, re.MULTILINE | re.DOTALL)
     assert set(re.findall(r"`(\w+)`", names)) == {"params", *Asked.model_fields}
-    help_text = subprocess.run(
-        [sys.executable, "-m", "fused_clip.predict.serve_command", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    ).stdout
-    for option, value in re.findall(r"`(--max-[\w-]+) (\d+)`", PAGE):
-        assert re.search(rf"{option} \w+\s[^(]*\({value}\)", help_text), f"{option} {value}"
+    found = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", PAGE, re.MULTILINE))
+    assert {name: json.loads(value) for name, value in found.items()} == CONFIG
