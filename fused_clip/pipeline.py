@@ -25,6 +25,7 @@ from fused_clip.method.reference import Reference
 from fused_clip.method.spacing import prompt_spacing
 from fused_clip.metrics.curve import Curve
 from fused_clip.metrics.scores import classification_scores, clustering_scores, purity, rounded
+from fused_clip.model.calibration_rows import CalibrationRows
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray
@@ -132,8 +133,16 @@ def run(
         reference_predictions=audited.predictions,
         curves=curves,
         head=None if method.leak else head,
+        calibration=_calibration(dataset, prompts, embedded),
         **_learnt(model, prompts),
     )
+
+
+def _calibration(dataset: ImageDataset, prompts: Prompts, embedded: Embedded) -> CalibrationRows | None:
+    if dataset.calibration is None or embedded.calibration is None:
+        return None
+    rows = np.asarray(embedded.calibration, dtype=np.float32)
+    return CalibrationRows(rows, prompts.targets(dataset.calibration.labels))
 
 
 def _evidence(
@@ -304,6 +313,8 @@ def _tags(
         "n_train": str(len(dataset.train)),
         "n_test": str(len(dataset.test)),
     }
+    if dataset.calibration is not None:
+        tags["n_calibration"] = str(len(dataset.calibration))
     if seen:
         tags["classes_seen"] = f"{len(seen)} of {len(dataset.class_names)}: {', '.join(seen)}"
     if not dataset.labelled:

@@ -92,6 +92,7 @@ class ImageDataset:
     skipped : names of images that were left out because they can't be read.
     texts : text -> its (d,) vector, for those that came with the data.
     files : tables that the images or vectors came from; not files of single images.
+    calibration : images held out of `train`, for guarantees on a model's answers; None for none.
     """
 
     name: str
@@ -105,6 +106,13 @@ class ImageDataset:
     skipped: tuple[str, ...] = ()
     texts: Mapping[str, FloatArray] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    calibration: Split | None = None
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """Training, test and, if there are any, calibration images."""
+        both = (self.train, self.test)
+        return both if self.calibration is None else (*both, self.calibration)
 
     @property
     def labelled(self) -> bool:
@@ -113,9 +121,9 @@ class ImageDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of both splits: image contents, chosen rows, labels and class names."""
+        """SHA-256 (hex) of all splits: image contents, chosen rows, labels and class names."""
         digest = hashlib.sha256("\0".join(self.class_names).encode())
-        for split in (self.train, self.test):
+        for split in self.splits:
             digest.update(split.images.fingerprint.encode())
             digest.update(np.ascontiguousarray(split.rows, dtype=np.int64).tobytes())
             digest.update(np.ascontiguousarray(split.labels, dtype=np.int64).tobytes())

@@ -13,6 +13,7 @@ from fused_clip.backbone.supervision import set_of
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method.clusterer.wrapped import has_number, innermost
+from fused_clip.method.hold_out import refuse_seen
 from fused_clip.method.leak import check_leak
 from fused_clip.method.parts import Method
 from fused_clip.method.prompt import Prompts, task
@@ -44,9 +45,11 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
         On a pairing, vote, text part, clusterer or classifier that the prompts do not allow, or that needs
         labels, words or a text tower where there are none; on fewer training images than clusters or
         neighbours; on fewer labels than a classifier's neighbours; on one test image for a transductive
-        classifier; on vectors of another width.
+        classifier; on vectors of another width; on calibration images that the backbone was trained on.
     """
     method.labels.check(dataset)
+    if dataset.calibration is not None:
+        refuse_seen(dataset.calibration, backbone.trained_on)
     check_leak(method, dataset)
     if not dataset.labelled or method.labels.per_class == 0:
         refuse_parts_that_need_labels(method)

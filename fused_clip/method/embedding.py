@@ -40,16 +40,17 @@ class Embedder(Protocol):
 
 
 class Embedded(NamedTuple):
-    """(n, d) training images, (m, d) test images, (p, d) prompts, and the texts of each prompt, (m, d)."""
+    """(n, d) training images, (m, d) test images, (p, d) prompts, the texts of each, calibration images."""
 
     train: FloatArray
     test: FloatArray
     prompts: FloatArray
     members: Sequence[FloatArray]
+    calibration: FloatArray | None = None
 
 
 def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder: Embedder) -> Embedded:
-    """Embed the prompts first, which finds a text that is too long at once, then both splits.
+    """Embed the prompts first, which finds a text that is too long at once, then the splits.
 
     Parameters
     ----------
@@ -60,11 +61,11 @@ def embed(dataset: ImageDataset, prompts: Prompts, backbone: Backbone, embedder:
     """
     members = embed_members(prompts, backbone, embedder)
     texts = _averaged(prompts, members, backbone)
-    train, test = (
+    train, test, *held_out = (
         embedder.images(backbone, split.images, split.rows, title=f"{backbone.name}, {name} images")
-        for name, split in (("train", dataset.train), ("test", dataset.test))
+        for name, split in zip(("train", "test", "calibration"), dataset.splits, strict=False)
     )
-    return Embedded(train, test, texts, members)
+    return Embedded(train, test, texts, members, held_out[0] if held_out else None)
 
 
 def embed_prompts(prompts: Prompts, backbone: Backbone, embedder: Embedder) -> FloatArray:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fused_clip.backbone.towers import MOST
 
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 _WIDEST = 1_000_000  # no embedding is wider, and a model is tried with rows of this width
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -46,12 +46,14 @@ class TrainingFacts(_Facts):
     fingerprint : of images, rows, labels and class names.
     rows : number of training images.
     uses_labels : whether any part saw training labels.
+    calibration_rows : number of images held out for guarantees; written only if there are any.
     """
 
     dataset: str
     fingerprint: str
     rows: int
     uses_labels: bool
+    calibration_rows: Annotated[int, Field(ge=0)] = 0
 
 
 class PartFacts(_Facts):
@@ -80,7 +82,7 @@ class ModelFacts(_Facts):
     transductive : whether answers depend on all images that are predicted together; written only if so.
     """
 
-    format: Literal[2]
+    format: Literal[3]
     target_names: Annotated[list[str], Field(min_length=1)]
     prompts: list[list[str]]
     dim: Annotated[int, Field(ge=1, le=_WIDEST)] | None

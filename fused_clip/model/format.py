@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from fused_clip.method.classifier import Classifier, ConstrainedCentroid
 from fused_clip.method.fusion import Fusion, LinearFusion
+from fused_clip.model.calibration_rows import CalibrationRows, pop_calibration
 from fused_clip.model.facts import FORMAT, BackboneFacts, ModelFacts, PartFacts, TrainingFacts
 from fused_clip.model.head import Head
 from fused_clip.support.arrays import Array
@@ -31,7 +32,13 @@ class UnsavableError(InputError):
     """A model with a part that can't be written as data."""
 
 
-def write(folder: Path, head: Head, backbone: BackboneFacts | None, training: TrainingFacts) -> None:
+def write(
+    folder: Path,
+    head: Head,
+    backbone: BackboneFacts | None,
+    training: TrainingFacts,
+    calibration: CalibrationRows | None = None,
+) -> None:
     """Write a model; the checksums come last, and a folder without them is no model.
 
     Parameters
@@ -40,6 +47,7 @@ def write(folder: Path, head: Head, backbone: BackboneFacts | None, training: Tr
     head : what follows the backbone.
     backbone : how images are embedded; None for a model of embeddings.
     training : what the model was made from.
+    calibration : images held out for guarantees; None for none.
 
     Raises
     ------
@@ -64,6 +72,7 @@ def write(folder: Path, head: Head, backbone: BackboneFacts | None, training: Tr
         versions=versions(("fused_clip", *_LIBRARIES)),
     )
     arrays = {name: np.ascontiguousarray(array) for name, array in head.classifier.arrays().items()}
+    arrays |= {} if calibration is None else calibration.arrays()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     text = json.dumps(facts.model_dump(exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
@@ -72,7 +81,7 @@ def write(folder: Path, head: Head, backbone: BackboneFacts | None, training: Tr
     write_atomic(folder / SUMS, "".join(sums).encode())
 
 
-def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts]:
+def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts, CalibrationRows | None]:
     """Read a model that `write` left.
 
     Parameters
@@ -91,7 +100,13 @@ def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts]:
     own = tuple(trusted)
     classifier, fusion = (_make(option, facts, own, folder) for option in ("classifier", "fusion"))
     try:
-        return _head(facts, classifier, fusion, _load(contents[ARRAYS])), facts
+        arrays = _load(contents[ARRAYS])
+        calibration = pop_calibration(arrays, len(facts.target_names))
+        head = _head(facts, classifier, fusion, arrays)
+        found = (0, head.dim) if calibration is None else calibration.rows.shape
+        if found != (stated := (facts.training.calibration_rows, head.dim)):
+            raise ValueError(f"calibration_rows has shape {found}, not {stated}")
+        return head, facts, calibration
     except (TypeError, ValueError) as error:  # also a param of another type
         raise _damaged(folder, f"its arrays do not fit together ({error})") from error
 
@@ -186,7 +201,7 @@ def _facts(content: bytes, folder: Path) -> ModelFacts:
         hint = "Install the fused_clip that made it, or a newer one"
         raise InputError("model", rule, str(folder), hint=hint)
     try:
-        return ModelFacts.model_validate(_upgraded(plain) if found == 1 else plain)
+        return ModelFacts.model_validate(_upgraded(plain) if found in (1, 2) else plain)
     except ValidationError as error:
         detail = error.errors()[0]
         where = ".".join(str(part) for part in detail["loc"])
@@ -196,7 +211,9 @@ def _facts(content: bytes, folder: Path) -> ModelFacts:
 
 
 def _upgraded(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts of format 1, which knew one classifier and linear fusions, as format 2."""
+    """Facts of an older format: 1 knew one classifier and linear fusions, 2 no calibration rows."""
+    if plain["format"] == 2:
+        return {**plain, "format": FORMAT}
     flags = {name: plain[name] for name in ("normalize_inputs", "normalize_output")}
     kept = {name: value for name, value in plain.items() if name not in flags}
     return {

@@ -77,6 +77,15 @@ class Head:
         """Answers that are possible: columns of the probabilities."""
         return self._scope.names
 
+    def answers_of(self, targets: IntArray) -> IntArray:
+        """Position in `names` of the answer that each target belongs to; -1 for one that is not possible.
+
+        Parameters
+        ----------
+        targets : (m,) in [0, K).
+        """
+        return np.asarray(self._scope.answer_of_target[targets])
+
     def predict(self, X: ArrayLike) -> Predictions:
         """Predict from embeddings.
 
@@ -110,6 +119,7 @@ class Head:
             -best,
             best - others,
             None if self.temperature is None else softmax(scores),
+            scores,
         )
 
     def check_batch(self, count: int) -> None:

@@ -25,6 +25,8 @@ class Predictions:
     margins : (m,) distance to the nearest cluster of another answer minus `distances`; negative where a
         prior or a merger overruled the distance, inf where only one answer is possible.
     probabilities : (m, G) in [0, 1], rows sum to 1; None for an uncalibrated model.
+    scores : (m, G) log-probability up to a constant of the row; of an uncalibrated model the best score of
+        each answer.
     """
 
     names: tuple[str, ...]
@@ -34,6 +36,28 @@ class Predictions:
     distances: DoubleArray
     margins: DoubleArray
     probabilities: DoubleArray | None
+    scores: DoubleArray
+
+    def parted(self, count: int) -> "tuple[Predictions, Predictions]":
+        """Part the images into the first `count` and the others.
+
+        Parameters
+        ----------
+        count : images of the first part.
+        """
+        return self._images(slice(None, count)), self._images(slice(count, None))
+
+    def _images(self, some: slice) -> "Predictions":
+        return Predictions(
+            self.names,
+            self.answers[some],
+            self.runners_up[some],
+            self.clusters[some],
+            self.distances[some],
+            self.margins[some],
+            None if self.probabilities is None else self.probabilities[some],
+            self.scores[some],
+        )
 
     @property
     def targets(self) -> NDArray[np.object_]:

@@ -10,6 +10,7 @@ from fused_clip.metrics.curve import Curve
 from fused_clip.support.arrays import Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
+    from fused_clip.model.calibration_rows import CalibrationRows
     from fused_clip.model.head import Head
 
 
@@ -73,6 +74,7 @@ class Result:
         name; -1 for none.
     curves : what parts computed on the way to a choice, to be drawn.
     head : the classifier for images that are not here; None where a part of the user's own gives none.
+    calibration : images held out of all of this, for guarantees; None for none.
     """
 
     dataset: str
@@ -93,3 +95,4 @@ class Result:
     reference_predictions: Mapping[str, IntArray] = field(default_factory=dict)
     curves: tuple[Curve, ...] = ()
     head: Head | None = None
+    calibration: CalibrationRows | None = None

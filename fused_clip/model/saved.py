@@ -17,6 +17,7 @@ from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.vectors import Vectors
 from fused_clip.method import checks
 from fused_clip.model import format as files
+from fused_clip.model.calibration_rows import CalibrationRows
 from fused_clip.model.constraint import Constraint
 from fused_clip.model.facts import BackboneFacts, ModelFacts, TrainingFacts
 from fused_clip.model.head import Head
@@ -39,12 +40,14 @@ class SavedModel:
     backbone : None for a model that takes embeddings alone.
     facts : contents of ``model.json``.
     checksum : SHA-256 (hex) of the folder's contents.
+    calibration : images held out of training, for guarantees; None for none.
     """
 
     head: Head
     backbone: TwoTowerBackbone | None
     facts: ModelFacts
     checksum: str
+    calibration: CalibrationRows | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -195,12 +198,12 @@ def load_model(
         that the model was made with.
     """
     folder = find(Path(path))
-    head, facts = files.read(folder, trusted)
+    head, facts, calibration = files.read(folder, trusted)
     spec = None if embeddings_only else facts.backbone
     backbone = None if spec is None else _backbone(spec, device, weights)
     if backbone is not None:
         checks.warn_of_other_images(backbone)
-    return SavedModel(head, backbone, facts, files.checksum(folder))
+    return SavedModel(head, backbone, facts, files.checksum(folder), calibration)
 
 
 def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
@@ -228,10 +231,11 @@ def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
         fingerprint=result.tags["data_fingerprint"],
         rows=len(result.train),
         uses_labels=result.uses_labels,
+        calibration_rows=0 if result.calibration is None else len(result.calibration),
     )
     embedded_by = None if isinstance(images, Vectors) else backbone_facts(backbone)
     try:
-        files.write(folder, result.head, embedded_by, training)
+        files.write(folder, result.head, embedded_by, training, result.calibration)
     except files.UnsavableError as error:
         log.warning("No model is saved: %s", error)
 

@@ -6,7 +6,6 @@ Heavy modules are imported after the arguments are checked.
 import argparse
 import logging
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -22,7 +21,9 @@ from fused_clip.support.errors import InputError
 from fused_clip.support.memory import check_libraries
 
 if TYPE_CHECKING:
+    from fused_clip.guarantee import Guarantee
     from fused_clip.model.saved import SavedModel
+    from fused_clip.predict.outcome import Outcome
     from fused_clip.predict.sources import ImageSource
     from fused_clip.predict.stream import Wanted
 
@@ -62,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--targets", metavar="A,B", help="admit these targets only")
     add("--prior", metavar="A=.9,B=.1", help="frequencies of the admitted targets; sum to 1")
     add("--target-map", type=Path, metavar="YAML", help="merge targets: 'group: [targets]'")
+    coverage = "give the smallest set of targets that has the true one with this probability (.9)"
+    add("--coverage", type=float, metavar="P", help=coverage)
+    per = "promise the coverage over all images (default), or over the images of each target"
+    add("--coverage-per", choices=["all", "target"], default="all", help=per)
+    unknown = "call images unknown that are like no target: at most this share of the known ones (.05)"
+    add("--unknown", type=float, metavar="P", help=unknown)
     add("--column", metavar="NAME", help="column of a table: of paths ('path') or of encoded images")
     outside = "read images that a table names outside of its folder, and follow links out of a folder"
     add("--outside-root", action="store_true", help=outside)
@@ -103,10 +110,20 @@ def _run(args: argparse.Namespace) -> None:
         model.head.check_batch(len(source))
         from fused_clip.predict.stream import Wanted, predict_into
 
-        wanted = Wanted(args.threshold, args.top_k, args.probabilities, args.on_bad_image, args.max_pixels)
+        wanted = Wanted(
+            args.threshold,
+            args.top_k,
+            args.probabilities,
+            args.on_bad_image,
+            args.max_pixels,
+            args.coverage,
+            args.coverage_per,
+            args.unknown,
+        )
+        guarantee = wanted.guarantee(model)
         journal = Journal(draft, _job(args, knowledge, model, wanted), fresh=args.overwrite)
-        predict_into(journal, model, source, wanted)
-        _finish(args, journal, model, source)
+        predict_into(journal, model, source, wanted, guarantee)
+        _finish(args, journal, model, source, guarantee)
 
 
 def _check_places(args: argparse.Namespace) -> None:
@@ -153,7 +170,7 @@ def _job(
 
     places = [Path(place).expanduser().absolute() for place in args.images]
     return {
-        "format": 4,
+        "format": 5,
         "model": model.checksum,
         "backbone": model.require_backbone().fingerprint,
         "images": list(map(str, places)),
@@ -164,40 +181,52 @@ def _job(
     }
 
 
-def _finish(args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource") -> None:
+def _finish(
+    args: argparse.Namespace,
+    journal: Journal,
+    model: "SavedModel",
+    source: "ImageSource",
+    guarantee: "Guarantee | None",
+) -> None:
     """Turn the journal into the page and the table, and print the counts."""
     from fused_clip.model.predictions import further_columns
+    from fused_clip.predict.outcome import Outcome
 
-    counts: Counter[str] = Counter()
-    for record in journal:
-        counts["bad" if "error" in record else "predicted"] += 1
-        counts["abstained"] += bool(record.get("abstained"))
-    if not counts["predicted"]:
+    found = Outcome.of(journal, guarantee)
+    if not found.counts["predicted"]:
         journal.remove()
-        raise InputError("images", f"none of the {counts['bad']} images can be read", " ".join(args.images))
+        raise InputError(
+            "images", f"none of the {found.counts['bad']} images can be read", " ".join(args.images)
+        )
     errors = ["error"] if args.on_bad_image == "report" else []
     further = further_columns(model.names, top_k=args.top_k, each=args.probabilities)
+    columns = (*answers.COLUMNS, *further, *found.columns, *errors)
     # Write the page first: if it fails, the journal is kept; if it exists, so does its table.
-    with _page(args, journal, model, source):
-        answers.write(args.out, journal, (*answers.COLUMNS, *further, *errors))
+    with _page(args, journal, model, source, found):
+        answers.write(args.out, map(found.completed, journal), columns)
     journal.remove()
-    print(f"{args.out}: {counts['predicted']} images predicted, {counts['bad']} could not be read.")
+    print(
+        f"{args.out}: {found.counts['predicted']} images predicted, {found.counts['bad']} could not be read."
+    )
     if args.threshold:
-        print(f"{counts['abstained']} have a probability below {args.threshold}: abstained.")
+        print(f"{found.counts['abstained']} have a probability below {args.threshold}: abstained.")
     if model.transductive:
         print("The model is transductive: each answer depends on all images predicted with it.")
     if not model.calibrated:
         print("The model is uncalibrated (made without labels): its answers have margins, no probabilities.")
+    for line in found.lines:
+        print(line)
 
 
 def _page(
-    args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource"
+    args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource", found: "Outcome"
 ) -> AbstractContextManager[None]:
     if args.gallery is None:
         return nullcontext()
     from fused_clip.predict import gallery
 
-    return gallery.drawn(args.gallery, source, journal, gallery.About.of(model, args.model), args.max_pixels)
+    about = gallery.About.of(model, args.model, found.warning)
+    return gallery.drawn(args.gallery, source, journal, about, args.max_pixels)
 
 
 if __name__ == "__main__":

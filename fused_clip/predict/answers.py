@@ -126,9 +126,19 @@ def _write_table(path: Path, suffix: str, columns: Sequence[str], records: Itera
     from pyarrow.parquet import ParquetWriter
 
     schema = pa.schema([(column, _kind(column)) for column in columns])
+    if suffix == ".csv" and "set" in columns:
+        records = ({**record, "set": _joined(record.get("set"))} for record in records)
+        schema = schema.set(columns.index("set"), pa.field("set", pa.string()))
     with (CSVWriter if suffix == ".csv" else ParquetWriter)(path, schema) as writer:
         for some in batched(records, _ROWS_A_GROUP):
             writer.write_batch(pa.RecordBatch.from_pylist(some, schema))
+
+
+def _joined(names: Sequence[str] | None) -> str | None:
+    """Names as text, with a bar between them; a bar in a name has a backslash in front."""
+    return (
+        None if names is None else "|".join(name.replace("\\", r"\\").replace("|", r"\|") for name in names)
+    )
 
 
 def _kind(column: str) -> "pa.DataType":
@@ -136,4 +146,5 @@ def _kind(column: str) -> "pa.DataType":
 
     if column.startswith(("probability", "margin", "p:")):
         return pa.float32()
-    return {"cluster": pa.int32(), "abstained": pa.bool_()}.get(column, pa.string())
+    kinds = {"cluster": pa.int32(), "set_size": pa.int32(), "set": pa.list_(pa.string())}
+    return pa.bool_() if column in ("abstained", "unknown") else kinds.get(column, pa.string())

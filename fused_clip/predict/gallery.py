@@ -45,13 +45,14 @@ class About:
     warning: str = ""
 
     @classmethod
-    def of(cls, model: SavedModel, place: str) -> About:
+    def of(cls, model: SavedModel, place: str, withdrawn: str = "") -> About:
         """Describe a model.
 
         Parameters
         ----------
         model : that made the predictions.
         place : directory or address that it was loaded from.
+        withdrawn : that a guarantee on its answers is withdrawn; may be empty.
         """
         from fused_clip.method.checks import other_images
 
@@ -68,7 +69,9 @@ class About:
             else "of each image by itself",
             "Probabilities": "calibrated" if model.calibrated else "none (uncalibrated): margins are shown",
         }
-        return cls(facts, other_images(backbone))
+        if model.calibration is not None:
+            facts["Calibration"] = f"{len(model.calibration):,} images held out of all of this"
+        return cls(facts, " ".join(filter(None, [withdrawn, other_images(backbone)])))
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,14 @@ class GalleryItem:
         if name is None:
             return ""
         return f"2nd {name}" if probability is None else f"2nd {probability:.0%} {name}"
+
+    @property
+    def set(self) -> str:
+        """Set of answers, as text; empty if none was asked for, or it has the answer alone."""
+        names = self.record.get("set")
+        if names is None or names == [self.record["target"]]:
+            return ""
+        return f"set: {', '.join(names) or 'empty'}"
 
 
 @dataclass

@@ -11,9 +11,12 @@ import numpy as np
 
 from fused_clip.backbone.batches import bad_rows, read_ahead
 from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.guarantee import Guarantee
+from fused_clip.guarantee.conformal import Per
 from fused_clip.model.saved import SavedModel
 from fused_clip.predict.decoding import ReadBatch, read
 from fused_clip.predict.journal import Journal, Record
+from fused_clip.predict.shift_sample import ShiftSample
 from fused_clip.predict.sources import OPTION, ImageSource, Item
 from fused_clip.support.arrays import FloatArray
 from fused_clip.support.chunks import batched
@@ -37,6 +40,7 @@ class Wanted:
     probabilities : whether to give the probability of each target.
     on_bad_image : ``error`` stops at an unreadable image; else it is recorded with the reason and logged.
     max_pixels : an image with more is unreadable.
+    coverage, coverage_per, unknown : as of `fused_clip.guarantee.Guarantee`; None for no guarantee.
     """
 
     threshold: float = 0.0
@@ -44,9 +48,34 @@ class Wanted:
     probabilities: bool = False
     on_bad_image: OnBadImage = "skip"
     max_pixels: int = MAX_PIXELS
+    coverage: float | None = None
+    coverage_per: Per = "all"
+    unknown: float | None = None
+
+    def guarantee(self, model: SavedModel) -> Guarantee | None:
+        """Check what the model is to promise; None if nothing is asked for.
+
+        Parameters
+        ----------
+        model : with its constraint.
+
+        Raises
+        ------
+        InputError
+            If it can't promise that.
+        """
+        if self.coverage is None and self.unknown is None:
+            return None
+        return Guarantee.of(model, self.coverage, self.coverage_per, self.unknown)
 
 
-def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted) -> None:
+def predict_into(
+    journal: Journal,
+    model: SavedModel,
+    source: ImageSource,
+    wanted: Wanted,
+    guarantee: Guarantee | None = None,
+) -> None:
     """Predict the images that the journal lacks, with read-ahead and a progress bar.
 
     Memory is constant, but for a transductive model: it answers for all images together, so that their
@@ -59,6 +88,7 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
     model : predicts.
     source : the images.
     wanted : options of the prediction.
+    guarantee : of its answers; None for none. The records of some images then have their embeddings.
 
     Raises
     ------
@@ -68,11 +98,13 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
     """
     rest, done = _rest(source, journal)
     if model.transductive:
-        _predict_together(journal, model, source, wanted, whole=bool(done) and next(rest, None) is None)
+        whole = bool(done) and next(rest, None) is None
+        _predict_together(journal, model, source, wanted, guarantee, whole=whole)
         return
+    sample = ShiftSample(len(source)) if guarantee else None
     with closing(_embedded(model, rest, done, len(source), wanted)) as batches:
         for batch, rows in batches:
-            records = list(_records(model, [batch], rows, wanted))
+            records = list(_records(model, [batch], rows, wanted, guarantee, sample))
             bad = _first_bad(batch, wanted)
             journal.extend(records[:bad])
             if bad is not None:
@@ -80,7 +112,13 @@ def predict_into(journal: Journal, model: SavedModel, source: ImageSource, wante
 
 
 def _predict_together(
-    journal: Journal, model: SavedModel, source: ImageSource, wanted: Wanted, *, whole: bool
+    journal: Journal,
+    model: SavedModel,
+    source: ImageSource,
+    wanted: Wanted,
+    guarantee: Guarantee | None,
+    *,
+    whole: bool,
 ) -> None:
     """Embed all images, then predict them as one batch, unless the journal is whole."""
     if whole:
@@ -100,7 +138,9 @@ def _predict_together(
     except InputError:
         journal.remove()
         raise
-    for some in batched(_records(model, read_in, together, wanted), _RECORDS_A_WRITE):
+    sample = ShiftSample(len(source)) if guarantee else None
+    records = _records(model, read_in, together, wanted, guarantee, sample)
+    for some in batched(records, _RECORDS_A_WRITE):
         journal.extend(some)
 
 
@@ -171,15 +211,26 @@ def _rows(model: SavedModel, batch: ReadBatch) -> FloatArray:
 
 
 def _records(
-    model: SavedModel, batches: Sequence[ReadBatch], rows: FloatArray, wanted: Wanted
+    model: SavedModel,
+    batches: Sequence[ReadBatch],
+    rows: FloatArray,
+    wanted: Wanted,
+    guarantee: Guarantee | None,
+    sample: ShiftSample | None,
 ) -> Iterator[Record]:
     """One record per image, in order; all rows are predicted together."""
     found: Iterator[Record] = iter(())
     if len(rows):
         # The gallery needs the probability of the second answer.
         top_k = max(wanted.top_k, 2 if model.calibrated and len(model.names) > 1 else 1)
-        predictions = model.predict_embeddings(rows)
-        found = predictions.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
+        answered = guarantee.answer(rows) if guarantee else model.predict_embeddings(rows)
+        found = answered.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
+    readable = iter(rows)
     for batch in batches:
         for path, state, error in zip(batch.paths, batch.states, batch.errors, strict=True):
-            yield {"path": path, "state": state, **({"error": error} if error else next(found))}
+            named = {"path": path, "state": state}
+            if error:
+                yield {**named, "error": error}
+            else:
+                row = next(readable)
+                yield {**named, **next(found), **(sample.kept(path, row) if sample else {})}

@@ -63,12 +63,15 @@ def prepare(options: Options, memory: "Memory | None" = None) -> Prepared:
     memory : remembers partitions; None for none.
     """
     from fused_clip.method import checks
+    from fused_clip.method.hold_out import hold_out
 
     method = make_method(options, memory)
     unlabelled = options.dataset.labels == "none" or options.labels.per_class == 0
     if unlabelled and options.method.candidates is None:  # known before any image is read
         checks.refuse_parts_that_need_labels(method)
     dataset, backbone = make_parts(options)
+    dataset, budget = hold_out(dataset, method.labels, options.calibration.share, options.calibration.seed)
+    method = replace(method, labels=budget)
     prompts: Prompts = build(options.prompt, dataset=dataset)
     candidates = make_candidates(options, method, dataset, prompts, backbone)
     method = candidates[0].method if candidates else method

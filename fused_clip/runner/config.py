@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from fused_clip.backbone.towers import MOST
 from fused_clip.dataset.options import SharedOptions
+from fused_clip.method.hold_out import MOST_HELD_OUT
 from fused_clip.method.leak import Leak
 from fused_clip.method.reference import ReferenceOptions as OneReference
 from fused_clip.method.reference import Replaced
@@ -193,6 +194,17 @@ class LabelsOptions(StrictOptions):
     seed: Seed = Field(default=0, description="draws the labelled rows")
 
 
+class CalibrationOptions(StrictOptions):
+    """Which training images are held out for guarantees."""
+
+    share: Annotated[float, Field(ge=0, le=MOST_HELD_OUT)] = Field(
+        default=0.0,
+        description="training images held out of the method, for `fused-clip-predict --coverage` and"
+        " `--unknown`: a share of those whose labels may be used; .2 is a good start, 0 is none",
+    )
+    seed: Seed = Field(default=0, description="draws them")
+
+
 class OutputOptions(StrictOptions):
     """Which embeddings a run keeps."""
 
@@ -233,6 +245,7 @@ class Options(StrictOptions):
         default=None, description="take finished cells as they are; null: in a sweep, but not in a single run"
     )
     labels: LabelsOptions
+    calibration: CalibrationOptions
     leak: Leak | None = Field(
         default=None,
         description="let the method use test labels in a way that was published by mistake, to measure what"

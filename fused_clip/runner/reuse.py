@@ -79,7 +79,7 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
     facts = {
         "options": chosen,
         "data": dataset.fingerprint,
-        "rows": _hash([*dataset.train.ids, *dataset.test.ids]),
+        "rows": _hash([name for split in dataset.splits for name in split.ids]),
         "skipped": _hash(dataset.skipped),
         "texts": prompts.texts,
         "backbone": backbone_fingerprint,

@@ -17,6 +17,7 @@ TWO = Predictions(
     distances=np.array([0.1, 3.0]),
     margins=np.array([0.1, np.inf]),
     probabilities=np.array([[0.3, 0.1, 0.6], [1.0, 0.0, 0.0]]),
+    scores=np.array([[-1.2, -2.3, -0.5], [0.0, -np.inf, -np.inf]]),
 )
 UNCALIBRATED = dataclasses.replace(TWO, probabilities=None)
 
@@ -70,7 +71,10 @@ def test_further_columns_are_ranks_from_the_second_on_and_each_probability() -> 
 def test_ties_keep_the_answer_the_runner_up_and_then_the_order_of_names() -> None:
     names = ("a", "b", "c", "d")
     even = Predictions(
-        names, *(np.array([value]) for value in (2, 1, 0, 0.0, 0.0)), probabilities=np.full((1, 4), 0.25)
+        names,
+        *(np.array([value]) for value in (2, 1, 0, 0.0, 0.0)),
+        probabilities=np.full((1, 4), 0.25),
+        scores=np.zeros((1, 4)),
     )  # type: ignore[arg-type]
     (record,) = even.records(top_k=4)
     assert [record["target"], *(record[f"target_{rank}"] for rank in (2, 3, 4))] == ["c", "b", "a", "d"]

@@ -1,0 +1,61 @@
+"""Images that a model was not made from, kept in it for guarantees on its answers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fused_clip.support.arrays import Array, FloatArray, IntArray
+
+_PREFIX = "calibration_"  # of their arrays in a model's file
+
+
+@dataclass(frozen=True)
+class CalibrationRows:
+    """Embeddings of images held out of partition, classifier and temperature.
+
+    Parameters
+    ----------
+    rows : (n, d) image embeddings, as the backbone gives them.
+    targets : (n,) true target, in [0, K); all -1 where no label may be used.
+    """
+
+    rows: FloatArray
+    targets: IntArray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the true targets are known."""
+        return bool((self.targets >= 0).all())
+
+    def arrays(self) -> dict[str, Array]:
+        """Arrays by the names that they have in a model's file."""
+        return {f"{_PREFIX}rows": self.rows, f"{_PREFIX}targets": self.targets}
+
+
+def pop_calibration(arrays: dict[str, Array], n_targets: int) -> CalibrationRows | None:
+    """Take calibration rows out of the arrays of a model; None if there are none.
+
+    Parameters
+    ----------
+    arrays : of a model's file; those of calibration rows are removed.
+    n_targets : K.
+
+    Raises
+    ------
+    ValueError
+        If they are damaged.
+    """
+    own = {name: arrays.pop(name) for name in list(arrays) if name.startswith(_PREFIX)}
+    if not own:
+        return None
+    rows, targets = own.get(f"{_PREFIX}rows"), own.get(f"{_PREFIX}targets")
+    if rows is None or rows.dtype != np.float32 or rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ValueError("calibration_rows must be finite float32 of shape (n, d)")
+    if targets is None or targets.dtype != np.int64 or targets.shape != rows.shape[:1] or not len(targets):
+        raise ValueError("calibration_targets must be a whole number for each row")
+    if targets.min() < -1 or targets.max() >= n_targets:
+        raise ValueError(f"calibration_targets must be in [-1, {n_targets})")
+    return CalibrationRows(rows, targets)
