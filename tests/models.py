@@ -14,6 +14,7 @@ from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method.classifier import Classifier
 from fused_clip.method.prompt import Prompts
 from fused_clip.model import format as files
+from fused_clip.model.calibration_rows import CalibrationRows
 from fused_clip.model.head import Head
 from fused_clip.model.saved import backbone_facts
 from tests.tiny_clip import save_tiny_clip
@@ -36,9 +37,14 @@ def pictures(
 
 
 def save_model(
-    folder: Path, *, calibrated: bool = True, batch_size: int = 8, classifier: Classifier | None = None
+    folder: Path,
+    *,
+    calibrated: bool = True,
+    batch_size: int = 8,
+    classifier: Classifier | None = None,
+    held_out: int = 0,
 ) -> Path:
-    """Make the model, with its backbone beside it, and give its directory."""
+    """Make the model, with its backbone beside it and calibration pictures in it, and give its directory."""
     clip = save_tiny_clip(folder / "clip")
     backbone = OpenClipBackbone(f"local-dir:{clip}", precision="float32", device="cpu", batch_size=batch_size)
     images, targets = pictures(60)
@@ -53,8 +59,18 @@ def save_model(
         random_state=0,
     )
     head = Head.of(model.fit(rows, targets), prompts)
-    training = files.TrainingFacts(dataset="colours", fingerprint="f" * 64, rows=60, uses_labels=calibrated)
-    files.write(folder / "model", head, backbone_facts(backbone), training)
+    training = files.TrainingFacts(
+        dataset="colours",
+        fingerprint="f" * 64,
+        rows=60,
+        uses_labels=calibrated,
+        calibration_rows=held_out,
+    )
+    calibration = None
+    if held_out:
+        more, truth = pictures(held_out, seed=2)
+        calibration = CalibrationRows(backbone.encode_images(more), truth if calibrated else truth * 0 - 1)
+    files.write(folder / "model", head, backbone_facts(backbone), training, calibration)
     return folder
 
 

@@ -74,18 +74,6 @@ def least_rows(coverage: float) -> int:
     return max(1, math.ceil(1 / (1 - coverage) - _ROUNDING) - 1)
 
 
-def check_level(option: str, level: float) -> None:
-    """Raise InputError unless a level is above 0 and below 1.
-
-    Parameters
-    ----------
-    option : names it.
-    level : coverage, or share of known images that may be called unknown.
-    """
-    if not 0 < level < 1:
-        raise InputError(option, "must be above 0 and below 1", level)
-
-
 def check_enough(option: str, level: float, count: int, of: str = "") -> None:
     """Raise InputError if there are too few calibration images for a level.
 
@@ -105,20 +93,24 @@ def check_enough(option: str, level: float, count: int, of: str = "") -> None:
 
 
 def nonconformity(scores: DoubleArray, *, calibrated: bool) -> DoubleArray:
-    """-log of each answer's probability, or the gap to the best score if there are none: (m, G), >= 0.
+    """How little each answer fits: -log of its probability, or without probabilities a gap of scores: (m, G).
 
-    Probabilities near 1 are all the same in floating point, and their logarithms here are not.
+    The gap is the best score of another answer minus the answer's. Probabilities near 1 are all the same in
+    floating point; their logarithms here are not.
 
     Parameters
     ----------
     scores : of `Predictions`.
     calibrated : whether they are log-probabilities up to a constant.
     """
-    best = scores.argmax(axis=1)
-    rows = np.arange(len(scores))
-    gaps: DoubleArray = scores[rows, best][:, None] - scores
+    rows, best = np.arange(len(scores)), scores.argmax(axis=1)
+    top = scores[rows, best][:, None]
     if not calibrated:
+        others = scores.copy()
+        others[rows, best] = -np.inf
+        gaps: DoubleArray = top - scores
+        gaps[rows, best] = others.max(axis=1) - top[:, 0]
         return gaps
-    others = np.exp(-gaps)
-    others[rows, best] = 0
-    return np.asarray(gaps + np.log1p(others.sum(axis=1, keepdims=True)))
+    odds = np.exp(scores - top)
+    odds[rows, best] = 0
+    return np.asarray(top - scores + np.log1p(odds.sum(axis=1, keepdims=True)))

@@ -10,7 +10,6 @@ import numpy as np
 from fused_clip.guarantee.conformal import (
     Per,
     check_enough,
-    check_level,
     nonconformity,
     p_values,
     prediction_sets,
@@ -18,6 +17,7 @@ from fused_clip.guarantee.conformal import (
 from fused_clip.guarantee.novelty import novelty
 from fused_clip.guarantee.shift import ShiftTest, shift_test
 from fused_clip.model.calibration_rows import CalibrationRows
+from fused_clip.model.constraint_parsing import check_level
 from fused_clip.model.predictions import Predictions
 from fused_clip.model.saved import SavedModel
 from fused_clip.support.arrays import BoolArray, DoubleArray, FloatArray, IntArray, Rows

@@ -1,5 +1,6 @@
 """Whether new images come from where the calibration images come from: a two-sample test on embeddings."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +105,8 @@ def _detectable(
 
     Each trial moves a sample along the line between two random images.
     """
+    if math.comb(len(known) + count, count) < 1 / LEVEL:
+        return None  # no permutation can have so small a p
     count = min(count, len(known) // 2, _POWER_ROWS)
     rest = min(len(known) - count, _POWER_ROWS)
     if count < 1 or rest < 2:

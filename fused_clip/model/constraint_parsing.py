@@ -114,3 +114,15 @@ def check_threshold(threshold: float, *, calibrated: bool = True) -> None:
 def _no_map(name: str, error: Exception | str) -> InputError:
     rule = f"must be YAML of 'group: [targets]' ({str(error).splitlines()[0]})"
     return InputError("target_map", rule, name, hint="For example: pet: [cat, dog]")
+
+
+def check_level(option: str, level: float) -> None:
+    """Raise InputError unless a level is above 0 and below 1.
+
+    Parameters
+    ----------
+    option : names it.
+    level : coverage, or share of known images that may be called unknown.
+    """
+    if not 0 < level < 1:
+        raise InputError(option, "must be above 0 and below 1", level)

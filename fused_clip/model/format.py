@@ -1,4 +1,4 @@
-"""A model on disk, as data: ``model.json``, ``arrays.safetensors``, and ``SHA256SUMS`` of both.
+"""A model on disk, as data: ``model.json``, ``arrays.safetensors``, a card, and ``SHA256SUMS`` of them.
 
 ``sha256sum --check`` reads the checksums. They detect damage; they are no signature.
 """
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from fused_clip.method.classifier import Classifier, ConstrainedCentroid
 from fused_clip.method.fusion import Fusion, LinearFusion
 from fused_clip.model.calibration_rows import CalibrationRows, pop_calibration
+from fused_clip.model.card import as_markdown
 from fused_clip.model.facts import FORMAT, BackboneFacts, ModelFacts, PartFacts, TrainingFacts
 from fused_clip.model.head import Head
 from fused_clip.support.arrays import Array
@@ -24,7 +25,7 @@ from fused_clip.support.errors import InputError
 from fused_clip.support.files import read_regular, write_atomic
 from fused_clip.support.versions import versions
 
-FACTS, ARRAYS = "model.json", "arrays.safetensors"
+FACTS, ARRAYS, CARD = "model.json", "arrays.safetensors", "README.md"
 _LIBRARIES = ("open_clip_torch", "torch", "torchvision", "numpy", "scikit-learn")
 
 
@@ -76,7 +77,11 @@ def write(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     text = json.dumps(facts.model_dump(exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
-    contents = {FACTS: text.encode("utf-8", "surrogatepass"), ARRAYS: save(arrays)}
+    contents = {
+        FACTS: text.encode("utf-8", "surrogatepass"),
+        ARRAYS: save(arrays),
+        CARD: as_markdown(facts).encode("utf-8", "replace"),
+    }
     sums = [f"{write_atomic(folder / name, content)}  {name}\n" for name, content in contents.items()]
     write_atomic(folder / SUMS, "".join(sums).encode())
 
@@ -173,17 +178,20 @@ def _make(option: str, facts: ModelFacts, trusted: Iterable[type], folder: Path)
 
 
 def _intact(folder: Path) -> dict[str, bytes]:
-    """Contents of both files, held to their checksums."""
+    """Contents of the files, held to their checksums; older formats have no card."""
     try:
         sums = parse_sums(read_regular(folder / SUMS))
-        contents = {name: read_regular(folder / name) for name in (FACTS, ARRAYS)}
+        names = [FACTS, ARRAYS, *(name for name in sums if name == CARD)]
+        contents = {name: read_regular(folder / name) for name in names}
         own = folder.resolve(strict=True)
-        links = [name for name in (FACTS, ARRAYS, SUMS) if (folder / name).resolve().parent != own]
+        links = [name for name in (*names, SUMS) if (folder / name).resolve().parent != own]
     except OSError as error:
         rule = f"must be a model: a folder with {FACTS}, {ARRAYS} and {SUMS} ({error.strerror})"
         raise InputError("model", rule, str(folder)) from error
     if links:
         raise InputError("model", f"must contain its files, and {links[0]} is a link out of it", str(folder))
+    if spare := sorted(set(sums) - set(contents)):
+        raise _damaged(folder, f"{spare[0]} is not what {SUMS} says")
     for name, content in contents.items():
         if sums.get(name) != hashlib.sha256(content).hexdigest():
             raise _damaged(folder, f"{name} is not what {SUMS} says")

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.dataset.options import MAX_PIXELS
-from fused_clip.model.constraint_parsing import check_threshold, parse_prior, parse_targets, read_target_map
+from fused_clip.model.constraint_parsing import (
+    check_level,
+    check_threshold,
+    parse_prior,
+    parse_targets,
+    read_target_map,
+)
 from fused_clip.predict import answers
 from fused_clip.predict.journal import Journal
 from fused_clip.support.command import make_parser, one_line_errors
@@ -23,9 +29,9 @@ from fused_clip.support.memory import check_libraries
 if TYPE_CHECKING:
     from fused_clip.guarantee import Guarantee
     from fused_clip.model.saved import SavedModel
-    from fused_clip.predict.outcome import Outcome
     from fused_clip.predict.sources import ImageSource
     from fused_clip.predict.stream import Wanted
+    from fused_clip.predict.totals import Totals
 
 _MLFLOW = ("runs:/", "models:/")
 _DESCRIPTION = "Apply the model of a run to images. A stopped command continues when it is given again."
@@ -94,6 +100,11 @@ def _count(text: str) -> int:
 
 def _run(args: argparse.Namespace) -> None:
     check_threshold(args.threshold)
+    for option in ("coverage", "unknown"):
+        if (level := getattr(args, option)) is not None:
+            check_level(option, level)
+    if args.coverage_per == "target" and args.coverage is None:
+        raise InputError("coverage-per", "goes with --coverage, which is not given", args.coverage_per)
     _check_places(args)
     with answers.place(args.out, overwrite=args.overwrite) as draft:
         if args.gallery is not None:
@@ -190,9 +201,9 @@ def _finish(
 ) -> None:
     """Turn the journal into the page and the table, and print the counts."""
     from fused_clip.model.predictions import further_columns
-    from fused_clip.predict.outcome import Outcome
+    from fused_clip.predict.totals import Totals
 
-    found = Outcome.of(journal, guarantee)
+    found = Totals.of(journal, guarantee)
     if not found.counts["predicted"]:
         journal.remove()
         raise InputError(
@@ -219,7 +230,7 @@ def _finish(
 
 
 def _page(
-    args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource", found: "Outcome"
+    args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource", found: "Totals"
 ) -> AbstractContextManager[None]:
     if args.gallery is None:
         return nullcontext()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fused_clip.dataset import decode
 from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.model.card import card
 from fused_clip.predict.journal import Record
 from fused_clip.support import web
 from fused_clip.support.errors import InputError
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 PER_SECTION = 24
 _PIXELS = 160  # longest side of a thumbnail: sharp on a dense screen at the size shown
-_BAD, _TARGETS = 100, 30  # most unreadable images, and targets of the model, that the page lists
+_BAD = 100  # most unreadable images that the page lists
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,8 @@ class About:
         """
         from fused_clip.method.checks import other_images
 
-        backbone, training = model.require_backbone(), model.facts.training
-        more = f" and {len(model.names) - _TARGETS:,} more" if len(model.names) > _TARGETS else ""
-        facts = {
-            "Model": place,
-            "Trained on": f"{training.dataset}: {training.rows:,} images, "
-            f"{'with' if training.uses_labels else 'without'} labels",
-            "Backbone": backbone.name,
-            "Targets": ", ".join(model.names[:_TARGETS]) + more,
-            "Answers": "each depends on all images predicted together"
-            if model.transductive
-            else "of each image by itself",
-            "Probabilities": "calibrated" if model.calibrated else "none (uncalibrated): margins are shown",
-        }
-        if model.calibration is not None:
-            facts["Calibration"] = f"{len(model.calibration):,} images held out of all of this"
+        backbone = model.require_backbone()
+        facts = {"Model": place, **card(model.facts, model.names)}
         return cls(facts, " ".join(filter(None, [withdrawn, other_images(backbone)])))
 
 

@@ -20,6 +20,8 @@ from fused_clip.method.classifier import (
 )
 from fused_clip.method.fusion import Concatenation, FunctionFusion, Fusion, LinearFusion, weighted
 from fused_clip.model import format as files
+from fused_clip.model.calibration_rows import CalibrationRows
+from fused_clip.support.arrays import FloatArray, IntArray
 from fused_clip.support.errors import InputError
 from tests.conftest import Blobs
 from tests.model.conftest import MakeHead
@@ -64,7 +66,8 @@ def test_what_is_read_predicts_as_what_was_written(
 ) -> None:
     head = make_head(**params)
     files.write(tmp_path / "model", head, BACKBONE, TRAINING)
-    read, facts = files.read(tmp_path / "model")
+    read, facts, calibration = files.read(tmp_path / "model")
+    assert calibration is None
     before, after = head.predict(blobs.test), read.predict(blobs.test)
     assert list(before.records()) == list(after.records())
     if before.probabilities is not None:
@@ -75,10 +78,45 @@ def test_what_is_read_predicts_as_what_was_written(
     assert (facts.backbone, facts.training) == (BACKBONE, TRAINING)
 
 
+def test_calibration_rows_come_back(make_head: MakeHead, blobs: Blobs, tmp_path: Path) -> None:
+    rows, targets = blobs.test.astype(np.float32), blobs.test_targets.astype(np.int64)
+    training = TRAINING.model_copy(update={"calibration_rows": len(rows)})
+    files.write(tmp_path / "model", make_head(), BACKBONE, training, CalibrationRows(rows, targets))
+    _, facts, read = files.read(tmp_path / "model")
+    assert read is not None
+    np.testing.assert_array_equal(read.rows, rows)
+    np.testing.assert_array_equal(read.targets, targets)
+    assert facts.training.calibration_rows == len(rows)
+    assert f"{len(rows)} images held out" in (tmp_path / "model" / files.CARD).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("rows", "targets", "stated"),
+    [
+        (np.zeros((2, 3), np.float32), np.zeros(2, np.int64), 2),
+        (np.full((2, 16), np.nan, np.float32), np.zeros(2, np.int64), 2),
+        (np.zeros((2, 16), np.float64), np.zeros(2, np.int64), 2),
+        (np.zeros((2, 16), np.float32), np.zeros(3, np.int64), 2),
+        (np.zeros((2, 16), np.float32), np.array([0, 3]), 2),
+        (np.zeros((2, 16), np.float32), np.array([0, -2]), 2),
+        (np.zeros((2, 16), np.float32), np.zeros(2, np.int64), 3),
+        (np.zeros((2, 16), np.float32), np.zeros(2, np.int64), 0),
+    ],
+    ids=["width", "nan", "float64", "lengths", "no target", "below -1", "count", "not stated"],
+)
+def test_calibration_rows_that_do_not_fit_are_damage(
+    rows: FloatArray, targets: IntArray, stated: int, make_head: MakeHead, tmp_path: Path
+) -> None:
+    training = TRAINING.model_copy(update={"calibration_rows": stated})
+    files.write(tmp_path / "model", make_head(), BACKBONE, training, CalibrationRows(rows, targets))
+    with pytest.raises(InputError, match=r"is damaged: its arrays do not fit together .*calibration_"):
+        files.read(tmp_path / "model")
+
+
 def test_writing_twice_gives_the_same_bytes(make_head: MakeHead, saved: Path, tmp_path: Path) -> None:
     files.write(tmp_path / "again", make_head(), BACKBONE, TRAINING)
     assert files.checksum(tmp_path / "again") == files.checksum(saved)
-    assert {path.name for path in saved.iterdir()} == {files.FACTS, files.ARRAYS, files.SUMS}
+    assert {path.name for path in saved.iterdir()} == {files.FACTS, files.ARRAYS, files.CARD, files.SUMS}
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="there is no sha256sum")
@@ -137,8 +175,8 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 
 
 def test_a_newer_format_is_told_from_damage(saved: Path) -> None:
-    rewritten(saved, lambda facts: facts.update(format=3, a_new_key=True))
-    with pytest.raises(InputError, match=r"is of format 3, and .* reads up to format 2.*newer one"):
+    rewritten(saved, lambda facts: facts.update(format=4, a_new_key=True))
+    with pytest.raises(InputError, match=r"is of format 4, and .* reads up to format 3.*newer one"):
         files.read(saved)
 
 
@@ -253,7 +291,7 @@ def test_parts_of_ones_own_are_used_where_they_are_trusted(
             files.read(tmp_path / "model", trusted)
     with pytest.raises(InputError, match=r"needs the fusion .*Quarter, which is no .*trusted=\["):
         files.read(tmp_path / "model", [Shifted])
-    read, facts = files.read(tmp_path / "model", [Shifted, Quarter])
+    read, facts, _ = files.read(tmp_path / "model", [Shifted, Quarter])
     assert facts.classifier.params == {"shift": 0.5}
     assert (type(read.classifier), read.fusion) == (Shifted, Quarter(share=0.75))
     np.testing.assert_array_equal(
@@ -288,7 +326,7 @@ def test_a_model_of_format_1_is_still_read(
         flags = {name: fusion.pop(name) for name in ("normalize_inputs", "normalize_output")}
         facts.update(format=1, fusion=fusion, **flags)
 
-    read, facts = files.read(rewritten(tmp_path / "model", as_format_1))
+    read, facts, _ = files.read(rewritten(tmp_path / "model", as_format_1))
     np.testing.assert_array_equal(
         read.predict(blobs.test).probabilities, head.predict(blobs.test).probabilities
     )

@@ -1,4 +1,4 @@
-"""What a prediction found in all: counts, and whether its guarantee stands."""
+"""Counts of a whole prediction, and whether its guarantee stands."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from fused_clip.predict.shift_sample import sampled_rows
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Totals:
     """Counts of a finished prediction.
 
     Parameters
