@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.open_backbone.features import reduced
 from fused_clip.backbone import Backbone
 from fused_clip.dataset.encoded_table import read_split
 from fused_clip.dataset.image_dataset import ImageDataset, Images
@@ -20,8 +21,8 @@ from fused_clip.store import Store
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 
 BACKBONES = ("compact", "open")
-FEW = 5_000  # images of a set that is larger, where all are not needed
-_HELD, _PATCH = 1_000, 64
+FEW, MORE = 5_000, 10_000  # first images of a set that is larger: of a test split, of a train split
+_HELD, _PATCH, _SMALL = 1_000, 64, 32
 FASHION = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
 )  # fmt: skip
@@ -103,7 +104,7 @@ def pictures(name: str, backbone: str, places: Places) -> Pictures:
     Parameters
     ----------
     name : ``mnist``, ``cifar10``, ``cifar100`` (test splits), ``fashion`` (first 5,000 of its test split),
-        ``photos``, ``textures`` (patches of 64 x 64 pixels); or a set that scores are chosen on and that no
+        ``photos``, ``photos at 32 pixels``, ``textures`` (patches of 64 x 64 pixels); or a set that scores are chosen on and that no
         report has: ``mnist choice``, ``cifar10 choice``, ``cifar100 choice``, ``fashion choice``.
     backbone : that will embed them: the choice is on images that it was not trained on.
     places : where the files are.
@@ -126,7 +127,7 @@ def _train_rows(name: str) -> Callable[[str, Places], Pictures]:
         data, _ = parts(name, backbone)
         split, count = data.train, len(data.train)
         held = np.sort(np.random.default_rng(0).permutation(count)[:_HELD])  # as experiments.compact_clip did
-        chosen = held if backbone == "compact" else np.arange(FEW)
+        chosen = held if backbone == "compact" else np.arange(MORE)
         return Pictures(split.images, split.rows[chosen], split.labels[chosen], data.class_names)
 
     return find
@@ -140,10 +141,10 @@ def _digits(backbone: str, _places: Places) -> Pictures:
     return Pictures(data.train.images, rows, labels, data.class_names)
 
 
-def _fashion(part: str) -> Callable[[str, Places], Pictures]:
+def _fashion(part: str, count: int) -> Callable[[str, Places], Pictures]:
     def find(_backbone: str, places: Places) -> Pictures:
-        pixels = _idx(places.fashion / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)[:FEW]
-        labels = _idx(places.fashion / f"{part}-labels-idx1-ubyte.gz", 8)[:FEW].astype(np.int64)
+        pixels = _idx(places.fashion / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, 28, 28)[:count]
+        labels = _idx(places.fashion / f"{part}-labels-idx1-ubyte.gz", 8)[:count].astype(np.int64)
         return Pictures(ArrayImages(pixels, f"fashion/{part}"), np.arange(len(pixels)), labels, FASHION)
 
     return find
@@ -156,6 +157,13 @@ def _idx(path: Path, header: int) -> ImageArray:
 def _photos(_backbone: str, places: Places) -> Pictures:
     found = read_split([places.photos], "image", "label", "photos")
     return Pictures(found.images, np.arange(len(found.labels)), found.labels, ())
+
+
+def _small_photos(backbone: str, places: Places) -> Pictures:
+    """Photos cropped to a square and shrunk, as CIFAR's were."""
+    whole = _photos(backbone, places)
+    small = Altered(whole.images, lambda image: reduced(image, _SMALL), f"{_SMALL} pixels")
+    return whole._replace(images=small)
 
 
 def _textures(_backbone: str, places: Places) -> Pictures:
@@ -208,11 +216,12 @@ _SETS: dict[str, Callable[[str, Places], Pictures]] = {
     "mnist": _test_split("mnist"),
     "cifar10": _test_split("cifar10"),
     "cifar100": _test_split("cifar100"),
-    "fashion": _fashion("t10k"),
+    "fashion": _fashion("t10k", FEW),
     "photos": _photos,
+    "photos at 32 pixels": _small_photos,
     "textures": _textures,
     "mnist choice": _digits,
     "cifar10 choice": _train_rows("cifar10"),
     "cifar100 choice": _train_rows("cifar100"),
-    "fashion choice": _fashion("train"),
+    "fashion choice": _fashion("train", MORE),
 }
