@@ -15,6 +15,7 @@ from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.supervision import seen_classes
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.estimator import PromptFusedClassifier
+from fused_clip.guarantee.novelty import NEIGHBORS, REFERENCE_ROWS
 from fused_clip.method import checks, prompt
 from fused_clip.method.classifier import TargetScores
 from fused_clip.method.embedding import Embedded, Embedder, embed, embed_members, embed_prompts, embed_words
@@ -29,6 +30,7 @@ from fused_clip.model.calibration_rows import CalibrationRows
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray
+from fused_clip.support.sampling import stratified_sample
 from fused_clip.support.threads import limited_for
 from fused_clip.support.timing import Stages
 
@@ -133,16 +135,25 @@ def run(
         reference_predictions=audited.predictions,
         curves=curves,
         head=None if method.leak else head,
-        calibration=_calibration(dataset, prompts, embedded),
+        calibration=_calibration(dataset, prompts, embedded, model, method.seed),
         **_learnt(model, prompts),
     )
 
 
-def _calibration(dataset: ImageDataset, prompts: Prompts, embedded: Embedded) -> CalibrationRows | None:
+def _calibration(
+    dataset: ImageDataset, prompts: Prompts, embedded: Embedded, model: PromptFusedClassifier, seed: int
+) -> CalibrationRows | None:
+    """Calibration images, and training images of every cluster to compare them with."""
     if dataset.calibration is None or embedded.calibration is None:
         return None
-    rows = np.asarray(embedded.calibration, dtype=np.float32)
-    return CalibrationRows(rows, prompts.targets(dataset.calibration.labels))
+    some = stratified_sample(model.labels_, REFERENCE_ROWS, seed, least=NEIGHBORS)
+    owners = np.where(model.labels_ < 0, -1, model.cluster_targets_[model.labels_])
+    return CalibrationRows(
+        np.asarray(embedded.calibration, dtype=np.float32),
+        prompts.targets(dataset.calibration.labels),
+        np.asarray(embedded.train[some], dtype=np.float32),
+        np.asarray(owners[some], dtype=np.int64),
+    )
 
 
 def _evidence(

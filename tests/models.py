@@ -69,7 +69,9 @@ def save_model(
     calibration = None
     if held_out:
         more, truth = pictures(held_out, seed=2)
-        calibration = CalibrationRows(backbone.encode_images(more), truth if calibrated else truth * 0 - 1)
+        calibration = CalibrationRows(
+            backbone.encode_images(more), truth if calibrated else truth * 0 - 1, rows, targets
+        )
     files.write(folder / "model", head, backbone_facts(backbone), training, calibration)
     return folder
 

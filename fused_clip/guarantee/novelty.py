@@ -13,9 +13,9 @@ def novelty(rows: Rows, reference: Rows) -> DoubleArray:
     """Mean cosine distance of each image to the training images nearest to it: (m,), in [0, 2].
 
     The higher, the less alike. Distances to nearest neighbours are those of Sun, Ming, Zhu and Li,
-    "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022 (arXiv:2204.06507); their mean, which
-    depends less on the number of neighbours, is of Angiulli and Pizzuti, "Fast Outlier Detection in High
-    Dimensional Spaces", PKDD 2002. No label, prompt or cluster is used, and no other image of the batch.
+    "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022 (arXiv:2204.06507); their mean,
+    which depends less on the number of neighbours, is of Angiulli and Pizzuti, "Fast Outlier Detection in
+    High Dimensional Spaces", PKDD 2002. No label, prompt or cluster is used, and no other image of the batch.
 
     Parameters
     ----------

@@ -120,6 +120,9 @@ class Guarantee:
             made._check_sets(coverage)
         if unknown is not None:
             check_enough("unknown", 1 - unknown, len(calibration))
+            if not len(calibration.reference):
+                rule = "needs training images of the targets that are admitted, and the model has none"
+                raise InputError("unknown", rule)
         return made
 
     def answer(self, rows: Rows) -> Answered:
@@ -172,7 +175,7 @@ class Guarantee:
 
     @cached_property
     def _novelty(self) -> DoubleArray:
-        return novelty(self.model, self.calibration.rows)
+        return novelty(self.calibration.rows, self.calibration.reference)
 
     @cached_property
     def _truth(self) -> IntArray:
@@ -189,7 +192,7 @@ class Guarantee:
     def _unknown(self, rows: Rows) -> BoolArray | None:
         if self.unknown is None:
             return None
-        p = p_values(self._novelty, novelty(self.model, rows)[:, None])[:, 0]
+        p = p_values(self._novelty, novelty(rows, self.calibration.reference)[:, None])[:, 0]
         called: BoolArray = p <= self.unknown
         return called
 
@@ -227,10 +230,17 @@ class Guarantee:
 
 
 def _admitted(model: SavedModel, calibration: CalibrationRows) -> CalibrationRows:
-    """Calibration rows of the targets that the constraint admits; those of unknown target stay."""
+    """Rows of the targets that the constraint admits; calibration rows of unknown target stay."""
     wanted = model.head.constraint.targets
-    if wanted is None or not calibration.labelled:
+    if wanted is None:
         return calibration
     index = [model.head.target_names.index(name) for name in wanted]
-    kept = np.isin(calibration.targets, index)
-    return CalibrationRows(calibration.rows[kept], calibration.targets[kept])
+    known = calibration.targets
+    kept = np.isin(known, index) if calibration.labelled else np.ones(len(known), dtype=bool)
+    near = np.isin(calibration.reference_targets, index)
+    return CalibrationRows(
+        calibration.rows[kept],
+        known[kept],
+        calibration.reference[near],
+        calibration.reference_targets[near],
+    )

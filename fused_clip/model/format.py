@@ -181,7 +181,7 @@ def _intact(folder: Path) -> dict[str, bytes]:
     """Contents of the files, held to their checksums; older formats have no card."""
     try:
         sums = parse_sums(read_regular(folder / SUMS))
-        names = [FACTS, ARRAYS, *(name for name in sums if name == CARD)]
+        names = [FACTS, ARRAYS, *([CARD] if (folder / CARD).exists() else [])]
         contents = {name: read_regular(folder / name) for name in names}
         own = folder.resolve(strict=True)
         links = [name for name in (*names, SUMS) if (folder / name).resolve().parent != own]

@@ -165,9 +165,12 @@ def model() -> list[Reader]:
     from safetensors.numpy import load
 
     from fused_clip.backbone.weights import LocalWeights, read_record
+    from fused_clip.guarantee import Guarantee
     from fused_clip.method.classifier import ConstrainedCentroid, LinearProbe, NearestClassMean, ZeroShot
     from fused_clip.model import format as files
+    from fused_clip.model.calibration_rows import CalibrationRows
     from fused_clip.model.head import Head
+    from fused_clip.model.saved import SavedModel
     from tests.model.conftest import fitted, prompts_of
     from tests.model.test_format import BACKBONE, TRAINING
 
@@ -175,19 +178,27 @@ def model() -> list[Reader]:
     for classifier in (ConstrainedCentroid(), ZeroShot(), NearestClassMean(), LinearProbe(tol=1e-2)):
         head = Head.of(fitted(make_blobs(), classifier=classifier), prompts_of())
         folder = Path(f"model-{len(folders)}")
-        files.write(folder, head, BACKBONE, TRAINING)
+        rows, targets = make_blobs().test, make_blobs().test_targets.astype(np.int64)
+        held_out = CalibrationRows(rows, targets, rows[:9], targets[:9])
+        training = TRAINING.model_copy(update={"calibration_rows": len(rows)})
+        with_rows = isinstance(classifier, ConstrainedCentroid)
+        files.write(folder, head, BACKBONE, *((training, held_out) if with_rows else (TRAINING,)))
         folders.append(folder)
+    card = (folders[0] / files.CARD).read_bytes()
 
     def summed(facts: bytes, arrays: bytes, sums: bytes | None = None) -> dict[str, bytes]:
-        contents = {files.FACTS: facts, files.ARRAYS: arrays}
+        contents = {files.FACTS: facts, files.ARRAYS: arrays, files.CARD: card}
         right = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items()]
         contents[files.SUMS] = "".join(right).encode() if sums is None else sums
         return {f"m/{name}": content for name, content in contents.items()}
 
     def predict(content: bytes) -> None:
-        head, _ = files.read(Path("m"))
+        head, facts, calibration = files.read(Path("m"))
         found = head.predict(np.ones((2, head.dim), np.float32))
         assert found.answers.shape == (2,)
+        if calibration is not None:
+            guarantee = Guarantee.of(SavedModel(head, None, facts, "", calibration), 0.8, unknown=0.1)
+            assert guarantee.answer(np.ones((2, head.dim), np.float32)).sets is not None
 
     contents = [[(folder / name).read_bytes() for name in (files.FACTS, files.ARRAYS)] for folder in folders]
     facts, arrays = contents[0]

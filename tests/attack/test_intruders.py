@@ -228,7 +228,7 @@ def _model(run_directory: Path, folder: Path, change: Callable[[Path], None]) ->
     """A copy of its model, changed, with checksums that fit."""
     shutil.copytree(run_directory / "model", folder)
     change(folder)
-    names = ("model.json", "arrays.safetensors")
+    names = ("model.json", "arrays.safetensors", "README.md")
     sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / "SHA256SUMS").write_text("".join(sums))
     return folder

@@ -30,7 +30,8 @@ def model_of(data: Blobs, calibration: int = 200, *, labelled: bool = True, **pa
     """A model of the blobs whose calibration rows are the first of the test rows."""
     head = Head.of(fitted(data, **params), prompts_of())
     rows, targets = data.test[:calibration], data.test_targets[:calibration].astype(np.int64)
-    held_out = CalibrationRows(rows, targets if labelled else np.full_like(targets, -1))
+    known = targets if labelled else np.full_like(targets, -1)
+    held_out = CalibrationRows(rows, known, data.train, data.train_targets.astype(np.int64))
     training = TrainingFacts(dataset="toy", fingerprint="f" * 64, rows=180, uses_labels=True)
     facts = ModelFacts.model_construct(training=training)
     return SavedModel(head, None, facts, "c", held_out if calibration else None)
@@ -55,7 +56,8 @@ def coverage(model: SavedModel, data: Blobs, level: float, per: Any = "all") -> 
         order = np.random.default_rng(seed).permutation(len(data.test))
         known, new = order[:300], order[300:]
         truth = data.test_targets.astype(np.int64)
-        own = replace(model, calibration=CalibrationRows(data.test[known], truth[known]))
+        held_out = CalibrationRows(data.test[known], truth[known], data.train, truth[:180])
+        own = replace(model, calibration=held_out)
         sets = Guarantee.of(own, level, per).answer(data.test[new]).sets
         assert sets is not None
         hits.append(sets[np.arange(len(new)), truth[new]].mean())
@@ -77,7 +79,8 @@ def test_sets_have_their_coverage(classifier: Any, per: str, data: Blobs) -> Non
 def test_rows_of_training_would_promise_too_much(data: Blobs) -> None:
     """The planted bug that calibration rows exist against: on rows that the model was made from."""
     own = model_of(data)
-    trained = CalibrationRows(data.train, data.train_targets.astype(np.int64))
+    truth = data.train_targets.astype(np.int64)
+    trained = CalibrationRows(data.train, truth, data.train, truth)
     sets = Guarantee.of(replace(own, calibration=trained), 0.8).answer(data.test).sets
     assert sets is not None
     assert sets[np.arange(len(data.test)), data.test_targets].mean() < 0.78

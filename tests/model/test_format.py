@@ -81,11 +81,12 @@ def test_what_is_read_predicts_as_what_was_written(
 def test_calibration_rows_come_back(make_head: MakeHead, blobs: Blobs, tmp_path: Path) -> None:
     rows, targets = blobs.test.astype(np.float32), blobs.test_targets.astype(np.int64)
     training = TRAINING.model_copy(update={"calibration_rows": len(rows)})
-    files.write(tmp_path / "model", make_head(), BACKBONE, training, CalibrationRows(rows, targets))
+    held_out = CalibrationRows(rows, targets, rows[:5], targets[:5] * 0 - 1)
+    files.write(tmp_path / "model", make_head(), BACKBONE, training, held_out)
     _, facts, read = files.read(tmp_path / "model")
     assert read is not None
-    np.testing.assert_array_equal(read.rows, rows)
-    np.testing.assert_array_equal(read.targets, targets)
+    for name, array in vars(held_out).items():
+        np.testing.assert_array_equal(getattr(read, name), array)
     assert facts.training.calibration_rows == len(rows)
     assert f"{len(rows)} images held out" in (tmp_path / "model" / files.CARD).read_text("utf-8")
 
@@ -108,8 +109,31 @@ def test_calibration_rows_that_do_not_fit_are_damage(
     rows: FloatArray, targets: IntArray, stated: int, make_head: MakeHead, tmp_path: Path
 ) -> None:
     training = TRAINING.model_copy(update={"calibration_rows": stated})
-    files.write(tmp_path / "model", make_head(), BACKBONE, training, CalibrationRows(rows, targets))
+    reference = np.zeros((1, rows.shape[1]), np.float32), np.zeros(1, np.int64)
+    files.write(
+        tmp_path / "model", make_head(), BACKBONE, training, CalibrationRows(rows, targets, *reference)
+    )
     with pytest.raises(InputError, match=r"is damaged: its arrays do not fit together .*calibration_"):
+        files.read(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("rows", "targets"),
+    [
+        (np.zeros((2, 3), np.float32), np.zeros(2, np.int64)),
+        (np.full((2, 16), np.inf, np.float32), np.zeros(2, np.int64)),
+        (np.zeros((2, 16), np.float32), np.array([0, 3])),
+        (np.zeros((0, 16), np.float32), np.zeros(0, np.int64)),
+    ],
+    ids=["width", "inf", "no target", "none"],
+)
+def test_reference_rows_that_do_not_fit_are_damage(
+    rows: FloatArray, targets: IntArray, make_head: MakeHead, tmp_path: Path
+) -> None:
+    training = TRAINING.model_copy(update={"calibration_rows": 2})
+    held_out = CalibrationRows(np.zeros((2, 16), np.float32), np.zeros(2, np.int64), rows, targets)
+    files.write(tmp_path / "model", make_head(), BACKBONE, training, held_out)
+    with pytest.raises(InputError, match=r"is damaged: its arrays do not fit together .*calibration_ref"):
         files.read(tmp_path / "model")
 
 
@@ -129,7 +153,7 @@ def test_the_checksums_are_those_of_the_usual_tool(saved: Path) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_flipped_bit_is_noticed(data: st.DataObject, saved: Path) -> None:
-    path = saved / data.draw(st.sampled_from([files.FACTS, files.ARRAYS, files.SUMS]))
+    path = saved / data.draw(st.sampled_from([files.FACTS, files.ARRAYS, files.CARD, files.SUMS]))
     whole = path.read_bytes()
     bit = data.draw(st.integers(0, 8 * len(whole) - 1))
     flipped = bytearray(whole)
@@ -168,7 +192,7 @@ def rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     facts = json.loads((folder / files.FACTS).read_text())
     change(facts)
     (folder / files.FACTS).write_text(json.dumps(facts))
-    names = (files.FACTS, files.ARRAYS)
+    names = (files.FACTS, files.ARRAYS, files.CARD)
     sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / files.SUMS).write_text("".join(sums))
     return folder
