@@ -1,7 +1,7 @@
 """Which score of novelty is best, on images that no report has.
 
-Half of a set's classes are known, at random, and models are fitted on three fifths of their images. Unknown are
-the other classes (near), and sets of other images (far). ``compact`` sees only images that it was not trained on.
+Half of a set's classes are known, at random, and models are fitted on three fifths of their images. Unknown
+are the other classes (near), and sets of other images (far). ``compact`` was trained on none of the images.
 """
 
 import warnings
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from experiments.guarantees.sets import Places, Pool, embed, parts, pictures
 from experiments.unknown.scores import Scorer
-from experiments.unknown.sets import Places, Pool, embed, parts, pictures
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method.classifier import Classifier, ConstrainedCentroid, LinearProbe, ZeroShot
 from fused_clip.store import Store

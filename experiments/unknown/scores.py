@@ -1,6 +1,5 @@
 """Candidate scores of novelty of a fitted model: the higher, the less like its training images."""
 
-from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,7 +85,7 @@ class Scorer:
 
     @cached_property
     def _residual(self) -> tuple[DoubleArray, float]:
-        """Directions outside the principal subspace, as many as the paper leaves, and the weight of a residual."""
+        """Directions outside the principal subspace, of the paper's width, and the weight of a residual."""
         rows, width = unit_rows(self.train), self.train.shape[1]
         kept = 1000 if width >= 2048 else 512 if width >= 768 else width // 2
         outside = np.linalg.eigh(rows.T @ rows)[1][:, : width - kept]
