@@ -134,8 +134,8 @@ def pictures(name: str, backbone: str, places: Places) -> Pictures:
     Parameters
     ----------
     name : ``mnist``, ``cifar10``, ``cifar100`` (test splits), ``fashion`` (first 5,000 of its test split),
-        ``photos``, ``photos at 32 pixels``, ``textures`` (patches of 64 x 64 pixels); or a set
-        that scores are chosen on and that no report has: ``mnist choice``, ``cifar10 choice``, ``cifar100 choice``, ``fashion choice``.
+        ``photos``, ``photos at 32 pixels``, ``textures`` (patches of 64 x 64 pixels); or a set on which
+        scores are chosen and that no report has: ``mnist``, ``cifar10``, ``cifar100`` or ``fashion choice``.
     backbone : that will embed them: the choice is on images that it was not trained on.
     places : where the files are.
     """

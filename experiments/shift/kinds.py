@@ -28,7 +28,7 @@ def kinds(dataset: str) -> list[str]:
 
 
 def shifted(kind: str, made: Made, backbone: str, places: Places) -> tuple[Pool, Pool, bool]:
-    """Give images to draw calibration images from, images to draw new ones from, and whether these have targets.
+    """Give images to draw calibration images from, others for new ones, and whether these have targets.
 
     Without a shift both are the whole pool, of which a draw takes each image once.
 
