@@ -1,6 +1,6 @@
 """The part of a model that follows the backbone: embeddings -> targets, probabilities, margins."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -72,6 +72,15 @@ class Head:
             model.temperature_,
         )
 
+    def with_classifier(self, classifier: Classifier) -> Self:
+        """Return the head with another fitted classifier of the same targets; all else stays.
+
+        Parameters
+        ----------
+        classifier : fitted.
+        """
+        return replace(self, classifier=classifier)
+
     @property
     def names(self) -> tuple[str, ...]:
         """Answers that are possible: columns of the probabilities."""
@@ -106,9 +115,8 @@ class Head:
         ranked = np.argsort(-scores, axis=1, kind="stable")
         answers = ranked[:, 0]
         index = np.arange(len(scores))
-        own = np.where(owners == answers[:, None], found.values, -np.inf)
-        targets = own.argmax(axis=1)
-        best = own[index, targets]
+        targets = self._best_targets(found, answers)
+        best = found.values[index, targets]
         others = np.where((owners != answers[:, None]) & (owners >= 0), found.values, -np.inf).max(axis=1)
         nothing = np.full(len(index), -1)
         return Predictions(
@@ -121,6 +129,29 @@ class Head:
             None if self.temperature is None else softmax(scores),
             scores,
         )
+
+    def answer_scores(self, X: ArrayLike) -> DoubleArray:
+        """Score each answer: (m, G) log-probabilities up to a constant of the row; uncalibrated, best scores.
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings as the backbone gives them. Raises as `predict` does.
+        """
+        rows = self._checked(X)
+        self.check_batch(len(rows))
+        return self._scores(self.classifier.target_scores(rows))
+
+    def targets_of(self, X: ArrayLike, answers: IntArray) -> IntArray:
+        """Find the target behind each answer, the best of a group: (m,) positions in `target_names`.
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings as the backbone gives them. Raises as `predict` does.
+        answers : (m,) answer of each row, in [0, G).
+        """
+        rows = self._checked(X)
+        self.check_batch(len(rows))
+        return self._best_targets(self.classifier.target_scores(rows), answers)
 
     def check_batch(self, count: int) -> None:
         """Check that a model whose answers depend on the batch has one.
@@ -156,6 +187,10 @@ class Head:
                 "test/brier": brier_score(probabilities, targets),
             }
         )
+
+    def _best_targets(self, found: TargetScores, answers: IntArray) -> IntArray:
+        own = self._scope.answer_of_target == answers[:, None]
+        return np.asarray(np.where(own, found.values, -np.inf).argmax(axis=1))
 
     def _checked(self, X: ArrayLike) -> Rows:
         rows = np.asarray(X)

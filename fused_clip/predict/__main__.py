@@ -29,6 +29,7 @@ from fused_clip.support.memory import check_libraries
 if TYPE_CHECKING:
     from fused_clip.guarantee import Guarantee
     from fused_clip.model.saved import SavedModel
+    from fused_clip.predict.explanation import Explainer
     from fused_clip.predict.sources import ImageSource
     from fused_clip.predict.stream import Wanted
     from fused_clip.predict.totals import Totals
@@ -37,7 +38,8 @@ _MLFLOW = ("runs:/", "models:/")
 _DESCRIPTION = "Apply the model of a run to images. A stopped command continues when it is given again."
 _EPILOG = (
     f"Columns of FILE: {', '.join(answers.COLUMNS)}; with --top-k also target_2, probability_2 and so on; "
-    "with --probabilities p:NAME for each target; with --on-bad-image report also error. A transductive "
+    f"with --probabilities p:NAME for each target; with --explain {', '.join(answers.EXPLANATION)}; with "
+    "--on-bad-image report also error. A transductive "
     "model answers for all images together, at least two: one that is stopped starts anew."
 )
 
@@ -83,6 +85,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--on-bad-image", choices=["skip", "report", "error"], default="skip", help=bad)
     large = "an image with more pixels counts as unreadable (%(default)s)"
     add("--max-pixels", type=_count, default=MAX_PIXELS, metavar="N", help=large)
+    why = (
+        "give the nearest training images, the composition of the cluster and the prompt's share; MODEL must"
+    )
+    add("--explain", action="store_true", help=f"{why} be the directory of a run")
     add("--gallery", type=Path, metavar="PAGE.html", help="also write a page of thumbnails")
     add("--overwrite", action="store_true", help="replace FILE, PAGE and the partial work of other commands")
     add("--device", default="auto", help="auto (default), cpu, cuda, cuda:<index> or mps")
@@ -106,6 +112,8 @@ def _run(args: argparse.Namespace) -> None:
     if args.coverage_per == "target" and args.coverage is None:
         raise InputError("coverage-per", "goes with --coverage, which is not given", args.coverage_per)
     _check_places(args)
+    if args.explain:
+        _check_run(args.model)
     with answers.place(args.out, overwrite=args.overwrite) as draft:
         if args.gallery is not None:
             answers.check_page(args.gallery, overwrite=args.overwrite)
@@ -130,11 +138,31 @@ def _run(args: argparse.Namespace) -> None:
             args.coverage,
             args.coverage_per,
             args.unknown,
+            args.explain,
         )
         guarantee = wanted.guarantee(model)
+        explainer = _explainer(args, model)
         journal = Journal(draft, _job(args, knowledge, model, wanted), fresh=args.overwrite)
-        predict_into(journal, model, source, wanted, guarantee)
-        _finish(args, journal, model, source, guarantee)
+        predict_into(journal, model, source, wanted, guarantee, explainer)
+        _finish(args, journal, model, source, guarantee, explainer)
+
+
+def _check_run(model: str) -> None:
+    """Refuse a model without the run's directory, before it is loaded."""
+    from fused_clip.runner.training_rows import run_directory
+
+    if model.startswith(_MLFLOW):
+        rule = "needs the directory of a run as MODEL: one from MLflow comes without its training rows"
+        raise InputError("explain", rule, model, hint="Give a directory such as outputs/runs/DAY/TIME")
+    run_directory(model, "explain")
+
+
+def _explainer(args: argparse.Namespace, model: "SavedModel") -> "Explainer | None":
+    if not args.explain:
+        return None
+    from fused_clip.predict.explanation import Explainer
+
+    return Explainer.of(args.model, model)
 
 
 def _check_places(args: argparse.Namespace) -> None:
@@ -198,6 +226,7 @@ def _finish(
     model: "SavedModel",
     source: "ImageSource",
     guarantee: "Guarantee | None",
+    explainer: "Explainer | None",
 ) -> None:
     """Turn the journal into the page and the table, and print the counts."""
     from fused_clip.model.predictions import further_columns
@@ -211,9 +240,10 @@ def _finish(
         )
     errors = ["error"] if args.on_bad_image == "report" else []
     further = further_columns(model.names, top_k=args.top_k, each=args.probabilities)
-    columns = (*answers.COLUMNS, *further, *found.columns, *errors)
+    why = answers.EXPLANATION if args.explain else ()
+    columns = (*answers.COLUMNS, *further, *found.columns, *why, *errors)
     # Write the page first: if it fails, the journal is kept; if it exists, so does its table.
-    with _page(args, journal, model, source, found):
+    with _page(args, journal, model, source, found, explainer):
         answers.write(args.out, map(found.completed, journal), columns)
     journal.remove()
     print(
@@ -230,14 +260,19 @@ def _finish(
 
 
 def _page(
-    args: argparse.Namespace, journal: Journal, model: "SavedModel", source: "ImageSource", found: "Totals"
+    args: argparse.Namespace,
+    journal: Journal,
+    model: "SavedModel",
+    source: "ImageSource",
+    found: "Totals",
+    explainer: "Explainer | None",
 ) -> AbstractContextManager[None]:
     if args.gallery is None:
         return nullcontext()
     from fused_clip.predict import gallery
 
     about = gallery.About.of(model, args.model, found.warning)
-    return gallery.drawn(args.gallery, source, journal, about, args.max_pixels)
+    return gallery.drawn(args.gallery, source, journal, about, args.max_pixels, explainer)
 
 
 if __name__ == "__main__":

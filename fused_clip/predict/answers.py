@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ("path", "target", "probability", "margin", "runner_up", "cluster", "abstained")
+NESTED = ("neighbors", "composition")  # values that a field of a table can't have
+EXPLANATION = (*NESTED, "prompt", "prompt_share")  # of fused_clip.predict.explanation
 _SUFFIXES = (".csv", ".parquet", ".jsonl")
 _PAGES = (".html", ".htm")
 _ROWS_A_GROUP = 50_000
@@ -101,7 +103,8 @@ def write(path: Path, records: Iterable[Record], columns: Sequence[str] = COLUMN
     ----------
     path : the file; its suffix decides the format.
     records : one per image; those with an ``error`` are left out, unless that is a column.
-    columns : `COLUMNS`, then further ones, then ``error``.
+    columns : `COLUMNS`, then further ones, then ``error``. Those of `NESTED` are JSON in a text, but
+        values of their own in a ``.jsonl`` file.
     """
     kept = (record for record in records if "error" in columns or "error" not in record)
     with write_errors(path), replacing(path) as draft:
@@ -126,12 +129,19 @@ def _write_table(path: Path, suffix: str, columns: Sequence[str], records: Itera
     from pyarrow.parquet import ParquetWriter
 
     schema = pa.schema([(column, _kind(column)) for column in columns])
+    records = map(_plain, records)
     if suffix == ".csv" and "set" in columns:
         records = ({**record, "set": _joined(record.get("set"))} for record in records)
         schema = schema.set(columns.index("set"), pa.field("set", pa.string()))
     with (CSVWriter if suffix == ".csv" else ParquetWriter)(path, schema) as writer:
         for some in batched(records, _ROWS_A_GROUP):
             writer.write_batch(pa.RecordBatch.from_pylist(some, schema))
+
+
+def _plain(record: Record) -> Record:
+    """A record whose explanation fits in fields of a table."""
+    nested = {column: record[column] for column in NESTED if column in record}
+    return {**record, **{column: json.dumps(value, ensure_ascii=False) for column, value in nested.items()}}
 
 
 def _joined(names: Sequence[str] | None) -> str | None:
@@ -144,7 +154,7 @@ def _joined(names: Sequence[str] | None) -> str | None:
 def _kind(column: str) -> "pa.DataType":
     import pyarrow as pa
 
-    if column.startswith(("probability", "margin", "p:")):
+    if column.startswith(("probability", "margin", "p:", "prompt_share")):
         return pa.float32()
     kinds = {"cluster": pa.int32(), "set_size": pa.int32(), "set": pa.list_(pa.string())}
     return pa.bool_() if column in ("abstained", "unknown") else kinds.get(column, pa.string())

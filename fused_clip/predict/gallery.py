@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import heapq
-import io
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fused_clip.dataset import decode
-from fused_clip.dataset.options import MAX_PIXELS
+from fused_clip.dataset.decode import UnreadableImageError
+from fused_clip.dataset.thumbnails import thumbnail_of_file
 from fused_clip.model.card import card
 from fused_clip.predict.journal import Record
 from fused_clip.support import web
@@ -23,12 +22,13 @@ from fused_clip.support.files import replacing
 
 if TYPE_CHECKING:
     from fused_clip.model.saved import SavedModel
+    from fused_clip.predict.explanation import Explainer
     from fused_clip.predict.sources import ImageSource
 
 log = logging.getLogger(__name__)
 
 PER_SECTION = 24
-_PIXELS = 160  # longest side of a thumbnail: sharp on a dense screen at the size shown
+_SHARES = 8  # most targets of a cluster that an explanation shows
 _BAD = 100  # most unreadable images that the page lists
 
 
@@ -84,6 +84,12 @@ class GalleryItem:
         return PurePath(self.path).name or self.path
 
     @property
+    def neighbors(self) -> Sequence[Mapping[str, Any]]:
+        """Nearest training images; none unless the record is explained."""
+        found: Sequence[Mapping[str, Any]] = self.record.get("neighbors") or ()
+        return found
+
+    @property
     def rank(self) -> float:
         """Certainty of the prediction: its probability, or else its margin."""
         probability: float | None = self.record["probability"]
@@ -101,6 +107,16 @@ class GalleryItem:
         if name is None:
             return ""
         return f"2nd {name}" if probability is None else f"2nd {probability:.0%} {name}"
+
+    @property
+    def prompts_part(self) -> str:
+        """Sentence about the prompt's share in the lead over the runner-up; may be empty."""
+        share, second = self.record.get("prompt_share"), self.record.get("runner_up")
+        if share is None:
+            return ""
+        if share < 0:
+            return f"It speaks for {second}, and the image overrules it: {share:.0%} of the evidence."
+        return f"Its share of the evidence against {second}: {share:.0%}."
 
     @property
     def set(self) -> str:
@@ -138,7 +154,12 @@ class _Section:
 
 @contextmanager
 def drawn(
-    path: Path, source: ImageSource, records: Iterable[Record], about: About, max_pixels: int
+    path: Path,
+    source: ImageSource,
+    records: Iterable[Record],
+    about: About,
+    max_pixels: int,
+    explainer: Explainer | None = None,
 ) -> Iterator[None]:
     """Draw the page, and move it to its path when the with block ends without an error.
 
@@ -149,10 +170,12 @@ def drawn(
     records : of the journal.
     about : describes the model.
     max_pixels : an image with more is unreadable.
+    explainer : gives the pictures of training images that explanations name; None for none.
     """
+    neighbors = None if explainer is None else explainer.thumbnails
     try:
         with replacing(path) as draft:
-            write(draft, records, partial(_thumbnails, source, max_pixels), about)
+            write(draft, records, partial(_thumbnails, source, max_pixels), about, neighbors=neighbors)
             yield
     except OSError as error:
         raise InputError("gallery", f"{path} can't be written ({error.strerror})") from error
@@ -164,9 +187,12 @@ def write(
     thumbnails: Callable[[Set[str]], Mapping[str, bytes]],
     about: About | None = None,
     *,
+    neighbors: Callable[[Set[int]], Mapping[int, bytes]] | None = None,
     per_section: int = PER_SECTION,
 ) -> None:
     """Write the page: a section a target, least certain first, then one a cluster, most certain first.
+
+    A picture whose record is explained opens its explanation.
 
     Parameters
     ----------
@@ -174,6 +200,7 @@ def write(
     records : of the journal, read one by one; those with an ``error`` are listed.
     thumbnails : gives the thumbnails of images by name; images without one are left out.
     about : describes the model.
+    neighbors : gives the thumbnails of training images by position; None for none.
     per_section : most thumbnails of a section, at least 1.
     """
     targets: dict[str, _Section] = {}
@@ -190,6 +217,9 @@ def write(
         if record["cluster"] >= 0:  # some classifiers have no clusters
             clusters.setdefault(record["cluster"], _Section(per_section)).add(-item.rank, number, item)
     sections = [*targets.values(), *clusters.values()]
+    shown = {item.path: item for section in sections for item in section.shown}
+    explained = {path: number for number, (path, item) in enumerate(shown.items()) if item.neighbors}
+    near = {one["position"] for path in explained for one in shown[path].neighbors}
     path.parent.mkdir(parents=True, exist_ok=True)
     web.render(
         "gallery.html",
@@ -204,27 +234,12 @@ def write(
         per_section=per_section,
         targets=sorted(targets.items()),
         clusters=list(_named(clusters)),
-        thumbnails=thumbnails({item.path for section in sections for item in section.shown}),
+        thumbnails=thumbnails(shown.keys()),
+        shown=shown,
+        explained=explained,
+        neighbors=neighbors(near) if neighbors else {},
+        most_shares=_SHARES,
     )
-
-
-def thumbnail(encoded: bytes, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Scale an image file down to a thumbnail, as WebP.
-
-    Parameters
-    ----------
-    encoded : contents of an image file.
-    max_pixels : an image with more is unreadable.
-    """
-    file = io.BytesIO()
-    small = decode.thumbnail(encoded, _PIXELS, max_pixels)
-    try:
-        small.save(file, "WEBP", quality=85)
-    except KeyError as error:  # Pillow goes on without a format whose library it can't load
-        raise InputError(
-            "gallery", "Pillow can't load its library of WebP", hint="Install it again"
-        ) from error
-    return file.getvalue()
 
 
 def _named(clusters: dict[int, _Section]) -> Iterator[tuple[str, _Section]]:
@@ -238,7 +253,7 @@ def _thumbnails(source: ImageSource, max_pixels: int, paths: Set[str]) -> dict[s
     for item in source:
         if item.path in paths and item.path not in found:
             try:
-                found[item.path] = thumbnail(item.read(), max_pixels)
-            except (decode.UnreadableImageError, OSError) as error:
+                found[item.path] = thumbnail_of_file(item.read(), max_pixels)
+            except (UnreadableImageError, OSError) as error:
                 log.warning("%s is not in the gallery: %s", item.path, error)
     return found

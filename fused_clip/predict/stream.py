@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from fused_clip.backbone.batches import bad_rows, read_ahead
 from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.guarantee import Guarantee
 from fused_clip.guarantee.conformal import Per
+from fused_clip.model.predictions import Predictions
 from fused_clip.model.saved import SavedModel
 from fused_clip.predict.decoding import ReadBatch, read
 from fused_clip.predict.journal import Journal, Record
@@ -21,6 +22,9 @@ from fused_clip.predict.sources import OPTION, ImageSource, Item
 from fused_clip.support.arrays import FloatArray
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
+
+if TYPE_CHECKING:
+    from fused_clip.predict.explanation import Explainer
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class Wanted:
     on_bad_image : ``error`` stops at an unreadable image; else it is recorded with the reason and logged.
     max_pixels : an image with more is unreadable.
     coverage, coverage_per, unknown : as of `fused_clip.guarantee.Guarantee`; None for no guarantee.
+    explain : whether to give the columns of `fused_clip.predict.explanation.Explanation`.
     """
 
     threshold: float = 0.0
@@ -51,6 +56,7 @@ class Wanted:
     coverage: float | None = None
     coverage_per: Per = "all"
     unknown: float | None = None
+    explain: bool = False
 
     def guarantee(self, model: SavedModel) -> Guarantee | None:
         """Check what the model is to promise; None if nothing is asked for.
@@ -75,6 +81,7 @@ def predict_into(
     source: ImageSource,
     wanted: Wanted,
     guarantee: Guarantee | None = None,
+    explainer: "Explainer | None" = None,
 ) -> None:
     """Predict the images that the journal lacks, with read-ahead and a progress bar.
 
@@ -89,6 +96,7 @@ def predict_into(
     source : the images.
     wanted : options of the prediction.
     guarantee : of its answers; None for none. The records of some images then have their embeddings.
+    explainer : of the model, where `wanted` asks for explanations.
 
     Raises
     ------
@@ -99,12 +107,12 @@ def predict_into(
     rest, done = _rest(source, journal)
     if model.transductive:
         whole = bool(done) and next(rest, None) is None
-        _predict_together(journal, model, source, wanted, guarantee, whole=whole)
+        _predict_together(journal, model, source, wanted, guarantee, explainer, whole=whole)
         return
     sample = ShiftSample(len(source)) if guarantee else None
     with closing(_embedded(model, rest, done, len(source), wanted)) as batches:
         for batch, rows in batches:
-            records = list(_records(model, [batch], rows, wanted, guarantee, sample))
+            records = list(_records(model, [batch], rows, wanted, guarantee, sample, explainer))
             bad = _first_bad(batch, wanted)
             journal.extend(records[:bad])
             if bad is not None:
@@ -117,6 +125,7 @@ def _predict_together(
     source: ImageSource,
     wanted: Wanted,
     guarantee: Guarantee | None,
+    explainer: "Explainer | None",
     *,
     whole: bool,
 ) -> None:
@@ -139,7 +148,7 @@ def _predict_together(
         journal.remove()
         raise
     sample = ShiftSample(len(source)) if guarantee else None
-    records = _records(model, read_in, together, wanted, guarantee, sample)
+    records = _records(model, read_in, together, wanted, guarantee, sample, explainer)
     for some in batched(records, _RECORDS_A_WRITE):
         journal.extend(some)
 
@@ -217,6 +226,7 @@ def _records(
     wanted: Wanted,
     guarantee: Guarantee | None,
     sample: ShiftSample | None,
+    explainer: "Explainer | None",
 ) -> Iterator[Record]:
     """One record per image, in order; all rows are predicted together."""
     found: Iterator[Record] = iter(())
@@ -225,6 +235,10 @@ def _records(
         top_k = max(wanted.top_k, 2 if model.calibrated and len(model.names) > 1 else 1)
         answered = guarantee.answer(rows) if guarantee else model.predict_embeddings(rows)
         found = answered.records(wanted.threshold, top_k=top_k, each=wanted.probabilities)
+        if explainer is not None:
+            predictions = answered if isinstance(answered, Predictions) else answered.predictions
+            explained = explainer.explain(rows, predictions)
+            found = ({**record, **why.record()} for record, why in zip(found, explained, strict=True))
     readable = iter(rows)
     for batch in batches:
         for path, state, error in zip(batch.paths, batch.states, batch.errors, strict=True):

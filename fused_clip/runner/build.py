@@ -175,16 +175,32 @@ def _made(key: str) -> "Parts | InputError":
     dataset_options = DatasetOptions.model_validate(groups["dataset"]).with_allowed(allow)
     backbone_options = BackboneOptions.model_validate(groups["backbone"]).with_allowed(allow)
     try:
-        from fused_clip.dataset.recipe import Recipe
-
-        shared = dataset_options.model_dump(include=set(Recipe.model_fields))
-        recipe = Recipe.model_validate(shared)
-        dataset: ImageDataset = build(dataset_options, recipe=recipe, data_dir=groups["data_dir"])
+        dataset = make_dataset(dataset_options, groups["data_dir"])
         backbone: Backbone = build(backbone_options, dataset=dataset)
         backbone.check()
     except InputError as error:
         return error
     return dataset, backbone
+
+
+def make_dataset(options: DatasetOptions, data_dir: str | None) -> "ImageDataset":
+    """Make a dataset.
+
+    Parameters
+    ----------
+    options : of the group.
+    data_dir : mirror of the hub sets; None for the hub.
+
+    Raises
+    ------
+    InputError
+        If the options do not fit the data, or an image can't be read.
+    """
+    from fused_clip.dataset.recipe import Recipe
+
+    recipe = Recipe.model_validate(options.model_dump(include=set(Recipe.model_fields)))
+    dataset: ImageDataset = build(options, recipe=recipe, data_dir=data_dir)
+    return dataset
 
 
 def make_method(options: Options, memory: "Memory | None" = None) -> "Method":

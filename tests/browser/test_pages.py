@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from fused_clip.predict.gallery import About, thumbnail
+from fused_clip.dataset.thumbnails import thumbnail_of_file as thumbnail
+from fused_clip.predict.gallery import About
 from fused_clip.predict.gallery import write as write_gallery
 from fused_clip.report import writer
 from fused_clip.report.report_command import page_of

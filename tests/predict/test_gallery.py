@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from fused_clip.predict.gallery import About, GalleryItem, _Section, thumbnail, write
+from fused_clip.dataset.thumbnails import thumbnail_of_file as thumbnail
+from fused_clip.predict.gallery import About, GalleryItem, _Section, write
 from fused_clip.predict.journal import Record
 from tests.records import SCRIPT
 

@@ -133,7 +133,7 @@ def test_a_name_that_the_registry_does_not_take_is_told_before_work(tracker: Mlf
 def test_a_model_of_embeddings_is_no_pyfunc(
     tracker: MlflowTracker, run_directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    head, facts = model_files.read(run_directory / "model")
+    head, facts, _ = model_files.read(run_directory / "model")
     model_files.write(tmp_path / "model", head, None, facts.training)
     with tracker.run("vectors", {}, {}) as active:
         active.log(make_result(), tmp_path, [])

@@ -1,12 +1,20 @@
 """Nearest means, and soft evidence, of clusters: of fused rows, of images, of classes."""
 
+from dataclasses import replace
 from typing import ClassVar, Self
 
 import numpy as np
 from scipy.special import logsumexp
+from sklearn.base import clone
 from sklearn.metrics.pairwise import euclidean_distances
 
-from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, cluster_means
+from fused_clip.method.classifier.contract import (
+    Classifier,
+    TargetScores,
+    Training,
+    cluster_means,
+    equal_rows,
+)
 from fused_clip.method.classifier.ranges import check_number
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
@@ -100,6 +108,21 @@ class ConstrainedCentroid(NearestClusterMean):
         self.text_embeddings_ = None if texts is None else training.fusion.inputs(texts)
         self.prompt_of_target_ = training.prompt_of_target
         return self._set(training, training.centers, training.cluster_targets)
+
+    def without_text(self, training: Training) -> Self | None:
+        """Be fitted on training rows that are all fused with the mean text row.
+
+        With the centroids as they are, the text that is in them would count where the new rows have none.
+        """
+        if self.text_embeddings_ is None:
+            return None
+        texts = self.fusion_.inputs(equal_rows(self.text_embeddings_))
+        fused = self.fusion_.fuse(self.fusion_.inputs(training.images), texts[0])
+        own = {"prompt_of_target": self.prompt_of_target_, "cluster_targets": self.cluster_targets_}
+        fitted: Self = clone(self).fit(
+            replace(training, fused=fused, texts=texts, fusion=self.fusion_, **own)
+        )
+        return fitted
 
     def check_arrays(self) -> None:
         """Check centroids, their targets, and prompts that fuse to the centroids' width."""

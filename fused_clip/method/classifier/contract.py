@@ -211,6 +211,18 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
         X : (m, d) image embeddings, as the backbone gives them.
         """
 
+    def without_text(self, training: Training) -> Self | None:
+        """Be fitted on the same rows and clusters with equal text rows, so that no text speaks for a target.
+
+        Every text row becomes their mean, in new rows and in what was learnt from training rows. None for a
+        classifier without text, and where what was learnt can't be had anew in closed form.
+
+        Parameters
+        ----------
+        training : images, number of targets and clusters that the classifier was fitted on.
+        """
+        return None
+
     def check_arrays(self) -> None:
         """Check restored arrays, and set `targets_` if it is not among them; raises `ValueError`."""
 
@@ -256,6 +268,17 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
         if array.min() < 0 or array.max() >= count:
             raise ValueError(f"{name} must be in [0, {count})")
         return np.asarray(array)
+
+
+def equal_rows(rows: Rows) -> Rows:
+    """Replace each row by the mean of all.
+
+    Parameters
+    ----------
+    rows : (p, d) rows, p >= 1.
+    """
+    mean = rows.mean(axis=0, dtype=np.float64).astype(rows.dtype)
+    return np.tile(mean, (len(rows), 1))
 
 
 def cluster_means(rows: Rows, clusters: IntArray, n_clusters: int) -> DoubleArray:

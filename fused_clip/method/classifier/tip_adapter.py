@@ -5,9 +5,10 @@ from itertools import islice, product
 from typing import ClassVar, Self
 
 import numpy as np
+from sklearn.base import clone
 
 from fused_clip.method.classifier.cache import KeyCache, tuned_keys
-from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
+from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, equal_rows
 from fused_clip.method.classifier.cosine import texts_of
 from fused_clip.method.classifier.ranges import check_count, check_number
 from fused_clip.method.classifier.validation import HeldOut, most_accurate, validation_split
@@ -93,6 +94,14 @@ class TipAdapter(Classifier):
         if cache.texts is not None:
             arrays["texts"] = cache.texts
         return self.restore(arrays, training.n_targets, training.fusion)
+
+    def without_text(self, training: Training) -> Self | None:
+        """Be fitted with the same cache and settings, and the mean text for every target."""
+        if self.texts_ is None:
+            return None
+        arrays = {**self.arrays(), "texts": equal_rows(self.texts_)}
+        fitted: Self = clone(self).restore(arrays, self.n_targets_, self.fusion_)
+        return fitted
 
     def check_arrays(self) -> None:
         """Check that every key has a target, and every target a text if there is any."""

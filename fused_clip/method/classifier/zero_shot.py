@@ -3,8 +3,9 @@
 from typing import ClassVar, Self
 
 import numpy as np
+from sklearn.base import clone
 
-from fused_clip.method.classifier.contract import Classifier, TargetScores, Training
+from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, equal_rows
 from fused_clip.support.arrays import Rows
 
 
@@ -44,6 +45,15 @@ class ZeroShot(Classifier):
         rows = training.texts / (lengths if self.normalize_texts else lengths.max())
         arrays = {"text_embeddings": rows, "prompt_of_target": training.prompt_of_target}
         return self.restore(arrays, training.n_targets, training.fusion)
+
+    def without_text(self, training: Training) -> Self:
+        """Be fitted on equal prompts: every target then has the same score."""
+        arrays = {
+            "text_embeddings": equal_rows(self.text_embeddings_),
+            "prompt_of_target": self.prompt_of_target_,
+        }
+        fitted: Self = clone(self).restore(arrays, self.n_targets_, self.fusion_)
+        return fitted
 
     def check_arrays(self) -> None:
         """Check that every target has a prompt."""
