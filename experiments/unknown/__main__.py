@@ -14,7 +14,7 @@ from experiments.methods.page import write_rows
 from experiments.unknown import choice, report
 
 RESULTS = Path(__file__).parent / "results"
-SEEDS = 5
+SEEDS, DRAWS = 5, 20  # for the scores; for the calls, whose rates differ more between draws
 
 
 def main() -> None:
@@ -23,7 +23,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_places(parser)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of the scores")
+    parser.add_argument("--draws", type=int, default=DRAWS, help="of the calls, at least as many")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     parser.add_argument("--parts", nargs="+", default=("choice", "report"), choices=("choice", "report"))
     given = parser.parse_args()
@@ -34,7 +35,12 @@ def main() -> None:
         found = measure_all(choice.measure, draws, choice.file_of, folder, given.jobs)
         write_rows(RESULTS / "choice.csv", choice.table(found))
     if "report" in given.parts:
-        runs = [report.Task(b, known, s, places) for s in seeds for known in report.PAIRS for b in BACKBONES]
+        runs = [
+            report.Task(backbone, known, seed, places, scores=seed < given.seeds)
+            for seed in range(given.draws)
+            for known in report.PAIRS
+            for backbone in BACKBONES
+        ]
         found = measure_all(report.measure, runs, report.file_of, folder, given.jobs)
         write_rows(RESULTS / "unknown.csv", report.table(found))
         write_rows(RESULTS / "scores.csv", report.scores_table(found))

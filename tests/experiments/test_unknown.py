@@ -98,9 +98,11 @@ def test_the_report_has_mean_and_spread_of_what_was_found() -> None:
         "known called unknown": "0.050 ± 0.000",
         "unknown found": "0.600 ± 0.141",
     }
-    best, worst = report.scores_table([*({**common, **one} for one in calls), other])
-    assert best == {"score": report.PRODUCT, "cifar10 / photos, open": "0.950"}
-    assert worst["score"] == "energy"
+    best, worst = report.scores_table(
+        [other, {**common, **calls[0]}, {**other, "score": "ViM", "auroc": 0.9}]
+    )
+    assert best == {"score": "ViM", "cifar10 / photos, open": "0.900"}
+    assert worst == {"score": "energy", "cifar10 / photos, open": "0.100"}
 
 
 def test_fashion_is_read_from_the_files_of_its_authors(places: Places) -> None:
