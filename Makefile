@@ -1,8 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests run side by side, one worker a core; past four, memory is what is short.
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+# Tests run side by side, one worker a core; past four, memory is what is short. Each worker has one thread: the
+# threads of several wait for each other at every step.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test quick check audit docs smoke attack mutants image verify-openai clean
 
