@@ -78,7 +78,7 @@ def reviewed(
     whole = LabelPool.fit(list(found.values()), labels)
     plain = LabelPool.fit([scores for name, scores in found.items() if name != "prompts"], labels)
     own = (np.arange(len(labels)), labels)
-    ranked = {OURS: whole.log_probabilities[own], f"{OURS} without prompts": plain.log_probabilities[own]}
+    ranked = {OURS: -whole.wrong, f"{OURS} without prompts": -plain.wrong}
     ranked |= {f"{name} alone": scores[own] for name, scores in found.items()}
     flagged = Flagged.of(whole.wrong > _LIKELY, wrong)
     return _precisions(ranked, wrong), flagged, np.exp(whole.log_probabilities)

@@ -32,7 +32,7 @@ def write(path: Path, review: LabelReview, positions: Sequence[int] | IntArray, 
     suspects = list(zip(review.suspects(positions), near, strict=True))
     names = [training.target_names[target] for target in training.targets]
     wanted = {row for own, others in suspects for row in (own.position, *others)}
-    sources = [(name, EXPLAINED[name], weight) for name, weight in review.weights.items()]
+    sources = [(name, EXPLAINED[name], share) for name, share in review.influence.items()]
     try:
         web.render(
             "review.html",

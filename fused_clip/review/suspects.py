@@ -99,9 +99,9 @@ class LabelReview:
 
     @cached_property
     def order(self) -> IntArray:
-        """(n,) positions, the most likely wrong first."""
+        """(n,) positions, the most likely wrong first; of equals that of the least probable label."""
         own = self.pool.log_probabilities[np.arange(len(self.training)), self.training.targets]
-        return np.argsort(own, kind="stable")  # as `wrong`, which has the same value for all that are certain
+        return np.lexsort((own, -self.pool.wrong))
 
     @cached_property
     def suggested(self) -> IntArray:
@@ -111,9 +111,12 @@ class LabelReview:
         return np.where(own >= best.max(axis=1), self.training.targets, best.argmax(axis=1))
 
     @property
-    def weights(self) -> dict[str, float]:
-        """Weight of each source in the pool."""
-        return dict(zip(self.evidence, self.pool.weights.tolist(), strict=True))
+    def influence(self) -> dict[str, float]:
+        """Share of each source in the pool, by weight and by how far it sets targets apart; they sum to 1."""
+        spread = [float(scores.std(axis=1).mean()) for scores in self.evidence.values()]
+        shares = self.pool.weights * spread
+        total = shares.sum() or 1.0
+        return dict(zip(self.evidence, (shares / total).tolist(), strict=True))
 
     def suspects(self, positions: Sequence[int] | IntArray) -> list[Suspect]:
         """Describe rows.

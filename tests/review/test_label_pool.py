@@ -42,16 +42,43 @@ def test_probabilities_of_error_are_calibrated() -> None:
 
 
 def test_it_is_bayes_rule() -> None:
+    """Of the targets that may be true, with mistakes in proportion to the summed evidence."""
     truth, labels, _ = draw(2_000, 0.1)
     pool = LabelPool.fit([truth], labels)
+    first = label_pool._fitted(truth[None], labels, (1 - np.eye(K)) / (K - 1), np.ones(1))
+    evidence = np.exp(log_softmax(first.weights[0] * truth, axis=1))
+    mistaken = np.array(
+        [[0 if y == k else evidence[labels == y, k].sum() + 1 / (K - 1) for y in range(K)] for k in range(K)]
+    )
+    mistaken /= mistaken.sum(axis=1, keepdims=True)
     for row in (0, 77, 1500):
         probabilities, label = np.exp(pool.log_probabilities[row]), labels[row]
         joint = [
-            probabilities[true] * (1 - pool.error_rate if true == label else pool.error_rate / (K - 1))
+            probabilities[true]
+            * (1 - pool.error_rate if true == label else pool.error_rate * mistaken[true, label])
             for true in range(K)
         ]
         assert pool.wrong[row] == pytest.approx(1 - joint[label] / sum(joint), rel=1e-9)
     np.testing.assert_allclose(np.exp(pool.log_probabilities).sum(axis=1), 1)
+
+
+def test_errors_of_similar_targets_are_learnt() -> None:
+    truth, target, _ = draw(20_000, 0.0, sharpness=4.0)
+    wrong = (target == 0) & (np.random.default_rng(0).random(len(target)) < 0.2)
+    labels = np.where(wrong, 1, target)
+    pool = LabelPool.fit([truth], labels)
+    mistaken = label_pool._mistakes(np.exp(truth), labels)
+    assert mistaken[0, 1] > 0.5, "by chance it would be 1/3"
+    np.testing.assert_allclose(mistaken.sum(axis=1), 1)
+    assert (np.diag(mistaken) == 0).all()
+    assert pool.error_rate == pytest.approx(wrong.mean(), rel=0.25)
+    called = pool.wrong > 0.5
+    assert wrong[called].mean() > 0.75
+    assert called[wrong].mean() > 0.6
+    of_any = np.exp(truth)
+    own = of_any[np.arange(len(labels)), labels]
+    alike = 0.05 * (1 - own) / 3 / (0.95 * own + 0.05 * (1 - own) / 3)
+    assert roc_auc_score(wrong, pool.wrong) > roc_auc_score(wrong, alike)
 
 
 def test_noise_gets_no_weight_and_two_sources_are_better_than_one() -> None:
@@ -78,11 +105,11 @@ def test_a_source_that_is_always_wrong_gets_the_weight_0() -> None:
 def test_the_gradient_is_that_of_the_loss(rate: float) -> None:
     truth, labels, _ = draw(200, 0.1)
     sources = np.stack([truth, np.roll(truth, 1, axis=0)])
-    point = np.array([0.7, 0.2, rate])
+    mistaken = label_pool._mistakes(np.exp(truth), labels)[:, labels].T
     error = check_grad(
-        lambda values: label_pool._loss(values, sources, labels)[0],
-        lambda values: label_pool._loss(values, sources, labels)[1],
-        point,
+        lambda values: label_pool._loss(values, sources, labels, mistaken)[0],
+        lambda values: label_pool._loss(values, sources, labels, mistaken)[1],
+        np.array([0.7, 0.2, rate]),
     )
     assert error < 1e-6
 

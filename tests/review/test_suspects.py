@@ -46,9 +46,10 @@ def review(planted: TrainingRows) -> LabelReview:
 
 def test_planted_errors_come_first(review: LabelReview, planted: TrainingRows) -> None:
     assert set(review.order[:6].tolist()) == set(PLANTED)
-    own = review.pool.log_probabilities[np.arange(300), planted.targets]
-    assert (np.diff(own[review.order]) >= 0).all()
-    assert review.weights.keys() == EXPLAINED.keys()
+    assert (np.diff(review.pool.wrong[review.order]) <= 0).all()
+    assert review.influence.keys() == EXPLAINED.keys()
+    assert sum(review.influence.values()) == pytest.approx(1)
+    assert max(review.influence.values()) > 0.2
     assert review.pool.wrong[list(PLANTED)].min() > 0.5
     assert review.pool.wrong.sum() == pytest.approx(6, abs=2)
 
@@ -86,7 +87,7 @@ def test_neighbors_are_other_images(review: LabelReview, planted: TrainingRows) 
 def test_prompts_that_are_swapped_get_no_weight(tmp_path: Path) -> None:
     run = small_run(tmp_path, "prompt=swapped")
     truthful = LabelReview.of(TrainingRows.of(run, "run"))
-    assert truthful.weights["prompts"] == pytest.approx(0, abs=0.02)
+    assert truthful.influence["prompts"] == pytest.approx(0, abs=0.01)
     answers = truthful.suspects(range(300))
     agree = np.mean([suspect.answers["prompts"] == suspect.label for suspect in answers])
     assert agree < 0.2
@@ -154,8 +155,8 @@ def test_the_table_and_the_page(run: Path, commands: Commands, tmp_path: Path) -
     assert sorted(int(row["position"]) for row in rows) == list(range(300))
     for row in rows:
         assert (row["id"], row["label"]) == tuple(frame.loc[int(row["position"]), ["row_id", "target"]])
-    probabilities = [float(row["label_probability"]) for row in rows]
-    assert probabilities == sorted(probabilities)
+    wrong = [float(row["wrong"]) for row in rows]
+    assert wrong == sorted(wrong, reverse=True)
     contradicted = [row for row in rows if row["label"] != row["suggested"]]
     assert f"2 of {len(contradicted)} that the evidence contradicts" in done.out
     page = (tmp_path / "p.htm").read_text("utf-8")
