@@ -1,4 +1,4 @@
-"""Command line ``fused-clip-review RUN --out FILE.csv``, or ``python -m fused_clip.review``.
+"""Command line ``fused-clip-review RUN``, or ``python -m fused_clip.review``.
 
 Heavy modules are imported after the arguments are checked.
 """
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser("fused-clip-review", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("run", metavar="RUN", help="directory of a run, such as outputs/runs/DAY/TIME")
-    add("--out", required=True, type=Path, metavar="FILE.csv", help="the table")
+    add("--out", type=Path, default=Path("labels.csv"), metavar="FILE.csv", help="the table (%(default)s)")
     add("--page", type=Path, metavar="PAGE.html", help="the page of thumbnails (FILE.html)")
     top = "images on the page, at most, of those whose label the evidence contradicts (%(default)s)"
     add("--top", type=_count, default=_TOP, metavar="N", help=top)
