@@ -1,10 +1,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests run side by side, one worker a core; past four, memory is what is short.
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+# Tests run side by side, one worker a core; past four, memory is what is short. Each worker has one thread: the
+# threads of several wait for each other at every step.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check audit docs smoke attack mutants verify-openai clean
+.PHONY: help demo test quick check audit docs smoke attack mutants image verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -23,6 +24,9 @@ attack: $(VENV)/installed  ## before a release: every attack at full length, wit
 
 mutants: $(VENV)/installed  ## change the code in 600 places, and see that tests fail; a quarter of an hour of a core
 	nice $(BIN)/python -m experiments.mutants
+
+image: $(VENV)/installed  ## build the image of the Dockerfile and try it; without Docker as root, in a small Debian
+	$(BIN)/python -m experiments.image $(ARGS)
 
 check: $(VENV)/installed  ## lint, types, tables and links of documents, plain words
 	$(BIN)/ruff check .

@@ -15,7 +15,6 @@ from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.supervision import seen_classes
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.estimator import PromptFusedClassifier
-from fused_clip.guarantee.novelty import NEIGHBORS, REFERENCE_ROWS
 from fused_clip.method import checks, prompt
 from fused_clip.method.classifier import TargetScores
 from fused_clip.method.embedding import Embedded, Embedder, embed, embed_members, embed_prompts, embed_words
@@ -26,7 +25,7 @@ from fused_clip.method.reference import Reference
 from fused_clip.method.spacing import prompt_spacing
 from fused_clip.metrics.curve import Curve
 from fused_clip.metrics.scores import classification_scores, clustering_scores, purity, rounded
-from fused_clip.model.calibration_rows import CalibrationRows
+from fused_clip.model.calibration_rows import NEIGHBORS, REFERENCE_ROWS, CalibrationRows
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray

@@ -38,6 +38,7 @@ MAINS = {
     "run": "fused_clip.run:main",
     "predict": "fused_clip.predict.__main__:main",
     "report": "fused_clip.report.report_command:main",
+    "review": "fused_clip.review.review_command:main",
     "store": "fused_clip.store.__main__:main",
     "app": "fused_clip.app.__main__:main",
 }
@@ -58,6 +59,7 @@ _MORE = (
     "fused_clip.predict.__main__",
     "fused_clip.predict.stream",
     "fused_clip.report.report_command",
+    "fused_clip.review.review_command",
     "fused_clip.store.__main__",
     "open_clip",
     "safetensors.numpy",

@@ -434,7 +434,7 @@ def test_every_classifier_and_fusion_works_from_training_to_prediction(
     assert result.head is not None
     training = TrainingFacts(dataset="toy", fingerprint="f", rows=120, uses_labels=True)
     model_format.write(tmp_path / "model", result.head, None, training)
-    read, _ = model_format.read(tmp_path / "model")
+    read, _, _ = model_format.read(tmp_path / "model")
     predicted, again = (head.predict(blobs.test) for head in (result.head, read))
     np.testing.assert_array_equal(predicted.answers, result.test.predicted)
     np.testing.assert_array_equal(predicted.answers, again.answers)

@@ -2,10 +2,9 @@
 
 import numpy as np
 
+from fused_clip.model.calibration_rows import NEIGHBORS
 from fused_clip.support.arrays import DoubleArray, Rows
 
-NEIGHBORS = 5  # the least wide neighbourhood that was best on both backbones: docs/guarantees.md
-REFERENCE_ROWS = 1_000  # more gain less than .002 of AUROC, and every row is written into the model
 _DECIMALS = 6  # a matrix product differs in the last bits between batches, and equal images must stay equal
 
 

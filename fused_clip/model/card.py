@@ -1,6 +1,7 @@
 """The card of a model: its facts as text, for pages and for the file README.md in its folder."""
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from fused_clip.model.facts import ModelFacts
 
@@ -25,7 +26,9 @@ def card(facts: ModelFacts, names: Sequence[str] | None = None) -> dict[str, str
         "Calibration": f"{held_out:,} images held out of training, for coverage and unknown images"
         if held_out
         else "no images held out: no guarantee of coverage",
-        "Backbone": "not known: the model takes embeddings alone" if backbone is None else backbone.model,
+        "Backbone": "not known: the model takes embeddings alone"
+        if backbone is None
+        else PurePath(backbone.model.rpartition(":")[2]).name,
         "Classifier": facts.classifier.name.rpartition(":")[2],
         "Targets": ", ".join(names[:_TARGETS]) + more,
         "Answers": "each depends on all images predicted together"
@@ -33,7 +36,7 @@ def card(facts: ModelFacts, names: Sequence[str] | None = None) -> dict[str, str
         else "of each image by itself",
         "Probabilities": "none (uncalibrated): margins are shown"
         if facts.temperature is None
-        else "calibrated by a temperature, fitted out of fold on the training images",
+        else "calibrated",
     }
 
 

@@ -136,6 +136,8 @@ def _of_switches(key: str, run: _Run) -> str:
         return "no reference of the run is random"
     if not options.figures.enabled and key == "figures.points":
         return "figures.enabled=false"
+    if key == "calibration.seed" and not options.calibration.share:
+        return "calibration.share=0 holds no image out"
     if key == "labels.seed" and not options.labels.per_class:
         return f"labels.per_class={'null' if options.labels.per_class is None else 0} draws none"
     return ""

@@ -118,6 +118,12 @@ class TrainingRows:
         return bool((self.targets >= 0).all())
 
     @cached_property
+    def text_uses_labels(self) -> bool:
+        """Whether the text rows were made with the labels of these rows."""
+        text = _config(self.directory).get("text")
+        return bool(isinstance(text, dict) and text.get("uses_labels", False))
+
+    @cached_property
     def dataset(self) -> "ImageDataset":
         """The run's dataset, made again from its ``config.yaml``.
 

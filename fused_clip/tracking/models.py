@@ -9,7 +9,7 @@ from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fused_clip.support.errors import InputError
 from fused_clip.tracking.address import absolute_uri
@@ -104,11 +104,14 @@ def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str, *, imag
         from mlflow.models import Model
         from mlflow.pyfunc import save_model
 
+        from fused_clip.tracking.answering import CONFIG
+
         # Not log_model: it goes to the store of the environment, and loads the model to try the example.
         # Without pip_requirements mlflow would load the model too, and import all that it can.
         save_model(
             draft,
             python_model=str(_CODE),
+            model_config=CONFIG,
             artifacts={NAME: str(folder)},
             signature=_signature(),
             input_example=_example(images),
@@ -221,29 +224,30 @@ def _not_taken(name: str, error: Exception) -> InputError:
 
 def _signature() -> "ModelSignature":
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-    answers = {
+    from fused_clip.tracking.asked import Asked
+
+    answers: dict[str, Any] = {
         "target": "string",
         "probability": "double",
         "margin": "double",
         "runner_up": "string",
         "cluster": "long",
         "abstained": "boolean",
+        "set": Array(DataType.string),
+        "set_size": "long",
+        "guarantee": "string",
+        "unknown": "boolean",
     }
-    optional = {"probability", "runner_up"}
+    always = {"target", "cluster", "abstained"}
+    kinds = {str: "string", float: "double", int: "long", bool: "boolean", type(None): "double"}
+    options = {name: field.default for name, field in Asked.model_fields.items()}
     return ModelSignature(
         # Without a name: MLflow lets a named column be no list of paths, but decodes base64 of both.
         inputs=Schema([ColSpec("binary")]),
-        outputs=Schema([ColSpec(kind, name, name not in optional) for name, kind in answers.items()]),
-        params=ParamSchema(
-            [
-                ParamSpec("targets", "string", ""),
-                ParamSpec("prior", "string", ""),
-                ParamSpec("target_map", "string", ""),
-                ParamSpec("threshold", "double", 0.0),
-            ]
-        ),
+        outputs=Schema([ColSpec(kind, name, name in always) for name, kind in answers.items()]),
+        params=ParamSchema([ParamSpec(name, kinds[type(value)], value) for name, value in options.items()]),
     )
 
 

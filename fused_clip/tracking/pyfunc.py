@@ -7,7 +7,8 @@ Its answers are those of ``fused-clip-predict``::
     model.predict(pd.DataFrame({"image": [Path("a.jpg").read_bytes()]}))
 
 A transductive model answers for all rows of a call together, and needs at least two.
-A model server takes ``{"dataframe_split": {"columns": ["image"], "data": [["<base64>"]]}}``.
+A model server takes ``{"dataframe_split": {"columns": ["image"], "data": [["<base64>"]]}}``, and reads no
+files of its disk.
 """
 
 from typing import Any
@@ -21,15 +22,16 @@ class FusedClipModel(PythonModel):
     """A saved model as a pyfunc."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the model that was logged.
+        """Load the model that was logged, and its backbone.
 
         Parameters
         ----------
-        context : MLflow's, with the folder of the model.
+        context : MLflow's, with the folder of the model, and ``model_config`` as `fused_clip.tracking.models`
+            describes it.
         """
-        from fused_clip.model.saved import load_model
+        from fused_clip.tracking.answering import Answering
 
-        self.model = load_model(context.artifacts["model"])
+        self.answering = Answering(context.artifacts["model"], context.model_config)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -41,37 +43,22 @@ class FusedClipModel(PythonModel):
         context : not used.
         model_input : one column: ``image``, contents of image files; or ``path``, paths of image files where
             the model runs. MLflow makes such a table of a list of paths, or of contents, too. A column may
-            mix both.
-        params : ``targets``, ``prior`` and ``threshold`` as on the command line; ``target_map`` as its file.
+            mix both. A server refuses paths, and takes base64 of contents.
+        params : as `fused_clip.tracking.asked.Asked` describes them.
 
         Returns
         -------
-        Columns ``target``, ``probability``, ``margin``, ``runner_up``, ``cluster``, ``abstained``.
+        Columns ``target``, ``probability``, ``margin``, ``runner_up``, ``cluster``, ``abstained``, and those
+        that `params` ask for.
 
         Raises
         ------
         fused_clip.InputError
             If the column has another name, an image can't be read, or a parameter does not fit the model; if
-            the model is transductive and there is one row.
+            the model is transductive and there is one row. It is an ``MlflowException``, too, which a server
+            answers with 400.
         """
-        from fused_clip.model import constraint_parsing
-        from fused_clip.support.errors import InputError
-
-        column = model_input.columns[0]  # MLflow passes the first alone, named 0 if it came as a list
-        if column not in ("image", "path", 0):
-            rule = "must have one column, or a first column, of image files"
-            raise InputError("model_input", rule, column, choices=["image", "path"])
-        given = params or {}
-        targets, prior, groups = (given.get(name) for name in ("targets", "prior", "target_map"))
-        threshold = given.get("threshold", 0.0)
-        constraint_parsing.check_threshold(threshold, calibrated=self.model.calibrated)
-        model = self.model.constrain(
-            targets=constraint_parsing.parse_targets(targets) if targets else None,
-            prior=constraint_parsing.parse_prior(prior) if prior else None,
-            target_map=constraint_parsing.parse_target_map(groups) if groups else None,
-        )
-        predictions = model.predict_embeddings(model.embed(model_input[column].tolist()))
-        return pd.DataFrame(predictions.records(threshold))
+        return self.answering.predict(model_input, params or {})
 
 
 mlflow.models.set_model(FusedClipModel())

@@ -11,6 +11,8 @@ from PIL import Image
 
 from fused_clip.dataset.thumbnails import thumbnail_of_file
 from fused_clip.predict.gallery import write as write_gallery
+from fused_clip.review.suspects import Suspect
+from fused_clip.support import web
 from tests.browser.test_pages import COUNT_PARTS, PAYLOADS, visit
 from tests.records import SCRIPT
 
@@ -182,3 +184,67 @@ def test_names_of_explanations_stay_text(browser: Chrome, tmp_path: Path) -> Non
     found = browser.execute_script(COUNT_PARTS)
     assert found == {"ran": 0, "scripts": 0, "handlers": 0, "foreign": 0}
     assert browser.get_log("browser") == []
+
+
+def test_a_page_of_labels_fits_and_shows_its_pictures(sized: Any, tmp_path: Path) -> None:
+    page = labels_page(tmp_path / "page.html", picture("blue"))
+    for width in (400, 1400):
+        browser = sized(width)
+        visit(browser, page)
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        cards = elements(browser, ".suspects > li")
+        assert len(cards) == 2
+        assert cards[0].text.splitlines()[:3] == [
+            "cat → dog",
+            "wrong with probability 87.5%",
+            "evidence: cat under 0.1%, dog 99.0%",
+        ]
+        tops = [card.location["y"] for card in cards]
+        assert (tops[0] == tops[1]) == (width == 1400)
+        widths = browser.execute_script("return [...document.images].map((image) => image.naturalWidth)")
+        assert len(widths) == 5
+        assert min(widths) > 0
+        for box in elements(browser, ".suspects img, .suspects .none, .suspects p"):
+            assert box.location["x"] + box.size["width"] <= width
+        assert browser.get_log("browser") == []
+    (summary,) = elements(browser, "summary")
+    assert "similar images: 75%" not in elements(browser, "main")[0].text
+    summary.click()
+    assert "labels of the most similar images: 75%" in elements(browser, "main")[0].text
+
+
+def test_names_of_labels_stay_text(browser: Chrome, tmp_path: Path) -> None:
+    page = labels_page(tmp_path / "page.html", picture("blue"), *PAYLOADS)
+    visit(browser, page)
+    assert browser.execute_script(COUNT_PARTS) == {"ran": 0, "scripts": 0, "handlers": 0, "foreign": 0}
+    assert browser.get_log("browser") == []
+
+
+def labels_page(path: Path, thumbnail: bytes, *names: str) -> Path:
+    """A page of two suspects, the second without a picture, or of one for each name."""
+    suspects = [suspect(0, "cat", "dog"), suspect(1, "dog", LONG)]
+    suspects = [suspect(0, name, name) for name in names] or suspects
+    web.render(
+        "review.html",
+        path,
+        styles=("base.css", "gallery.css", "review.css"),
+        title="Labels to review",
+        place=names[0] if names else "outputs/runs/x",
+        facts={name: name for name in names},
+        sources=[("neighbors", "labels of the most similar images", 0.75)],
+        suspects=[(one, [0, 2, 3]) for one in suspects],
+        contradicted=2,
+        likely=1,
+        expected=1.25,
+        total=100,
+        names=(list(names) * 4)[:4] if names else ["cat", "dog", LONG, "cat"],
+        ids=(list(names) * 4)[:4] if names else ["train/0", "train/" + "x" * 80, "train/2", "train/3"],
+        thumbnails={0: thumbnail, 2: thumbnail} if not names else {},
+    )
+    return path
+
+
+def suspect(position: int, label: str, suggested: str) -> Suspect:
+    return Suspect(
+        position, f"train/{label}", label, suggested, 0.875, 0.0001, 0.99, {"neighbors": suggested}
+    )

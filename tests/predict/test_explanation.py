@@ -16,7 +16,6 @@ from PIL import Image
 from fused_clip import load_model
 from fused_clip.model.saved import SavedModel
 from fused_clip.predict.explanation import Explainer, Explanation
-from fused_clip.runner.training_rows import TrainingRows
 from fused_clip.support.errors import InputError
 from tests.small_runs import small_run
 
@@ -259,21 +258,6 @@ def test_a_run_without_text(tmp_path: Path, rows: np.ndarray) -> None:
     found = explained(Explainer.of(run, load_model(run, device="cpu")), rows)
     assert {(one.prompt, one.prompt_share) for one in found} == {(None, None)}
     assert all(one.composition for one in found)
-
-
-def test_vectors_that_came_with_the_data(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    labels = np.repeat(["cat", "dog"], 30)
-    vectors = (rng.normal(size=(60, 8)) + 3 * (labels == "dog")[:, None]).astype(np.float32)
-    np.savez(tmp_path / "vectors.npz", vectors=vectors, labels=labels)
-    words = ("dataset=embeddings", f"dataset.path={tmp_path}/vectors.npz", "prompt=none", "clusterer=kmeans")
-    quiet = ("references.enabled=false", "figures.enabled=false", "tracking=none")
-    run = small_run(tmp_path, base=(*words, *quiet))
-    training = TrainingRows.of(run, "explain")
-    numbers = [int(name.rpartition("/")[2]) for name in training.ids]
-    np.testing.assert_array_equal(training.images, vectors[numbers])
-    assert [training.target_names[target] for target in training.targets] == labels[numbers].tolist()
-    assert training.thumbnail(0) is None
 
 
 def test_records_are_json(explainer: Explainer, rows: np.ndarray) -> None:

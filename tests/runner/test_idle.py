@@ -68,6 +68,8 @@ PAIRS = (
     ("prompt=task", "dataset.test_fraction=0.5", True),
     ("prompt=task", "labels.seed=5", False),
     ("labels.per_class=2", "labels.seed=5", True),
+    ("prompt=task", "calibration.seed=5", False),
+    ("calibration.share=.2", "calibration.seed=5", True),
     ("prompt=task", "references.draws=3", False),
     ("prompt=task", "reference=[zero_shot]", False),
     ("prompt=task", "figures.points=50", False),

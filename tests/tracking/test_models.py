@@ -1,4 +1,4 @@
-import base64
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from fused_clip.method.classifier import StatA
 from fused_clip.model import format as model_files
 from fused_clip.predict.__main__ import main
 from fused_clip.tracking import MlflowTracker
+from fused_clip.tracking.asked import Asked
 from fused_clip.tracking.models import fetched, log_model
 from tests.databases import with_database
 from tests.models import save_model, save_pictures
@@ -80,7 +81,9 @@ def test_signature_and_example_fit_the_model(
     assert [str(spec.type) for spec in signature.inputs] == ["DataType.binary"]
     assert model.input_example.columns.tolist() == ["image"]
     answer = model.predict(model.input_example)
-    assert answer.columns.tolist() == [spec.name for spec in signature.outputs]
+    first = [spec.name for spec in signature.outputs][: len(answer.columns)]
+    assert answer.columns.tolist() == first
+    assert [spec.name for spec in signature.params] == list(Asked.model_fields)
     assert answer["target"].iloc[0] in {"red", "green", "blue"}
 
 
@@ -133,7 +136,7 @@ def test_a_name_that_the_registry_does_not_take_is_told_before_work(tracker: Mlf
 def test_a_model_of_embeddings_is_no_pyfunc(
     tracker: MlflowTracker, run_directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    head, facts = model_files.read(run_directory / "model")
+    head, facts, _ = model_files.read(run_directory / "model")
     model_files.write(tmp_path / "model", head, None, facts.training)
     with tracker.run("vectors", {}, {}) as active:
         active.log(make_result(), tmp_path, [])
@@ -185,14 +188,21 @@ def test_a_logged_model_takes_paths_and_contents(tracker: MlflowTracker, run_id:
         model.predict(["gone.png"])
 
 
-def test_a_model_server_takes_base64(tracker: MlflowTracker, run_id: str) -> None:
-    from mlflow.pyfunc.scoring_server import infer_and_parse_data
-
-    model = loaded(tracker, run_id)
-    cell = base64.b64encode(png("red")).decode()
-    request = {"dataframe_split": {"columns": ["image"], "data": [[cell]]}}
-    data = infer_and_parse_data(request, schema=model.metadata.get_input_schema())
-    assert model.predict(data)["target"].tolist() == ["red"]
+def test_a_guarantee_is_that_of_the_command_line(tracker: MlflowTracker, tmp_path: Path) -> None:
+    folder = save_model(tmp_path / "run", held_out=60)
+    with tracker.run("promised", {}, {}) as active:
+        active.log(make_result(), folder, [])
+    out = tmp_path / "out.jsonl"
+    more = save_pictures(tmp_path / "more", 30)
+    words = ["--coverage", ".8", "--coverage-per", "target", "--unknown", ".1", "--top-k", "2"]
+    main([str(folder), str(more), "--out", str(out), *words])
+    wanted = [json.loads(line) for line in out.read_text().splitlines()]
+    paths = [row.pop("path") for row in wanted]
+    params = {"coverage": 0.8, "coverage_per": "target", "unknown": 0.1, "top_k": 2}
+    found = loaded(tracker, active.run_id).predict(paths, params=params)
+    assert found.to_dict(orient="records") == wanted
+    assert found.columns.tolist() == list(wanted[0])
+    assert {row["guarantee"] for row in wanted} == {"0.8 per target"}
 
 
 def loaded(tracker: MlflowTracker, run_id: str) -> Any:

@@ -1,0 +1,1 @@
+"""Empirical coverage of prediction sets, over many draws of calibration images."""

@@ -1,0 +1,1 @@
+"""What the studies of guarantees share: sets of images, models, measurements that are kept."""

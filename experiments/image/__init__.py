@@ -1,0 +1,1 @@
+"""Builds and tries the image of the Dockerfile, with or without Docker."""

@@ -1,0 +1,1 @@
+"""How often the test of shift withdraws a guarantee, and what coverage was left."""

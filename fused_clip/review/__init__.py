@@ -1,0 +1,1 @@
+"""Find training images whose label is probably wrong, by evidence that leaves each image's own label out."""
