@@ -161,11 +161,7 @@ def _try(image: Root, stage: dockerfile.Stage, place: Path) -> None:
                 sys.exit("Error: the server belongs to another user.")
             print(f"resident: {max(one.memory_info().rss for one in family) / MEGABYTE:,.0f} MB")
         finally:
-            server.send_signal(Signals[stop.text])
-            code = server.wait(60)
-        print(
-            f"{stop.text}: ended with {code}; {'still answers' if _answers('/ping') else 'the port is free'}"
-        )
+            _end(server, Signals[stop.text])
         subprocess.run(image.command(["fused-clip-predict", *_predict(outputs)]), check=True)
     print((outputs / "answers.csv").read_text())
 
