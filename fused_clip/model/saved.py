@@ -101,7 +101,7 @@ class SavedModel:
         """Return the model with one more target, which a sentence describes; nothing is trained anew.
 
         Its probabilities are calibrated for the model's own targets, not for the new one, and it has no
-        calibration rows: no guarantee on the answers for them holds with another target among these.
+        calibration rows: there is no guarantee on answers with another target among these.
 
         Parameters
         ----------
