@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from joblib import Parallel, delayed
 
+from fused_clip.support.files import write_atomic
+
 Task = TypeVar("Task", bound=NamedTuple)
 Line = dict[str, Any]
 
@@ -29,9 +31,12 @@ def measure_all(
     jobs : processes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    todo = [task for task in tasks if not (folder / file_of(task)).is_file()]
-    running = Parallel(jobs, return_as="generator")(delayed(measure)(task) for task in todo)
-    for task, lines in zip(todo, running, strict=True):
-        (folder / file_of(task)).write_text(json.dumps(lines), "utf-8")
-        print(f"{file_of(task)}: {len(lines)} lines", flush=True)
-    return [line for task in tasks for line in json.loads((folder / file_of(task)).read_text("utf-8"))]
+    files = {folder / file_of(task): task for task in tasks}
+    todo = [(file, task) for file, task in files.items() if not file.is_file()]
+    Parallel(jobs)(delayed(_keep)(measure, task, file) for file, task in todo)
+    return [line for file in files for line in json.loads(file.read_text("utf-8"))]
+
+
+def _keep(measure: Callable[[Task], list[Line]], task: Task, file: Path) -> None:
+    write_atomic(file, json.dumps(measure(task)).encode())
+    print(file.name, flush=True)

@@ -1,4 +1,4 @@
-"""A Dockerfile as stages of instructions; what is not known here is an error, so that nothing is left out."""
+"""A Dockerfile as stages of instructions; an unknown instruction is an error, so that none is left out."""
 
 import json
 import re

@@ -76,6 +76,7 @@ class Root:
             f"--userspec={named}:{named}",
             str(self.path),
             "/usr/bin/env",
+            "--default-signal",  # background processes of a shell ignore SIGINT
             "-i",
             f"--chdir={self.folder}",
         ]

@@ -49,7 +49,7 @@ def prediction_sets(
     Parameters
     ----------
     calibration : (n, G) nonconformity of calibration images for each answer.
-    truth : (n,) their true answer, in [0, G); -1 for one that can't be answered, which no set holds.
+    truth : (n,) their true answer, in [0, G); -1 for one that can't be answered, which no set has.
     scores : (m, G) nonconformity of new images.
     coverage : share of images whose set has the true answer, in (0, 1).
     per : over all images, or over those of each answer.

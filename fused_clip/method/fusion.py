@@ -63,6 +63,22 @@ class Fusion(ABC):
         fused = images if texts is None else self.combine(images, texts)
         return l2_normalized(fused) if self.normalize_output else fused
 
+    def image_part(self, fused: Rows, texts: Rows) -> Rows:
+        """Take the image rows out of fused rows, or out of their means: (n, d).
+
+        Parameters
+        ----------
+        fused : (n, w) rows.
+        texts : (n, d) rows that they were fused with, as `inputs` prepares them.
+
+        Raises
+        ------
+        InputError
+            If this fusion keeps no image rows: it is not linear, or has normalised the fused rows.
+        """
+        rule = f"can't be {type(self).__name__}: the image can't be taken out of its fused rows"
+        raise InputError("fusion", rule, hint="Use a run with fusion=mean, weighted or concatenation")
+
     @property
     def ignores_images(self) -> bool:
         """Whether the fused rows depend on the texts alone."""
@@ -100,6 +116,12 @@ class LinearFusion(Fusion):
         """Weighted sum, in the type of the images."""
         return np.asarray(self.image_weight * images + self.text_weight * texts, dtype=images.dtype)
 
+    def image_part(self, fused: Rows, texts: Rows) -> Rows:
+        """Take the weighted texts away."""
+        if self.normalize_output or self.ignores_images:
+            return super().image_part(fused, texts)
+        return np.asarray((fused - self.text_weight * texts) / self.image_weight)
+
 
 @dataclass(frozen=True)
 class Concatenation(Fusion):
@@ -129,6 +151,12 @@ class Concatenation(Fusion):
         """Put both rows side by side, in the type of the images."""
         parts = [self.alpha**0.5 * images, (1 - self.alpha) ** 0.5 * np.broadcast_to(texts, images.shape)]
         return np.asarray(np.concatenate(parts, axis=1), dtype=images.dtype)
+
+    def image_part(self, fused: Rows, texts: Rows) -> Rows:
+        """Take the first half."""
+        if self.normalize_output or self.ignores_images:
+            return super().image_part(fused, texts)
+        return np.asarray(fused[:, : texts.shape[1]] / self.alpha**0.5)
 
 
 @dataclass(frozen=True)

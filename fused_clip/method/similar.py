@@ -39,7 +39,7 @@ class SimilarRows:
         """Find the most similar rows of each query, the most similar first; the first of equals comes first.
 
         Of unit rows these are the nearest. Distances in float32 give four times as many candidates, and
-        float64 decides between these, so that a result does not depend on what is searched with it.
+        float64 decides between these, so that a result does not depend on the other queries.
 
         Parameters
         ----------

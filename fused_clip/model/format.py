@@ -19,13 +19,14 @@ from fused_clip.model.calibration_rows import CalibrationRows, pop_calibration
 from fused_clip.model.card import as_markdown
 from fused_clip.model.facts import FORMAT, BackboneFacts, ModelFacts, PartFacts, TrainingFacts
 from fused_clip.model.head import Head
+from fused_clip.model.location import FACTS
 from fused_clip.support.arrays import Array
 from fused_clip.support.checksums import SUMS, parse_sums
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import read_regular, write_atomic
 from fused_clip.support.versions import versions
 
-FACTS, ARRAYS, CARD = "model.json", "arrays.safetensors", "README.md"
+ARRAYS, CARD = "arrays.safetensors", "README.md"
 _LIBRARIES = ("open_clip_torch", "torch", "torchvision", "numpy", "scikit-learn")
 
 

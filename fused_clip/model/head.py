@@ -130,6 +130,52 @@ class Head:
             scores,
         )
 
+    def check_target(self, name: str, text: str) -> None:
+        """Check the name and the text of a target to be added.
+
+        Parameters
+        ----------
+        name, text : as in `with_target`.
+
+        Raises
+        ------
+        InputError
+            If one is blank or taken.
+        """
+        if not name.strip():
+            raise InputError("name", "must not be blank", name)
+        if name in {*self.target_names, *(self.constraint.groups or {})}:
+            raise InputError("name", "must differ from the model's targets and groups", name)
+        if not text.strip():
+            raise InputError("text", "must not be blank", text)
+        if (text,) in self.prompts:
+            raise InputError("text", "must differ from the prompts of the model's targets", text)
+
+    def with_target(self, name: str, text: str, row: Rows) -> Self:
+        """Return the head with one more target, by a text; a constraint to some targets admits it too.
+
+        Parameters
+        ----------
+        name : of the new target; not one of the targets or groups.
+        text : that describes it.
+        row : (1, d) embedding of the text.
+
+        Raises
+        ------
+        InputError
+            As `check_target` and `Classifier.with_target`; if a prior is set, which lacks the new target.
+        """
+        self.check_target(name, text)
+        targets = self.constraint.targets
+        admitted = None if targets is None else (*targets, name)
+        return replace(
+            self,
+            target_names=(*self.target_names, name),
+            prompts=(*self.prompts, (text,)),
+            classifier=self.classifier.with_target(row),
+            constraint=replace(self.constraint, targets=admitted),
+        )
+
     def answer_scores(self, X: ArrayLike) -> DoubleArray:
         """Score each answer: (m, G) log-probabilities up to a constant of the row; uncalibrated, best scores.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fused_clip.backbone import OpenClipBackbone, OpenVocabularyBackbone
+from fused_clip.backbone.batches import embed_texts
 from fused_clip.backbone.open_vocabulary import OPEN
 from fused_clip.backbone.towers import TwoTowerBackbone
 from fused_clip.dataset.image_dataset import Images
@@ -21,6 +22,7 @@ from fused_clip.model.calibration_rows import CalibrationRows
 from fused_clip.model.constraint import Constraint
 from fused_clip.model.facts import BackboneFacts, ModelFacts, TrainingFacts
 from fused_clip.model.head import Head
+from fused_clip.model.location import find
 from fused_clip.model.pixels import ImageLikes, embed_pixels, is_one
 from fused_clip.model.predictions import Predictions
 from fused_clip.model.result import Result
@@ -94,6 +96,28 @@ class SavedModel:
             known.groups if target_map is None else target_map,
         )
         return replace(self, head=replace(self.head, constraint=constraint))
+
+    def with_target(self, name: str, text: str) -> Self:
+        """Return the model with one more target, which a sentence describes; nothing is trained anew.
+
+        Its probabilities are calibrated for the model's own targets, not for the new one, and it has no
+        calibration rows: there is no guarantee on answers with another target among these.
+
+        Parameters
+        ----------
+        name : of the new target; not one of the model's targets or groups.
+        text : a sentence for its images, such as "a photo of a zebra", in the style of the model's prompts.
+
+        Raises
+        ------
+        InputError
+            If the name or the text is blank or taken; if the model takes embeddings alone; if its classifier
+            can't take a target by a text (see `Classifier.with_target`); if a prior is set, which then lacks
+            the new target.
+        """
+        self.head.check_target(name, text)
+        row = embed_texts(self.require_backbone(), [text])
+        return replace(self, head=self.head.with_target(name, text, row), calibration=None)
 
     def embed(self, images: ImageLikes) -> FloatArray:
         """Embed m images: (m, d); one image: (d,).
@@ -238,28 +262,6 @@ def save(result: Result, images: Images, backbone: Any, folder: Path) -> None:
         files.write(folder, result.head, embedded_by, training, result.calibration)
     except files.UnsavableError as error:
         log.warning("No model is saved: %s", error)
-
-
-def find(path: Path) -> Path:
-    """Find the model's folder: the path itself, or ``model`` below it.
-
-    Parameters
-    ----------
-    path : directory of a run or of a model.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    path = path.expanduser()
-    for folder in (path, path / "model", path / "artifacts" / "model"):
-        if (folder / files.FACTS).is_file():
-            return folder
-    if not path.exists():
-        raise InputError("model", "must be an existing run or model directory", str(path))
-    hint = "A run says in its log why it left none"
-    raise InputError("model", f"must contain {files.FACTS}, or model/{files.FACTS}", str(path), hint=hint)
 
 
 def backbone_facts(backbone: Any) -> BackboneFacts | None:

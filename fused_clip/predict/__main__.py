@@ -22,7 +22,7 @@ from fused_clip.model.constraint_parsing import (
 )
 from fused_clip.predict import answers
 from fused_clip.predict.journal import Journal
-from fused_clip.support.command import make_parser, one_line_errors
+from fused_clip.support.command import count, make_parser, one_line_errors
 from fused_clip.support.errors import InputError
 from fused_clip.support.memory import check_libraries
 
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     bad += "column error (report), or stops the command (error)"
     add("--on-bad-image", choices=["skip", "report", "error"], default="skip", help=bad)
     large = "an image with more pixels counts as unreadable (%(default)s)"
-    add("--max-pixels", type=_count, default=MAX_PIXELS, metavar="N", help=large)
+    add("--max-pixels", type=count, default=MAX_PIXELS, metavar="N", help=large)
     why = (
         "give the nearest training images, the composition of the cluster and the prompt's share; MODEL must"
     )
@@ -95,13 +95,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", metavar="PLACE", help="where the backbone's file or folder was moved to")
     add("--tracking-uri", metavar="URI", help="MLflow store of runs:/ and models:/")
     return parser
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return count
 
 
 def _run(args: argparse.Namespace) -> None:

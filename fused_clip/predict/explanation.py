@@ -108,7 +108,9 @@ class Explainer:
         ----------
         model : of the run.
         """
-        return replace(self, model=model)
+        other = replace(self, model=model)
+        vars(other)["_similar"] = self._similar  # of the same rows: their index is made once
+        return other
 
     def explain(self, rows: Rows, predictions: "Predictions") -> list[Explanation]:
         """Explain m answers; the training rows are searched in blocks, in memory that does not grow with m.

@@ -56,7 +56,7 @@ class Totals:
         return promised_columns(coverage=own.coverage is not None, unknown=own.unknown is not None)
 
     def completed(self, record: Record) -> Record:
-        """Add what is known once all images are there: whether the guarantee stands.
+        """Add whether the guarantee stands, which follows from all images.
 
         Parameters
         ----------

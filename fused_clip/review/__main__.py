@@ -1,4 +1,4 @@
-"""Find probably wrong labels of a run: ``python -m fused_clip.review RUN --out FILE.csv``."""
+"""Find probably wrong labels of a run: ``python -m fused_clip.review RUN``."""
 
 from fused_clip.review.review_command import main
 

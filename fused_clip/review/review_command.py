@@ -1,4 +1,4 @@
-"""Command line ``fused-clip-review RUN --out FILE.csv``, or ``python -m fused_clip.review``.
+"""Command line ``fused-clip-review RUN``, or ``python -m fused_clip.review``.
 
 Heavy modules are imported after the arguments are checked.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fused_clip.predict.answers import check_place, refuse_same
 from fused_clip.runner.training_rows import TrainingRows, run_directory
-from fused_clip.support.command import make_parser, one_line_errors
+from fused_clip.support.command import count, make_parser, one_line_errors
 from fused_clip.support.errors import InputError
 from fused_clip.support.memory import check_libraries
 
@@ -49,19 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser("fused-clip-review", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
     add("run", metavar="RUN", help="directory of a run, such as outputs/runs/DAY/TIME")
-    add("--out", required=True, type=Path, metavar="FILE.csv", help="the table")
+    add("--out", type=Path, default=Path("labels.csv"), metavar="FILE.csv", help="the table (%(default)s)")
     add("--page", type=Path, metavar="PAGE.html", help="the page of thumbnails (FILE.html)")
     top = "images on the page, at most, of those whose label the evidence contradicts (%(default)s)"
-    add("--top", type=_count, default=_TOP, metavar="N", help=top)
+    add("--top", type=count, default=_TOP, metavar="N", help=top)
     add("--overwrite", action="store_true", help="replace FILE and PAGE")
     return parser
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return count
 
 
 def _run(args: argparse.Namespace) -> None:

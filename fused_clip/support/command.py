@@ -28,6 +28,19 @@ def make_parser(prog: str, description: str, epilog: str = "") -> argparse.Argum
     return parser
 
 
+def count(text: str) -> int:
+    """Parse a number of at least 1, as the type of an option.
+
+    Parameters
+    ----------
+    text : of the command line.
+    """
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
 @contextmanager
 def one_line_errors(after_interrupt: str, kept: str = "") -> Iterator[None]:
     """End the process with a line: exit code 1 on bad input and errors of the machine, 130 on Ctrl-C.

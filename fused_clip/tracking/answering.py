@@ -66,7 +66,7 @@ class RefusedError(InputError, ServedError):
 
     Parameters
     ----------
-    error : what is wrong.
+    error : the reason.
     """
 
     def __init__(self, error: InputError) -> None:

@@ -45,6 +45,10 @@ class BatchClassifier(Classifier):
             raise ValueError(f"text_of_target must have {self.n_targets_} rows")
         self.targets_ = np.arange(self.n_targets_)
 
+    def with_target(self, text: Rows) -> Self:
+        """Add a target by the direction of its text."""
+        return self._with_arrays(text_of_target=np.concatenate([self.text_of_target_, unit_rows(text)]))
+
     def target_scores(self, X: Rows) -> TargetScores:
         """Score each target by its log-probability, which depends on all images of the batch.
 

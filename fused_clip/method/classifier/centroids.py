@@ -16,8 +16,9 @@ from fused_clip.method.classifier.contract import (
     equal_rows,
 )
 from fused_clip.method.classifier.ranges import check_number
-from fused_clip.method.fusion import LinearFusion
+from fused_clip.method.fusion import LinearFusion, unit_rows
 from fused_clip.support.arrays import Array, DoubleArray, IntArray, Rows
+from fused_clip.support.errors import InputError
 
 _ROWS_A_BLOCK = 8192
 
@@ -91,16 +92,24 @@ class ConstrainedCentroid(NearestClusterMean):
     the nearest admissible centroid wins. Each cluster has one target and each target one prompt, so a
     cluster meets one prompt, and a linear fusion needs one matrix product for all pairs.
 
+    A target that `with_target` adds has no cluster. Its score is ``s + gain (cos(x, t) - cos(x, t'))``: s is
+    the score of the answer among the other targets, t' the text of that answer, and t its own text. So it
+    wins where its text is more similar to the image than that of the answer.
+
     Attributes
     ----------
     cluster_centers_ : (k, w) mean of the fused rows of each cluster.
     cluster_targets_ : (k,) target of each cluster.
     text_embeddings_ : (p, d) text rows as `Fusion.inputs` prepares them; None for images alone.
     prompt_of_target_ : (K,) prompt that stands for each target; None for images alone.
+    added_ : (a,) targets that were added; None for none.
+    gain_ : (1,) change of a score for a change of the cosine; None without added targets.
     """
 
     text_embeddings_: Rows | None = None
     prompt_of_target_: IntArray | None = None
+    added_: IntArray | None = None
+    gain_: DoubleArray | None = None
 
     def fit(self, training: Training) -> Self:
         """Compute the centroids of the fused rows."""
@@ -133,6 +142,73 @@ class ConstrainedCentroid(NearestClusterMean):
             if fused != width:
                 raise ValueError(f"text_embeddings of shape {texts.shape} fuse to width {fused}, not {width}")
             self._index("prompt_of_target", self.n_targets_, len(texts))
+        if self.added_ is not None:
+            self._check_added(self.added_)
+
+    def _check_added(self, added: IntArray) -> None:
+        """Check that added targets have no cluster, and that their gain is a positive number."""
+        self._index("added", added.size, self.n_targets_)
+        if self.text_embeddings_ is None or np.isin(added, self.cluster_targets_).any():
+            raise ValueError("added must be targets of a text, and of no cluster")
+        gain = self.gain_
+        if gain is None or gain.shape != (1,) or not 0 < gain[0] < np.inf:
+            raise ValueError("gain must be a number above 0")
+        self.targets_ = np.union1d(self.targets_, added)
+
+    def with_target(self, text: Rows) -> Self:
+        """Add a target by the direction of its text.
+
+        Raises
+        ------
+        InputError
+            Without prompts; if the image can't be taken out of the fused rows (`Fusion.image_part`); if the
+            texts of the others don't agree with their images, or there is a single one.
+        """
+        if self.text_embeddings_ is None or self.prompt_of_target_ is None:
+            return super().with_target(text)
+        texts = self.text_embeddings_
+        added = np.empty(0, np.int64) if self.added_ is None else self.added_
+        return self._with_arrays(
+            text_embeddings=np.concatenate([texts, self.fusion_.inputs(text).astype(texts.dtype)]),
+            prompt_of_target=np.append(self.prompt_of_target_, len(texts)),
+            added=np.append(added, self.n_targets_),
+            gain=np.array([self._measured_gain()]) if self.gain_ is None else self.gain_,
+        )
+
+    def target_scores(self, X: Rows) -> TargetScores:
+        """Score each target by minus the distance to its nearest mean; an added one by its text.
+
+        Parameters
+        ----------
+        X : (m, d) image embeddings.
+        """
+        found = super().target_scores(X)
+        if self.added_ is not None and self.gain_ is not None:
+            values, cosines = found.values, self._cosines(X)
+            answer = values.argmax(axis=1)[:, None]
+            best, similar = (np.take_along_axis(each, answer, axis=1) for each in (values, cosines))
+            values[:, self.added_] = best + self.gain_ * (cosines[:, self.added_] - similar)
+        return found
+
+    def _cosines(self, X: Rows) -> DoubleArray:
+        """(m, K) cosine of each row and the text of each target."""
+        texts = np.asarray(self.text_embeddings_)[self.prompt_of_target_]
+        return np.asarray(unit_rows(X) @ unit_rows(texts).T)
+
+    def _measured_gain(self) -> float:
+        """Slope of the scores over the cosines, as differences between targets, at the clusters' images."""
+        own = self.targets_
+        prompts = np.asarray(self.prompt_of_target_)[self.cluster_targets_]
+        texts = np.asarray(self.text_embeddings_)[prompts]
+        images = self.fusion_.image_part(self.cluster_centers_, texts)
+        scores, cosines = self.target_scores(images).values[:, own], self._cosines(images)[:, own]
+        scores, cosines = (each - each.mean(axis=1, keepdims=True) for each in (scores, cosines))
+        spread = float((cosines**2).sum())
+        gain = float((scores * cosines).sum()) / spread if spread else 0.0
+        if gain <= 0:
+            rule = "can't be added by a text: the texts of this model's targets don't agree with their images"
+            raise InputError("target", rule, hint="Use a run with prompt=task, or classifier=zero_shot")
+        return gain
 
     def _squared(self, X: Rows) -> DoubleArray:
         """(m, k) squared distance of each row, fused with each cluster's prompt, to its centroid."""
@@ -210,7 +286,7 @@ class SoftConstrainedCentroid(ConstrainedCentroid):
         terms = np.log(self.cluster_sizes_) - squared / (2 * self.variance_ * self.temperature)
         values = np.full((len(squared), self.n_targets_), -np.inf)
         clusters = np.full(values.shape, -1, dtype=np.int64)
-        for target in self.targets_:
+        for target in np.unique(self.cluster_targets_):
             own = np.flatnonzero(self.cluster_targets_ == target)
             values[:, target] = self.temperature * logsumexp(terms[:, own], axis=1)
             clusters[:, target] = own[terms[:, own].argmax(axis=1)]

@@ -119,6 +119,11 @@ class CLAP(Classifier):
             raise ValueError(f"prototypes must be {self.n_targets_} rows")
         self.targets_ = np.arange(self.n_targets_)
 
+    def with_target(self, text: Rows) -> Self:
+        """Add a target by its text, which it keeps as one without a labelled image does."""
+        new = self.text_norm * unit_rows(text)
+        return self._with_arrays(prototypes=np.concatenate([self.prototypes_, new]))
+
     def target_scores(self, X: Rows) -> TargetScores:
         """Score each target by 100 times the cosine similarity, minus 100: in [-200, 0].
 

@@ -9,10 +9,11 @@ from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from fused_clip.method.fusion import Fusion, LinearFusion
 from fused_clip.support.arrays import Array, BoolArray, DoubleArray, FloatArray, IntArray, Rows
+from fused_clip.support.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,28 @@ class Classifier(BaseEstimator, ABC):  # type: ignore[misc]
         self.n_targets_, self.fusion_ = n_targets, fusion
         self.check_arrays()
         return self
+
+    def with_target(self, text: Rows) -> Self:
+        """Add a target that a text describes, as number K; nothing is trained anew, and this one stays.
+
+        Parameters
+        ----------
+        text : (1, d) text row as the backbone gives it.
+
+        Raises
+        ------
+        InputError
+            If the classifier knows its targets by their images alone.
+        """
+        kind = type(self).__name__
+        rule = f"can't be added to {kind}, which knows its targets by their images alone"
+        hint = "Use a run with prompts and classifier=constrained_centroid or zero_shot"
+        raise InputError("target", rule, hint=hint)
+
+    def _with_arrays(self, **changed: Array) -> Self:
+        """A copy with one more target, and some fitted arrays replaced."""
+        other: Self = clone(self)
+        return other.restore({**self.arrays(), **changed}, self.n_targets_ + 1, self.fusion_)
 
     def _floats(self, name: str) -> Rows:
         """A matrix of finite numbers among the fitted arrays."""

@@ -6,7 +6,9 @@ import numpy as np
 from sklearn.base import clone
 
 from fused_clip.method.classifier.contract import Classifier, TargetScores, Training, equal_rows
+from fused_clip.method.fusion import l2_normalized
 from fused_clip.support.arrays import Rows
+from fused_clip.support.errors import InputError
 
 
 class ZeroShot(Classifier):
@@ -59,6 +61,23 @@ class ZeroShot(Classifier):
         """Check that every target has a prompt."""
         self._index("prompt_of_target", self.n_targets_, len(self._floats("text_embeddings")))
         self.targets_ = np.arange(self.n_targets_)
+
+    def with_target(self, text: Rows) -> Self:
+        """Add a target by the direction of its text.
+
+        Raises
+        ------
+        InputError
+            If the text rows keep their lengths: those of the prompts were divided by the longest.
+        """
+        if not self.normalize_texts:
+            rule = "can't be added to zero-shot with normalize_texts=False: its length would not compare"
+            raise InputError("target", rule, hint="Use a run with classifier=zero_shot")
+        texts, prompts = self.text_embeddings_, self.prompt_of_target_
+        return self._with_arrays(
+            text_embeddings=np.concatenate([texts, l2_normalized(text).astype(texts.dtype)]),
+            prompt_of_target=np.append(prompts, len(texts)),
+        )
 
     def target_scores(self, X: Rows) -> TargetScores:
         """Score each target by its similarity minus 1: in [-2, 0].

@@ -39,6 +39,21 @@ def render(template: str, path: Path, *, styles: tuple[str, ...], script: str = 
         file.writelines(_environment().get_template(template).generate(**own, **values))
 
 
+def fragment(template: str, style: str, **values: Any) -> str:
+    """Render a part of a page, with its style.
+
+    Parameters
+    ----------
+    template : file of ``templates``.
+    style : file of this package.
+    values : variables of the template; plain strings are escaped.
+    """
+    from markupsafe import Markup
+
+    own = Markup(_asset(style))  # noqa: S704  # our own file
+    return str(_environment().get_template(template).render(style=own, **values))
+
+
 def data_uri(image: bytes, kind: str = "png") -> str:
     """Return an address that contains a picture itself.
 

@@ -1,0 +1,1 @@
+"""``fused-clip-app RUN``: a local page to try a saved model."""
