@@ -15,7 +15,7 @@ from fused_clip.support.memory import check_libraries
 
 SCRIPT = Path(__file__).with_name("screen.py")
 _PORT = 8501
-_DESCRIPTION = "Open a local page to try the model of a run: drop images, see answers, change what is known."
+_DESCRIPTION = "Open a local page to try the model of a run: drop images, see answers, change constraints."
 _EPILOG = "Needs pip install 'fused_clip[app]'. The page fetches nothing and sends nothing anywhere."
 
 
