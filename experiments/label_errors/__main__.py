@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(trial: Trial, output_dir: Path) -> dict[str, Any]:
-    """Precision of every ranking, what is flagged, seconds of the review, and the machine.
+    """Precision of every ranking, numbers of flagged labels, seconds of the review, and the machine.
 
     Parameters
     ----------

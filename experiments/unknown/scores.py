@@ -12,14 +12,13 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
 from fused_clip.estimator import PromptFusedClassifier
-from fused_clip.guarantee.novelty import NEIGHBORS
 from fused_clip.method.fusion import unit_rows
+from fused_clip.model.calibration_rows import NEIGHBORS, REFERENCE_ROWS
 from fused_clip.support.arrays import DoubleArray, FloatArray, IntArray
 from fused_clip.support.sampling import stratified_sample
 
 WIDTHS = (1, 5, 10, 50)
 SAMPLES = (200, 500, 1_000, 2_000)
-STORED = 1_000  # a sample that a model can store
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Scorer:
         }
         unit = unit_rows(rows)
         found |= self._gaussian.scores(unit)
-        found[f"Mahalanobis, {STORED} rows"] = self._gaussian_of_sample.scores(unit)["Mahalanobis"]
+        found[f"Mahalanobis, {REFERENCE_ROWS} rows"] = self._gaussian_of_sample.scores(unit)["Mahalanobis"]
         found |= _neighbours(rows, self.train, WIDTHS)
         for size, sample in self._samples.items():
             near = _neighbours(rows, self.train[sample], (5, 10))
@@ -80,7 +79,7 @@ class Scorer:
 
     @cached_property
     def _gaussian_of_sample(self) -> "_Gaussian":
-        sample = self._samples[STORED]
+        sample = self._samples[REFERENCE_ROWS]
         return _Gaussian.of(self.train[sample], self._predicted[sample])
 
     @cached_property

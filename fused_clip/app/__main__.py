@@ -15,8 +15,7 @@ from fused_clip.support.memory import check_libraries
 
 SCRIPT = Path(__file__).with_name("screen.py")
 _PORT = 8501
-_BAD_INPUT = 2  # exit code, as argparse's
-_DESCRIPTION = "Open a local page to try the model of a run: drop images, see answers, change what is known."
+_DESCRIPTION = "Open a local page to try the model of a run: drop images, see answers, change constraints."
 _EPILOG = "Needs pip install 'fused_clip[app]'. The page fetches nothing and sends nothing anywhere."
 
 
@@ -29,11 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     args = _parser().parse_args(arguments)
     with one_line_errors("The page is gone."):
-        try:
-            _run(args)
-        except InputError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            sys.exit(_BAD_INPUT)
+        _run(args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -45,7 +45,7 @@ class Controls:
     def draw(self) -> Wishes:
         """Draw all controls; a field with a complaint counts as empty."""
         added: dict[str, str] = st.session_state.setdefault("added", {})
-        st.subheader("What is known of the images")
+        st.subheader("About the images")
         targets, prior, groups = self._constraint((*self._model.head.target_names, *added))
         st.subheader("What the answers promise")
         coverage, per, unknown = self._promises()

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "[::1]")  # Starlette keeps the brackets, Streamlit does not
-_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # recognised, so that a warning names it
 # Streamlit's page needs styles that its scripts write, and pictures from memory. Its one inline script, for
 # search engines, does not run.
 _POLICY = (
@@ -101,7 +100,12 @@ def allowed_hosts(host: str) -> list[str]:
     """
     if is_local(host):
         return [*_LOOPBACK, host]
-    return [] if host in _EVERY_ADDRESS else [host, f"[{host}]"] if ":" in host else [host]
+    try:
+        if ip_address(host).is_unspecified:
+            return []
+    except ValueError:
+        return [host]
+    return [host, f"[{host}]"] if ":" in host else [host]
 
 
 def options(host: str, port: int) -> dict[str, Any]:

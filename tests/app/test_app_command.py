@@ -48,7 +48,7 @@ def test_bad_words_are_one_line_before_anything_is_loaded(words: list[str], line
     assert done.stderr.startswith(line)
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == "LOADED []\n"
-    assert done.returncode == 2
+    assert done.returncode == 1
 
 
 def test_a_port_in_use_is_one_line(run: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_port_in_use_is_one_line(run: Path) -> None:
     assert "can't be taken (Address already in use). Give another --port" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == "LOADED []\n"
-    assert done.returncode == 2
+    assert done.returncode == 1
 
 
 def test_without_streamlit_the_line_says_what_to_install(run: Path) -> None:
@@ -71,7 +71,7 @@ def test_without_streamlit_the_line_says_what_to_install(run: Path) -> None:
     done = spoken(str(run), prepare=hide)
     line = "Error: app: needs Streamlit, which is not installed. pip install 'fused_clip[app]'\n"
     assert done.stderr == line
-    assert done.returncode == 2
+    assert done.returncode == 1
 
 
 @pytest.mark.slow
@@ -86,4 +86,4 @@ def test_a_damaged_model_is_one_line(commands: Commands, tmp_path: Path, run: Pa
     done = commands("app", tmp_path, "--port", port, "--device", "cpu")
     assert done.err.startswith("Error: model: is damaged: arrays.safetensors")
     assert len(done.err.splitlines()) == 1
-    assert done.code == 2
+    assert done.code == 1

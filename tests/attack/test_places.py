@@ -247,7 +247,7 @@ def test_a_model_of_a_newer_version(commands: Commands, tmp_path: Path) -> None:
     _newer(tmp_path / "model" / "model.json", format=99)
     from fused_clip.support.checksums import write_sums
 
-    write_sums(tmp_path / "model", ["model.json", "arrays.safetensors"])
+    write_sums(tmp_path / "model", ["model.json", "arrays.safetensors", "README.md"])
     done = commands("predict", tmp_path, tmp_path / "images", "--out", tmp_path / "out.csv")
     refused(done, "is of format 99")
 

@@ -65,22 +65,23 @@ def test_the_choice_puts_the_best_score_first() -> None:
             "classifier": "zero_shot",
             "seed": seed,
             "score": score,
-            "auroc": auroc + 0.1 * seed,
+            "auroc": auroc + seed * {choice.PACKAGE: 0.1, "bad": 0.2}[score],
         }
         for backbone in ("compact", "open")
         for unknown, score, auroc in (
-            ("other classes", "good", 0.7),
-            ("cifar10", "good", 0.8),
+            ("other classes", choice.PACKAGE, 0.7),
+            ("cifar10", choice.PACKAGE, 0.8),
             ("other classes", "bad", 0.75),
             ("cifar10", "bad", 0.2),
         )
         for seed in (0, 1)
     ]
     first, second = choice.table(lines)
-    assert [first["score"], second["score"]] == ["good", "bad"]
+    assert [first["score"], second["score"]] == [choice.PACKAGE, "bad"]
     assert first["compact, near"] == "0.750"
     assert first["open, far"] == "0.850"
-    assert (first["mean"], first["sd over seeds"], first["worst"]) == ("0.8000", "0.0707", "0.750")
+    assert (first["mean"], first["difference"], first["worst"]) == ("0.8000", "+0.0000 ± 0.0000", "0.750")
+    assert second["difference"] == "-0.2250 ± 0.0707"
 
 
 def test_the_report_has_mean_and_spread_of_what_was_found() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from fused_clip.guarantee.novelty import NEIGHBORS, novelty
+from fused_clip.guarantee.novelty import novelty
+from fused_clip.model.calibration_rows import NEIGHBORS
 from fused_clip.support.arrays import FloatArray
 
 

@@ -166,3 +166,39 @@ def test_normalisation_is_of_the_inputs_or_of_the_output_by_hand() -> None:
     np.testing.assert_allclose(by_output, plain / np.sqrt([[11.25], [26]]))
     both = fusion.mean(normalize_inputs=True, normalize_output=True)(images, text)
     np.testing.assert_allclose(both, np.array([[0.3, 0.9], [0.5, 0.5]]) / np.sqrt([[0.9], [0.5]]))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        fusion.mean(),
+        fusion.weighted(0.2),
+        fusion.weighted(1),
+        fusion.Concatenation(0.3),
+        fusion.Concatenation(1),
+        fusion.LinearFusion(2, -3, normalize_inputs=True),
+    ],
+)
+def test_the_image_is_taken_out_of_fused_rows_and_of_their_means(kind: fusion.Fusion) -> None:
+    rng = np.random.default_rng(0)
+    images, texts = kind.inputs(rng.normal(size=(6, 4))), kind.inputs(rng.normal(size=(1, 4)))
+    fused = kind.fuse(images, np.repeat(texts, 6, axis=0))
+    np.testing.assert_allclose(kind.image_part(fused, np.repeat(texts, 6, axis=0)), images)
+    mean = fused.mean(axis=0, keepdims=True)
+    np.testing.assert_allclose(kind.image_part(mean, texts), images.mean(axis=0, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        fusion.mean(normalize_output=True),
+        fusion.weighted(0),
+        fusion.Concatenation(0),
+        fusion.Concatenation(0.5, normalize_output=True),
+        fusion.SphericalInterpolation(),
+        fusion.FunctionFusion(lambda images, texts: images),
+    ],
+)
+def test_no_image_comes_out_of_rows_that_do_not_keep_it(kind: fusion.Fusion) -> None:
+    with pytest.raises(InputError, match=r"can't be .* taken out of its fused rows"):
+        kind.image_part(np.ones((2, 3)), np.ones((2, 3)))

@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -258,3 +259,59 @@ def test_equal_scores_go_to_the_first_names() -> None:
     assert predictions.answers.tolist() == [0, 0]
     assert predictions.runners_up.tolist() == [1, 1]
     np.testing.assert_array_equal(predictions.margins, 0)
+
+
+def grown(make_head: MakeHead, blobs: Blobs, **params: Any) -> tuple[Head, Head]:
+    """A zero-shot head, and the same with a target whose text is that of the second, turned round."""
+    head = make_head(classifier=ZeroShot(), **params)
+    return head, head.with_target("fish", "This is a fish", -blobs.texts[[1]])
+
+
+def test_a_target_is_added_with_its_name_and_text(blobs: Blobs, make_head: MakeHead) -> None:
+    head, more = grown(make_head, blobs)
+    assert head.names == NAMES
+    assert more.names == (*NAMES, "fish")
+    assert more.prompts[-1] == ("This is a fish",)
+    assert more.temperature == head.temperature
+    found = more.predict(-blobs.test[blobs.test_targets == 1])
+    assert set(found.targets) == {"fish"}
+    assert found.probabilities is not None
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
+
+
+def test_a_constraint_to_some_targets_admits_an_added_one(blobs: Blobs, make_head: MakeHead) -> None:
+    head = dataclasses.replace(
+        make_head(classifier=ZeroShot()),
+        constraint=Constraint(targets=("cat", "dog"), groups={"pet": ("cat", "dog")}),
+    )
+    more = head.with_target("fish", "This is a fish", -blobs.texts[[1]])
+    assert more.names == ("pet", "fish")
+    assert more.constraint.groups == head.constraint.groups
+
+
+def test_a_prior_lacks_an_added_target(blobs: Blobs, make_head: MakeHead) -> None:
+    prior = {"cat": 0.5, "dog": 0.3, "truck": 0.2}
+    head = dataclasses.replace(make_head(classifier=ZeroShot()), constraint=Constraint(prior=prior))
+    with pytest.raises(InputError, match=r"prior: every possible target needs one.*'fish'"):
+        head.with_target("fish", "This is a fish", blobs.texts[[1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "option"),
+    [
+        ("cat", "This is another cat", "name"),
+        ("pet", "This is a pet", "name"),
+        (" ", "This is a fish", "name"),
+        ("fish", "\t", "text"),
+        ("fish", "This is a cat", "text"),
+    ],
+)
+def test_names_and_texts_that_are_taken_or_blank_add_no_target(
+    name: str, text: str, option: str, blobs: Blobs, make_head: MakeHead
+) -> None:
+    head = dataclasses.replace(
+        make_head(classifier=ZeroShot()), constraint=Constraint(groups={"pet": ("cat", "dog")})
+    )
+    with pytest.raises(InputError) as error:
+        head.with_target(name, text, blobs.texts[[1]])
+    assert error.value.option == option

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fused_clip import load_model
+from fused_clip import embed_texts, load_model
 from fused_clip.backbone import OpenClipBackbone
 from fused_clip.dataset import reading
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
+from fused_clip.method.classifier import ZeroShot
 from fused_clip.method.fusion import LinearFusion
 from fused_clip.model import saved
 from fused_clip.model.result import Result
@@ -310,3 +311,28 @@ def test_moved_weights_are_a_folder_or_a_file(
     assert isinstance(saved._backbone(spec, "cpu", moved), Known)  # type: ignore[arg-type]
     model, pretrained = (f"local-dir:{moved}", "openai") if folder else ("ViT-B-32", str(moved))
     assert asked == [model, pretrained, "model", "float32", "cpu", 7, "checked"]
+
+
+def test_a_target_is_added_by_a_sentence_and_the_calibration_rows_are_gone(tmp_path: Path) -> None:
+    model = load_model(save_model(tmp_path, classifier=ZeroShot(), held_out=20))
+    more = model.with_target("gray", "a gray picture")
+    assert (model.names, more.names) == (NAMES, (*NAMES, "gray"))
+    assert model.calibration is not None
+    assert more.calibration is None
+    rows = model.embed(pictures(6)[0])
+    (text,) = embed_texts(["a gray picture"], model.require_backbone())
+    unit = text / np.linalg.norm(text)
+    similar = rows @ unit / np.linalg.norm(rows, axis=1)
+    found = more.head.classifier.target_scores(rows).values
+    np.testing.assert_allclose(found[:, 3], similar - 1, rtol=1e-4)
+    np.testing.assert_array_equal(found[:, :3], model.head.classifier.target_scores(rows).values)
+
+
+def test_a_model_of_embeddings_takes_no_sentence(run_directory: Path) -> None:
+    with pytest.raises(InputError, match="takes embeddings alone"):
+        load_model(run_directory, embeddings_only=True).with_target("gray", "a gray picture")
+
+
+def test_a_name_that_is_taken_is_refused_before_the_text_is_embedded(run_directory: Path) -> None:
+    with pytest.raises(InputError, match="name: must differ"):
+        load_model(run_directory, embeddings_only=True).with_target("red", "a red picture")

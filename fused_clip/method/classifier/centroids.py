@@ -200,7 +200,7 @@ class ConstrainedCentroid(NearestClusterMean):
         own = self.targets_
         prompts = np.asarray(self.prompt_of_target_)[self.cluster_targets_]
         texts = np.asarray(self.text_embeddings_)[prompts]
-        images = unit_rows(self.fusion_.image_part(self.cluster_centers_, texts))
+        images = self.fusion_.image_part(self.cluster_centers_, texts)
         scores, cosines = self.target_scores(images).values[:, own], self._cosines(images)[:, own]
         scores, cosines = (each - each.mean(axis=1, keepdims=True) for each in (scores, cosines))
         spread = float((cosines**2).sum())

@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,16 @@ from fused_clip.method.classifier import (
     Training,
 )
 from fused_clip.method.classifier.contract import cluster_means
-from fused_clip.method.fusion import Concatenation, FunctionFusion, Fusion, LinearFusion
+from fused_clip.method.fusion import (
+    Concatenation,
+    FunctionFusion,
+    Fusion,
+    LinearFusion,
+    SphericalInterpolation,
+    l2_normalized,
+)
 from fused_clip.support.errors import InputError
+from tests.conftest import make_blobs
 
 Rows = NDArray[np.float64]
 
@@ -264,3 +274,103 @@ def test_a_damaged_soft_model_is_refused() -> None:
             SoftConstrainedCentroid().restore({**model.arrays(), **change}, 2, LinearFusion())
     with pytest.raises(InputError, match=r"classifier\.temperature: must be a number, at least 1e-06, got 0"):
         SoftConstrainedCentroid(0)
+
+
+def grown(fusion: Fusion | None = None) -> ConstrainedCentroid:
+    """A classifier of two of three blobs, to which the third is added by its text."""
+    blobs = make_blobs()
+    kept = blobs.train_targets < 2
+    images, targets, texts = blobs.train[kept], blobs.train_targets[kept], blobs.texts
+    fusion = fusion or LinearFusion()
+    training = Training(
+        images,
+        2,
+        fusion(images, texts[targets]),
+        targets,
+        np.arange(2),
+        texts[:2],
+        np.arange(2),
+        fusion=fusion,
+    )
+    return ConstrainedCentroid().fit(training).with_target(texts[2:])
+
+
+def test_an_added_target_wins_where_its_text_is_nearer_than_that_of_the_answer() -> None:
+    """The rule, computed row by row."""
+    blobs = make_blobs(spread=3)
+    classifier = grown()
+    found = classifier.target_scores(blobs.test)
+    texts, unit = l2_normalized(blobs.texts), l2_normalized(blobs.test)
+    for values, clusters, row in zip(found.values, found.clusters, unit, strict=True):
+        answer = int(values[:2].argmax())
+        lead = row @ texts[2] - row @ texts[answer]
+        np.testing.assert_allclose(values[2], values[answer] + classifier.gain_[0] * lead, rtol=1e-4)
+        assert (values.argmax() == 2) == (lead > 0)
+        assert clusters[2] == -1
+    assert {0, 1, 2} == set(found.values.argmax(axis=1).tolist())
+
+
+def test_the_gain_is_the_slope_of_scores_over_cosines_at_the_clusters() -> None:
+    blobs = make_blobs()
+    classifier = grown()
+    means = np.stack([blobs.train[blobs.train_targets == kind].mean(axis=0) for kind in range(2)])
+    known = classifier.target_scores(means).values[:, :2]
+    cosines = l2_normalized(means) @ l2_normalized(blobs.texts[:2]).T
+    leads, gaps = cosines[:, 0] - cosines[:, 1], known[:, 0] - known[:, 1]
+    assert classifier.gain_[0] == pytest.approx((leads @ gaps) / (leads @ leads), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "fusion", [LinearFusion(normalize_inputs=True), Concatenation(0.3), LinearFusion(0.9, 0.1)]
+)
+def test_targets_are_added_to_fusions_that_keep_the_image(fusion: Fusion) -> None:
+    blobs = make_blobs()
+    answers = grown(fusion).target_scores(blobs.test).values.argmax(axis=1)
+    assert (answers == blobs.test_targets).mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    "fusion", [LinearFusion(normalize_output=True), SphericalInterpolation(), LinearFusion(0, 1)]
+)
+def test_other_fusions_refuse_a_target(fusion: Fusion) -> None:
+    with pytest.raises(InputError, match=r"fusion: can't be .*: the image can't be taken out"):
+        grown(fusion)
+
+
+def test_texts_that_do_not_agree_with_the_images_refuse_a_target() -> None:
+    blobs = make_blobs()
+    kept = blobs.train_targets < 2
+    images, targets = blobs.train[kept], blobs.train_targets[kept]
+    swapped = blobs.texts[[1, 0]]
+    fused = (images + swapped[targets]) / 2
+    training = Training(images, 2, fused, targets, np.arange(2), swapped, np.arange(2))
+    with pytest.raises(InputError, match="don't agree with their images"):
+        ConstrainedCentroid().fit(training).with_target(blobs.texts[2:])
+
+
+def test_a_single_target_and_images_alone_refuse_another() -> None:
+    blobs = make_blobs()
+    images = blobs.train[blobs.train_targets == 0]
+    clusters = np.zeros(len(images), np.int64)
+    alone = Training(images, 1, images, clusters, np.array([0]))
+    one = replace(alone, texts=blobs.texts[:1], prompt_of_target=np.array([0]))
+    for training, reason in ((alone, "by their images alone"), (one, "don't agree")):
+        with pytest.raises(InputError, match=reason):
+            ConstrainedCentroid().fit(training).with_target(blobs.texts[1:2])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"added": np.array([0])},  # which has a cluster
+        {"added": np.array([3])},
+        {"added": np.array([2.0])},
+        {"gain": np.array([0.0])},
+        {"gain": np.array([np.inf])},
+        {"gain": np.array([1.0, 2.0])},
+    ],
+)
+def test_damaged_arrays_of_an_added_target_are_refused(change: dict[str, Any]) -> None:
+    classifier = grown()
+    with pytest.raises(ValueError, match=r"added|gain"):
+        ConstrainedCentroid().restore({**classifier.arrays(), **change}, 3, classifier.fusion_)

@@ -18,6 +18,7 @@ from sklearn.cluster import KMeans
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.method.classifier import Classifier, Training
 from fused_clip.support.conf import conf_dir
+from fused_clip.support.errors import InputError
 from tests.conftest import make_blobs
 
 PATHS = sorted(conf_dir().glob("classifier/*.yaml"))
@@ -292,3 +293,45 @@ def test_what_each_classifier_is_given_is_what_the_documents_say() -> None:
     assert {name for name, one in found.items() if one.uses_clusters is True} == of_clusters
     batches = {"stata", "transclip", "transclip_few_shot", "zlap"}
     assert {name for name, one in found.items() if one.transductive is True} == batches
+
+
+# Those that know a target by a text; the others refuse one.
+BY_TEXT = {
+    "clap", "constrained_centroid", "soft_constrained_centroid", "stata", "transclip", "transclip_few_shot",
+    "zero_shot", "zlap",
+}  # fmt: skip
+
+
+@EVERY
+def test_a_target_is_added_by_a_text_or_refused(path: Path) -> None:
+    """A classifier of the first two targets, to which the third is added: rows of it are then its own."""
+    classifier = fit(path, training_of(path, n_targets=2))
+    before = copy.deepcopy(classifier.arrays())
+    known = scores(classifier)
+    text = BLOBS.texts[2:]
+    if path.stem not in BY_TEXT:
+        with pytest.raises(InputError, match=r"^target: can't be added"):
+            classifier.with_target(text)
+        return
+    grown = classifier.with_target(text)
+    assert classifier.arrays().keys() == before.keys()
+    for name, array in before.items():
+        np.testing.assert_array_equal(classifier.arrays()[name], array)
+    found = scores(grown)
+    assert found.shape == (len(BLOBS.test), 3)
+    assert np.isfinite(found).all()
+    assert grown.targets_.tolist() == [0, 1, 2]
+    if not classifier.transductive:
+        np.testing.assert_allclose(found[:, :2], known)
+    assert (found.argmax(axis=1) == BLOBS.test_targets).mean() > 0.9
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path.stem in BY_TEXT], ids=lambda path: path.stem)
+def test_a_grown_classifier_is_data_and_grows_again(path: Path) -> None:
+    grown = fit(path, training_of(path, n_targets=2)).with_target(BLOBS.texts[2:])
+    restored = clone(made(path)).restore(grown.arrays(), 3, grown.fusion_)
+    np.testing.assert_array_equal(scores(restored), scores(grown))
+    twice = restored.with_target(-BLOBS.texts[2:])
+    assert twice.targets_.tolist() == [0, 1, 2, 3]
+    answers = scores(twice).argmax(axis=1)
+    assert (answers == BLOBS.test_targets).mean() > 0.85
