@@ -4,10 +4,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fused_clip.guarantee import Guarantee
+from fused_clip.guarantee import Guarantee, promised
 from fused_clip.guarantee.conformal import Per
 from fused_clip.model.saved import SavedModel
-from fused_clip.predict.stream import Wanted
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Wishes:
         InputError
             As `Guarantee.of`.
         """
-        return Wanted(coverage=self.coverage, coverage_per=self.per, unknown=self.unknown).guarantee(model)
+        return promised(model, self.coverage, self.per, self.unknown)
 
     def command(self, place: str) -> str:
         """Write the command that gives the same answers; empty with added targets, which no option adds.

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fused_clip.method.similar import SimilarRows
 from fused_clip.model.calibration_rows import NEIGHBORS
 from fused_clip.support.arrays import DoubleArray, Rows
 
@@ -21,11 +22,7 @@ def novelty(rows: Rows, reference: Rows) -> DoubleArray:
     rows : (m, d) image embeddings.
     reference : (r, d) embeddings of training images, r >= 1; the nearest 5 count, or all if there are fewer.
     """
-    from sklearn.neighbors import NearestNeighbors
-
     if not len(rows):
         return np.empty(0)
-    count = min(NEIGHBORS, len(reference))
-    search = NearestNeighbors(n_neighbors=count, algorithm="brute", metric="cosine")
-    distances, _ = search.fit(reference.astype(np.float64)).kneighbors(rows.astype(np.float64))
-    return np.asarray(distances.mean(axis=1).round(_DECIMALS))
+    _, cosines = SimilarRows(reference).nearest(rows, NEIGHBORS)
+    return np.asarray((1 - cosines.mean(axis=1)).round(_DECIMALS))

@@ -17,11 +17,30 @@ from fused_clip.guarantee.conformal import (
 from fused_clip.guarantee.novelty import novelty
 from fused_clip.guarantee.shift import ShiftTest, shift_test
 from fused_clip.model.calibration_rows import CalibrationRows
-from fused_clip.model.constraint_parsing import check_level
+from fused_clip.model.constraint_parsing import check_promise
 from fused_clip.model.predictions import Predictions
 from fused_clip.model.saved import SavedModel
 from fused_clip.support.arrays import BoolArray, DoubleArray, FloatArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+
+
+def promised(
+    model: SavedModel, coverage: float | None, per: Per, unknown: float | None
+) -> "Guarantee | None":
+    """Give the guarantee that is asked for; None if there is none.
+
+    Parameters
+    ----------
+    model, coverage, per, unknown : as of `Guarantee`.
+
+    Raises
+    ------
+    InputError
+        As `Guarantee.of`.
+    """
+    check_promise(coverage, per, unknown)
+    asked = coverage is not None or unknown is not None
+    return Guarantee.of(model, coverage, per, unknown) if asked else None
 
 
 def promised_columns(*, coverage: bool, unknown: bool) -> list[str]:
@@ -107,9 +126,7 @@ class Guarantee:
             If a level is not between 0 and 1; if the model has no calibration rows, or too few for a level;
             for sets, if they have no labels, if there is a single answer, or a prior with coverage of all.
         """
-        for option, level in (("coverage", coverage), ("unknown", unknown)):
-            if level is not None:
-                check_level(option, level)
+        check_promise(coverage, per, unknown)
         option = "unknown" if coverage is None else "coverage"
         if model.calibration is None:
             rule = "needs a model with calibration images, and this one has none"
@@ -140,13 +157,18 @@ class Guarantee:
         InputError
             As `SavedModel.predict_embeddings`.
         """
-        if self.model.transductive and self.coverage is not None:
+        coverage, unknown = self.coverage, self._unknown(rows)
+        if coverage is None:
+            return Answered(self.model.predict_embeddings(rows), None, unknown)
+        if self.model.transductive:
             self.model.head.check_batch(len(rows))
             both = self.model.predict_embeddings(np.concatenate([self.calibration.rows, rows]))
-            known, predictions = both.parted(len(self.calibration))
+            together, predictions = both.parted(len(self.calibration))
+            known = self._unfit(together)
         else:
             known, predictions = self._known, self.model.predict_embeddings(rows)
-        return Answered(predictions, self._sets(known, predictions), self._unknown(rows))
+        sets = prediction_sets(known, self._truth, self._unfit(predictions), coverage, self.per)
+        return Answered(predictions, sets, unknown)
 
     def test_shift(self, rows: Rows) -> ShiftTest:
         """Test whether new images are like the calibration images, at their frequencies under a prior.
@@ -158,20 +180,22 @@ class Guarantee:
         return shift_test(self._at_prior(), rows)
 
     def stated(self, shift: ShiftTest | None) -> str:
-        """The column ``guarantee``: the coverage, or that it is withdrawn.
+        """The column ``guarantee``: the coverage, that it was not tested, or that it is withdrawn.
 
         Parameters
         ----------
-        shift : test of the images; None where there were none to test.
+        shift : test of the images; None where there was none. One that finds no shift does not count.
         """
         if shift is not None and shift.withdrawn:
             return "withdrawn"
-        return f"{self.coverage:g}" + (" per target" if self.per == "target" else "")
+        stated = f"{self.coverage:g}" + (" per target" if self.per == "target" else "")
+        tested = shift is not None and shift.detectable is not None
+        return stated if tested else f"{stated}, untested for shift"
 
     @cached_property
-    def _known(self) -> Predictions:
-        """Answers for the calibration images by themselves."""
-        return self.model.predict_embeddings(self.calibration.rows)
+    def _known(self) -> DoubleArray:
+        """Nonconformity of the calibration images, answered by themselves."""
+        return self._unfit(self.model.predict_embeddings(self.calibration.rows))
 
     @cached_property
     def _novelty(self) -> DoubleArray:
@@ -181,13 +205,8 @@ class Guarantee:
     def _truth(self) -> IntArray:
         return self.model.head.answers_of(self.calibration.targets)
 
-    def _sets(self, known: Predictions, predictions: Predictions) -> BoolArray | None:
-        if self.coverage is None:
-            return None
-        calibrated = self.model.calibrated
-        before = nonconformity(known.scores, calibrated=calibrated)
-        after = nonconformity(predictions.scores, calibrated=calibrated)
-        return prediction_sets(before, self._truth, after, self.coverage, self.per)
+    def _unfit(self, predictions: Predictions) -> DoubleArray:
+        return nonconformity(predictions.scores, calibrated=self.model.calibrated)
 
     def _unknown(self, rows: Rows) -> BoolArray | None:
         if self.unknown is None:

@@ -116,13 +116,22 @@ def _no_map(name: str, error: Exception | str) -> InputError:
     return InputError("target_map", rule, name, hint="For example: pet: [cat, dog]")
 
 
-def check_level(option: str, level: float) -> None:
-    """Raise InputError unless a level is above 0 and below 1.
+def check_promise(coverage: float | None, per: str, unknown: float | None) -> None:
+    """Check options of a guarantee that need no model.
 
     Parameters
     ----------
-    option : names it.
-    level : coverage, or share of known images that may be called unknown.
+    coverage : share of images whose set has the true target; None for no sets.
+    per : ``all``, or ``target``, which goes with a coverage.
+    unknown : share of known images that may be called unknown; None for no such call.
+
+    Raises
+    ------
+    InputError
+        Unless each share is above 0 and below 1, and `per` fits the coverage.
     """
-    if not 0 < level < 1:
-        raise InputError(option, "must be above 0 and below 1", level)
+    for option, level in (("coverage", coverage), ("unknown", unknown)):
+        if level is not None and not 0 < level < 1:
+            raise InputError(option, "must be above 0 and below 1", level)
+    if per == "target" and coverage is None:
+        raise InputError("coverage_per", "goes with a coverage, and none is given", per)

@@ -176,17 +176,6 @@ class Head:
             constraint=replace(self.constraint, targets=admitted),
         )
 
-    def answer_scores(self, X: ArrayLike) -> DoubleArray:
-        """Score each answer: (m, G) log-probabilities up to a constant of the row; uncalibrated, best scores.
-
-        Parameters
-        ----------
-        X : (m, d) image embeddings as the backbone gives them. Raises as `predict` does.
-        """
-        rows = self._checked(X)
-        self.check_batch(len(rows))
-        return self._scores(self.classifier.target_scores(rows))
-
     def targets_of(self, X: ArrayLike, answers: IntArray) -> IntArray:
         """Find the target behind each answer, the best of a group: (m,) positions in `target_names`.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.model.constraint_parsing import (
-    check_level,
+    check_promise,
     check_threshold,
     parse_prior,
     parse_targets,
@@ -99,11 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     check_threshold(args.threshold)
-    for option in ("coverage", "unknown"):
-        if (level := getattr(args, option)) is not None:
-            check_level(option, level)
-    if args.coverage_per == "target" and args.coverage is None:
-        raise InputError("coverage-per", "goes with --coverage, which is not given", args.coverage_per)
+    check_promise(args.coverage, args.coverage_per, args.unknown)
     _check_places(args)
     if args.explain:
         _check_run(args.model)
@@ -120,6 +116,7 @@ def _run(args: argparse.Namespace) -> None:
         source = find_source(args.images, args.column, outside=args.outside_root)
         model = _load(args, knowledge)
         model.head.check_batch(len(source))
+        from fused_clip.guarantee import promised
         from fused_clip.predict.stream import Wanted, predict_into
 
         wanted = Wanted(
@@ -133,7 +130,7 @@ def _run(args: argparse.Namespace) -> None:
             args.unknown,
             args.explain,
         )
-        guarantee = wanted.guarantee(model)
+        guarantee = promised(model, args.coverage, args.coverage_per, args.unknown)
         explainer = _explainer(args, model)
         journal = Journal(draft, _job(args, knowledge, model, wanted), fresh=args.overwrite)
         predict_into(journal, model, source, wanted, guarantee, explainer)

@@ -108,7 +108,7 @@ class Attribution:
 
 def _lead(head: Head, rows: Rows, answers: IntArray, others: IntArray) -> DoubleArray:
     """(m,) score of each answer minus that of another; one row may stand for all."""
-    scores = np.broadcast_to(head.answer_scores(rows), (len(answers), len(head.names)))
+    scores = np.broadcast_to(head.predict(rows).scores, (len(answers), len(head.names)))
     index = np.arange(len(answers))
     found: DoubleArray = scores[index, answers] - scores[index, others]
     return found

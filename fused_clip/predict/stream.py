@@ -58,22 +58,6 @@ class Wanted:
     unknown: float | None = None
     explain: bool = False
 
-    def guarantee(self, model: SavedModel) -> Guarantee | None:
-        """Check what the model is to promise; None if nothing is asked for.
-
-        Parameters
-        ----------
-        model : with its constraint.
-
-        Raises
-        ------
-        InputError
-            If it can't promise that.
-        """
-        if self.coverage is None and self.unknown is None:
-            return None
-        return Guarantee.of(model, self.coverage, self.coverage_per, self.unknown)
-
 
 def predict_into(
     journal: Journal,

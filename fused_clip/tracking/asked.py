@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from fused_clip.guarantee import Guarantee, promised_columns
+from fused_clip.guarantee import Guarantee, promised, promised_columns
 from fused_clip.guarantee.conformal import Per
 from fused_clip.model.constraint_parsing import (
     check_threshold,
@@ -128,8 +128,6 @@ class Respondent:
 def _narrowed(model: SavedModel, asked: Asked) -> tuple[SavedModel, Guarantee | None]:
     """The model under the constraint of a request, and what it promises."""
     check_threshold(asked.threshold, calibrated=model.calibrated)
-    if asked.coverage_per == "target" and asked.coverage is None:
-        raise InputError("coverage_per", "goes with coverage, which is not given", asked.coverage_per)
     narrowed = model.constrain(
         targets=parse_targets(asked.targets) if asked.targets else None,
         prior=parse_prior(asked.prior) if asked.prior else None,
@@ -137,22 +135,17 @@ def _narrowed(model: SavedModel, asked: Asked) -> tuple[SavedModel, Guarantee | 
     )
     each, calibrated = asked.probabilities, narrowed.calibrated
     check_further(narrowed.names, top_k=asked.top_k, each=each, calibrated=calibrated)
-    if asked.coverage is None and asked.unknown is None:
-        return narrowed, None
-    return narrowed, Guarantee.of(narrowed, asked.coverage, asked.coverage_per, asked.unknown)
+    return narrowed, promised(narrowed, asked.coverage, asked.coverage_per, asked.unknown)
 
 
 def _stated(
     records: Sequence[dict[str, Any]], guarantee: Guarantee, rows: FloatArray
 ) -> list[dict[str, Any]]:
     """Add the column ``guarantee``: the coverage, whether it is withdrawn, or that shift is not tested."""
-    stated = f"{guarantee.stated(None)}, untested for shift"
-    if len(rows) >= _LEAST_TESTED:
-        shift = guarantee.test_shift(rows)
-        stated = guarantee.stated(shift) if shift.detectable is not None else stated
-    promised = promised_columns(coverage=True, unknown=guarantee.unknown is not None)
+    stated = guarantee.stated(guarantee.test_shift(rows) if len(rows) >= _LEAST_TESTED else None)
+    columns = promised_columns(coverage=True, unknown=guarantee.unknown is not None)
     return [
-        {name: value for name, value in record.items() if name not in promised}
-        | {name: {**record, "guarantee": stated}[name] for name in promised}
+        {name: value for name, value in record.items() if name not in columns}
+        | {name: {**record, "guarantee": stated}[name] for name in columns}
         for record in records
     ]

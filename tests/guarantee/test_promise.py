@@ -161,7 +161,7 @@ def test_other_images_withdraw_it(model: SavedModel, data: Blobs) -> None:
     guarantee = Guarantee.of(model, 0.8)
     assert guarantee.stated(guarantee.test_shift(data.test[200:])) == "0.8"
     assert guarantee.stated(guarantee.test_shift(data.test[200:] + 2)) == "withdrawn"
-    assert Guarantee.of(model, 0.8, "target").stated(None) == "0.8 per target"
+    assert Guarantee.of(model, 0.8, "target").stated(None) == "0.8 per target, untested for shift"
 
 
 def test_a_transductive_model_answers_calibration_and_new_images_together(data: Blobs) -> None:

@@ -67,7 +67,7 @@ def split(head: Head, attribution: Attribution | None, rows: object) -> Contribu
 
 def lead(head: Head, row: object) -> np.ndarray:
     """Scores of one row, computed by itself."""
-    return head.answer_scores(np.asarray(row)[None])[0]
+    return head.predict(np.asarray(row)[None]).scores[0]
 
 
 CLASSIFIERS = [ConstrainedCentroid(), SoftConstrainedCentroid(), ZeroShot(), TipAdapter()]
@@ -138,10 +138,10 @@ def test_the_text_is_taken_out_of_the_centroids_as_well(blobs: Blobs) -> None:
 def test_without_prompts_a_zero_shot_classifier_sets_no_target_apart(blobs: Blobs) -> None:
     head, attribution = fitted(blobs, ZeroShot())
     assert attribution is not None
-    scores = attribution.without_text.answer_scores(blobs.test)
+    scores = attribution.without_text.predict(blobs.test).scores
     np.testing.assert_allclose(scores, np.tile(scores[:, :1], (1, 3)), atol=1e-6)
     found = split(head, attribution, blobs.test)
-    own = head.answer_scores(attribution.mean_image)[0]
+    own = head.predict(attribution.mean_image).scores[0]
     predicted = head.predict(blobs.test)
     np.testing.assert_allclose(
         found.prompt - found.image, own[predicted.answers] - own[predicted.runners_up], atol=1e-6

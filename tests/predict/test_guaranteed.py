@@ -124,7 +124,7 @@ def test_a_transductive_model_gives_sets(photos: Path, tmp_path: Path) -> None:
         (["--coverage", "1"], r"coverage: must be above 0 and below 1, got 1\.0"),
         (["--coverage", "-.5"], "coverage: must be above 0"),
         (["--unknown", "0"], "unknown: must be above 0"),
-        (["--coverage-per", "target"], "coverage-per: goes with --coverage"),
+        (["--coverage-per", "target"], "coverage_per: goes with a coverage"),
         (["--coverage", ".995"], r"coverage: needs at least 199 calibration images .* has 120\."),
         (["--coverage", ".99", "--coverage-per", "target"], "coverage: needs at least 99 .* of 'red'"),
         (["--coverage", ".9", "--targets", "red"], "coverage: needs two or more possible answers"),

@@ -83,7 +83,7 @@ def test_a_test_without_power_tests_nothing(model: Path, monkeypatch: pytest.Mon
         ({"top_k": 0}, "top-k: must be between 1 and 3"),
         ({"coverage": 1.0}, "coverage: must be above 0 and below 1"),
         ({"coverage": 0.999}, "coverage: needs at least 999 calibration images"),
-        ({"coverage_per": "target"}, "coverage_per: goes with coverage"),
+        ({"coverage_per": "target"}, "coverage_per: goes with a coverage"),
         ({"top_n": 1}, r"params: must name options, got 'top_n'; .*mean 'top_k'"),
         ({"top_k": "1"}, r"params\.top_k: must be a valid integer, got '1'"),
         ({"targets": "x" * 1_000_001}, r"params\.targets: .* at most 1000000 characters"),
