@@ -51,7 +51,7 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch torchvision
-	$(BIN)/python -m pip install --quiet --editable '.[dev,open,app]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,open,app,slurm,ray,postgres]'
 	touch $@
 
 clean:  ## remove the environment and caches; outputs stay
