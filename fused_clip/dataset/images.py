@@ -115,6 +115,15 @@ class EncodedImages:
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
         """Decode the rows to (height, width, 3) RGB, as they are asked for."""
+        return _named(self.ids(rows), self.contents(rows), self.max_pixels)
+
+    def contents(self, rows: IntArray) -> list[bytes]:
+        """Give the encoded images of the rows.
+
+        Parameters
+        ----------
+        rows : (n,) of the sequence.
+        """
         import pyarrow as pa
 
         chunk_of_row = np.searchsorted(self._ends, rows, side="right")
@@ -126,7 +135,7 @@ class EncodedImages:
             values = chunk.take(pa.array(rows[places] - start)).to_pylist()
             for place, value in zip(places, values, strict=True):
                 encoded[place] = value
-        return _named(self.ids(rows), encoded, self.max_pixels)
+        return encoded
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows ``<origin>/<row>``."""
