@@ -14,6 +14,8 @@ from fused_clip.dataset.image_index import ImageIndex, content_of, write_index
 from fused_clip.dataset.index_file import Container, Entry, LeftOut, Listed, container
 from fused_clip.dataset.names import printable, shortened
 from fused_clip.dataset.recipe import Recipe
+from fused_clip.dataset.tar_samples import Archive, find_archives, image_of, samples
+from fused_clip.dataset.tar_set import no_sample
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import MOST_IMAGE
@@ -137,6 +139,25 @@ def _in_tables(files: Sequence[Path], recipe: Recipe) -> Iterator[Entry]:
             yield Listed(holder, "", number, size)
 
 
+def _webdataset(recipe: Recipe, own: Mapping[str, Any], data_dir: str | None) -> list[_Part]:
+    return [
+        _Part(_checked(recipe, _in_archives(part, recipe)), None, no_sample(recipe))
+        for part in find_archives(recipe, **own)
+    ]
+
+
+def _in_archives(part: Sequence[Archive], recipe: Recipe) -> Iterator[Entry]:
+    for archive in part:
+        holder = container(archive.path, archive.prefix)
+        yield holder
+        for sample in samples(archive):
+            image = image_of(sample, recipe.image_column)
+            if isinstance(image, str):
+                yield LeftOut(sample.name, image)
+            else:
+                yield Listed(holder, image.name, image.start, image.size)
+
+
 def _checked(recipe: Recipe, entries: Iterable[Entry]) -> Iterator[Entry]:
     """Leave out unreadable images, or refuse them, as `on_bad_image` says."""
     if recipe.on_bad_image == "skip":
@@ -176,4 +197,5 @@ def _decodable(entry: Entry, max_pixels: int) -> Entry:
 _SOURCES: Mapping[str, Callable[[Recipe, Mapping[str, Any], str | None], list[_Part]]] = {
     "imagefolder": _imagefolder,
     "hub": _hub,
+    "webdataset": _webdataset,
 }
