@@ -104,11 +104,13 @@ def test_a_failed_cell_does_not_stop_its_share(config: DictConfig, tmp_path: Pat
 def test_the_task_sees_the_places_and_times_of_the_command(
     config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with composed(["study=${now:%f}", "output_dir=relative"], [str(conf_dir())]) as dated:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    with composed(["study=at-${now:%f}", "output_dir=relative"], [str(conf_dir())]) as dated:
         study = dated.study
         shares.write_cells(dated, [["seed=0"]], 1)
         directory = Path(dated.hydra.sweep.dir)
-    home = Path.cwd()
     monkeypatch.chdir(tmp_path)
     with shares.read_cells(directory).composed(directory) as again:
         assert again.study == study
