@@ -172,6 +172,35 @@ def test_a_hub_set_in_arrow_files(tmp_path, mirror, monkeypatch):
     assert_same(loading.hub(**columns), listed("hub", tmp_path / "index", **columns))
 
 
+@pytest.mark.parametrize("column", [None, "split"])
+def test_a_table_of_images(tmp_path, column):
+    root = tmp_path / "photos"
+    paint_classes(root)
+    files = [f"./b/{row}.png" for row in range(4)] + [str(root / "a" / f"{row}.png") for row in range(4)]
+    rows = [f"{file},{place < 4},{'train' if place % 4 < 2 else 'test'}" for place, file in enumerate(files)]
+    (root / "all.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    options = {"path": str(root / "all.csv"), "split_column": column}
+    indexes = listed("csv", tmp_path / "index", **options)
+    assert_same(loading.csv(**options), indexes)
+    os.utime(root / "all.csv", (1, 1))
+    assert next(iter(indexes.values())).changed() == f"{root / 'all.csv'} has changed"
+
+
+def test_two_tables_that_share_names_and_lack_images(tmp_path):
+    for part in ("one", "two"):
+        paint_classes(tmp_path / part)
+        rows = [f"{name}/{row}.png,{name}" for name in "ab" for row in range(5)]
+        (tmp_path / part / "all.csv").write_text("\n".join(["path,label", *rows, "c/0.png,a"]) + "\n")
+    options = {"path": f"{tmp_path}/one/all.csv", "test_path": f"{tmp_path}/two/all.csv"}
+    with pytest.raises(InputError, match=r"dataset\.image_column: 6 of 22 images are not there"):
+        listed("csv", tmp_path / "index", **options)
+    dataset = loading.csv(**options, on_bad_image="skip")
+    indexes = listed("csv", tmp_path / "index", **options, on_bad_image="skip")
+    assert_same(dataset, indexes)
+    assert [*indexes["train"].skipped, *indexes["test"].skipped] == list(dataset.skipped)
+    assert indexes["test"].ids(np.arange(2)) == ["test/a/0.png", "test/a/1.png"]
+
+
 def test_tar_files(tmp_path):
     shards(tmp_path / "train", 3)
     shards(tmp_path / "test", 1)
