@@ -286,6 +286,15 @@ class SlurmCluster:
         """
         self._nodes[node].start()
 
+    def kill_controller(self) -> None:
+        """Kill slurmctld with SIGKILL; tasks run on."""
+        self._controller.kill()
+
+    def start_controller(self) -> None:
+        """Start slurmctld again, with what it knew."""
+        self._controller.start()
+        wait_until(lambda: "unknown" not in self.node_states().values(), "slurmctld")
+
     def cancel(self, *jobs: str) -> None:
         """Cancel tasks: SIGTERM, and SIGKILL after a while.
 
