@@ -57,6 +57,10 @@ class Differences:
     def __bool__(self) -> bool:
         return bool(self.remarks)
 
+    def __add__(self, other: Differences) -> Differences:
+        lost, doubled = self.lost | other.lost, self.doubled | other.doubled
+        return Differences(lost, doubled, self.differing | other.differing, self.remarks + other.remarks)
+
 
 def records_of(sweep: Path) -> dict[Cell, dict[str, Any]]:
     """Read the records of a sweep by the axes of its cells.

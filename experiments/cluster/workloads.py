@@ -129,6 +129,8 @@ class Workload:
         self.place = place
         self.total = total
         self.finished = False
+        self.process: subprocess.Popen[bytes] | None = None  # the command, where it waits for the work
+        self.sweeps: list[Path] = []
 
     def go_on(self) -> None:
         """Do what a user does when nothing runs: look whether all is finished, and go on if not."""
@@ -153,7 +155,6 @@ class _Cells(Workload):
     def __init__(self, place: Place, grid: Grid, words: Sequence[str]) -> None:
         super().__init__(place, len(grid.cells))
         self.words = [*grid.words, f"output_dir={place.output_dir}", *words]
-        self.sweeps: list[Path] = []
 
     @property
     def done(self) -> int:
@@ -210,7 +211,6 @@ class RaySweep(_Cells):
 
     def __init__(self, place: Place, grid: Grid, address: str, words: Sequence[str] = ()) -> None:
         super().__init__(place, grid, ["hydra/launcher=ray", f"hydra.launcher.address='{address}'", *words])
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def active(self) -> bool:
@@ -284,7 +284,6 @@ class RayShards(_Shards):
         super().__init__(
             place, images, shards, ["hydra/launcher=ray", f"hydra.launcher.address='{address}'", *words]
         )
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def active(self) -> bool:
