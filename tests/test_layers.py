@@ -29,7 +29,7 @@ LAYERS = (
     {"figures"},
     {"tracking"},
     {"runner"},
-    {"run", "predict", "report", "review", "app"},
+    {"run", "predict", "report", "review", "app", "embed"},
 )
 FRONT = "__init__"  # of the package: names that it gives out
 MOST_IN_THE_ROOT = 19
