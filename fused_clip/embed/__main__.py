@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from fused_clip.embed.options import EmbedWords, opened
 from fused_clip.runner.overrides import check_hydras_parts, check_words, with_allowed
 from fused_clip.store.shards import MOST_SHARDS, Shard
+from fused_clip.support.command import count as at_least_one
 from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.errors import InputError
 from fused_clip.support.machine import KEPT
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if flags.plan:
                 from fused_clip.embed.planning import print_plan
 
-                return print_plan(work, words, flags)
+                print_plan(work, words, flags.images or (), flags.workers or (), count)
+                return 0
             if flags.status:
                 return _print_status(work, count)
             if flags.merge:
@@ -66,16 +68,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "fused-clip-embed",
         "Embed the images of a dataset in shards, on one machine or several, into the store of output_dir.",
-        "Words: dataset=... backbone=... as for fused-clip. shard=3/64 embeds one shard; shards=64 all that is"
-        " missing, here or by hydra/launcher=slurm or ray, and merges them. After an interruption the same"
+        "Words: dataset=... backbone=... as for fused-clip. shard=3/64 embeds one shard; shards=64 all that"
+        " is missing, here or by hydra/launcher=slurm or ray, and merges them. After an interruption the same"
         " command goes on.",
     )
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="overrides, shard=K/N or shards=N")
     parser.add_argument("--status", action="store_true", help="print which shards are finished; 1 if not all")
     parser.add_argument("--merge", action="store_true", help="merge finished shards into one entry")
     parser.add_argument("--plan", action="store_true", help="measure here, and print seconds and bytes")
-    parser.add_argument("--images", type=int, action="append", metavar="N", help="--plan: numbers of images")
-    parser.add_argument("--workers", type=int, action="append", metavar="M", help="--plan: workers at once")
+    parser.add_argument(
+        "--images", type=at_least_one, action="append", metavar="N", help="--plan: numbers of images"
+    )
+    parser.add_argument(
+        "--workers", type=at_least_one, action="append", metavar="M", help="--plan: workers at once"
+    )
     parser.add_argument("--config-dir", "-cd", action="append", default=[], help="config groups of your own")
     return parser
 

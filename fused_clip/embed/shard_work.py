@@ -120,7 +120,7 @@ class ShardWork:
         clock, done = time.perf_counter(), 0
         for name, entry in self.entries.items():
             if entry.merged() is None and (starts := entry.starts(shard)):
-                recorded = _RecordedImages(self.indexes[name])
+                recorded = RecordedImages(self.indexes[name])
                 compute = partial(self._compute, f"shard {shard}, {name}", entry, recorded)
                 entry.write(shard, starts, compute)
                 done += recorded.count
@@ -129,7 +129,7 @@ class ShardWork:
         return done
 
     def _compute(
-        self, title: str, entry: ShardedEntry, images: _RecordedImages, starts: Sequence[int]
+        self, title: str, entry: ShardedEntry, images: RecordedImages, starts: Sequence[int]
     ) -> Iterator[tuple[int, FloatArray, Array]]:
         from fused_clip.backbone.batches import embed_images
 
@@ -180,8 +180,17 @@ class ShardWork:
         return [merge(entry, firsts[name]) for name, entry in self.entries.items()]
 
 
-class _RecordedImages:
-    """Images of an index; the SHA-256 of each is kept until its block is written."""
+class RecordedImages:
+    """Images of an index; the SHA-256 of each is kept until its block is written.
+
+    Parameters
+    ----------
+    index : lists the images.
+
+    Attributes
+    ----------
+    count : images whose digests were taken.
+    """
 
     def __init__(self, index: ImageIndex) -> None:
         self._index = index
@@ -197,17 +206,32 @@ class _RecordedImages:
         return len(self._index)
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
-        """Decode the rows, and keep their digests."""
+        """Decode the rows, and keep their digests.
+
+        Parameters
+        ----------
+        rows : (n,) of the index.
+        """
         for row, (image, digest) in zip(rows.tolist(), self._index.read_with_digests(rows), strict=True):
             self._digests[row] = digest
             yield image
 
     def ids(self, rows: IntArray) -> list[str]:
-        """Name the rows."""
+        """Name the rows.
+
+        Parameters
+        ----------
+        rows : (n,) of the index.
+        """
         return self._index.ids(rows)
 
     def take(self, rows: range) -> Array:
-        """(len(rows), 32) digests of a block, which are then forgotten."""
+        """Give the (len(rows), 32) digests of a block, which are then forgotten.
+
+        Parameters
+        ----------
+        rows : of the block, which were read.
+        """
         self.count += len(rows)
         joined = b"".join(map(self._digests.pop, rows))
         digests: Any = np.frombuffer(joined, np.uint8).reshape(len(rows), _DIGEST_BYTES)
