@@ -2,9 +2,9 @@
 
 Usage: python -m experiments.cluster.scale [BLOCKS ...]
 
-Each block is one image with an embedding of one number, so that what is left is the cost of a block: a merge of
-20,000 blocks of 50,000 images has the same files and lists, and in addition reads their bytes once. Each number of
-blocks runs in a process of its own, whose peak of memory is stated.
+Each block is one image with an embedding of one number, so that what is left is the cost of a block: a merge
+of 20,000 blocks of 50,000 images has the same files and lists, and in addition reads their bytes once. Each
+number of blocks runs in a process of its own, whose peak of memory is stated.
 """
 
 import json
@@ -59,7 +59,8 @@ def measure(count: int, root: Path) -> dict[str, float]:
     whole = merge(entry, "first")
     merged = time.perf_counter() - clock
     clock = time.perf_counter()
-    assert whole.intact()
+    if len(whole.intact()) != count:
+        raise RuntimeError("the merged entry is damaged")
     return {
         "blocks": count,
         "write_seconds": written,
@@ -80,7 +81,8 @@ def main() -> None:
     print("| blocks | manifest | merge | to open | peak memory |\n|---:|---:|---:|---:|---:|")
     for count in counts:
         command = [sys.executable, "-m", "experiments.cluster.scale", "--child", str(count)]
-        found = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+        done = subprocess.run(command, capture_output=True, check=True, text=True)  # noqa: S603
+        found = json.loads(done.stdout)
         print(
             f"| {count:,} | {found['manifest_bytes'] / 1e6:.1f} MB | {found['merge_seconds']:.1f} s"
             f" | {found['open_seconds']:.1f} s | {found['peak_bytes'] / 1e6:,.0f} MB |"
