@@ -62,21 +62,19 @@ def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Se
     """
     from hydra.utils import instantiate
 
-    from fused_clip.engine.ray_tasks import RayTasks
-
     engine = getattr(instantiate(launcher), "engine", None)
     if engine is None:
         rule = "must be basic, slurm or ray to embed shards"
         raise InputError("hydra/launcher", rule, launcher["_target_"].rpartition(".")[2])
     call = partial(run_shard, words, os.getcwd(), of)
-    first = next(iter(work.entries.values()))
-    if isinstance(engine, RayTasks):
+    if hasattr(engine, "run"):  # Ray, which waits
         engine.check()
         failed = engine.run(call, numbers, "embed", batches=True)
         if failed:
             lines = "; ".join(f"shard {number}/{of}: {why}" for number, why in failed.items())
             raise InputError("shards", f"{len(failed)} failed: {lines}", hint="The same command goes on")
         return True
+    first = next(iter(work.entries.values()))
     folder = (first.root.parent / "submitted" / first.folder.name).absolute()
     waiting = {number for number, state in engine.states(folder).items() if state != "gone"}
     rest = [number for number in numbers if number not in waiting]

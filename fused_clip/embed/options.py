@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fused_clip.embed.shard_work import ShardWork
 
 
+_NO_SWEEP = ("hydra.sweep.dir=${output_dir}",)
+
+
 class EmbedWords(NamedTuple):
     """Overrides of a command, and the folders of config groups of the user's own."""
 
@@ -42,7 +45,7 @@ def opened(words: EmbedWords) -> Iterator[tuple[ShardWork, Any]]:
 
     folders = [*(str(Path(folder).absolute()) for folder in words.folders), str(conf_dir())]
     _refuse_several_values(words.overrides)
-    with composed(words.overrides, folders) as config:
+    with composed(words.overrides, folders, hydra=_NO_SWEEP) as config:
         make_importable(config)
         launcher = OmegaConf.to_container(config.hydra.launcher, resolve=True)
         with open_dict(config):
@@ -56,4 +59,5 @@ def _refuse_several_values(overrides: Sequence[str]) -> None:
 
     for one in OverridesParser.create().parse_overrides(list(overrides)):
         if one.is_sweep_override():
-            raise InputError(one.key_or_group, "must have one value to embed images", one.value_string)
+            shown = str(one.input_line).partition("=")[2]
+            raise InputError(one.key_or_group, "must have one value to embed images", shown)

@@ -38,6 +38,8 @@ def measure(work: ShardWork, words: EmbedWords) -> Rates:
     InputError
         If the process fails.
     """
+    from fused_clip.embed.shard_work import INDEXES
+
     name, entry = next(iter(work.entries.items()))
     with TemporaryDirectory() as folder:
         _child(words, work.count, folder)  # lists the images, and reads files for the first time
@@ -45,7 +47,7 @@ def measure(work: ShardWork, words: EmbedWords) -> Rates:
         one = min(_child(words, work.count, folder, again=True) for _ in range(2))
         images = _rate(work, name)
         hashed, block = _hashing(Path(folder), first, work.backbone.dim)
-        listed = _bytes(Path(folder) / "store" / ".indexes") / max(1, work.rows)
+        listed = _bytes(Path(folder) / "store" / INDEXES) / max(1, work.rows)
     start = max(0.0, one - first / images)
     return Rates(start, images, hashed, block, work.backbone.dim, work.backbone.batch_size, listed)
 

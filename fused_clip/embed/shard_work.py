@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fused_clip.embed.listed_images import listed_images
 from fused_clip.runner.config import Options, build
 from fused_clip.store.blocks import Blocks
 from fused_clip.store.merging import merge
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fused_clip.store.entry import StoredEntry
 
 log = logging.getLogger(__name__)
+INDEXES = ".indexes"  # folder of lists, in the store
 _DIGEST_BYTES = 32  # of SHA-256
 
 
@@ -66,12 +68,10 @@ class ShardWork:
     """
 
     def __init__(self, options: Options, output_dir: Path) -> None:
-        from fused_clip.dataset.image_index import index_of
-
         root = output_dir / "store"
         self.backbone: Backbone = build(options.backbone, dataset=None)
         self.backbone.check()
-        self.indexes: dict[str, ImageIndex] = index_of(options.dataset, options.data_dir, root / ".indexes")
+        self.indexes: dict[str, ImageIndex] = listed_images(options.dataset, options.data_dir, root / INDEXES)
         blocks = {
             name: Blocks.of(len(index), self.backbone.batch_size) for name, index in self.indexes.items()
         }
