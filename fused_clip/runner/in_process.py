@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -44,8 +45,10 @@ def composed(
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    before = HydraConfig.instance().cfg
+    running = GlobalHydra.instance()
+    before, outer = HydraConfig.instance().cfg, running.hydra
     first, *others = folders or [str(conf_dir())]
+    running.clear()
     try:
         with initialize_config_dir(first, job_name="fused_clip", version_base="1.3"):
             try:
@@ -64,6 +67,7 @@ def composed(
             yield config
     finally:
         HydraConfig.instance().cfg = before
+        GlobalHydra.instance().hydra = outer
 
 
 def run_job(
@@ -87,7 +91,6 @@ def run_job(
     check_writable(directory)
 
     def run() -> float:
-        from hydra.core.global_hydra import GlobalHydra
         from hydra.core.utils import configure_log
 
         from fused_clip.runner.cell import Cell

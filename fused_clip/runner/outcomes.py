@@ -139,7 +139,7 @@ def lost_record(folder: Path, error: str, overrides: Sequence[str] = ()) -> dict
     Parameters
     ----------
     folder : of the job.
-    error : what is known of its end.
+    error : why there is none.
     overrides : that make the job, if they are known.
     """
     unknown = {"metrics": {}, "setting": {}, "references": [], "run_id": "", "reused_from": ""}

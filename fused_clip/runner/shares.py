@@ -159,10 +159,12 @@ def write_cells(config: DictConfig, jobs: Sequence[Sequence[str]], size: int, fi
 def _described(config: DictConfig) -> SharedSweep:
     hydra = config.hydra
     sources = [one for one in hydra.runtime.config_sources if one.provider in _SOURCES]
-    own = [word for word in hydra.overrides.hydra if not word.startswith("hydra.searchpath=")]
+    # As a list, each word with an interpolation would be resolved.
+    overrides: Any = OmegaConf.to_container(hydra.overrides, resolve=False)
+    own = [word for word in overrides["hydra"] if not word.startswith("hydra.searchpath=")]
     known = _known(own)
     return SharedSweep(
-        words=list(hydra.overrides.task),
+        words=overrides["task"],
         hydra=own,
         folders=[str(Path(one.path).absolute()) for one in sources if one.schema == "file"],
         name=hydra.job.config_name,

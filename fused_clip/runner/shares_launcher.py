@@ -76,11 +76,23 @@ class SharesLauncher(Launcher):
             raise InputError("hydra.sweeper.max_batch_size", rule, sweeper.max_batch_size, hint=hint)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take the config of the sweep."""
+        """Take the config of the sweep.
+
+        Parameters
+        ----------
+        hydra_context, task_function : Hydra's, not used: tasks compose the config anew.
+        config : of the sweep.
+        """
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Describe the cells in the sweep's directory, and give their shares to the engine."""
+        """Describe the cells in the sweep's directory, and give their shares to the engine.
+
+        Parameters
+        ----------
+        job_overrides : of each cell.
+        initial_job_idx : number of the first cell.
+        """
         directory = Path(self.config.hydra.sweep.dir).absolute()
         size = self.size(len(job_overrides))
         self.run_shares(directory, write_cells(self.config, job_overrides, size, initial_job_idx))

@@ -38,7 +38,7 @@ def owner(directory: Path) -> str:
 
 
 def print_next_steps(directory: Path) -> None:
-    """Print where a sweep runs, and the commands that show it, end it, and run what is missing.
+    """Print where a sweep runs, and the commands that show it, end it, and run missing cells.
 
     Parameters
     ----------
@@ -48,4 +48,4 @@ def print_next_steps(directory: Path) -> None:
     print(f"{owner(directory)} runs the sweep in {directory}.")
     print(f"How far it is:        fused-clip-sweep status {place}")
     print(f"Its table at the end: fused-clip-sweep collect {place}")
-    print(f"Run what is missing:  fused-clip-sweep resubmit {place}")
+    print(f"Run missing cells:    fused-clip-sweep resubmit {place}")
