@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.merging import merge
 from fused_clip.store.shards import Shard, ShardedEntry
 from fused_clip.support import files
@@ -43,7 +43,7 @@ def compute(starts: Sequence[int]) -> Iterator[tuple[int, FloatArray, Array]]:
 
 def measure(count: int, root: Path) -> dict[str, float]:
     """Write and merge `count` blocks."""
-    entry = ShardedEntry(root, "listing", Blocks(count, 1), OneNumber())  # type: ignore[arg-type]
+    entry = ShardedEntry(root, "listing", RowBlocks(count, 1), OneNumber())  # type: ignore[arg-type]
     clock = time.perf_counter()
     for number in range(1, SHARDS + 1):
         shard = Shard(number, SHARDS)
@@ -51,8 +51,8 @@ def measure(count: int, root: Path) -> dict[str, float]:
         part = {}
         entry._open()
         for start, rows, digests in compute(entry.starts(shard)):
-            part[Blocks.name(start)] = entry._entry.write(Blocks.name(start), rows)
-            part[Blocks.digest_name(start)] = entry._entry.write(Blocks.digest_name(start), digests)
+            part[RowBlocks.name(start)] = entry._entry.write(RowBlocks.name(start), rows)
+            part[RowBlocks.digest_name(start)] = entry._entry.write(RowBlocks.digest_name(start), digests)
         entry._list(shard, part)
     written = time.perf_counter() - clock
     clock = time.perf_counter()

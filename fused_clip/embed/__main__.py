@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fused_clip.embed.options import EmbedWords, opened
+from fused_clip.embed.embed_words import EmbedWords, opened
 from fused_clip.runner.overrides import check_hydras_parts, check_words, with_allowed
 from fused_clip.store.shards import MOST_SHARDS, Shard
 from fused_clip.support.command import count as at_least_one
@@ -20,7 +20,7 @@ from fused_clip.support.errors import InputError
 from fused_clip.support.machine import KEPT
 
 if TYPE_CHECKING:
-    from fused_clip.embed.shard_work import Progress, ShardWork
+    from fused_clip.embed.shard_work import ShardProgress, ShardWork
 
 _GO_ON = "Finished blocks are kept: the same command goes on from there."
 _LISTED = 20  # unfinished shards that the status lists
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fused_clip").setLevel(logging.INFO)
     with one_line_errors(_GO_ON, KEPT):
-        given, flags = _parsed(sys.argv[1:] if arguments is None else arguments)
-        shard, count, overrides = _shards(given)
-        words = EmbedWords(tuple(overrides), tuple(flags.config_dir))
+        shard, count, others = _shards(sys.argv[1:] if arguments is None else arguments)
+        flags = _parsed(others)
+        words = EmbedWords(tuple(flags.words), tuple(flags.config_dir))
         with opened(words) as (work, launcher):
             if flags.plan:
                 from fused_clip.embed.planning import print_plan
@@ -56,12 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_all(work, launcher, words, count or 1)
 
 
-def _parsed(arguments: Sequence[str]) -> tuple[list[str], argparse.Namespace]:
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     words = with_allowed(arguments)
     check_words(words)
     check_hydras_parts(words)
-    flags = _parser().parse_args(words)
-    return flags.words, flags
+    return _parser().parse_intermixed_args(words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,7 +140,7 @@ def _print_status(work: ShardWork, count: int | None) -> int:
     return int(bool(rest))
 
 
-def _line(item: Progress) -> str:
+def _line(item: ShardProgress) -> str:
     return f"shard {item.shard}: {item.state}, {item.done:,} of {item.rows:,} images"
 
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.shards import MOST_SHARDS, Shard
 
 _HEADER = 128  # bytes at the start of a .npy file
@@ -72,7 +72,7 @@ def cost(rates: Rates, images: int, workers: int, shards: int | None = None) -> 
     workers : that run shards at once, each as fast as the one measured.
     shards : their number; None for one that gives each worker the same, of an hour at most.
     """
-    cut = Blocks.of(images, rates.batch_size)
+    cut = RowBlocks.of(images, rates.batch_size)
     number = min(shards or _chosen(rates, images, workers), len(cut))
     stored = images * 4 * rates.width + len(cut) * _HEADER
     digests = images * _DIGEST + len(cut) * _HEADER
@@ -94,7 +94,7 @@ def _chosen(rates: Rates, images: int, workers: int) -> int:
     return min(workers * max(rounds, 1), MOST_SHARDS)
 
 
-def _seconds(rates: Rates, cut: Blocks, shards: int) -> Iterator[float]:
+def _seconds(rates: Rates, cut: RowBlocks, shards: int) -> Iterator[float]:
     """Seconds of each shard."""
     for number in range(1, shards + 1):
         share = Shard(number, shards).share(len(cut))

@@ -8,7 +8,7 @@ from contextlib import chdir
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fused_clip.embed.options import EmbedWords, opened
+from fused_clip.embed.embed_words import EmbedWords, opened
 from fused_clip.store.shards import Shard
 from fused_clip.support.errors import InputError
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from fused_clip.embed.cost_model import Cost, Rates, cost
-from fused_clip.embed.options import EmbedWords
+from fused_clip.embed.embed_words import EmbedWords
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import sha256
 from fused_clip.support.memory import size

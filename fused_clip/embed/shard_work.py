@@ -14,7 +14,7 @@ import numpy as np
 
 from fused_clip.embed.listed_images import listed_images
 from fused_clip.runner.config import Options, build
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.merging import merge
 from fused_clip.store.shards import Shard, ShardedEntry
 from fused_clip.support.arrays import Array, FloatArray, ImageArray, IntArray
@@ -31,8 +31,8 @@ _DIGEST_BYTES = 32  # of SHA-256
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Progress of one shard.
+class ShardProgress:
+    """ShardProgress of one shard.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class ShardWork:
         self.backbone.check()
         self.indexes: dict[str, ImageIndex] = listed_images(options.dataset, options.data_dir, root / INDEXES)
         blocks = {
-            name: Blocks.of(len(index), self.backbone.batch_size) for name, index in self.indexes.items()
+            name: RowBlocks.of(len(index), self.backbone.batch_size) for name, index in self.indexes.items()
         }
         self.count = sum(map(len, blocks.values()))
         self.entries: dict[str, ShardedEntry] = {}
@@ -139,7 +139,7 @@ class ShardWork:
         for rows, block in zip(ranges, embedded, strict=True):
             yield rows.start, block, images.take(rows)
 
-    def progress(self, count: int) -> list[Progress]:
+    def progress(self, count: int) -> list[ShardProgress]:
         """Find how far each shard is.
 
         Parameters
@@ -153,14 +153,14 @@ class ShardWork:
             written[name] = set(entry.blocks.starts) if whole else set().union(*lists)
         return [self._progress(Shard(number, count), written) for number in range(1, count + 1)]
 
-    def _progress(self, shard: Shard, written: dict[str, set[int]]) -> Progress:
+    def _progress(self, shard: Shard, written: dict[str, set[int]]) -> ShardProgress:
         rows = done = 0
         for name, entry in self.entries.items():
             for start in entry.starts(shard):
                 size = entry.blocks.stop(start) - start
                 rows += size
                 done += size if start in written[name] else 0
-        return Progress(shard, rows, done, running=done < rows and self._is_running(shard))
+        return ShardProgress(shard, rows, done, running=done < rows and self._is_running(shard))
 
     def _is_running(self, shard: Shard) -> bool:
         for entry in self.entries.values():

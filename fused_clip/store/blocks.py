@@ -1,4 +1,4 @@
-"""Blocks: the rows of an entry of embeddings, cut into files that can be computed one by one."""
+"""RowBlocks: the rows of an entry of embeddings, cut into files that can be computed one by one."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ _MOST_BLOCKS = 20_000  # files in a folder, and lines in its manifest: 2 MB
 
 
 @dataclass(frozen=True)
-class Blocks:
+class RowBlocks:
     """Rows in files of equal size, each of whole batches, so that no block depends on another.
 
     Parameters
@@ -20,7 +20,7 @@ class Blocks:
     size: int
 
     @classmethod
-    def of(cls, rows: int, batch_size: int) -> "Blocks":
+    def of(cls, rows: int, batch_size: int) -> "RowBlocks":
         """Choose the size: 512 rows rounded up to batches, and more beyond 10 million rows.
 
         Parameters

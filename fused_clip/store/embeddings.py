@@ -15,7 +15,7 @@ from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.batches import embed_images, embed_texts
 from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.entry import Entry, Facts, StoredEntry
 from fused_clip.support.arrays import Array, FloatArray, IntArray
 from fused_clip.support.errors import InputError
@@ -168,7 +168,7 @@ class _Rows:
 
     def __init__(self, store: Store, backbone: Backbone, images: Images, rows: IntArray) -> None:
         self._store, self._backbone, self._images, self._rows = store, backbone, images, rows
-        self._blocks = Blocks.of(len(rows), backbone.batch_size)
+        self._blocks = RowBlocks.of(len(rows), backbone.batch_size)
         self._entry = rows_entry(
             store.root,
             backbone,
@@ -196,11 +196,11 @@ class _Rows:
     def take(self, places: IntArray, title: str) -> FloatArray:
         """(len(places), dim) rows at the given places, embedded first if they are missing."""
         compute = functools.partial(self._compute, title)
-        self._entry.ensure(list(map(Blocks.name, self._blocks.starts)), compute)
+        self._entry.ensure(list(map(RowBlocks.name, self._blocks.starts)), compute)
         return _gather(self._entry, places, self._blocks.size)
 
     def _compute(self, title: str, finished: frozenset[str]) -> Iterator[tuple[str, Array]]:
-        missing = [start for start in self._blocks.starts if Blocks.name(start) not in finished]
+        missing = [start for start in self._blocks.starts if RowBlocks.name(start) not in finished]
         blocks = [self._rows[start : self._blocks.stop(start)] for start in missing]
         done = len(self._rows) - sum(len(block) for block in blocks)
         self._backbone.load()
@@ -210,11 +210,11 @@ class _Rows:
             self._store.embedded_images += len(block)
             self._store.embedded_seconds += time.perf_counter() - clock
             clock = time.perf_counter()
-            yield Blocks.name(start), block
+            yield RowBlocks.name(start), block
 
 
 def rows_entry(
-    root: Path, backbone: Backbone, blocks: Blocks, *, images: str, rows: str = _ALL, first: str
+    root: Path, backbone: Backbone, blocks: RowBlocks, *, images: str, rows: str = _ALL, first: str
 ) -> Entry:
     """Name the entry with the embeddings of rows of a parent split.
 
@@ -239,7 +239,7 @@ def rows_entry(
 
 def _gather(entry: StoredEntry, places: IntArray, block_rows: int) -> FloatArray:
     """(len(places), dim) rows of an entry, which must be whole."""
-    dim = entry.load(Blocks.name(0), memory_map=True).shape[1]
+    dim = entry.load(RowBlocks.name(0), memory_map=True).shape[1]
     out = np.empty((len(places), dim), np.float32)
     order = np.argsort(places, kind="stable")
     starts = range(0, int(places.max(initial=-1)) + 1, block_rows)
@@ -247,7 +247,7 @@ def _gather(entry: StoredEntry, places: IntArray, block_rows: int) -> FloatArray
     for start, low, high in zip(starts, ends[:-1], ends[1:], strict=True):
         chosen = order[low:high]
         if len(chosen):
-            out[chosen] = entry.load(Blocks.name(start), memory_map=True)[places[chosen] - start]
+            out[chosen] = entry.load(RowBlocks.name(start), memory_map=True)[places[chosen] - start]
     return out
 
 

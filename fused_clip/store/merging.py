@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.embeddings import rows_entry
 from fused_clip.store.entry import StoredEntry
 from fused_clip.store.shards import Part, ShardedEntry
@@ -43,9 +43,9 @@ def merge(sharded: ShardedEntry, first: str) -> StoredEntry:
     _check_files(sharded, owners)
     digest = hashlib.sha256()
     for start in sharded.blocks.starts:
-        digest.update(sharded.load(Blocks.digest_name(start)).data)
+        digest.update(sharded.load(RowBlocks.digest_name(start)).data)
     whole = rows_entry(sharded.root, sharded.backbone, sharded.blocks, images=digest.hexdigest(), first=first)
-    files = {Blocks.name(start): part.files[Blocks.name(start)] for start, part in owners.items()}
+    files = {RowBlocks.name(start): part.files[RowBlocks.name(start)] for start, part in owners.items()}
     sharded.marker(whole.folder.name).write_empty(
         complete=True
     )  # first: it tells an interrupted merge where to go on
@@ -102,7 +102,7 @@ def _first(named: Sequence[str]) -> str:
 
 
 def _check_files(sharded: ShardedEntry, owners: Mapping[int, Part]) -> None:
-    kinds = (Blocks.name, Blocks.digest_name)
+    kinds = (RowBlocks.name, RowBlocks.digest_name)
     files = {name(start): part for start, part in owners.items() for name in kinds}
     with ThreadPoolExecutor() as pool:
         found = pool.map(sha256, map(sharded.path, files))

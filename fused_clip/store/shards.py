@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from fused_clip.backbone.base import Backbone
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.entry import LOCKS, Entry, StoredEntry
 from fused_clip.support.arrays import Array, FloatArray
 from fused_clip.support.checksums import sealed, unsealed
@@ -175,7 +175,7 @@ class ShardedEntry:
     """
 
     def __init__(
-        self, root: Path, listing: str, blocks: Blocks, backbone: Backbone, before: int = 0, among: int = 0
+        self, root: Path, listing: str, blocks: RowBlocks, backbone: Backbone, before: int = 0, among: int = 0
     ) -> None:
         self.root, self.blocks, self.backbone = root, blocks, backbone
         self._before, self._among = before, among or len(blocks)
@@ -286,8 +286,8 @@ class ShardedEntry:
             there = written(files)
             missing = [start for start in starts if start not in there]
             for start, rows, digests in compute(missing) if missing else ():
-                files[Blocks.name(start)] = self._entry.write(Blocks.name(start), rows)
-                files[Blocks.digest_name(start)] = self._entry.write(Blocks.digest_name(start), digests)
+                files[RowBlocks.name(start)] = self._entry.write(RowBlocks.name(start), rows)
+                files[RowBlocks.digest_name(start)] = self._entry.write(RowBlocks.digest_name(start), digests)
                 self._list(shard, files)
                 self._entry.note_use()
 

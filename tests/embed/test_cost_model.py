@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fused_clip.embed.cost_model import Rates, cost
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.shards import MOST_SHARDS
 
 RATES = Rates(start=8.0, images=100.0, hashed=1e9, block=1e-4, width=512, batch_size=64, listed=60.0)
@@ -21,14 +21,14 @@ SHARDS = st.integers(1, 5_000)
 def test_one_worker_takes_the_sum_of_all_shards(images: int, shards: int) -> None:
     found = cost(RATES, images, 1, shards)
     assert found.embedding == pytest.approx(found.shards * 8.0 + images / 100)
-    assert found.shards == min(shards, len(Blocks.of(images, 64)))
+    assert found.shards == min(shards, len(RowBlocks.of(images, 64)))
 
 
 @given(IMAGES, WORKERS, SHARDS)
 def test_workers_share_the_time_but_for_one_shard(images: int, workers: int, shards: int) -> None:
     found = cost(RATES, images, workers, shards)
     whole = found.shards * 8.0 + images / 100
-    longest = 8.0 + math.ceil(found.blocks / found.shards) * Blocks.of(images, 64).size / 100
+    longest = 8.0 + math.ceil(found.blocks / found.shards) * RowBlocks.of(images, 64).size / 100
     assert whole / workers - 1e-6 <= found.embedding <= whole / workers + longest + 1e-6
 
 
@@ -38,7 +38,7 @@ def test_the_chosen_shards_keep_every_worker_busy_for_an_hour_at_most(images: in
     assert found.shards == min(found.blocks, found.shards)
     if workers <= found.shards < min(MOST_SHARDS, found.blocks):
         assert found.shards % workers == 0
-        assert images / found.shards / 100 <= 3_600 + Blocks.of(images, 64).size / 100
+        assert images / found.shards / 100 <= 3_600 + RowBlocks.of(images, 64).size / 100
 
 
 @given(IMAGES)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fused_clip.backbone.base import Backbone
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.shards import Shard, ShardedEntry
 from fused_clip.support.arrays import Array, FloatArray, ImageArray, IntArray
 from tests.fakes import FakeBackbone
@@ -51,7 +51,7 @@ class Source:
 
 
 def sharded_entry(root: Path, backbone: Backbone | None = None) -> ShardedEntry:
-    return ShardedEntry(root / "store", "listing", Blocks(N, SIZE), backbone or FakeBackbone())
+    return ShardedEntry(root / "store", "listing", RowBlocks(N, SIZE), backbone or FakeBackbone())
 
 
 def write_all(entry: ShardedEntry, source: Source, of: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from fused_clip.store import Store, blocks, entry, merging
 from fused_clip.store.__main__ import main
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.merging import merge
 from fused_clip.store.shards import Encoder, Part, Shard, ShardedEntry
 from fused_clip.support.checksums import sealed
@@ -153,7 +153,7 @@ def test_shards_of_two_numbers_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
-@pytest.mark.parametrize("name", [Blocks.name(SIZE), Blocks.digest_name(SIZE)])
+@pytest.mark.parametrize("name", [RowBlocks.name(SIZE), RowBlocks.digest_name(SIZE)])
 def test_damaged_files_are_named_and_mended(
     tmp_path: Path, name: str, damage: Callable[[Path], object]
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fused_clip.store import blocks
-from fused_clip.store.blocks import Blocks
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.shards import Encoder, Shard, ShardedEntry
 from fused_clip.support.errors import InputError
 from tests.fakes import FakeBackbone
@@ -32,7 +32,7 @@ def test_shards_share_everything_once(of: int, count: int) -> None:
 
 @given(st.integers(1, 90), st.lists(st.integers(1, 300), min_size=1, max_size=4))
 def test_each_block_of_several_sequences_is_of_one_shard(of: int, lengths: list[int]) -> None:
-    cut = [Blocks(rows, 7) for rows in lengths]
+    cut = [RowBlocks(rows, 7) for rows in lengths]
     among, before = sum(map(len, cut)), 0
     for one in cut:
         entry = ShardedEntry(Path("nowhere"), "", one, FakeBackbone(), before, among)
@@ -53,7 +53,7 @@ def test_a_shard_must_be_one_of_its_number(text: str) -> None:
 
 @given(st.integers(1, 10**10), st.integers(1, 1000))
 def test_an_entry_has_at_most_twenty_thousand_blocks_of_whole_batches(rows: int, batch: int) -> None:
-    cut = Blocks.of(rows, batch)
+    cut = RowBlocks.of(rows, batch)
     assert len(cut) <= 20_000
     assert cut.size % batch == 0
     assert cut.size >= SIZE
@@ -76,7 +76,7 @@ def test_a_shard_goes_on_after_its_last_block(tmp_path: Path) -> None:
     assert source.asked == [*range(0, 4 * SIZE, SIZE), *range(3 * SIZE, N, SIZE)]
 
 
-@pytest.mark.parametrize("name", [Blocks.name(SIZE), Blocks.digest_name(SIZE)])
+@pytest.mark.parametrize("name", [RowBlocks.name(SIZE), RowBlocks.digest_name(SIZE)])
 def test_a_damaged_block_is_written_anew(tmp_path: Path, name: str) -> None:
     entry = sharded_entry(tmp_path)
     write_all(entry, Source(), 2)
@@ -167,7 +167,7 @@ def test_lists_are_sealed(tmp_path: Path) -> None:
     write_all(entry, Source(), 1)
     file = entry.folder / Shard(1, 1).file
     content = json.loads(file.read_text())
-    content["files"][Blocks.name(0)] = "0" * 64
+    content["files"][RowBlocks.name(0)] = "0" * 64
     file.write_text(json.dumps(content))
     assert entry.parts() == []
 
@@ -175,5 +175,5 @@ def test_lists_are_sealed(tmp_path: Path) -> None:
 def test_rows_are_those_of_the_backbone(tmp_path: Path) -> None:
     entry = sharded_entry(tmp_path)
     write_all(entry, Source(), 3)
-    rows = np.concatenate([entry.load(Blocks.name(start)) for start in entry.blocks.starts])
+    rows = np.concatenate([entry.load(RowBlocks.name(start)) for start in entry.blocks.starts])
     np.testing.assert_array_equal(rows, Source().rows(range(N)))
