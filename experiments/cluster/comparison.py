@@ -161,7 +161,8 @@ def compare_runs(
 
     found, right = Differences(), records_of(serial)
     client = MlflowClient(uri)
-    runs = all_runs(client, client.get_experiment_by_name(experiment).experiment_id)
+    known = client.get_experiment_by_name(experiment)
+    runs = all_runs(client, known.experiment_id) if known else []
     counts: Counter[Cell] = Counter()
     for run in runs:
         cell = _cell_of_run(run)

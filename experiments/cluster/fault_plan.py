@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from experiments.cluster.kinds_of_faults import Fault, RayFaults, SharedFaults, SlurmFaults
+from experiments.cluster.workloads import CLUSTERERS, PROMPTS, Grid
 
 # Faults of each kind, by where they hit. Together 200.
-PLAN: Mapping[str, Mapping[str, int]] = {
+_FULL: Mapping[str, Mapping[str, int]] = {
     "slurm sweep": {
         "kill -9 of a task": 18,
         "kill -9 of a slurmd": 9,
@@ -49,20 +51,61 @@ PLAN: Mapping[str, Mapping[str, int]] = {
 }
 
 
-def plan(where: str, seed: int, scale: float = 1.0) -> list[tuple[float, str]]:
-    """Draw the faults of a part: each at a share of its work that is finished.
+_QUICK: Mapping[str, Mapping[str, int]] = {
+    "slurm sweep": {"kill -9 of a task": 1, "scontrol requeue": 1, "scancel": 1},
+    "ray sweep": {"kill -9 of a Ray worker": 1, "kill -9 of MLflow's server": 1},
+    "slurm shards": {"kill -9 of a task": 1, "kill -9 of a slurmd": 1},
+    "ray shards": {"kill -9 of a Ray worker": 1},
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a run.
 
     Parameters
     ----------
-    where : part of the run.
-    seed : of the draw.
-    scale : share of the faults; at least one of each kind is left.
+    plan : faults of each kind, by where they hit.
+    seeds : of each prompt and clusterer; Slurm runs the first half, Ray the second.
+    prompts, clusterers : names of options.
+    cells_a_task : of a sweep.
+    images : that are embedded.
+    shards : of them.
     """
-    draw = random.Random(f"{seed} {where}")
-    kinds = [kind for kind, count in PLAN[where].items() for _ in range(max(1, round(count * scale)))]
-    draw.shuffle(kinds)
-    moments = sorted(draw.uniform(0.0, 0.96) for _ in kinds)
-    return list(zip(moments, kinds, strict=True))
+
+    plan: Mapping[str, Mapping[str, int]]
+    seeds: int
+    prompts: Sequence[str]
+    clusterers: Sequence[str]
+    cells_a_task: int
+    images: int
+    shards: int
+
+    def grid(self, first: int, stop: int) -> Grid:
+        """Give the cells of some seeds.
+
+        Parameters
+        ----------
+        first, stop : first seed, and one after the last.
+        """
+        return Grid((first, stop), self.prompts, self.clusterers)
+
+    def faults(self, where: str, seed: int) -> list[tuple[float, str]]:
+        """Draw the faults of a part: each at a share of its work that is finished.
+
+        Parameters
+        ----------
+        where : part of the run.
+        seed : of the draw.
+        """
+        draw = random.Random(f"{seed} {where}")
+        kinds = [kind for kind, count in self.plan[where].items() for _ in range(count)]
+        draw.shuffle(kinds)
+        return list(zip(sorted(draw.uniform(0.0, 0.96) for _ in kinds), kinds, strict=True))
+
+
+FULL = Size(_FULL, 34, PROMPTS, CLUSTERERS, 8, 20_000, 40)  # 680 cells, 200 faults
+QUICK = Size(_QUICK, 4, PROMPTS[:2], CLUSTERERS[:2], 2, 1_000, 4)
 
 
 def slurm_faults(slurm: SlurmFaults, shared: SharedFaults) -> dict[str, Fault]:

@@ -21,7 +21,7 @@ from typing import Any
 from experiments.cluster import comparison
 from experiments.cluster.comparison import Differences
 from experiments.cluster.daemons import ClusterError
-from experiments.cluster.fault_plan import PLAN, plan, ray_faults, slurm_faults
+from experiments.cluster.fault_plan import FULL, Size, ray_faults, slurm_faults
 from experiments.cluster.images import make_images
 from experiments.cluster.kinds_of_faults import Fault, RayFaults, Repairs, Server, SharedFaults, SlurmFaults
 from experiments.cluster.mlflow_server import MlflowServer
@@ -29,12 +29,9 @@ from experiments.cluster.postgres_server import PostgresServer
 from experiments.cluster.ray_cluster import RayCluster
 from experiments.cluster.slurm_cluster import SlurmCluster
 from experiments.cluster.small_disk import small_disk
-from experiments.cluster.workloads import Grid, Place, RayShards, RaySweep, SlurmShards, SlurmSweep, Workload
+from experiments.cluster.workloads import Place, RayShards, RaySweep, SlurmShards, SlurmSweep, Workload
 
 HERE = Path(__file__).parent
-SEEDS = 34  # of each prompt and clusterer: 680 cells; Slurm runs the first half, Ray the second
-SHARDS = 40
-CELLS_A_TASK = 8
 WRONG = ("lost", "doubled", "differing")
 STUCK = 900.0  # seconds without a finished cell or shard after which it's given up
 
@@ -76,11 +73,12 @@ def drive(
     """
     draw, start = random.Random(where), time.monotonic()
     waiting, made = list(planned), []
-    best, best_at, next_at = -1, start, start
+    best, best_at, next_at, again_at = -1, start, start, start
     while not work.finished:
         repairs.run()
-        if not work.active:
+        if not work.active and time.monotonic() >= again_at:
             work.go_on()
+            again_at = time.monotonic() + 3
         now, done = time.monotonic(), work.done
         if done > best:
             best, best_at = done, now
@@ -109,18 +107,16 @@ class FaultRun:
     ----------
     folder : for everything.
     seed : of the faults.
-    scale : share of the faults, cells and images.
+    size : of the run.
     """
 
-    def __init__(self, folder: Path, seed: int = 0, scale: float = 1.0) -> None:
-        self.folder, self.seed, self.scale = folder, seed, scale
-        half = max(1, round(SEEDS / 2 * scale))
-        self.grids = {"slurm sweep": Grid((0, half)), "ray sweep": Grid((half, 2 * half))}
-        self.all = Grid((0, 2 * half))
-        self.shards = max(4, round(SHARDS * scale))
+    def __init__(self, folder: Path, size: Size = FULL, seed: int = 0) -> None:
+        self.folder, self.size, self.seed = folder, size, seed
+        half = size.seeds // 2
+        self.grids = {"slurm sweep": size.grid(0, half), "ray sweep": size.grid(half, size.seeds)}
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, parts: Sequence[str] = tuple(PLAN)) -> bool:
+    def run(self, parts: Sequence[str]) -> bool:
         """Run all parts that aren't finished; print and write the table; whether nothing is wrong.
 
         Parameters
@@ -128,7 +124,7 @@ class FaultRun:
         parts : names of those to run.
         """
         start = time.monotonic()
-        images = make_images(self.folder / "images", max(500, round(20_000 * self.scale)))
+        images = make_images(self.folder / "images", self.size.images)
         self._serial(images)
         print(f"{time.monotonic() - start:6.0f} s  one machine's results are there", flush=True)
         for where in parts:
@@ -138,7 +134,7 @@ class FaultRun:
                 self._state(where).write_text(json.dumps(content, indent=1))
         return self.table(parts)
 
-    def table(self, parts: Sequence[str] = tuple(PLAN)) -> bool:
+    def table(self, parts: Sequence[str]) -> bool:
         """Write ``faults.csv`` and print it; whether nothing is lost, doubled or different.
 
         Parameters
@@ -152,14 +148,14 @@ class FaultRun:
             totals = [
                 a + b for a, b in zip(totals, [len(made), *(len(found[name]) for name in WRONG)], strict=True)
             ]
-            for kind in PLAN[where]:
+            for kind in self.size.plan[where]:
                 own = [one for one in made if one["kind"] == kind]
                 hit = {victim for one in own for victim in one["victims"]}
                 rows.append(
                     [f"{where}: {kind}", len(own), *(self._hit(where, hit, found[name]) for name in WRONG)]
                 )
             print("".join(f"{where}: {line}\n" for line in found["remarks"]), end="")
-        target = (HERE if self.scale == 1 and len(parts) == len(PLAN) else self.folder) / "faults.csv"
+        target = (HERE if self.size == FULL and set(parts) == set(FULL.plan) else self.folder) / "faults.csv"
         with target.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(
                 [["kind", "count", *WRONG], *rows, ["all", *totals]]
@@ -182,7 +178,7 @@ class FaultRun:
         place = Place(self.folder / "serial", self.folder / "logs" / "serial", _environment({}))
         if not (self.folder / "serial.done").exists():
             words = [
-                *self.all.words,
+                *self.size.grid(0, self.size.seeds).words,
                 f"output_dir={place.output_dir}",
                 f"hydra.sweep.dir={self.serial_sweep}",
             ]
@@ -222,7 +218,10 @@ class FaultRun:
                     MlflowServer(postgres.uri, logs / "mlflow", postgres.environment)
                 )
                 servers = {"PostgreSQL": postgres, "MLflow": mlflow}
-                words = [f"tracking.uri={mlflow.uri}", f"hydra.launcher.cells_per_task={CELLS_A_TASK}"]
+                words = [
+                    f"tracking.uri={mlflow.uri}",
+                    f"hydra.launcher.cells_per_task={self.size.cells_a_task}",
+                ]
             shared = SharedFaults(draw, repairs, disk, servers)
             cluster: SlurmCluster | RayCluster = SlurmCluster() if "slurm" in where else RayCluster()
             stack.enter_context(cluster)
@@ -232,7 +231,7 @@ class FaultRun:
                 faults = slurm_faults(SlurmFaults(cluster, draw, repairs), shared)
             else:
                 faults = ray_faults(RayFaults(cluster, draw, repairs, lambda: work.process), shared)
-            made = drive(work, where, faults, plan(where, self.seed, self.scale), repairs)
+            made = drive(work, where, faults, self.size.faults(where, self.seed), repairs)
             return made, self._compared(where, work, servers)
 
     def _workload(
@@ -241,10 +240,10 @@ class FaultRun:
         if isinstance(cluster, SlurmCluster):
             if where in self.grids:
                 return SlurmSweep(place, self.grids[where], cluster, words)
-            return SlurmShards(place, images, self.shards, cluster, words)
+            return SlurmShards(place, images, self.size.shards, cluster, words)
         if where in self.grids:
             return RaySweep(place, self.grids[where], cluster.address, words)
-        return RayShards(place, images, self.shards, cluster.address, words)
+        return RayShards(place, images, self.size.shards, cluster.address, words)
 
     def _compared(self, where: str, work: Workload, servers: Mapping[str, Server]) -> Differences:
         output_dir = work.place.output_dir

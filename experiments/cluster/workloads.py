@@ -92,6 +92,8 @@ class Place:
             process.kill()
             raise
         text = self.last.read_text("utf-8", "replace")
+        if "Traceback" in text or "No module" in text:
+            raise ClusterError(f"{self.last}: {text[-300:]}")
         return subprocess.CompletedProcess(words, process.returncode, text, text)
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
@@ -187,15 +189,13 @@ class SlurmSweep(_Cells):
 
     def go_on(self) -> None:
         if not self.directory.joinpath("cells.json").exists():
-            done = self.place.call(*_RUN, *self.words, f"hydra.sweep.dir={self.directory}")
+            self.place.call(*_RUN, *self.words, f"hydra.sweep.dir={self.directory}")
             self.sweeps = [self.directory]
         elif self.place.call(*_SWEEP, "collect", str(self.directory)).returncode == 0:
             self.finished = True
             return
         else:
-            done = self.place.call(*_SWEEP, "resubmit", str(self.directory))
-        if done.returncode and "Traceback" in done.stdout:
-            raise ClusterError(f"{self.place.last}: a traceback")
+            self.place.call(*_SWEEP, "resubmit", str(self.directory))
 
 
 class RaySweep(_Cells):
