@@ -1,8 +1,8 @@
 """Try sweeps and shards on a real Slurm, Ray, PostgreSQL and MLflow server: ``make cluster``.
 
 The quick form takes some minutes of two cores: refusals of bad input, then a small sweep and some shards on
-Slurm and on Ray, each with a few faults, and compared with what one machine makes. ``--full`` makes 200 faults
-over 680 cells and 20,000 images. It needs root and Debian, where it installs slurm-wlm, munge and postgresql.
+Slurm and on Ray, each with a few faults, and compared with what one machine makes. ``--full`` makes
+200 faults over 680 cells and 20,000 images. It needs root and Debian, where it installs slurm-wlm, munge and postgresql.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main() -> int:
         with TemporaryDirectory(prefix="cluster-") as folder:
             place = options.folder or Path(folder)
             run = FaultRun(place, FULL if options.full else QUICK, options.seed)
-            good = (options.full or _refuses(place)) and run.run(options.part or list(FULL.plan))
+            good = options.full or _refuses(place)
+            good &= run.run(options.part or list(FULL.plan))
     except CannotInstallError as error:
         print(f"left out: {error}")
         return 0

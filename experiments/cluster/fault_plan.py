@@ -104,8 +104,8 @@ class Size:
         return list(zip(sorted(draw.uniform(0.0, 0.96) for _ in kinds), kinds, strict=True))
 
 
-FULL = Size(_FULL, 34, PROMPTS, CLUSTERERS, 8, 20_000, 40)  # 680 cells, 200 faults
-QUICK = Size(_QUICK, 4, PROMPTS[:2], CLUSTERERS[:2], 2, 1_000, 4)
+FULL = Size(_FULL, 34, PROMPTS, CLUSTERERS, 8, 20_000, 20)  # 680 cells, 200 faults
+QUICK = Size(_QUICK, 4, PROMPTS[:2], CLUSTERERS[:2], 2, 2_000, 3)
 
 
 def slurm_faults(slurm: SlurmFaults, shared: SharedFaults) -> dict[str, Fault]:

@@ -42,8 +42,8 @@ def refusals(images: Path) -> list[Refusal]:
     ----------
     images : root of an image folder.
     """
-    embed = (sys.executable, "-m", "fused_clip.embed", "dataset=imagefolder", f"dataset.root={images}")
-    embed = (*embed, "backbone=compact", "shards=4")
+    own = ("dataset=imagefolder", f"dataset.root={images}", "backbone=compact", "shards=2")
+    embed = (sys.executable, "-m", "fused_clip.embed", *own)
     many = f"seed=range({MAX_ARRAY + 1})"
     nowhere = f"hydra.launcher.address='127.0.0.1:{free_ports(1)[0]}'"
     return [
