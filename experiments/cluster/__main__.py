@@ -2,7 +2,8 @@
 
 The quick form takes some minutes of two cores: refusals of bad input, then a small sweep and some shards on
 Slurm and on Ray, each with a few faults, and compared with what one machine makes. ``--full`` makes
-200 faults over 680 cells and 20,000 images. It needs root and Debian, where it installs slurm-wlm, munge and postgresql.
+200 faults over 680 cells and 20,000 images. It needs root and Debian, where it installs slurm-wlm, munge and
+postgresql.
 """
 
 from __future__ import annotations
