@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _SECONDS = 5.0  # until a port of the cluster must answer
 # What calls read from the environment of the user, and workers of Ray would not have.
 _CARRIED = re.compile(
-    r"(FUSED_CLIP|MLFLOW|HF|PG|AWS|HUGGINGFACE|TORCH)_?[A-Z_]*|(HTTPS?|NO)_PROXY", re.IGNORECASE
+    r"(FUSED_CLIP|MLFLOW|HF|HUGGINGFACE|TORCH|AWS|GOOGLE|AZURE)_\w+|PG[A-Z]+|(HTTPS?|NO)_PROXY", re.IGNORECASE
 )
 _ENDED = Callable[[int, str], None]
 
@@ -132,10 +132,8 @@ class RayTasks(StrictOptions):
                 if ended:
                     ended(number, error)
                 else:
-                    done = len(wanted) - len(left)
-                    log.info(
-                        "%s: %d of %d ended%s", name, done, len(wanted), f"; {number}: {error}" * bool(error)
-                    )
+                    outcome = f"{number} failed: {error}" if error else f"{number} is done"
+                    log.info("%s: %d of %d ended; %s", name, len(wanted) - len(left), len(wanted), outcome)
         return failed | dict.fromkeys(
             left, "the connection to Ray broke: its head, or its driver here, is gone"
         )
