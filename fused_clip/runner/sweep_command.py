@@ -123,7 +123,7 @@ def _collect(directory: Path, sweep: SharedSweep) -> int:
     counts, said = count_cells(directory), queued(engine_folder(directory))
     if _in_queue(counts, said):
         _print_counts(counts, said)
-        print(f"{owner(directory)} still runs: the sweep stays open. Collect it again when it has ended.")
+        print(f"It still runs as {owner(directory)}, and stays open. Collect it when its tasks have ended.")
         return 1
     with _opened(directory, sweep) as opened:
         opened.tracker.close_left(sweep.sweep_id, sweep.parent)
