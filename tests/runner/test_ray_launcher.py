@@ -1,7 +1,6 @@
 """Sweeps whose cells run on Ray: they end as those of one machine do."""
 
 import importlib.util
-import json
 import signal
 import subprocess
 import sys
@@ -132,20 +131,8 @@ def test_a_sweep_on_ray_ends_as_one_on_this_machine(commands: Commands, tmp_path
     assert here.code == 1
     (other,) = (tmp_path / "here" / "sweeps").glob("*/*")
     for cell in ("0", "1"):
-        for name in ("predictions.parquet", "model/head.safetensors", "config.yaml"):
-            if (other / cell / name).exists():
-                assert _without_places(directory / cell / name, out) == _without_places(
-                    other / cell / name, tmp_path / "here"
-                )
-        first, second = (
-            json.loads((place / cell / "record.json").read_text()) for place in (directory, other)
-        )
-        accuracy = "test/accuracy"
-        assert first["metrics"][accuracy] == second["metrics"][accuracy]
-
-
-def _without_places(path: Path, out: Path) -> bytes:
-    return path.read_bytes().replace(str(out).encode(), b"OUT")
+        for name in ("predictions.parquet", "model/arrays.safetensors"):
+            assert (directory / cell / name).read_bytes() == (other / cell / name).read_bytes()
 
 
 @needs_ray
