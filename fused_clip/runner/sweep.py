@@ -157,6 +157,10 @@ class Sweep:
         return cell_records(directory) if is_shared(directory) else read_records(directory)
 
     def _close(self, status: "Status", records: list[dict[str, Any]]) -> None:
+        if is_shared(
+            self.progress.directory
+        ):  # by now no task runs, and this host can't tell of those elsewhere
+            self.tracker.close_left(self.sweep_id, self.parent)
         self.tracker.end_sweep(self.parent, [table_row(record) for record in records], status)
 
 
