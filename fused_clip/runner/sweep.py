@@ -73,8 +73,8 @@ class Sweep:
 
         output_dir = Path(config.output_dir).absolute()
         check_allowed(allowed(config), config.hydra.overrides.task)
+        engine = shares_launcher(config)  # before Hydra makes it, which hides what is wrong with an option
         jobs = planned_jobs(config)
-        engine = shares_launcher(config)
         if engine:
             engine.check_sweep(config, len(jobs))
         tracker = _tracker(config, output_dir)

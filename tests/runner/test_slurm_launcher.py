@@ -1,11 +1,13 @@
 """Sweeps that Slurm runs, from the command to the table; programs of this folder stand for Slurm's."""
 
+import json
 import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
@@ -233,10 +235,9 @@ def _leave_a_run(out: Path) -> None:
 
 
 def _check_table(out: Path) -> None:
-    info = parent_of(out).info
-    client = MlflowClient(f"sqlite:///{out}/mlflow.db")
-    table = client.load_table(info.experiment_id, "sweep.json", run_ids=[info.run_id])
-    assert table["seed"].astype(str).tolist() == ["0", "1", "2"]
+    place = urlparse(str(parent_of(out).info.artifact_uri)).path
+    table = json.loads((Path(place) / "sweep.json").read_text())
+    assert [row[table["columns"].index("seed")] for row in table["data"]] == ["0", "1", "2"]
 
 
 @pytest.mark.slow
