@@ -73,7 +73,7 @@ class Sweep:
 
         output_dir = Path(config.output_dir).absolute()
         check_allowed(allowed(config), config.hydra.overrides.task)
-        engine = shares_launcher(config)  # before Hydra makes it, which hides what is wrong with an option
+        engine = shares_launcher(config)  # before Hydra makes it, which hides the error
         jobs = planned_jobs(config)
         if engine:
             engine.check_sweep(config, len(jobs))
