@@ -177,7 +177,6 @@ def _fill(draft: Path, old: sqlite3.Connection | None = None) -> None:
 
     name = f"file:{uuid4().hex}?mode=memory&cache=shared"
     uri = f"sqlite:///{name}&uri=true"
-    draft.unlink(missing_ok=True)  # of a process that was killed
     with closing(sqlite3.connect(name, uri=True)) as memory, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*'mode=memory'")  # about a choice of MLflow's
         if old is None:
