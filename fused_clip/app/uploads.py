@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
-from fused_clip.dataset.folder import is_image
+from fused_clip.dataset.folder_walk import is_image
 from fused_clip.dataset.names import printable
 
 MOST_IMAGES = 500  # on one page

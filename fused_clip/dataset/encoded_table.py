@@ -1,7 +1,7 @@
 """Tables of encoded images in Parquet or Arrow files, as Hugging Face ``datasets`` writes them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,46 @@ def read_split(
     return Labelled(images, indices, names, origin)
 
 
+def chunk_sizes(file: Path, image_column: str, label_column: str) -> list[int]:
+    """Count the rows of each chunk of a file by its metadata; no image is read.
+
+    Parameters
+    ----------
+    file : as those of `read_split`.
+    image_column : as in `read_split`.
+    label_column : as in `read_split`.
+    """
+    if file.suffix == ".parquet":
+        table = ParquetTable("dataset", file)
+        _check_columns(table.schema, image_column, label_column)
+        return table.group_sizes
+    _, chunks, _ = _read_arrow(file, image_column, label_column)
+    return [size for _, size in chunks]
+
+
+def read_chunk(file: Path, index: int, column: str) -> "pa.Array":
+    """Read the encoded images of a chunk as large binaries.
+
+    Parameters
+    ----------
+    file : as those of `read_split`.
+    index : of the chunk.
+    column : of images.
+    """
+    try:
+        if file.suffix == ".parquet":
+            return _row_group(ParquetTable("dataset", file), index, column)
+        return _binaries(_mapped(file, file.stat().st_mtime_ns).column(column).chunk(index))
+    except (OSError, LookupError) as error:
+        raise InputError("dataset", f"is no longer what it was ({error})", str(file)) from error
+
+
+@lru_cache(maxsize=1)
+def _mapped(file: Path, _time: int) -> "pa.Table":
+    """Keep a file mapped whose chunks are asked for in turn: each mapping checks all of it."""
+    return _arrow_table(file)
+
+
 def _read_parquet(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks, pa.ChunkedArray]":
     table = ParquetTable("dataset", file)
     _check_columns(table.schema, image, label)
@@ -74,6 +114,13 @@ def _row_group(table: ParquetTable, group: int, column: str) -> "pa.Array":
 
 
 def _read_arrow(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks, pa.ChunkedArray]":
+    table = _arrow_table(file)
+    _check_columns(table.schema, image, label)
+    chunks: Chunks = [(partial(_binaries, chunk), len(chunk)) for chunk in table.column(image).chunks]
+    return table.schema, chunks, table.column(label)
+
+
+def _arrow_table(file: Path) -> "pa.Table":
     import pyarrow as pa
 
     try:
@@ -81,9 +128,7 @@ def _read_arrow(file: Path, image: str, label: str) -> "tuple[pa.Schema, Chunks,
         checked_schema(table.schema)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError("dataset", f"must be a readable Arrow file ({error})", str(file)) from error
-    _check_columns(table.schema, image, label)
-    chunks: Chunks = [(partial(_binaries, chunk), len(chunk)) for chunk in table.column(image).chunks]
-    return table.schema, chunks, table.column(label)
+    return table
 
 
 def _check_columns(schema: "pa.Schema", image: str, label: str) -> None:

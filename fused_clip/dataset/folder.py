@@ -1,14 +1,10 @@
 """A user's own images, in one folder a class."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple
 
-from PIL import Image
-
-from fused_clip.dataset.decode import NOT_DECODED
+from fused_clip.dataset.folder_walk import HIDDEN, Check, Found, walk
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.image_files import File, dataset_of_files
 from fused_clip.dataset.inside import inside
@@ -16,9 +12,7 @@ from fused_clip.dataset.names import class_name, natural_order, printable
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 
-Check = Callable[[str | Path], None]
 OUTSIDE = "dataset.outside_root=true"
-HIDDEN = (".", "__MACOSX")  # starts of the names of folders that file managers and archives leave behind
 
 
 def imagefolder(recipe: Recipe) -> ImageDataset:
@@ -42,6 +36,63 @@ def imagefolder(recipe: Recipe) -> ImageDataset:
         If the folder is missing, empty or has one class, an image can't be read, a link leads out of it,
         `from_split` is set without a test folder, or names or sizes don't fit the data.
     """
+    found = image_folder(recipe)
+    files = [
+        [
+            _file(found, folder, entry.path)
+            for folder in part
+            for entry in found.walk(folder)
+            if entry.is_image
+        ]
+        for part in found.parts
+    ]
+    if not all(files):
+        raise no_image(found)
+    return dataset_of_files(recipe, files, found.names, f"folder {found.root}")
+
+
+class ImageFolder(NamedTuple):
+    """A folder of images whose options are checked; its images are not looked for yet.
+
+    Parameters
+    ----------
+    root : the folder.
+    parts : those of `Recipe.used`: the folders of a part's images, one a class, or one if no label is read.
+    names : class names, in class order; empty where no label is read.
+    check : of links; None follows all.
+    """
+
+    root: Path
+    parts: Sequence[Sequence[Path]]
+    names: Sequence[str]
+    check: Check | None
+
+    def walk(self, folder: Path) -> Iterator[Found]:
+        """Find the folders and images of one of the folders, in the order of the rows.
+
+        Parameters
+        ----------
+        folder : one of `parts`.
+        """
+        return walk("dataset.root", folder, self.check)
+
+    def name(self, path: str) -> str:
+        """Name a row after the path of its image.
+
+        Parameters
+        ----------
+        path : below `root`.
+        """
+        return printable(Path(path).relative_to(self.root).as_posix())
+
+
+def image_folder(recipe: Recipe) -> ImageFolder:
+    """Check the options of `imagefolder`, and find the folders of its classes.
+
+    Parameters
+    ----------
+    recipe : the shared options.
+    """
     if recipe.root is None:
         raise InputError("dataset.root", "must name the folder of images", recipe.root)
     folder = Path(recipe.root).expanduser()
@@ -49,26 +100,26 @@ def imagefolder(recipe: Recipe) -> ImageDataset:
         raise InputError("dataset.root", "must be an existing folder", recipe.root)
     check = None if recipe.outside_root else inside(folder, "dataset.root", f"{OUTSIDE} follows the link")
     if recipe.labels == "none":
-        return dataset_of_files(recipe, _unlabelled(recipe, folder, check), (), f"folder {folder}")
+        pair = (folder / "train", folder / "test")
+        used = recipe.used(pair if all(part.is_dir() for part in pair) else (folder,))
+        return ImageFolder(folder, [[part] for part in used], (), check)
     used = recipe.used(_parts(folder))
     names = _class_names(used, folder)
-    files = [
-        [file for sub in _subfolders(part) for file in _files(sub, folder, class_name(sub.name), check)]
-        for part in used
-    ]
-    if not all(files):
-        raise InputError("dataset.root", "must contain an image", str(folder))
-    return dataset_of_files(recipe, files, names, f"folder {folder}")
+    return ImageFolder(folder, [_subfolders(part) for part in used], names, check)
 
 
-def _unlabelled(recipe: Recipe, folder: Path, check: Check | None) -> list[list[File]]:
-    """Every image of each part, whatever folder it is in."""
-    pair = (folder / "train", folder / "test")
-    parts: tuple[Path, ...] = pair if all(part.is_dir() for part in pair) else (folder,)
-    found = [_files(part, folder, None, check) for part in recipe.used(parts)]
-    if not all(found):
-        raise InputError("dataset.root", "must contain an image", str(folder))
-    return found
+def no_image(found: ImageFolder) -> InputError:
+    """Make the error of a part without an image.
+
+    Parameters
+    ----------
+    found : the folder.
+    """
+    return InputError("dataset.root", "must contain an image", str(found.root))
+
+
+def _file(found: ImageFolder, folder: Path, path: str) -> File:
+    return File(Path(path), found.name(path), class_name(folder.name) if found.names else None)
 
 
 def _parts(folder: Path) -> tuple[Path, ...]:
@@ -93,60 +144,3 @@ def _class_names(parts: Sequence[Path], folder: Path) -> list[str]:
 
 def _subfolders(folder: Path) -> list[Path]:
     return sorted(sub for sub in folder.iterdir() if sub.is_dir() and not sub.name.startswith(HIDDEN))
-
-
-def _files(folder: Path, root: Path, label: str | None, check: Check | None) -> list[File]:
-    """Image files at any depth, sorted."""
-    paths = sorted(map(Path, image_files("dataset.root", folder, check)))
-    return [File(path, printable(path.relative_to(root).as_posix()), label) for path in paths]
-
-
-def image_files(option: str, root: Path, check: Check | None = None) -> Iterator[str]:
-    """Find the image files below a folder, in order; hidden files and links that lead back up are ignored.
-
-    Parameters
-    ----------
-    option : names the folder in errors.
-    root : the folder.
-    check : called with the folder and with every link in it; raises for one that may not be followed. None
-        follows all.
-    """
-
-    def refuse(error: OSError) -> NoReturn:
-        raise InputError(option, f"{error.filename} can't be read ({error.strerror})") from error
-
-    if check:
-        check(root)
-    for parent, folders, files in os.walk(root, followlinks=True, onerror=refuse):
-        own = (name for name in folders if not name.startswith(HIDDEN))
-        folders[:] = sorted(name for name in own if not _leads_up(Path(parent, name)))
-        # A folder in the place of an image can't be read, and is not passed over in silence.
-        images = [os.path.join(parent, name) for name in sorted([*files, *folders]) if is_image(name)]
-        for path in (*(os.path.join(parent, name) for name in folders), *images):
-            if check and os.path.islink(path):
-                check(path)
-        yield from images
-
-
-def _leads_up(folder: Path) -> bool:
-    """Whether a folder is a link to one of its parents."""
-    passed = (parent.resolve() for parent in folder.absolute().parents)
-    return folder.is_symlink() and folder.resolve() in passed
-
-
-def is_image(name: str) -> bool:
-    """Whether a file's name is that of an image that PIL can read.
-
-    Parameters
-    ----------
-    name : with or without its folder.
-    """
-    return not os.path.basename(name).startswith(".") and Path(name).suffix.lower() in image_suffixes()
-
-
-@cache
-def image_suffixes() -> frozenset[str]:
-    """File suffixes that PIL can read."""
-    suffixes = Image.registered_extensions()  # which knows all kinds by now
-    kinds = Image.OPEN.keys() - NOT_DECODED
-    return frozenset(suffix for suffix, kind in suffixes.items() if kind in kinds)

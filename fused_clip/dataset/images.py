@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +53,13 @@ class ArrayImages:
         return [f"{self.origin}/{row}" for row in rows]
 
 
+class _Chunk(NamedTuple):
+    """Images of a chunk as large binaries, and the SHA-256 of each in one string of bytes."""
+
+    cells: Any
+    digests: bytes
+
+
 class EncodedImages:
     """Image files as binary cells of a table, read chunk by chunk and decoded on request.
 
@@ -78,60 +86,68 @@ class EncodedImages:
         self._chunks = chunks
         self._digests: dict[int, bytes] = {}
         # Rows in ascending order read each chunk once.
-        self._chunk: Callable[[int], Any] = lru_cache(maxsize=2)(self._read_chunk)
+        self._chunk: Callable[[int], _Chunk] = lru_cache(maxsize=2)(self._read_chunk)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the encoded images and of where each ends; the same however they are chunked."""
-        contents, lengths = hashlib.sha256(), hashlib.sha256()
+        """SHA-256 (hex) of the images' own digests in their order, as that of `FileImages`."""
+        whole = hashlib.sha256()
         for index in range(len(self._ends)):
-            data, sizes = _content_of(self._chunk(index))
-            contents.update(data)
-            lengths.update(sizes)
-        return hashlib.sha256(contents.digest() + lengths.digest()).hexdigest()
+            whole.update(self._chunk(index).digests)
+        return whole.hexdigest()
 
-    def _read_chunk(self, index: int) -> Any:
+    def _read_chunk(self, index: int) -> "_Chunk":
         """Read a chunk; it must be what it was the first time, when the fingerprint was taken."""
-        chunk = self._chunks[index]()
+        cells = self._chunks[index]()
         stated = int(self._ends[index] - (self._ends[index - 1] if index else 0))
-        if len(chunk) != stated:
-            rule = f"the table is damaged: a part of {self.origin} has {len(chunk)} rows, not {stated}"
+        if len(cells) != stated:
+            rule = f"the table is damaged: a part of {self.origin} has {len(cells)} rows, not {stated}"
             raise InputError("dataset", rule, hint="Copy it anew")
-        data, sizes = _content_of(chunk)
-        digest = hashlib.sha256(hashlib.sha256(data).digest() + sizes).digest()
+        digests = _digests_of(cells)
+        digest = hashlib.sha256(digests).digest()
         if self._digests.setdefault(index, digest) != digest:
             rule = f"images of {self.origin} are no longer what they were when this run began"
             raise InputError("dataset", rule, hint="Run again")
-        return chunk
+        return _Chunk(cells, digests)
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
         """Decode the rows to (height, width, 3) RGB, as they are asked for."""
+        return _named(self.ids(rows), self.contents(rows), self.max_pixels)
+
+    def contents(self, rows: IntArray) -> list[bytes]:
+        """Give the encoded images of the rows.
+
+        Parameters
+        ----------
+        rows : (n,) of the sequence.
+        """
         import pyarrow as pa
 
         chunk_of_row = np.searchsorted(self._ends, rows, side="right")
         encoded = [b""] * len(rows)
         for index in np.unique(chunk_of_row):
-            chunk = self._chunk(int(index))
+            chunk = self._chunk(int(index)).cells
             places = np.flatnonzero(chunk_of_row == index)
             start = self._ends[index] - len(chunk)
             values = chunk.take(pa.array(rows[places] - start)).to_pylist()
             for place, value in zip(places, values, strict=True):
                 encoded[place] = value
-        return _named(self.ids(rows), encoded, self.max_pixels)
+        return encoded
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows ``<origin>/<row>``."""
         return [f"{self.origin}/{row}" for row in rows]
 
 
-def _content_of(chunk: Any) -> tuple[memoryview, bytes]:
-    """Bytes of the images of a chunk, and the size of each."""
-    _, offsets, data = chunk.buffers()
-    ends = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
-    return memoryview(data or b"")[ends[0] : ends[-1]], np.diff(ends).astype("<i8").tobytes()
+def _digests_of(cells: Any) -> bytes:
+    """SHA-256 of each image of a chunk, one after the other."""
+    _, offsets, data = cells.buffers()
+    ends = np.frombuffer(offsets, np.int64)[cells.offset : cells.offset + len(cells) + 1].tolist()
+    content = memoryview(data or b"")
+    return b"".join(hashlib.sha256(content[start:end]).digest() for start, end in pairwise(ends))
 
 
 @dataclass(frozen=True)

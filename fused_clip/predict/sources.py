@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from fused_clip.dataset.folder import Check, image_files, is_image
+from fused_clip.dataset.folder_walk import Check, image_files, is_image
 from fused_clip.dataset.inside import inside
 from fused_clip.dataset.names import printable
 from fused_clip.dataset.parquet import ParquetTable

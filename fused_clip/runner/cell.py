@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier", "method")
 _VERSIONED = ("fused_clip", "torch", "open_clip_torch", "scikit-learn", "faiss-cpu", "numpy")
+_CONFIG = "config.yaml"
 _PATIENCE = 5.0  # seconds after which a stage is logged: quick cells stay quiet
 _STAGES = {
     "load": "loading the data",
@@ -147,7 +148,11 @@ class Cell:
             self._warn_of_idle()
         self._check_inputs()
         wanted = self.job if self.options.resume is None else self.options.resume
-        return self._run_unless_finished(tracker, key, start) if wanted else self._run(tracker, start)
+        # A job that was killed after its run ended, and before its record: its run must not be doubled.
+        begun = self.job and (self.directory / _CONFIG).is_file()
+        if not wanted and not begun:
+            return self._run(tracker, start)
+        return self._run_unless_finished(tracker, key, start, None if wanted else self.directory)
 
     def _warn_of_idle(self) -> None:
         from fused_clip.runner.idle import idle
@@ -155,11 +160,13 @@ class Cell:
         for note in idle(self.options, self._prepared, axes_of(self.overrides)):
             log.warning("%s", note)
 
-    def _run_unless_finished(self, tracker: "Tracker", key: str, start: float) -> float:
+    def _run_unless_finished(
+        self, tracker: "Tracker", key: str, start: float, within: Path | None = None
+    ) -> float:
         from fused_clip.runner import reuse
 
         with reuse.lock_cell(self.output_dir, key, self.name):
-            finished = reuse.find(self.output_dir, key, self._extras(), tracker.has_finished)
+            finished = reuse.find(self.output_dir, key, self._extras(), tracker.has_finished, within)
             return self._reuse(tracker, finished) if finished else self._run(tracker, start)
 
     def _run(self, tracker: "Tracker", start: float) -> float:
@@ -170,7 +177,7 @@ class Cell:
         options = self.options
         check_memory(self._prepared)
         text = OmegaConf.to_yaml(self._resolved(), resolve=True)
-        (self.directory / "config.yaml").write_text(text, encoding="utf-8")
+        (self.directory / _CONFIG).write_text(text, encoding="utf-8")
         params, tags = self._params(), self._tags()
         with tracker.run(name=self.name, params=params, tags=tags, parent_id=self.parent) as active:
             result = self._result()
@@ -261,7 +268,8 @@ class Cell:
             self._store.note_use(backbone, split.images, split.rows)
         tracker.adopt(finished.run_id, self.sweep_id)
         if self.job:
-            self._record(finished.metrics, finished.run_id, finished.directory)
+            elsewhere = finished.directory if finished.directory != self.directory else None
+            self._record(finished.metrics, finished.run_id, elsewhere)
         else:
             print(f"This run is finished already: {finished.directory}")
         return finished.metrics.get("test/accuracy", float("nan"))

@@ -118,7 +118,14 @@ def check_memory(prepared: "Prepared") -> int:
     return need
 
 
-def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", output_dir: Path) -> Forecast:
+def forecast(
+    config: DictConfig,
+    jobs: Sequence[list[str]],
+    tracker: "Tracker",
+    output_dir: Path,
+    *,
+    elsewhere: bool = False,
+) -> Forecast:
     """Prepare every cell of a sweep without running it; one that fails counts as one to run.
 
     Parameters
@@ -127,6 +134,7 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
     jobs : overrides of each; none for a sweeper that decides as it goes.
     tracker : of the sweep.
     output_dir : where runs, store and finished cells are.
+    elsewhere : whether other machines run the cells, so that this one's memory does not matter.
 
     Raises
     ------
@@ -144,7 +152,7 @@ def forecast(config: DictConfig, jobs: Sequence[list[str]], tracker: "Tracker", 
             if _is_finished(options, prepared, tracker, output_dir):
                 finished += 1
                 continue
-            memory = max(memory, check_memory(prepared))
+            memory = memory if elsewhere else max(memory, check_memory(prepared))
         except Exception as error:  # the job meets it too, and reports it
             faults.append(error)
             continue

@@ -1,19 +1,15 @@
 """Sweeps from Python, such as in a notebook: without the command line, and with a table in return."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import OmegaConf, open_dict
 
 from fused_clip.runner.config import Options, check
+from fused_clip.runner.in_process import composed, make_importable, run_job
 from fused_clip.runner.jobs import planned_jobs
-from fused_clip.runner.outcomes import read_records, run_recorded, table_row
-from fused_clip.runner.overrides import complaint_of
-from fused_clip.runner.sweep import Sweep, make_importable
-from fused_clip.runner.targets import allowed, check_hydra
+from fused_clip.runner.outcomes import read_records, table_row
+from fused_clip.runner.sweep import Sweep
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
@@ -47,7 +43,8 @@ def sweep(
     """
     from pandas import DataFrame
 
-    with _composed([*overrides, f"output_dir={str(output_dir)!r}"], config_dir) as config:
+    folders = [str(conf_dir()), *([str(Path(config_dir).absolute())] if config_dir else [])]
+    with composed([*overrides, f"output_dir={str(output_dir)!r}"], folders) as config:
         make_importable(config)
         jobs = planned_jobs(config)
         if not jobs:
@@ -56,7 +53,8 @@ def sweep(
         opened = Sweep.open(config)
         try:
             for number, job in enumerate(jobs):
-                directory = _run(config, opened, number, job)
+                directory = opened.progress.directory / str(number)
+                run_job(config, opened.overrides(), job, directory)
                 print(opened.progress.line(directory))
         except BaseException:
             opened.abandon()
@@ -77,60 +75,5 @@ def options_of(*overrides: str) -> Options:
     InputError
         If an override can't be read or a value is refused.
     """
-    with _composed(overrides, None) as config, open_dict(config):
+    with composed(overrides) as config, open_dict(config):
         return check(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), overrides)
-
-
-@contextmanager
-def _composed(overrides: Sequence[str], config_dir: str | Path | None) -> Iterator[DictConfig]:
-    """The config of a sweep, with Hydra running; afterwards all of Hydra is as it was."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    before = HydraConfig.instance().cfg
-    folders = [f"file://{Path(config_dir).absolute()}"] if config_dir else []
-    try:
-        with initialize_config_dir(str(conf_dir()), job_name="fused_clip", version_base="1.3"):
-            try:
-                parsed = OverridesParser.create().parse_overrides(list(overrides))
-                fixed = [one.input_line or "" for one in parsed if not one.is_sweep_override()]
-                own = ["hydra.mode=MULTIRUN", f"hydra.searchpath={folders}"]
-                config = compose("config", overrides=[*own, *fixed], return_hydra_config=True)
-            except HydraException as error:
-                raise complaint_of(error) from error
-            with read_write(config), open_dict(config):
-                config.hydra.overrides.task = list(overrides)
-                config.hydra.sweep.dir = str(Path(config.hydra.sweep.dir).absolute())
-                Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
-            check_hydra(config.hydra, allowed(config))
-            HydraConfig.instance().set_config(config)
-            yield config
-    finally:
-        HydraConfig.instance().cfg = before
-
-
-def _run(config: DictConfig, opened: Sweep, number: int, job: list[str]) -> Path:
-    """Run a job as Hydra's launcher does; give its directory."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    from fused_clip.runner.cell import Cell
-
-    directory = opened.progress.directory / str(number)
-    directory.mkdir(parents=True)
-    opened.check_room()
-
-    def run() -> float:
-        cfg = GlobalHydra.instance().config_loader().load_sweep_config(config, [*opened.overrides(), *job])
-        with read_write(cfg), open_dict(cfg):
-            cfg.hydra.runtime.output_dir = str(directory)
-            cfg.hydra.overrides.task = job
-        HydraConfig.instance().set_config(cfg)
-        hydra_cfg = HydraConfig.get()
-        with open_dict(cfg):
-            own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        return Cell.from_hydra(check(own, job), own, hydra_cfg).run()
-
-    run_recorded(run, directory, job)
-    HydraConfig.instance().set_config(config)
-    return directory

@@ -22,6 +22,7 @@ from fused_clip.support.machine import KEPT, explain
 
 log = logging.getLogger(__name__)
 _RECORD = "record.json"
+CUT_OFF = "the job was cut off"
 
 
 def record(
@@ -95,8 +96,8 @@ def read_records(sweep: Path, *, lost: bool = True) -> list[dict[str, Any]]:
     lost : whether a job without a record counts, as one that was cut off.
     """
     folders = sorted((job for job in sweep.glob("*/") if job.name.isdigit()), key=lambda job: int(job.name))
-    found = [(folder, _read(folder)) for folder in folders]
-    return [record or _lost(folder, "the job was cut off") for folder, record in found if record or lost]
+    found = [(folder, read_record(folder)) for folder in folders]
+    return [record or lost_record(folder, CUT_OFF) for folder, record in found if record or lost]
 
 
 class _Record(TypedDict):
@@ -113,7 +114,13 @@ class _Record(TypedDict):
 _RECORDS = TypeAdapter(_Record)
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Read the record of a job; None if it left none, one with an error if it is damaged.
+
+    Parameters
+    ----------
+    folder : of the job.
+    """
     path = folder / _RECORD
     if not path.is_file():
         return None
@@ -123,12 +130,21 @@ def _read(folder: Path) -> dict[str, Any] | None:
         own = Path(str(found["directory"])).name == folder.name  # not that of another job
     except ValueError:
         own = False
-    return found if own else _lost(folder, f"its record is damaged: {path}")
+    return found if own else lost_record(folder, f"its record is damaged: {path}")
 
 
-def _lost(folder: Path, error: str) -> dict[str, Any]:
+def lost_record(folder: Path, error: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Make the record of a job that left none.
+
+    Parameters
+    ----------
+    folder : of the job.
+    error : why there is none.
+    overrides : that make the job, if they are known.
+    """
     unknown = {"metrics": {}, "setting": {}, "references": [], "run_id": "", "reused_from": ""}
-    return {**unknown, "axes": {"job": folder.name}, "error": error, "directory": str(folder)}
+    axes = axes_of(overrides) or {"job": folder.name}
+    return {**unknown, "axes": axes, "error": error, "directory": str(folder)}
 
 
 def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,10 +194,7 @@ class Progress:
         of = f" of {self.cells}" if self.cells else ""
         for job in jobs:
             if job["directory"] == str(directory):
-                axes = job["axes"]
-                named = " ".join(f"{axis}={axes[axis]}" for axis in self.axes or axes if axis in axes)
-                outcome = ", ".join(filter(None, [named, _outcome(job)]))
-                return f"cell {len(jobs)}{of}: {outcome}{self._left(jobs)}"
+                return f"cell {len(jobs)}{of}: {outcome_of(job, self.axes)}{self._left(jobs)}"
         return f"a cell{of} left no record{self._left(jobs)}"
 
     def _left(self, jobs: Sequence[Mapping[str, Any]]) -> str:
@@ -190,6 +203,19 @@ class Progress:
         if remaining <= 0 or not ran:
             return ""
         return f"; about {_duration(max(0.0, time.time() - self.started) / ran * remaining)} left"
+
+
+def outcome_of(record: Mapping[str, Any], axes: Sequence[str] = ()) -> str:
+    """Describe a job and how it ended, in a few words.
+
+    Parameters
+    ----------
+    record : of the job.
+    axes : keys that name it; all of its own by default.
+    """
+    own = record["axes"]
+    named = " ".join(f"{axis}={own[axis]}" for axis in axes or own if axis in own)
+    return ", ".join(filter(None, [named, _outcome(record)]))
 
 
 def _outcome(record: Mapping[str, Any]) -> str:

@@ -96,7 +96,11 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
 
 
 def find(
-    output_dir: Path, key: str, extras: Mapping[str, str], has_finished: Callable[[str], bool]
+    output_dir: Path,
+    key: str,
+    extras: Mapping[str, str],
+    has_finished: Callable[[str], bool],
+    within: Path | None = None,
 ) -> Finished | None:
     """Find a finished cell that can replace a new run: all its files are there, unchanged.
 
@@ -106,8 +110,11 @@ def find(
     key : as `cell_key` gives it.
     extras : optional outputs of a new run, which the finished one must have.
     has_finished : whether the tracking store has a run of that id as finished.
+    within : directory of the only run that counts; any by default.
     """
     for note in _notes(output_dir, key):
+        if within is not None and note.directory != within:
+            continue
         if not extras.items() <= note.extras.items():
             continue
         if any(sha256(note.directory / name) != digest for name, digest in note.files.items()):

@@ -17,9 +17,13 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from fused_clip.runner.in_process import make_importable
 from fused_clip.runner.jobs import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.outcomes import Progress, read_records, table_row
-from fused_clip.runner.targets import allowed, check_allowed, folders_of
+from fused_clip.runner.shares import cell_records, is_shared
+from fused_clip.runner.shares_launcher import shares_launcher
+from fused_clip.runner.submitted import is_submitted, owner, print_next_steps
+from fused_clip.runner.targets import allowed, check_allowed
 from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import check_writable
@@ -74,9 +78,12 @@ class Sweep:
         allow = allowed(config)
         check_allowed(allow, config.hydra.overrides.task)
         tracker = make_tracker(node, output_dir, allow)  # type: ignore[arg-type]
-        tracker.close_abandoned()
         jobs = planned_jobs(config)
-        expected = forecast(config, jobs, tracker, output_dir)
+        engine = shares_launcher(config)
+        if engine:
+            engine.check_sweep(config, len(jobs))
+        tracker.close_abandoned()
+        expected = forecast(config, jobs, tracker, output_dir, elsewhere=engine is not None)
         if jobs:
             print_forecast(expected, output_dir)
             expected.check(output_dir, _at_once(config))
@@ -110,7 +117,7 @@ class Sweep:
         from fused_clip.runner.console import print_sweep
 
         directory = self.progress.directory
-        records = read_records(directory)
+        records = self._records()
         failed |= any(record["error"] for record in records)
         try:
             self._close("FAILED" if failed else "FINISHED", records)
@@ -122,8 +129,21 @@ class Sweep:
 
     def abandon(self) -> None:
         """Close the runs of a sweep that was cut off, so that none is left running."""
-        self._close("KILLED", read_records(self.progress.directory))
+        if is_submitted(self.progress.directory):
+            self.leave()
+            return
+        self._close("KILLED", self._records())
         self.tracker.close_abandoned()
+
+    def leave(self) -> None:
+        """Leave a sweep to the engine that runs it: the parent run stays open."""
+        directory = self.progress.directory
+        self.tracker.hand_over(self.parent, owner(directory))
+        print_next_steps(directory)
+
+    def _records(self) -> list[dict[str, Any]]:
+        directory = self.progress.directory
+        return cell_records(directory) if is_shared(directory) else read_records(directory)
 
     def _close(self, status: "Status", records: list[dict[str, Any]]) -> None:
         self.tracker.end_sweep(self.parent, [table_row(record) for record in records], status)
@@ -206,7 +226,11 @@ class SweepCallback(Callback):
         config, kwargs : Hydra's, not used.
         """
         with _errors_that_end(config):
-            if self._end():
+            waits = config.hydra.launcher.get("wait", True)
+            if self._sweep and not waits and is_submitted(self._sweep.progress.directory):
+                self._sweep.leave()
+                self._forget()
+            elif self._end():
                 sys.exit(1)
 
     def _start(self, config: DictConfig, folder: str) -> None:
@@ -218,12 +242,16 @@ class SweepCallback(Callback):
             make_importable(config)
 
     def _end(self, *, failed: bool = False) -> bool:
-        sweep, self._sweep = self._sweep, None
-        atexit.unregister(self._abandon)
+        sweep = self._forget()
         return sweep is not None and sweep.end(failed=failed)
 
-    def _abandon(self) -> None:
+    def _forget(self) -> Sweep | None:
         sweep, self._sweep = self._sweep, None
+        atexit.unregister(self._abandon)
+        return sweep
+
+    def _abandon(self) -> None:
+        sweep = self._forget()
         try:
             if sweep:
                 sweep.abandon()
@@ -263,18 +291,3 @@ def _check_shared_memory(config: DictConfig) -> None:
         raise InputError(
             "hydra/launcher", rule, "joblib", hint="Jobs then run one after the other"
         ) from error
-
-
-def make_importable(config: DictConfig) -> None:
-    """Let ``_target_`` name modules of the user's config folders, and, where a module is allowed, import it.
-
-    The working directory comes last: what lies there by chance does not take a library's place.
-
-    Parameters
-    ----------
-    config : with its ``hydra`` node.
-    """
-    folders = [str(folder) for folder in folders_of(config.hydra)]
-    sys.path[:0] = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
-    if allowed(config) and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)

@@ -67,15 +67,17 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def read_regular(path: Path, most: int | None = None) -> bytes:
-    """Read a file; a pipe or a device, which may never end, is not opened for reading.
+def read_regular(path: str | Path, most: int | None = None, start: int = 0, size: int | None = None) -> bytes:
+    """Read a file, or a range of it; a pipe or a device, which may never end, is not opened for reading.
 
     A file that another machine replaces meanwhile is read again.
 
     Parameters
     ----------
     path : of the file.
-    most : bytes; a larger file is an error.
+    most : bytes; to read more is an error.
+    start : of the range.
+    size : of the range; None for the rest of the file.
 
     Raises
     ------
@@ -108,10 +110,11 @@ def _read_regular(path: Path, most: int | None) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is a pipe or a device, and must be a file", str(path))
-        if most is not None and status.st_size > most:
+        if most is not None and (status.st_size if size is None else size) > most:
             raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
         with open(descriptor, "rb", closefd=False) as file:
-            return file.read()
+            file.seek(start)
+            return file.read(-1 if size is None else size)
     finally:
         os.close(descriptor)
 

@@ -28,6 +28,7 @@ from fused_clip.tracking.values import cut, mlflow_key, mlflow_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from pandas import DataFrame
 
 PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
 TABLE_HASH = "table_sha256"  # tag: mlflow writes the table
@@ -134,12 +135,31 @@ class MlflowTracker:
         try:
             client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
             if table:
-                client.log_table(parent_id, DataFrame(table, dtype=object), TABLE)
+                _log_table(client, parent_id, DataFrame(table, dtype=object))
                 if digest := _hash_of(client, parent_id, TABLE):
                     client.set_tag(parent_id, TABLE_HASH, digest)
         finally:
             _terminate(client, parent_id, status)
         seal(client, parent_id)
+
+    @_told
+    def hand_over(self, run_id: str, owner: str) -> None:
+        """Open a run again if it is closed, and name who ends it, in place of this process."""
+        client, _ = self._store()
+        client.set_tag(run_id, _PROCESS, owner)
+        client.update_run(run_id, status="RUNNING")
+
+    @_told
+    def close_left(self, sweep_id: str, parent_id: str) -> int:
+        """End as KILLED the runs of a sweep that are RUNNING, though no process runs them; count them."""
+        client, experiment_id = self._store()
+        query = f"attributes.status = 'RUNNING' and tags.sweep_id = '{sweep_id}'"
+        left = [run.info.run_id for run in all_runs(client, experiment_id, query)]
+        left = [run_id for run_id in left if run_id != parent_id]
+        for run_id in left:
+            client.set_tag(run_id, "error", _GONE)
+            client.set_terminated(run_id, "KILLED")
+        return len(left)
 
     @_told
     def has_finished(self, run_id: str) -> bool:
@@ -248,6 +268,14 @@ def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> Non
             _terminate(client, run_id, "FAILED" if failed else "KILLED")
     except Exception as second:
         error.add_note(f"The tracking store could not record it: {second!r}")
+
+
+def _log_table(client: "MlflowClient", run_id: str, table: "DataFrame") -> None:
+    """Log the table of a sweep; `log_table` would append to that of an earlier end of the sweep."""
+    if TABLE in [file.path for file in client.list_artifacts(run_id)]:
+        client.log_text(run_id, table.to_json(orient="split", index=False, date_format="iso"), TABLE)
+    else:
+        client.log_table(run_id, table, TABLE)
 
 
 def _hash_of(client: "MlflowClient", run_id: str, name: str) -> str:

@@ -71,6 +71,24 @@ class Tracker(Protocol):
         status : how the sweep ended.
         """
 
+    def hand_over(self, run_id: str, owner: str) -> None:
+        """Open a run again if it is closed, and name who ends it, in place of this process.
+
+        Parameters
+        ----------
+        run_id : of the run.
+        owner : such as the job of an engine; no process on any machine.
+        """
+
+    def close_left(self, sweep_id: str, parent_id: str) -> int:
+        """Close the runs of a sweep that are still open, though no process runs them; count them.
+
+        Parameters
+        ----------
+        sweep_id : tag of the runs.
+        parent_id : of the sweep's parent, which stays as it is.
+        """
+
     def has_finished(self, run_id: str) -> bool:
         """Whether a run is recorded here as finished; always true without records.
 
@@ -144,6 +162,13 @@ class NoTracker:
 
     def end_sweep(self, parent_id: str, table: Sequence[Mapping[str, Scalar]], status: Status) -> None:
         """Log nothing."""
+
+    def hand_over(self, run_id: str, owner: str) -> None:
+        """No run is open."""
+
+    def close_left(self, sweep_id: str, parent_id: str) -> int:
+        """No run is open."""
+        return 0
 
     def has_finished(self, run_id: str) -> bool:
         """No record is needed."""

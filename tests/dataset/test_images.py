@@ -67,6 +67,13 @@ def test_the_fingerprint_is_the_same_however_it_is_chunked():
     assert len({encoded_images(cells, ends).fingerprint for ends in ([], [4], [0, 3, 3, 9])}) == 1
 
 
+def test_a_table_and_files_of_the_same_images_have_one_fingerprint():
+    cells = [png(pixels) for pixels in PIXELS]
+    digests = tuple(hashlib.sha256(cell).digest() for cell in cells)
+    files = FileImages(tuple(map(Path, "0123456789")), tuple("0123456789"), digests)
+    assert encoded_images(cells, [4]).fingerprint == files.fingerprint
+
+
 def test_the_fingerprint_changes_with_contents_order_and_borders():
     cells = [b"aa", b"bb", b"cc"]
     others = [[b"aa", b"bb", b"cd"], [b"bb", b"aa", b"cc"], [b"aab", b"b", b"cc"], [b"aa", b"bb"]]
