@@ -85,7 +85,7 @@ def read_regular(path: str | Path, most: int | None = None, start: int = 0, size
         If there is no such file, it is no regular file, is larger, or can't be read; also for a name that no
         file can have.
     """
-    return _again_if_stale(functools.partial(_read_regular, path, most))
+    return _again_if_stale(functools.partial(_read_regular, path, most, start, size))
 
 
 def _again_if_stale(read: Callable[[], T]) -> T:
@@ -99,7 +99,7 @@ def _again_if_stale(read: Callable[[], T]) -> T:
     return read()
 
 
-def _read_regular(path: Path, most: int | None) -> bytes:
+def _read_regular(path: str | Path, most: int | None, start: int, size: int | None) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError as error:  # a name with a zero byte

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,11 +21,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _DIALECTS = {"postgresql", "mysql", "mssql"}
-_EXTRAS = {"psycopg2": "'fused_clip[postgres]'"}  # what to install for a driver
+_EXTRA = "pip install 'fused_clip[postgres]'"
+# What to do about a driver that is missing. SQLAlchemy 2.1 takes psycopg where none is named.
+_INSTALL = {"psycopg2": _EXTRA, "psycopg": f"Install it, or use postgresql+psycopg2://, and {_EXTRA}"}
 _MAKING = 0x66757365_64636C70  # key of the lock in PostgreSQL: "fusedclp"
 _AWAY = "TEMPORARILY_UNAVAILABLE"  # MLflow's code for a database that does not answer
 _PATIENCE = 120.0  # seconds for a server that is started again
 _PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds between two tries
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # of MLflow's client; its default, 7, are four minutes
+_ONCE = "1"
 _NOT_TWICE = {"log_table"}  # adds its rows to those that are there
 
 
@@ -63,7 +68,7 @@ def ready(uri: str) -> Iterator[None]:
         connection = engine.connect()
     except ImportError as error:
         name = error.name or "driver"
-        hint = f"pip install {_EXTRAS.get(name, name)}"
+        hint = _INSTALL.get(name, f"pip install {name}")
         raise InputError("tracking.uri", f"needs the package {name}", uri, hint=hint) from error
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
@@ -106,6 +111,19 @@ def patient(client: "MlflowClient") -> "MlflowClient":
     return cast("MlflowClient", _Patient(client))
 
 
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Try once more instead of for minutes, after a store that was waited for has not come back."""
+    known = os.environ.get(_RETRIES)
+    os.environ[_RETRIES] = _ONCE
+    try:
+        yield
+    finally:
+        del os.environ[_RETRIES]
+        if known is not None:
+            os.environ[_RETRIES] = known
+
+
 class _Patient:
     def __init__(self, client: "MlflowClient") -> None:
         self._client = client
@@ -120,11 +138,12 @@ def _tried(method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     from mlflow.exceptions import MlflowException
 
     start, pause = time.monotonic(), _PAUSE
+    patience = 2 * _PAUSE if os.environ.get(_RETRIES) == _ONCE else _PATIENCE
     while True:
         try:
             return method(*args, **kwargs)
         except MlflowException as error:
-            if error.error_code != _AWAY or time.monotonic() - start > _PATIENCE:
+            if error.error_code != _AWAY or time.monotonic() - start > patience:
                 raise
             if pause == _PAUSE:
                 log.warning("The tracking database does not answer: trying again for %.0f s", _PATIENCE)

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from fused_clip.support.files import sha256
 from fused_clip.tracking.active import MlflowRun
 from fused_clip.tracking.address import absolute_uri, compare_url, is_server, ui_command
 from fused_clip.tracking.database import all_runs, complaints, connect
+from fused_clip.tracking.database_server import impatient
 from fused_clip.tracking.integrity import seal
 from fused_clip.tracking.models import check_name, register_model
 from fused_clip.tracking.process import is_gone, this_process
@@ -258,14 +259,17 @@ def _terminate(client: "MlflowClient", run_id: str, status: Status) -> None:
 
 def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> None:
     """Close a run with its error, which is raised even if the store fails as well."""
+    from mlflow.exceptions import MlflowException
+
     failed = isinstance(error, Exception)
     try:
-        try:
-            if failed:
-                client.set_tag(run_id, "error", cut(str(error) or repr(error)))
-                client.log_text(run_id, "".join(traceback.format_exception(error)), "error.txt")
-        finally:
-            _terminate(client, run_id, "FAILED" if failed else "KILLED")
+        with impatient() if isinstance(error, MlflowException) else nullcontext():
+            try:
+                if failed:
+                    client.set_tag(run_id, "error", cut(str(error) or repr(error)))
+                    client.log_text(run_id, "".join(traceback.format_exception(error)), "error.txt")
+            finally:
+                _terminate(client, run_id, "FAILED" if failed else "KILLED")
     except Exception as second:
         error.add_note(f"The tracking store could not record it: {second!r}")
 
