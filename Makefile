@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # threads of several wait for each other at every step.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check audit docs smoke attack mutants image verify-openai clean
+.PHONY: help demo test quick check audit docs smoke attack mutants image cluster verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -27,6 +27,9 @@ mutants: $(VENV)/installed  ## change the code in 600 places, and see that tests
 
 image: $(VENV)/installed  ## build the image of the Dockerfile and try it; without Docker as root, in a small Debian
 	$(BIN)/python -m experiments.image $(ARGS)
+
+cluster: $(VENV)/installed  ## a sweep and shards, with faults, on a real Slurm, Ray and PostgreSQL; ARGS=--full: 200 faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.cluster $(ARGS)
 
 check: $(VENV)/installed  ## lint, types, tables and links of documents, plain words
 	$(BIN)/ruff check .

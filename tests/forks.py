@@ -41,6 +41,7 @@ MAINS = {
     "review": "fused_clip.review.review_command:main",
     "store": "fused_clip.store.__main__:main",
     "app": "fused_clip.app.__main__:main",
+    "embed": "fused_clip.embed.__main__:main",
 }
 _WARM = (
     "fused_clip.pipeline",
@@ -56,6 +57,7 @@ _WARM = (
 _MORE = (
     "alembic.command",
     "faiss",
+    "fused_clip.embed.shard_work",
     "fused_clip.predict.__main__",
     "fused_clip.predict.stream",
     "fused_clip.report.report_command",

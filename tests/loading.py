@@ -5,7 +5,11 @@ from typing import Any
 from fused_clip import dataset
 from fused_clip.dataset import ImageDataset, Recipe
 
-COLUMNS = {"csv": {"image_column": "path"}, "embeddings": {"label_column": "labels"}}
+COLUMNS = {
+    "csv": {"image_column": "path"},
+    "embeddings": {"label_column": "labels"},
+    "webdataset": {"label_column": "cls"},
+}
 
 
 def load(function: str, **options: Any) -> ImageDataset:
@@ -39,3 +43,7 @@ def imagefolder(**options: Any) -> ImageDataset:
 
 def mnist_5k(**options: Any) -> ImageDataset:
     return load("mnist_5k", **options)
+
+
+def webdataset(**options: Any) -> ImageDataset:
+    return load("webdataset", **options)

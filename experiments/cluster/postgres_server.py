@@ -23,6 +23,7 @@ from typing import Self
 
 from experiments.cluster.daemons import ClusterError, Daemon, free_ports, install, wait_until
 
+PACKAGES = {"initdb": "postgresql", "setpriv": "util-linux"}
 USER = "fused_clip"
 _SYSTEM_USER = "postgres"  # initdb and postgres refuse root
 _SETTINGS = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": "200"}
@@ -42,7 +43,7 @@ class PostgresServer:
     def __enter__(self) -> Self:
         """Make the database cluster and start it."""
         binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        install({"initdb": "postgresql", "setpriv": "util-linux"}, [str(path) for path in binaries])
+        install(PACKAGES, [str(path) for path in binaries])
         self._binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
         self._temporary = self.folder is None
         root = Path(mkdtemp(prefix="postgres-")) if self.folder is None else self.folder

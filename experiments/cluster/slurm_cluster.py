@@ -45,7 +45,7 @@ SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket,cred_expire=3
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/%n.pid
@@ -285,6 +285,15 @@ class SlurmCluster:
         node : its name.
         """
         self._nodes[node].start()
+
+    def kill_controller(self) -> None:
+        """Kill slurmctld with SIGKILL; tasks run on."""
+        self._controller.kill()
+
+    def start_controller(self) -> None:
+        """Start slurmctld again, with what it knew."""
+        self._controller.start()
+        wait_until(lambda: "unknown" not in self.node_states().values(), "slurmctld")
 
     def cancel(self, *jobs: str) -> None:
         """Cancel tasks: SIGTERM, and SIGKILL after a while.

@@ -24,7 +24,7 @@ _READ_AHEAD = 2  # batches
 
 
 def embed_images(
-    backbone: Backbone, images: Images, blocks: Sequence[IntArray], *, done: int = 0, title: str = ""
+    backbone: Backbone, images: Images, blocks: Sequence[IntArray | range], *, done: int = 0, title: str = ""
 ) -> Iterator[FloatArray]:
     """Embed blocks of rows one after the other, in constant memory.
 
@@ -48,8 +48,8 @@ def embed_images(
     batches = [[block[i : i + size] for i in range(0, len(block), size)] for block in blocks]
     total = done + sum(len(block) for block in blocks)
 
-    def read(batch: IntArray) -> tuple[list[Any], list[ImageArray]]:
-        return prepare_many(images.read(batch), backbone.prepare)
+    def read(batch: IntArray | range) -> tuple[list[Any], list[ImageArray]]:
+        return prepare_many(images.read(np.asarray(batch)), backbone.prepare)
 
     tqdm.set_lock(RLock())  # its own lock leaves a semaphore behind in a process that is killed
     with (
@@ -64,7 +64,7 @@ def embed_images(
                 prepared += [backbone.prepare(rest)] if rest else []
                 rows.append(backbone.encode_prepared(prepared))
                 for bad in bad_rows(rows[-1]):
-                    name = images.ids(batch[bad : bad + 1])[0]
+                    name = images.ids(np.asarray(batch[bad : bad + 1]))[0]
                     hint = "Try backbone.precision=float32, or look at the image"
                     rule = f"embeddings must be finite and not zero; not so for {name}"
                     raise InputError("backbone", rule, hint=hint)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fused_clip.dataset.listing import csv
     from fused_clip.dataset.options import Captions
     from fused_clip.dataset.recipe import Recipe
+    from fused_clip.dataset.tar_set import webdataset
     from fused_clip.dataset.vector_set import embeddings
     from fused_clip.dataset.vectors import Vectors
 
@@ -32,6 +33,7 @@ _HOMES = {
     "hub": "hub_set",
     "imagefolder": "folder",
     "mnist_5k": "embedded",
+    "webdataset": "tar_set",
 }
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "hub",
     "imagefolder",
     "mnist_5k",
+    "webdataset",
 ]
 
 

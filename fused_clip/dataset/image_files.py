@@ -19,11 +19,24 @@ from fused_clip.support.files import MOST_IMAGE, read_regular
 
 
 class File(NamedTuple):
-    """An image file: where it is, the name of its row, the name of its class if it is known."""
+    """An image file, or one in a tar file.
+
+    Parameters
+    ----------
+    path : where it is.
+    name : of its row.
+    label : name of its class, if it is known.
+    start : first byte in a tar file.
+    size : bytes in a tar file; None for a file of its own.
+    problem : reason why it can't be read, if that is known.
+    """
 
     path: Path
     name: str
     label: str | None
+    start: int = 0
+    size: int | None = None
+    problem: str = ""
 
 
 class Look(NamedTuple):
@@ -34,7 +47,7 @@ class Look(NamedTuple):
 
 
 def dataset_of_files(
-    recipe: Recipe, parts: Sequence[Sequence[File]], names: Sequence[str], source: str
+    recipe: Recipe, parts: Sequence[Sequence[File]], names: Sequence[str], source: str, *, plain: bool = False
 ) -> ImageDataset:
     """Make a dataset from image files.
 
@@ -44,9 +57,11 @@ def dataset_of_files(
     parts : files of the splits that `Recipe.used` returns.
     names : class names, in class order.
     source : where the files are.
+    plain : whether the names are plain integers from 0, which `Recipe.class_names` may name.
     """
     found = [_labelled_files(recipe, part, names) for part in parts]
-    dataset = recipe.make([labelled for labelled, _ in found], source)
+    labelled = [replace(one, names=None) if plain else one for one, _ in found]
+    dataset = recipe.make(labelled, source)
     return replace(dataset, skipped=tuple(name for _, left_out in found for name in left_out))
 
 
@@ -54,7 +69,7 @@ def _labelled_files(
     recipe: Recipe, files: Sequence[File], names: Sequence[str]
 ) -> tuple[Labelled, tuple[str, ...]]:
     """Read every file once: the images that can be read, and the names of the rows left out."""
-    found = map_threads(lambda file: _look(file.path, recipe.max_pixels), files)
+    found = map_threads(lambda file: _look(file, recipe.max_pixels), files)
     looks = list(zip(files, found, strict=True))
     bad = [(file.name, look) for file, look in looks if isinstance(look, UnreadableImageError)]
     if bad and recipe.on_bad_image == "error":
@@ -68,6 +83,7 @@ def _labelled_files(
         tuple(look.digest for _, look in good),
         recipe.max_pixels,
         tuple(look.time for _, look in good),
+        tuple((file.start, file.size) for file, _ in good if file.size is not None),
     )
     label_of_name = {name: label for label, name in enumerate(names)}
     labels = [-1 if file.label is None else label_of_name[file.label] for file, _ in good]
@@ -75,11 +91,13 @@ def _labelled_files(
     return labelled, tuple(name for name, _ in bad)
 
 
-def _look(path: Path, max_pixels: int) -> Look | UnreadableImageError:
+def _look(file: File, max_pixels: int) -> Look | UnreadableImageError:
     """SHA-256 and time of change of a file that is an image, or the error."""
     try:
-        time = path.stat().st_mtime_ns
-        encoded = read_regular(path, MOST_IMAGE)
+        if file.problem:
+            raise UnreadableImageError(file.problem)
+        time = file.path.stat().st_mtime_ns
+        encoded = read_regular(file.path, MOST_IMAGE, file.start, file.size)
         check(encoded, max_pixels)
     except UnreadableImageError as error:
         return error

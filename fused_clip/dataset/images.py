@@ -152,15 +152,16 @@ def _digests_of(cells: Any) -> bytes:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files, read on request.
+    """Image files, or files in tar files, read on request.
 
     Parameters
     ----------
-    paths : one file a row.
+    paths : one file a row; a tar file may stand in several.
     names : name of each row, unique.
     digests : SHA-256 of each file's contents.
     max_pixels : images of more pixels are unreadable.
     times : time of change of each file in ns, when its digest was taken.
+    spans : first byte and number of bytes of each image in its tar file; empty for files of their own.
     """
 
     paths: tuple[Path, ...]
@@ -168,6 +169,15 @@ class FileImages:
     digests: tuple[bytes, ...]
     max_pixels: int = MAX_PIXELS
     times: tuple[int, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def places(self) -> list[str]:
+        """Path of each image; in a tar file with its span."""
+        if not self.spans:
+            return list(map(str, self.paths))
+        pairs = zip(self.paths, self.spans, strict=True)
+        return [f"{path}:{start}+{size}" for path, (start, size) in pairs]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -187,7 +197,7 @@ class FileImages:
 
     def _content(self, row: int) -> Content:
         try:
-            encoded = read_regular(self.paths[row], MOST_IMAGE)
+            encoded = read_regular(self.paths[row], MOST_IMAGE, *(self.spans[row] if self.spans else ()))
         except OSError as error:
             return UnreadableImageError(error.strerror or str(error))
         if hashlib.sha256(encoded).digest() != self.digests[row]:

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,14 @@ from fused_clip.dataset.decode import UnreadableImageError, check, map_threads
 from fused_clip.dataset.encoded_table import chunk_sizes
 from fused_clip.dataset.folder import ImageFolder, image_folder, no_image
 from fused_clip.dataset.hub_set import find_files
+from fused_clip.dataset.image_files import File
 from fused_clip.dataset.image_index import ImageIndex, content_of, write_index
 from fused_clip.dataset.index_file import Container, Entry, LeftOut, Listed, container
+from fused_clip.dataset.listing import ListedFiles, listed_files
 from fused_clip.dataset.names import printable, shortened
 from fused_clip.dataset.recipe import Recipe
+from fused_clip.dataset.tar_samples import Archive, find_archives, image_of, samples
+from fused_clip.dataset.tar_set import no_sample
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import MOST_IMAGE
@@ -137,6 +142,43 @@ def _in_tables(files: Sequence[Path], recipe: Recipe) -> Iterator[Entry]:
             yield Listed(holder, "", number, size)
 
 
+def _csv(recipe: Recipe, own: Mapping[str, Any], data_dir: str | None) -> list[_Part]:
+    found = listed_files(recipe, **own)
+    none = InputError("dataset.path", "must have a row", recipe.path)
+    return [_Part(_checked(recipe, _in_rows(found, part)), None, none) for part in found.parts]
+
+
+def _in_rows(found: ListedFiles, part: Sequence[File]) -> Iterator[Entry]:
+    """Images in the order of a table, which was read whole."""
+    yield from map(container, found.tables)
+    holder_of = lru_cache(maxsize=_AT_ONCE)(container)
+    for file in part:
+        folder, base = os.path.split(file.path)
+        if os.path.isdir(folder) and file.name.endswith(base):
+            yield _file(holder_of(folder, file.name.removesuffix(base)), base, str(file.path))
+        else:
+            yield LeftOut(file.name, "there is no such file")
+
+
+def _webdataset(recipe: Recipe, own: Mapping[str, Any], data_dir: str | None) -> list[_Part]:
+    return [
+        _Part(_checked(recipe, _in_archives(part, recipe)), None, no_sample(recipe))
+        for part in find_archives(recipe, **own)
+    ]
+
+
+def _in_archives(part: Sequence[Archive], recipe: Recipe) -> Iterator[Entry]:
+    for archive in part:
+        holder = container(archive.path, archive.prefix)
+        yield holder
+        for sample in samples(archive):
+            image = image_of(sample, recipe.image_column)
+            if isinstance(image, str):
+                yield LeftOut(sample.name, image)
+            else:
+                yield Listed(holder, image.name, image.start, image.size)
+
+
 def _checked(recipe: Recipe, entries: Iterable[Entry]) -> Iterator[Entry]:
     """Leave out unreadable images, or refuse them, as `on_bad_image` says."""
     if recipe.on_bad_image == "skip":
@@ -176,4 +218,6 @@ def _decodable(entry: Entry, max_pixels: int) -> Entry:
 _SOURCES: Mapping[str, Callable[[Recipe, Mapping[str, Any], str | None], list[_Part]]] = {
     "imagefolder": _imagefolder,
     "hub": _hub,
+    "csv": _csv,
+    "webdataset": _webdataset,
 }

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from fused_clip.dataset.columns import as_texts, existing_file, read_columns, refuse_repeated, rows_of_splits
 from fused_clip.dataset.folder import OUTSIDE
@@ -44,6 +45,34 @@ def csv(
         If a table can't be read, lacks a column or a label, lists an image twice or has one class, an image
         is missing, can't be read or lies outside, or names or sizes don't fit the data.
     """
+    found = listed_files(recipe, test_path, split_column, train_split, test_split)
+    return dataset_of_files(recipe, found.parts, found.names, f"table {recipe.path}")
+
+
+class ListedFiles(NamedTuple):
+    """Images of the parts that are used, class names in class order, and the tables."""
+
+    parts: Sequence[Sequence[File]]
+    names: Sequence[str]
+    tables: Sequence[Path]
+
+
+def listed_files(
+    recipe: Recipe,
+    test_path: str | None = None,
+    split_column: str | None = None,
+    train_split: str = "train",
+    test_split: str = "test",
+) -> ListedFiles:
+    """Read the tables of `csv`, and check that their images are there.
+
+    Parameters
+    ----------
+    recipe : as in `csv`.
+    test_path : as in `csv`.
+    split_column : as in `csv`.
+    train_split, test_split : as in `csv`.
+    """
     if test_path is not None and split_column is not None:
         raise InputError("dataset.split_column", "must be null when dataset.test_path is set", split_column)
     wanted = {
@@ -52,17 +81,22 @@ def csv(
         "dataset.split_column": split_column,
     }
     splits = (train_split, test_split)
-    parts: list[list[File]] = []
-    for option, table in (("dataset.path", recipe.path), ("dataset.test_path", test_path)):
-        if option == "dataset.path" or table is not None:
-            parts += _listed(option, existing_file(option, table), recipe, wanted, splits)
+    named = {"dataset.path": recipe.path, "dataset.test_path": test_path}
+    tables = {
+        option: existing_file(option, table)
+        for option, table in named.items()
+        if option == "dataset.path" or table is not None
+    }
+    parts = [
+        part for option, table in tables.items() for part in _listed(option, table, recipe, wanted, splits)
+    ]
     used = recipe.used(_distinct(parts, splits))
     if recipe.on_bad_image == "error":
         _refuse_missing([file for part in used for file in part])
     names = natural_order(file.label for part in used for file in part if file.label is not None)
     if recipe.labels == "given" and len(names) < 2:
         raise InputError("dataset.label_column", "must contain two classes or more", names)
-    return dataset_of_files(recipe, used, names, f"table {recipe.path}")
+    return ListedFiles(used, names, list(tables.values()))
 
 
 def _listed(

@@ -10,13 +10,13 @@ MAX_PIXELS = 200_000_000  # a phone's largest photo today; read whole, it takes 
 
 # Datasets of this package that read an option; every one reads the others.
 READ_BY = {
-    "path": ("hub", "csv", "embeddings"),
+    "path": ("hub", "csv", "embeddings", "webdataset"),
     "revision": ("hub",),
     "root": ("imagefolder", "csv"),
-    "image_column": ("hub", "csv"),
-    "label_column": ("hub", "csv", "embeddings"),
-    "on_bad_image": ("imagefolder", "csv"),
-    "max_pixels": ("hub", "imagefolder", "csv"),
+    "image_column": ("hub", "csv", "webdataset"),
+    "label_column": ("hub", "csv", "embeddings", "webdataset"),
+    "on_bad_image": ("imagefolder", "csv", "webdataset"),
+    "max_pixels": ("hub", "imagefolder", "csv", "webdataset"),
 }
 
 
@@ -47,7 +47,9 @@ class SharedOptions(StrictOptions):
 
     name: Name = Field(description="short name, shown in tables")
     path: str | None = Field(
-        default=None, description="hub: id on the hub; csv: the table; embeddings: the file of vectors"
+        default=None,
+        description="hub: id on the hub; csv: the table; embeddings: the file of vectors; webdataset: tar"
+        " files",
     )
     revision: str = Field(default="main", description="hub: branch, tag or commit")
     root: str | None = Field(
@@ -58,8 +60,13 @@ class SharedOptions(StrictOptions):
         description="true: paths of a csv may lead out of `root` or the table's folder, and links out of a"
         " folder are followed",
     )
-    image_column: str = Field(default="image", description="column of images, or of their paths in a csv")
-    label_column: str = Field(default="label", description="column of labels")
+    image_column: str = Field(
+        default="image",
+        description="column of images, or of their paths in a csv; extension of images in tar files",
+    )
+    label_column: str = Field(
+        default="label", description="column of labels; extension of labels in tar files, or `json:<key>`"
+    )
     labels: Literal["given", "none"] = Field(
         default="given", description="none: labels are not read; `classes` names the possible classes"
     )
@@ -96,7 +103,7 @@ class SharedOptions(StrictOptions):
     seed: Seed = Field(default=0, description="draws subsets and splits")
     on_bad_image: Literal["error", "skip"] = Field(
         default="error",
-        description="unreadable images of imagefolder and csv: stop, or leave out and list them",
+        description="unreadable images of imagefolder, csv and webdataset: stop, or leave out and list them",
     )
     max_pixels: Count = Field(
         default=MAX_PIXELS,

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from fused_clip.runner.in_process import make_importable
 from fused_clip.runner.jobs import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.outcomes import Progress, read_records, table_row
-from fused_clip.runner.shares import cell_records, is_shared
+from fused_clip.runner.shares import SharedSweep, cell_records, is_shared
 from fused_clip.runner.shares_launcher import shares_launcher
 from fused_clip.runner.submitted import is_submitted, owner, print_next_steps
 from fused_clip.runner.targets import allowed, check_allowed
@@ -69,15 +69,11 @@ class Sweep:
         InputError
             If runs can't be recorded, the disk is too small, or no cell can run.
         """
-        from fused_clip.runner.build import make_tracker
         from fused_clip.runner.console import print_forecast
         from fused_clip.runner.forecast import forecast
 
         output_dir = Path(config.output_dir).absolute()
-        node = OmegaConf.to_container(config.tracking, resolve=True)
-        allow = allowed(config)
-        check_allowed(allow, config.hydra.overrides.task)
-        tracker = make_tracker(node, output_dir, allow)  # type: ignore[arg-type]
+        tracker = _tracker(config, output_dir)
         jobs = planned_jobs(config)
         engine = shares_launcher(config)
         if engine:
@@ -98,6 +94,19 @@ class Sweep:
         progress = Progress(directory, time.time(), len(jobs), expected.finished, axes)
         return cls(tracker, parent, sweep_id, progress)
 
+    @classmethod
+    def reopen(cls, config: DictConfig, shared: SharedSweep) -> "Sweep":
+        """Take up a sweep that another process opened.
+
+        Parameters
+        ----------
+        config : of the sweep, as `SharedSweep.composed` gives it.
+        shared : the sweep, as its directory describes it.
+        """
+        tracker = _tracker(config, Path(config.output_dir).absolute())
+        progress = Progress(Path(config.hydra.sweep.dir), shared.started, len(shared.cells))
+        return cls(tracker, shared.parent, shared.sweep_id, progress)
+
     def overrides(self) -> list[str]:
         """Overrides of Hydra's own config by which each job knows its sweep."""
         known = {"parent": self.parent, "sweep_id": self.sweep_id, "cells": self.progress.cells}
@@ -107,12 +116,13 @@ class Sweep:
         """Check that the next job can write."""
         check_writable(self.progress.directory)
 
-    def end(self, *, failed: bool = False) -> bool:
+    def end(self, *, failed: bool = False, closed: bool = False) -> bool:
         """Close the parent run and print the table of all jobs; give whether anything failed.
 
         Parameters
         ----------
         failed : whether something other than a job failed.
+        closed : whether the parent run was closed before.
         """
         from fused_clip.runner.console import print_sweep
 
@@ -120,7 +130,8 @@ class Sweep:
         records = self._records()
         failed |= any(record["error"] for record in records)
         try:
-            self._close("FAILED" if failed else "FINISHED", records)
+            if not closed:
+                self._close("FAILED" if failed else "FINISHED", records)
         except Exception as error:  # the table of what is finished is printed all the same
             log.error("The sweep's run can't be closed: %s", explain(error, directory) or repr(error))
             failed = True
@@ -146,6 +157,10 @@ class Sweep:
         return cell_records(directory) if is_shared(directory) else read_records(directory)
 
     def _close(self, status: "Status", records: list[dict[str, Any]]) -> None:
+        if is_shared(
+            self.progress.directory
+        ):  # by now no task runs, and this host can't tell of those elsewhere
+            self.tracker.close_left(self.sweep_id, self.parent)
         self.tracker.end_sweep(self.parent, [table_row(record) for record in records], status)
 
 
@@ -257,6 +272,16 @@ class SweepCallback(Callback):
                 sweep.abandon()
         except Exception as error:  # the next start closes it
             print(f"The sweep's run can't be closed: {explain(error) or repr(error)}", file=sys.stderr)
+
+
+def _tracker(config: DictConfig, output_dir: Path) -> "Tracker":
+    """Make the tracker of a sweep, whose modules the command line must allow."""
+    from fused_clip.runner.build import make_tracker
+
+    node = OmegaConf.to_container(config.tracking, resolve=True)
+    allow = allowed(config)
+    check_allowed(allow, config.hydra.overrides.task)
+    return make_tracker(node, output_dir, allow)  # type: ignore[arg-type]
 
 
 def _at_once(config: DictConfig) -> int:

@@ -46,7 +46,7 @@ def check(options: Options, dataset: ImageDataset, backbone: Backbone, output_di
     for split in {id(split.images): split for split in (dataset.train, dataset.test)}.values():
         images = split.images
         if isinstance(images, FileImages) and images.times:
-            _compare(seen, "dataset", images.paths, images.times, images.digests)
+            _compare(seen, "dataset", images.places, images.times, images.digests)
     files = {file: option for option, file in _named_files(options.model_dump(by_alias=True))}
     files |= dict.fromkeys(dataset.files, "dataset")
     if isinstance(backbone, TwoTowerBackbone):
@@ -57,7 +57,7 @@ def check(options: Options, dataset: ImageDataset, backbone: Backbone, output_di
 
 
 def _compare(
-    seen: Store, option: str, paths: Sequence[Path], times: Sequence[int], digests: Sequence[bytes]
+    seen: Store, option: str, paths: Sequence[str | Path], times: Sequence[int], digests: Sequence[bytes]
 ) -> None:
     listed = json.dumps([[os.path.abspath(path), time] for path, time in zip(paths, times, strict=True)])
     found: Array = np.frombuffer(b"".join(digests), np.uint8).reshape(len(paths), -1)

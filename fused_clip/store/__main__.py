@@ -17,7 +17,8 @@ from fused_clip.support.errors import InputError
 
 _DAY = 86_400.0
 _NAME = re.compile(r"[A-Za-z0-9-]+-[0-9a-f]{16}")  # of an entry's folder
-_FILE = re.compile(rf"({re.escape(MANIFEST)}|[\w-]+\.npy)(\.draft)?|[\w.-]+{DRAFT}")
+_OWN = rf"{re.escape(MANIFEST)}|[\w-]+\.npy|shard-\d+-of-\d+\.json"
+_FILE = re.compile(rf"({_OWN})(\.draft)?|[\w.-]+{DRAFT}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,11 +15,12 @@ from fused_clip.backbone.base import Backbone
 from fused_clip.backbone.batches import embed_images, embed_texts
 from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.vectors import Vectors
+from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.entry import Entry, Facts, StoredEntry
 from fused_clip.support.arrays import Array, FloatArray, IntArray
 from fused_clip.support.errors import InputError
 
-_SHARD_ROWS = 512
+_ALL = "all"  # in a key: every row of the split
 
 
 class Store:
@@ -115,7 +116,7 @@ class Store:
         """
         rows = np.asarray(rows, dtype=np.int64)
         wanted, places = np.unique(rows, return_inverse=True)
-        named = {"all": rows, _hash(wanted): places}
+        named = {_ALL: rows, _hash(wanted): places}
         for folder in sorted(self.root.glob("images-*")):
             entry = StoredEntry(folder)
             try:
@@ -163,21 +164,19 @@ class Store:
 
 
 class _Rows:
-    """The entry of some rows of a parent split: shards of whole batches, so that none depends on another."""
+    """The entry of some rows of a parent split."""
 
     def __init__(self, store: Store, backbone: Backbone, images: Images, rows: IntArray) -> None:
         self._store, self._backbone, self._images, self._rows = store, backbone, images, rows
-        self._shard_rows = -(-_SHARD_ROWS // backbone.batch_size) * backbone.batch_size
-        self._starts = range(0, len(rows), self._shard_rows)
-        key: Facts = {
-            "images": images.fingerprint,
-            "rows": _hash(rows) if len(rows) < len(images) else "all",
-            "backbone": backbone.fingerprint,
-            "shard_rows": self._shard_rows,
-        }
-        first = images.ids(rows[:1])[0]
-        about = {"backbone": backbone.name, "first image": first, "rows": len(rows), "dim": backbone.dim}
-        self._entry = Entry(store.root, "images", key, about)
+        self._blocks = RowBlocks.of(len(rows), backbone.batch_size)
+        self._entry = rows_entry(
+            store.root,
+            backbone,
+            self._blocks,
+            images=images.fingerprint,
+            rows=_hash(rows) if len(rows) < len(images) else _ALL,
+            first=images.ids(rows[:1])[0],
+        )
 
     @property
     def name(self) -> str:
@@ -197,41 +196,60 @@ class _Rows:
     def take(self, places: IntArray, title: str) -> FloatArray:
         """(len(places), dim) rows at the given places, embedded first if they are missing."""
         compute = functools.partial(self._compute, title)
-        self._entry.ensure([_shard(start) for start in self._starts], compute)
-        return _gather(self._entry, places, self._shard_rows)
+        self._entry.ensure(list(map(RowBlocks.name, self._blocks.starts)), compute)
+        return _gather(self._entry, places, self._blocks.size)
 
     def _compute(self, title: str, finished: frozenset[str]) -> Iterator[tuple[str, Array]]:
-        missing = [start for start in self._starts if _shard(start) not in finished]
-        blocks = [self._rows[start : start + self._shard_rows] for start in missing]
+        missing = [start for start in self._blocks.starts if RowBlocks.name(start) not in finished]
+        blocks = [self._rows[start : self._blocks.stop(start)] for start in missing]
         done = len(self._rows) - sum(len(block) for block in blocks)
         self._backbone.load()
         clock = time.perf_counter()
         embedded = embed_images(self._backbone, self._images, blocks, done=done, title=title)
-        for start, shard in zip(missing, embedded, strict=True):
-            self._store.embedded_images += len(shard)
+        for start, block in zip(missing, embedded, strict=True):
+            self._store.embedded_images += len(block)
             self._store.embedded_seconds += time.perf_counter() - clock
             clock = time.perf_counter()
-            yield _shard(start), shard
+            yield RowBlocks.name(start), block
 
 
-def _gather(entry: StoredEntry, places: IntArray, shard_rows: int) -> FloatArray:
+def rows_entry(
+    root: Path, backbone: Backbone, blocks: RowBlocks, *, images: str, rows: str = _ALL, first: str
+) -> Entry:
+    """Name the entry with the embeddings of rows of a parent split.
+
+    Parameters
+    ----------
+    root : folder of the store.
+    backbone : that embeds them.
+    blocks : of its rows.
+    images : fingerprint of the parent split.
+    rows : hash of the rows; by default all of the split.
+    first : name of the first image, for a reader of the manifest.
+    """
+    key: Facts = {
+        "images": images,
+        "rows": rows,
+        "backbone": backbone.fingerprint,
+        "shard_rows": blocks.size,  # stored entries have this name
+    }
+    about = {"backbone": backbone.name, "first image": first, "rows": blocks.rows, "dim": backbone.dim}
+    return Entry(root, "images", key, about)
+
+
+def _gather(entry: StoredEntry, places: IntArray, block_rows: int) -> FloatArray:
     """(len(places), dim) rows of an entry, which must be whole."""
-    dim = entry.load(_shard(0), memory_map=True).shape[1]
+    dim = entry.load(RowBlocks.name(0), memory_map=True).shape[1]
     out = np.empty((len(places), dim), np.float32)
     order = np.argsort(places, kind="stable")
-    starts = range(0, int(places.max(initial=-1)) + 1, shard_rows)
-    ends = np.searchsorted(places[order], [*starts, len(starts) * shard_rows])
+    starts = range(0, int(places.max(initial=-1)) + 1, block_rows)
+    ends = np.searchsorted(places[order], [*starts, len(starts) * block_rows])
     for start, low, high in zip(starts, ends[:-1], ends[1:], strict=True):
         chosen = order[low:high]
         if len(chosen):
-            out[chosen] = entry.load(_shard(start), memory_map=True)[places[chosen] - start]
+            out[chosen] = entry.load(RowBlocks.name(start), memory_map=True)[places[chosen] - start]
     return out
 
 
 def _hash(rows: IntArray) -> str:
     return hashlib.sha256(rows.tobytes()).hexdigest()
-
-
-def _shard(start: int) -> str:
-    """Name of the shard whose first row is at `start`."""
-    return f"rows-{start:09d}"

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from pydantic import BaseModel, Field
 from fused_clip.support.arrays import Array
 from fused_clip.support.drafts import remove_drafts
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import locked, read_regular, sha256, touch, writable, write_atomic
+from fused_clip.support.files import locked, read_regular, sha256, sync_folder, touch, writable, write_atomic
 from fused_clip.support.json_files import parse_json
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ Compute = Callable[[frozenset[str]], Iterator[tuple[str, Array]]]
 
 MANIFEST = "manifest.json"
 FORMAT: Literal[1] = 1
-_LOCKS = ".locks"
+LOCKS = ".locks"
 _NOT_A_FILE = {errno.EINVAL, errno.ELOOP}  # a folder or FIFO, and a link to itself
 
 
@@ -134,6 +135,18 @@ class StoredEntry:
         array: Array = np.load(self.path(name), mmap_mode=mode, allow_pickle=False)
         return array
 
+    def write(self, name: str, array: Array) -> str:
+        """Write one array atomically; give the SHA-256 (hex) of its file.
+
+        Parameters
+        ----------
+        name : of the array.
+        array : its values.
+        """
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        return write_atomic(self.path(name), buffer.getvalue())
+
     @contextmanager
     def locked(self, *, wait: bool = True) -> Iterator[bool]:
         """Keep other processes and threads from writing; yields whether the lock is ours.
@@ -142,7 +155,7 @@ class StoredEntry:
         ----------
         wait : until the lock is free.
         """
-        lock = self.folder.parent / _LOCKS / f"{self.folder.name}.lock"
+        lock = self.folder.parent / LOCKS / f"{self.folder.name}.lock"
         with locked(lock, wait=wait, what=str(self.folder)) as had:
             yield had
 
@@ -198,6 +211,32 @@ class Entry(StoredEntry):
                     good = self._compute(compute)
         return sorted(good)
 
+    def write_empty(self, *, complete: bool) -> None:
+        """Make the folder with a manifest that lists no array; the caller keeps others from writing.
+
+        Parameters
+        ----------
+        complete : whether no array is going to be added.
+        """
+        with writable(self.folder.parent):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_manifest({}, _now(), complete=complete)
+
+    def adopt(self, folder: Path, files: Mapping[str, str]) -> None:
+        """Take a folder that has all arrays in place of this entry's own, atomically.
+
+        Parameters
+        ----------
+        folder : in the same store; it is renamed.
+        files : SHA-256 (hex) of each array.
+        """
+        with self.locked(), writable(self.folder.parent):
+            if self.folder.exists():  # of one machine that did not finish
+                shutil.rmtree(self.folder)
+            self._write_manifest(files, _now(), complete=True, folder=folder)
+            folder.rename(self.folder)
+            sync_folder(self.folder.parent)
+
     def _whole(self, names: Sequence[str] | None) -> dict[str, str] | None:
         """Hashes of all arrays, if they are all there and undamaged."""
         manifest = self.manifest
@@ -212,13 +251,12 @@ class Entry(StoredEntry):
         with writable(self.folder.parent):
             self.folder.mkdir(exist_ok=True)
         remove_drafts(self.folder)
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        before = self.manifest
+        created, before = _now(), self.manifest
         for name, array in compute(frozenset(good)):
             now = self.manifest
             if now is not None and now.complete and now != before:
                 return self.intact()  # another machine was faster: a lease that ran out has let it in
-            good[name] = write_atomic(self.path(name), _npy(array))
+            good[name] = self.write(name, array)
             self._write_manifest(good, created, complete=False)
         self._write_manifest(good, created, complete=True)
         return good
@@ -234,7 +272,9 @@ class Entry(StoredEntry):
             if not manifest.complete:
                 log.warning("%s: was cut short; going on after %d finished parts", self.folder, len(good))
 
-    def _write_manifest(self, files: Mapping[str, str], created: str, *, complete: bool) -> None:
+    def _write_manifest(
+        self, files: Mapping[str, str], created: str, *, complete: bool, folder: Path | None = None
+    ) -> None:
         manifest = Manifest(
             kind=self._kind,
             key=self._key,
@@ -243,7 +283,7 @@ class Entry(StoredEntry):
             files=dict(sorted(files.items())),
             complete=complete,
         )
-        write_atomic(self.folder / MANIFEST, manifest.model_dump_json(indent=1).encode())
+        write_atomic((folder or self.folder) / MANIFEST, manifest.model_dump_json(indent=1).encode())
 
 
 def _folder_name(kind: str, key: Facts) -> str:
@@ -251,7 +291,5 @@ def _folder_name(kind: str, key: Facts) -> str:
     return f"{kind}-{hashlib.sha256(canonical.encode()).hexdigest()[:16]}"
 
 
-def _npy(array: Array) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

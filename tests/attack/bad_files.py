@@ -1,5 +1,6 @@
 """The files that the wrong command lines name."""
 
+import gzip
 import json
 import os
 import struct
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.dataset.tars import pack
 from tests.models import save_model, save_pictures
 
 _TABLES = {
@@ -127,6 +129,7 @@ def _write_images(data: Path) -> None:
                 Image.fromarray(pixels).save(data / folder / name / f"{index}.png")
         rows += [f"photos/{name}/{index}.png,{name}" for index in range(10)]
     (data / "photos.csv").write_text("\n".join(rows) + "\n")
+    _write_tars(data)
     (data / "broken" / "cat" / "0.png").write_bytes((data / "photos" / "cat" / "0.png").read_bytes()[:60])
     (data / "text" / "cat" / "0.png").write_text("This is no image.\n")
     (data / "bombs" / "cat" / "0.png").write_bytes(_large_png(60_000))
@@ -140,6 +143,26 @@ def _write_images(data: Path) -> None:
     (data / "half" / "train").mkdir(parents=True)
     for name in ("cat", "dog"):
         (data / "half" / "train" / name).symlink_to(data / "photos" / name)
+
+
+def _write_tars(data: Path) -> None:
+    """Tar files of the photos; others without a piece, with one more, or of another kind."""
+    files: dict[str, bytes] = {}
+    for name in ("cat", "dog"):
+        for index in range(10):
+            files[f"{name}{index}.png"] = (data / "photos" / name / f"{index}.png").read_bytes()
+            files[f"{name}{index}.cls"] = name.encode()
+    whole = pack(data / "shards" / "000.tar", files).read_bytes()
+    tars = data / "tars"
+    pack(tars / "none.tar", {})
+    pack(tars / "imageless.tar", {"cat0.cls": b"cat"})
+    pack(tars / "two.tar", {**files, "dog9.jpg": b""})
+    pack(tars / "unlabelled.tar", {name: content for name, content in files.items() if "png" in name})
+    pack(tars / "again.tar", {**files, "cat0.txt": b""})
+    pack(tars / "one.tar", {name: content for name, content in files.items() if "cat" in name})
+    (tars / "cut.tar").write_bytes(whole[: len(whole) // 2])
+    (tars / "gzip.tar").write_bytes(gzip.compress(whole))
+    (tars / "zero.tar").write_bytes(b"")
 
 
 def _large_png(side: int) -> bytes:

@@ -26,6 +26,7 @@ NEEDED = {
     "dataset=csv": ("dataset.path={data}/photos.csv", "backbone=compact"),
     "dataset=embeddings": ("dataset.path={data}/vectors/right.npz",),
     "dataset=imagefolder": ("dataset.root={data}/photos", "backbone=compact"),
+    "dataset=webdataset": ("dataset.path={data}/shards", "backbone=compact"),
     "prompt=descriptions": ("prompt.file={data}/texts/texts.json",),
     "text=zpe": ("prompt=templates",),
     "text=best": ("prompt=templates",),

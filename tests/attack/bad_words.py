@@ -8,6 +8,7 @@ from tests.attack.bad_options import QUICK, Case
 # Words of a run on images, on a table of them, and on vectors.
 _FOLDER = "dataset=imagefolder backbone=compact tracking=none references.enabled=false figures.enabled=false"
 _TABLE = _FOLDER.replace("imagefolder", "csv") + " dataset.outside_root=true"
+_TARS = _FOLDER.replace("imagefolder", "webdataset")
 _VECTORS = "dataset=embeddings clusterer=kmeans tracking=none references.enabled=false figures.enabled=false"
 _RUN = " ".join(QUICK.values())
 _PREDICT = "{data}/run {data}/pictures --out {out}.csv"
@@ -114,6 +115,31 @@ DATA: dict[str, tuple[Line, ...]] = {
             "dataset.classes",
             "cat",
         ),
+    ),
+    _TARS: (
+        ("", "dataset.path", "None"),
+        *(
+            (f"dataset.path={{data}}/tars/{name}.tar", option, shown)
+            for name, option, shown in (
+                ("absent", "dataset.path", "absent.tar"),
+                ("none", "dataset.path", "none.tar"),
+                ("zero", "dataset.path", "zero.tar"),
+                ("cut", "dataset.path", "cut.tar"),
+                ("gzip", "dataset.path", "gzip"),
+                ("again", "dataset.path", "cat0"),
+                ("two", "dataset.image_column", "dog9"),
+                ("imageless", "dataset.label_column", "cat"),
+                ("unlabelled", "dataset.label_column", "cat0"),
+                ("one", "dataset.label_column", "cat"),
+            )
+        ),
+        ("dataset.path={data}/nothing", "dataset.path", "nothing"),
+        ("dataset.path={data}/note.txt", "dataset.path", "note.txt"),
+        ("\"dataset.path='{data}/shards/{000..002}.tar'\"", "dataset.path", "001.tar"),
+        ("dataset.path={data}/shards dataset.test_path={data}/shards", "dataset.path", "000.tar"),
+        ("dataset.path={data}/shards dataset.image_column=jpg", "dataset.on_bad_image", "cat0"),
+        ("dataset.path={data}/shards dataset.label_column=txt", "dataset.label_column", "txt"),
+        ("dataset.path={data}/shards dataset.from_split=test", "dataset.from_split", "test"),
     ),
     _VECTORS: (
         ("", "dataset.path", "None"),

@@ -37,7 +37,8 @@ def load(name: str, **options: Any) -> package.ImageDataset:
 
 
 def test_the_options_are_all_there():
-    named = {"mnist_5k", "digits", "mnist", "cifar10", "cifar100", "imagefolder", "csv", "embeddings"}
+    named = {"mnist_5k", "digits", "mnist", "cifar10", "cifar100"}
+    named |= {"imagefolder", "csv", "webdataset", "embeddings"}
     assert named | {f"cifar100_{index}" for index in SUBSETS} <= set(IDS)
 
 

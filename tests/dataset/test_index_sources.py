@@ -19,6 +19,7 @@ from fused_clip.dataset.index_sources import index_of
 from fused_clip.dataset.recipe import Recipe
 from fused_clip.support.errors import InputError
 from tests import loading
+from tests.dataset.tars import pack, png, shards
 
 NONE: dict[str, Any] = {"labels": "none", "classes": ["cat", "dog"]}
 
@@ -169,6 +170,68 @@ def test_a_hub_set_in_arrow_files(tmp_path, mirror, monkeypatch):
     monkeypatch.setattr(hub_set, "hugging_face", lambda *_: HubFiles(files, "cache"))
     columns = {"name": "pets", "path": "owner/pets", "image_column": "img"}
     assert_same(loading.hub(**columns), listed("hub", tmp_path / "index", **columns))
+
+
+@pytest.mark.parametrize("column", [None, "split"])
+def test_a_table_of_images(tmp_path, column):
+    root = tmp_path / "photos"
+    paint_classes(root)
+    files = [f"./b/{row}.png" for row in range(4)] + [str(root / "a" / f"{row}.png") for row in range(4)]
+    rows = [f"{file},{place < 4},{'train' if place % 4 < 2 else 'test'}" for place, file in enumerate(files)]
+    (root / "all.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
+    options = {"path": str(root / "all.csv"), "split_column": column}
+    indexes = listed("csv", tmp_path / "index", **options)
+    assert_same(loading.csv(**options), indexes)
+    os.utime(root / "all.csv", (1, 1))
+    assert next(iter(indexes.values())).changed() == f"{root / 'all.csv'} has changed"
+
+
+def test_two_tables_that_share_names_and_lack_images(tmp_path):
+    for part in ("one", "two"):
+        paint_classes(tmp_path / part)
+        rows = [f"{name}/{row}.png,{name}" for name in "ab" for row in range(5)]
+        (tmp_path / part / "all.csv").write_text("\n".join(["path,label", *rows, "c/0.png,a"]) + "\n")
+    options = {"path": f"{tmp_path}/one/all.csv", "test_path": f"{tmp_path}/two/all.csv"}
+    with pytest.raises(InputError, match=r"dataset\.image_column: 6 of 22 images are not there"):
+        listed("csv", tmp_path / "index", **options)
+    dataset = loading.csv(**options, on_bad_image="skip")
+    indexes = listed("csv", tmp_path / "index", **options, on_bad_image="skip")
+    assert_same(dataset, indexes)
+    assert [*indexes["train"].skipped, *indexes["test"].skipped] == list(dataset.skipped)
+    assert indexes["test"].ids(np.arange(2)) == ["test/a/0.png", "test/a/1.png"]
+
+
+def test_tar_files(tmp_path):
+    shards(tmp_path / "train", 3)
+    shards(tmp_path / "test", 1)
+    options = {"path": f"{tmp_path}/train/{{000..002}}.tar", "test_path": f"{tmp_path}/test"}
+    assert_same(loading.webdataset(**options), listed("webdataset", tmp_path / "index", **options))
+    half = {**options, "from_split": "test"}
+    assert_same(loading.webdataset(**half), listed("webdataset", tmp_path / "index", **half))
+    indexes = listed("webdataset", tmp_path / "index", path=options["path"])
+    assert list(indexes) == ["all"]
+    os.utime(tmp_path / "train" / "001.tar", (1, 1))
+    assert indexes["all"].changed() == f"{tmp_path / 'train' / '001.tar'} has changed"
+
+
+def test_tar_files_with_bad_images(tmp_path):
+    files = {"1.cls": b"0", "2.png": b"junk", "2.cls": b"1", "3.png": png(1), "4.png": png(2)}
+    pack(tmp_path / "a.tar", files)
+    options = {"path": f"{tmp_path}/a.tar", **NONE, "test_fraction": 0.5}
+    with pytest.raises(InputError, match=r"1 of 4 images can't be read: a/1 \(it has no image"):
+        listed("webdataset", tmp_path / "index", **options)
+    dataset = loading.webdataset(**options, on_bad_image="skip")
+    indexes = listed("webdataset", tmp_path / "index", **options, on_bad_image="skip")
+    assert_same(dataset, indexes)
+    assert indexes["all"].skipped == dataset.skipped == ("a/1", "a/2.png")
+
+
+def test_a_truncated_tar_file_leaves_no_index(tmp_path):
+    shards(tmp_path / "tars")
+    os.truncate(tmp_path / "tars" / "001.tar", 3_000)
+    with pytest.raises(InputError, match=r"^dataset\.path: must be a whole tar file"):
+        listed("webdataset", tmp_path / "index", path=f"{tmp_path}/tars")
+    assert not list((tmp_path / "index").rglob("*.arrow*"))
 
 
 def test_a_set_in_memory_needs_no_shards(tmp_path):

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fused_clip.dataset.vectors import Vectors
-from fused_clip.store import Store, embeddings, entry
+from fused_clip.store import Store, blocks, entry
 from fused_clip.store.__main__ import main
 from fused_clip.support import files
 from fused_clip.support.errors import InputError
@@ -40,7 +40,7 @@ ALL = np.arange(N)
 
 @pytest.fixture(autouse=True)
 def small_and_fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "_SHARD_ROWS", SHARD)
+    monkeypatch.setattr(blocks, "_LEAST_ROWS", SHARD)
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -437,11 +437,10 @@ def start_process(root: Path, **backbone: object) -> subprocess.Popen[bytes]:
 import sys
 import numpy as np
 from pathlib import Path
-from fused_clip.store import embeddings
+from fused_clip.store import blocks, embeddings
 from tests.conftest import ArrayRows
 from tests.fakes import FakeBackbone
-from tests.killed import draft_of_a_killed_process
-embeddings._SHARD_ROWS = {SHARD}
+blocks._LEAST_ROWS = {SHARD}
 sys.stdin.read()
 embeddings.Store({str(root)!r}).images(FakeBackbone(**{backbone!r}), ArrayRows("toy", {N}), np.arange({N}))
 """
