@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
 TABLE_HASH = "table_sha256"  # tag: mlflow writes the table
-_PARAMS_A_CALL = 100  # mlflow's limit: mlflow/utils/validation.py
+_PARAMS_A_CALL = _TAGS_A_CALL = 100  # mlflow's limits: mlflow/utils/validation.py
 _RUNS_A_TAG, _SWEEPS_A_TAG = 150, 300  # ids of 32 and 12 characters that fit in the 5,000 of a tag
 _PROCESS = "process"  # tag of the process that a run belongs to
 _GONE = "its process is gone: killed, or the machine stopped"
@@ -134,7 +134,8 @@ class MlflowTracker:
         counts = {"cells": str(len(table)), "reused_cells": str(len(reused))}
         tags = mlflow_tags({**counts, **_reused_tags(reused), "failed_cells": "; ".join(failed)})
         try:
-            client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
+            for some in batched(tags.items(), _TAGS_A_CALL):
+                client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in some])
             if table:
                 _log_table(client, parent_id, DataFrame(table, dtype=object))
                 if digest := _hash_of(client, parent_id, TABLE):

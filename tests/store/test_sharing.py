@@ -76,7 +76,7 @@ def check_whole(root: Path) -> None:
 def test_without_any_lock_nothing_is_torn(tmp_path: Path) -> None:
     root = tmp_path / "store"
     computed = race([root] * 3, tmp_path, "unlocked")
-    assert sum(number > 1 for number in computed) > ROUNDS / 4  # else they did not meet
+    assert max(computed) > 1  # else they did not meet
     check_whole(root)
 
 
