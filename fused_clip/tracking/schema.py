@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import replacing, sync_folder
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +89,6 @@ def is_whole(database: Path) -> bool:
     import mlflow
     import mlflow.store.model_registry.dbmodels.models
     import mlflow.store.tracking.dbmodels.models
-    from alembic.script import ScriptDirectory
     from alembic.util import CommandError
     from mlflow.store.db.base_sql_model import Base
 
@@ -93,10 +96,8 @@ def is_whole(database: Path) -> bool:
         tables = set(_tables(connection))
         known = "alembic_version" in tables
         found = list(connection.execute("SELECT version_num FROM alembic_version")) if known else []
-    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    scripts = _scripts()
     heads = scripts.get_heads()
-    if not heads:  # Alembic passes over a folder that can't be listed
-        raise OSError(errno.EIO, os.strerror(errno.EIO), scripts.dir)
     for (revision,) in found:
         try:
             scripts.get_revision(revision)
@@ -105,6 +106,27 @@ def is_whole(database: Path) -> bool:
             hint = f"Install that version, or {_ELSEWHERE}"
             raise InputError("tracking.uri", rule, str(database), hint=hint) from error
     return [revision for (revision,) in found] == heads and tables.issuperset(Base.metadata.tables)
+
+
+def newest_schemas() -> list[str]:
+    """List the newest form of MLflow's tables, of which the installed one knows one.
+
+    Raises
+    ------
+    OSError
+        If MLflow's list of schemas can't be read.
+    """
+    return list(_scripts().get_heads())
+
+
+def _scripts() -> "ScriptDirectory":
+    import mlflow
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    if not scripts.get_heads():  # Alembic passes over a folder that can't be listed
+        raise OSError(errno.EIO, os.strerror(errno.EIO), scripts.dir)
+    return scripts
 
 
 def make_whole(database: Path) -> None:
@@ -191,7 +213,6 @@ def _fill(draft: Path, old: sqlite3.Connection | None = None) -> None:
 
     name = f"file:{uuid4().hex}?mode=memory&cache=shared"
     uri = f"sqlite:///{name}&uri=true"
-    draft.unlink(missing_ok=True)  # of a process that was killed
     with closing(sqlite3.connect(name, uri=True)) as memory, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*'mode=memory'")  # about a choice of MLflow's
         if old is None:
