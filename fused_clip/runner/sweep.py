@@ -28,6 +28,7 @@ from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import check_writable
 from fused_clip.support.machine import KEPT, explain
+from fused_clip.support.passwords import check_secret
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -72,11 +73,12 @@ class Sweep:
         from fused_clip.runner.forecast import forecast
 
         output_dir = Path(config.output_dir).absolute()
-        tracker = _tracker(config, output_dir)
+        check_allowed(allowed(config), config.hydra.overrides.task)
+        engine = shares_launcher(config)  # before Hydra makes it, which hides the error
         jobs = planned_jobs(config)
-        engine = shares_launcher(config)
         if engine:
             engine.check_sweep(config, len(jobs))
+        tracker = _tracker(config, output_dir)
         tracker.close_abandoned()
         expected = forecast(config, jobs, tracker, output_dir, elsewhere=engine is not None)
         if jobs:
@@ -250,6 +252,7 @@ class SweepCallback(Callback):
     def _start(self, config: DictConfig, folder: str) -> None:
         HydraConfig.instance().set_config(config)
         with _errors_that_end(config):
+            check_secret("tracking.uri", OmegaConf.select(config, "tracking.uri"))  # before Hydra writes it
             for place in (config.output_dir, folder):
                 check_writable(Path(place).absolute())
             make_importable(config)
