@@ -187,7 +187,7 @@ def _interrupt_at_the_end_of(stream: IO[str], done: threading.Event) -> None:
 
 
 def main() -> None:
-    """Read a request, connect, tell the nodes' resources, and then how each number ended."""
+    """Read a request, connect, write the nodes' resources, and then how each number ended."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print
     request = json.loads(sys.stdin.readline())
