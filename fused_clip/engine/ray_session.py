@@ -127,6 +127,6 @@ def refused(place: str, text: str, *, waits: bool = False) -> InputError:
 
 
 def _last(text: str) -> str:
-    """Last line of a traceback, which says what is wrong."""
+    """Last line of a traceback, which names the error."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else ""

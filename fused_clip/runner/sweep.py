@@ -73,11 +73,12 @@ class Sweep:
         from fused_clip.runner.forecast import forecast
 
         output_dir = Path(config.output_dir).absolute()
-        tracker = _tracker(config, output_dir)
+        check_allowed(allowed(config), config.hydra.overrides.task)
+        engine = shares_launcher(config)  # before Hydra makes it, which hides the error
         jobs = planned_jobs(config)
-        engine = shares_launcher(config)
         if engine:
             engine.check_sweep(config, len(jobs))
+        tracker = _tracker(config, output_dir)
         tracker.close_abandoned()
         expected = forecast(config, jobs, tracker, output_dir, elsewhere=engine is not None)
         if jobs:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database
 _HALF_COPIED = "_alembic_tmp_"  # start of the names of tables that a migration was filling
 # MLflow's own rows: the state of its schema, and a workspace and an experiment that every database has.
@@ -46,14 +45,29 @@ def check_file(database: Path) -> None:
             return
         if not database.is_file():
             raise InputError("tracking.uri", "must name a file, not a folder, pipe or device", str(database))
-        with database.open("rb") as file:
-            start = file.read(len(_MAGIC))
+        if not os.access(database, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         rule = f"the database can't be read ({error.strerror})"
         raise InputError("tracking.uri", rule, str(database)) from error
-    if start not in (b"", _MAGIC):
+    if not _is_sqlite(database):
         hint = f"To keep that file, {_ELSEWHERE}"
         raise InputError("tracking.uri", "the file is not a database of SQLite", str(database), hint=hint)
+
+
+def _is_sqlite(database: Path) -> bool:
+    """Whether SQLite takes a file for one of its own.
+
+    SQLite itself must read it: to open and close the file here would end the locks of this process's other
+    connections (https://sqlite.org/howtocorrupt.html, 2.2), and another process could take their log away.
+    """
+    place = f"{database.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(place, uri=True)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        return error.sqlite_errorcode != sqlite3.SQLITE_NOTADB
+    return True
 
 
 def is_whole(database: Path) -> bool:

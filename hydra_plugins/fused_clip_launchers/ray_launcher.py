@@ -32,6 +32,11 @@ class RayLauncher(SharesLauncher):
         }
         self.engine = RayTasks.of(plain)
 
+    @property
+    def stays_here(self) -> bool:
+        """Whether Ray runs on this machine alone."""
+        return bool(self.engine.place == "local")
+
     def check_sweep(self, config: DictConfig, cells: int) -> None:
         """Check that Ray is there and has room for a task."""
         super().check_sweep(config, cells)
