@@ -118,8 +118,9 @@ def load(
     told = [process.communicate()[1] for process in racing]
     seconds = time.monotonic() - start
     faults = [text for process, text in zip(racing, told, strict=True) if process.returncode not in (0, 3)]
-    failed = sum(len(log.read_text().splitlines()) for log in folder.glob("failed-*"))
-    return seconds, faults + missing(uri, folder, clients * runs - failed, before)
+    failed = [line for log in sorted(folder.glob("failed-*")) for line in log.read_text().splitlines()]
+    print(*failed, sep="\n", end="", file=sys.stderr)
+    return seconds, faults + missing(uri, folder, clients * runs - len(failed), before)
 
 
 def client(uri: str, folder: Path, number: int, runs: int) -> int:
