@@ -1,4 +1,4 @@
-"""The list of a dataset's images, made once and kept beside the store."""
+"""The list of a dataset's images, made once and kept in the store."""
 
 from __future__ import annotations
 
