@@ -180,9 +180,8 @@ def forecast(
 
 def _drawn(jobs: Sequence[list[str]]) -> Sequence[list[str]]:
     """The jobs, or so many of them; all where one changes Hydra itself, which has to be checked."""
-    if len(jobs) <= _MOST_PREPARED or any(
-        word.lstrip("+~").startswith("hydra") for job in jobs for word in job
-    ):
+    words = (word for job in jobs for word in job)
+    if len(jobs) <= _MOST_PREPARED or any(word.lstrip("+~").startswith("hydra") for word in words):
         return jobs
     chosen = random.Random(0).sample(range(len(jobs)), _MOST_PREPARED)  # noqa: S311 - no secret
     return [jobs[index] for index in sorted(chosen)]
