@@ -35,7 +35,8 @@ def run_numbered(call: bytes, surroundings: Mapping[str, Any], number: int) -> s
     os.environ.update(surroundings["environment"])
     sys.argv[:] = surroundings["argv"]  # runs are tagged with it, and a worker's own has keys of the cluster
     try:
-        pickle.loads(call)(number)  # noqa: S301  # nosec B301 - this user's own process made it
+        # This user's own process made the pickle.
+        pickle.loads(call)(number)  # noqa: S301  # nosec B301
     except Exception as error:
         traceback.print_exc()  # for the worker's log
         return _line(error)
