@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from fused_clip.embed.shard_work import ShardWork
 
 _LARGE = ((100_000_000, 64), (1_000_000_000, 1024))  # images and workers of the extrapolations
-_TRIES = 3  # of which the median counts
+_TRIES = 3  # of which the fastest counts: other work on the machine only slows it
 _WINDOW = 5.0  # seconds of embedding that are one try
 _HASHES = 8
 
@@ -46,7 +45,7 @@ def measure(work: ShardWork, words: EmbedWords) -> Rates:
     with TemporaryDirectory() as folder:
         _child(words, work.count, folder)  # lists the images, and reads files for the first time
         first = entry.blocks.stop(0)
-        one = median(_child(words, work.count, folder, again=True) for _ in range(_TRIES))
+        one = min(_child(words, work.count, folder, again=True) for _ in range(_TRIES))
         images = _rate(work, name)
         hashed, block = _hashing(Path(folder), first, work.backbone.dim)
         listed = _bytes(Path(folder) / "store" / INDEXES) / max(1, work.rows)
@@ -75,7 +74,7 @@ def _child(words: EmbedWords, count: int, folder: str, *, again: bool = False) -
 
 
 def _rate(work: ShardWork, name: str) -> float:
-    """Images that this process embeds in a second: the median of some seconds, after a first batch."""
+    """Images that this process embeds in a second: the best of some seconds, after a first batch."""
     from fused_clip.backbone.batches import embed_images
     from fused_clip.embed.shard_work import RecordedImages
 
@@ -92,7 +91,7 @@ def _rate(work: ShardWork, name: str) -> float:
             clock, seen = time.perf_counter(), 0
         if len(rates) > _TRIES:
             break
-    return median(rates[1:] or rates)  # the first batch is slower
+    return max(rates[1:] or rates)  # the first batch is slower
 
 
 def _hashing(folder: Path, rows: int, width: int) -> tuple[float, float]:
