@@ -40,6 +40,7 @@ MAINS = {
     "report": "fused_clip.report.report_command:main",
     "review": "fused_clip.review.review_command:main",
     "store": "fused_clip.store.__main__:main",
+    "sweep": "fused_clip.runner.sweep_command:main",
     "app": "fused_clip.app.__main__:main",
     "embed": "fused_clip.embed.__main__:main",
 }

@@ -2,7 +2,7 @@
 
 Usage: python -m experiments.cluster.scale [BLOCKS ...]
 
-Each block is one image with an embedding of one number, so that what is left is the cost of a block: a merge
+Each block is one image with an embedding of one number, so that the cost of a block is left: a merge
 of 20,000 blocks of 50,000 images has the same files and lists, and in addition reads their bytes once. Each
 number of blocks runs in a process of its own, whose peak of memory is stated.
 """

@@ -97,19 +97,20 @@ class IndexFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            facts = unsealed(parse_json(read_regular(folder / _FACTS)), required=True)
-            if facts["format"] != FORMAT:
-                raise ValueError(f"its format is {facts['format']}, not {FORMAT}")
-            for name, digest in facts["files"].items():
-                if sha256(folder / name) != digest:
-                    raise ValueError(f"{name} differs from its checksum")
-        except (OSError, ValueError, KeyError) as error:
-            rule = f"must be a folder with a whole index of images ({error})"
-            raise InputError(_OPTION, rule, str(folder), hint="Delete it, and make it anew") from error
-        self.facts = facts
-        self.rows = _Batches(folder / _named("images", facts["id"]))
-        self._containers = _Batches(folder / _named("containers", facts["id"]))
+        known = None
+        while True:
+            try:
+                self.facts = _read_facts(folder)
+                self.rows, self._containers = (_Batches(folder / name) for name in self.facts["files"])
+                return
+            except (OSError, ValueError, KeyError) as error:
+                now = sha256(folder / _FACTS)
+                if now == known:
+                    rule = f"must be a folder with a whole index of images ({error})"
+                    raise InputError(
+                        _OPTION, rule, str(folder), hint="Delete it, and make it anew"
+                    ) from error
+                known = now  # another process may have replaced the index since: its old files go
 
     def containers(self) -> Iterator[Container]:
         """Give the containers in the order in which they were found."""
@@ -122,12 +123,14 @@ class IndexFiles:
         ----------
         rows : numbers.
         """
-        number, holder = -1, Container("", "", 0, 0)
+        known: dict[int, Container] = {}
         for row in self.rows.read(rows):
-            if row["container"] != number:
-                number = row["container"]
-                holder = _container(next(self._containers.read([number])))
-            yield Listed(holder, os.fsdecode(row["name"]), row["start"], row["size"])
+            number = row["container"]
+            if number not in known:
+                if len(known) == _BATCH:
+                    known.clear()
+                known[number] = _container(next(self._containers.read([number])))
+            yield Listed(known[number], os.fsdecode(row["name"]), row["start"], row["size"])
 
 
 def write_files(folder: Path, entries: Iterable[Entry], facts: Mapping[str, Any]) -> None:
@@ -147,10 +150,21 @@ def write_files(folder: Path, entries: Iterable[Entry], facts: Mapping[str, Any]
             drafts = [stack.enter_context(replacing(folder / name)) for name in names]
             found = _write_batches(entries, *drafts)
         sums = {name: sha256(folder / name) for name in names}
-        content = sealed({"format": FORMAT, "id": own, "files": sums, **found, **facts})
+        content = sealed({"format": FORMAT, "files": sums, **found, **facts})
         write_atomic(folder / _FACTS, json.dumps(content).encode())
         for name in before:
             (folder / name).unlink(missing_ok=True)
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    """Read the facts of an index, and compare its files with their checksums."""
+    facts = unsealed(parse_json(read_regular(folder / _FACTS)), required=True)
+    if facts["format"] != FORMAT:
+        raise ValueError(f"its format is {facts['format']}, not {FORMAT}")
+    for name, digest in facts["files"].items():
+        if sha256(folder / name) != digest:
+            raise ValueError(f"{name} differs from its checksum")
+    return facts
 
 
 def _named(kind: str, own: str) -> str:
@@ -162,7 +176,7 @@ def _container(row: Mapping[str, Any]) -> Container:
 
 
 def _write_batches(entries: Iterable[Entry], images: Path, containers: Path) -> dict[str, Any]:
-    """Write both Arrow files; return what is known once all images were found."""
+    """Write both Arrow files; return the number of rows, the listing and the images left out."""
     import pyarrow as pa
 
     texts, numbers = pa.binary(), pa.int64()
@@ -186,7 +200,7 @@ def _write_batches(entries: Iterable[Entry], images: Path, containers: Path) -> 
                 rows.add(known[holder], os.fsencode(entry.name), entry.start, entry.size)
                 named = printable(holder.prefix + entry.name)
                 listing.update(f"{named}\0{entry.start}\0{entry.size}\n".encode())
-    return {"images": rows.count, "listing": listing.hexdigest(), "skipped": left_out}
+    return {"rows": rows.count, "listing": listing.hexdigest(), "skipped": left_out}
 
 
 class _Writer:

@@ -110,7 +110,7 @@ def _in_folders(found: ImageFolder, part: Sequence[Path]) -> Iterator[Entry]:
 
 
 def _file(holder: Container, name: str, path: str) -> Listed | LeftOut:
-    """List a file, or leave out what is none."""
+    """List a file; anything else with the name of an image is left out."""
     try:
         status = os.stat(path)
     except OSError as error:

@@ -44,9 +44,9 @@ class Cost:
 
     Parameters
     ----------
-    images, workers, shards : what is to be done.
+    images, workers, shards : of the work.
     embedding, merging : seconds.
-    stored, meanwhile : bytes of the merged entry, and of what is there besides it until it is merged.
+    stored, meanwhile : bytes of the merged entry, and of the files besides it until it is merged.
     blocks : files of the merged entry.
     manifest : bytes of its manifest.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.embed.embed_words import EmbedWords, opened
@@ -14,6 +15,9 @@ from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from fused_clip.embed.shard_work import ShardWork
+    from fused_clip.engine.slurm_array import SlurmArray
+
+_NAMED = 10  # unfinished shards that a message lists
 
 
 def run_shard(words: EmbedWords, folder: str, of: int, number: int) -> None:
@@ -62,7 +66,8 @@ def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Se
     """
     from hydra.utils import instantiate
 
-    engine = getattr(instantiate(launcher), "engine", None)
+    made = instantiate(launcher)
+    engine = getattr(made, "engine", None)
     if engine is None:
         rule = "must be basic, slurm or ray to embed shards"
         raise InputError("hydra/launcher", rule, launcher["_target_"].rpartition(".")[2])
@@ -74,14 +79,32 @@ def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Se
             lines = "; ".join(f"shard {number}/{of}: {why}" for number, why in failed.items())
             raise InputError("shards", f"{len(failed)} failed: {lines}", hint="The same command goes on")
         return True
+    folder = _submitted_from(work)
+    _submit(engine, call, numbers, folder)
+    if made.wait:
+        engine.wait(folder)
+        rest = [str(item.shard) for item in work.progress(of) if item.state != "finished"]
+        if rest:
+            raise InputError(
+                "shards", f"{len(rest)} are not finished: {', '.join(rest[:_NAMED])}", hint=f"Logs: {folder}"
+            )
+    return bool(made.wait)
+
+
+def _submitted_from(work: ShardWork) -> Path:
+    """Folder of the logs of tasks."""
     first = next(iter(work.entries.values()))
-    folder = (first.root.parent / "submitted" / first.folder.name).absolute()
+    return (first.root.parent / "submitted" / first.folder.name).absolute()
+
+
+def _submit(engine: SlurmArray, call: Callable[[int], None], numbers: Sequence[int], folder: Path) -> None:
+    """Submit those shards that are not in the queue already."""
     waiting = {number for number, state in engine.states(folder).items() if state != "gone"}
     rest = [number for number in numbers if number not in waiting]
     if waiting:
-        print(f"{len(waiting)} shards are submitted already, and not finished")
+        print(f"{len(waiting)} shards are in Slurm's queue already")
     if rest:
         engine.check(len(rest))
         ids = engine.submit(call, rest, folder, "embed")
-        print(f"Submitted {len(rest)} shards as array {next(iter(ids.values())).partition('_')[0]}")
-    return False
+        array = next(iter(ids.values())).partition("_")[0]
+        print(f"Submitted {len(rest)} shards as array {array}; logs: {folder}")

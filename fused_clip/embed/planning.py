@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from fused_clip.embed.shard_work import ShardWork
 
 _LARGE = ((100_000_000, 64), (1_000_000_000, 1024))  # images and workers of the extrapolations
-_LEAST_SECONDS = 15.0  # of embedding that is measured, where there are as many images
-_TRIES = 8  # of a merge's hash
+_TRIES = 3  # of which the median counts
+_WINDOW = 5.0  # seconds of embedding that are one try
+_HASHES = 8
 
 
 def measure(work: ShardWork, words: EmbedWords) -> Rates:
@@ -44,7 +46,7 @@ def measure(work: ShardWork, words: EmbedWords) -> Rates:
     with TemporaryDirectory() as folder:
         _child(words, work.count, folder)  # lists the images, and reads files for the first time
         first = entry.blocks.stop(0)
-        one = min(_child(words, work.count, folder, again=True) for _ in range(2))
+        one = median(_child(words, work.count, folder, again=True) for _ in range(_TRIES))
         images = _rate(work, name)
         hashed, block = _hashing(Path(folder), first, work.backbone.dim)
         listed = _bytes(Path(folder) / "store" / INDEXES) / max(1, work.rows)
@@ -73,26 +75,24 @@ def _child(words: EmbedWords, count: int, folder: str, *, again: bool = False) -
 
 
 def _rate(work: ShardWork, name: str) -> float:
-    """Images that this process embeds in a second, after a first block."""
+    """Images that this process embeds in a second: the median of some seconds, after a first batch."""
     from fused_clip.backbone.batches import embed_images
     from fused_clip.embed.shard_work import RecordedImages
 
     work.backbone.load()
-    images, size = RecordedImages(work.indexes[name]), work.backbone.batch_size
-    rows = len(images)
-    ranges = [range(start, min(start + 2 * size, rows)) for start in range(0, rows, 2 * size)]
-    seen, clock = 0, time.perf_counter()
-    for number, (block, _) in enumerate(
-        zip(ranges, embed_images(work.backbone, images, ranges), strict=True)
-    ):
-        images.take(block)
-        if number == 0 and len(ranges) > 1:  # the first is slower
-            clock = time.perf_counter()
-            continue
-        seen += len(block)
-        if time.perf_counter() - clock > _LEAST_SECONDS:
+    images, step = RecordedImages(work.indexes[name]), work.backbone.batch_size
+    ranges = [range(start, min(start + step, len(images))) for start in range(0, len(images), step)]
+    clock, seen, rates = time.perf_counter(), 0, []
+    for rows, _ in zip(ranges, embed_images(work.backbone, images, ranges), strict=True):
+        images.take(rows)
+        seen += len(rows)
+        seconds = time.perf_counter() - clock
+        if seconds > _WINDOW or rows.stop == len(images) or not rows.start:
+            rates.append(seen / seconds)
+            clock, seen = time.perf_counter(), 0
+        if len(rates) > _TRIES:
             break
-    return seen / (time.perf_counter() - clock)
+    return median(rates[1:] or rates)  # the first batch is slower
 
 
 def _hashing(folder: Path, rows: int, width: int) -> tuple[float, float]:
@@ -100,7 +100,7 @@ def _hashing(folder: Path, rows: int, width: int) -> tuple[float, float]:
     large, small = folder / "large", folder / "small"
     large.write_bytes(os.urandom(4 * width * max(rows, 10_000)))
     small.write_bytes(b"")
-    seconds = [min(_timed(file) for _ in range(_TRIES)) for file in (large, small)]
+    seconds = [min(_timed(file) for _ in range(_HASHES)) for file in (large, small)]
     return large.stat().st_size / max(1e-9, seconds[0] - seconds[1]), 2 * seconds[1]  # rows and digests
 
 

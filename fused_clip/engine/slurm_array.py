@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from submitit import SlurmExecutor
     from submitit.core.utils import DelayedSubmission
 
+_EARLIER = 30  # seconds: slurmctld looks at limits so often
 OPTIONS = "hydra.launcher"  # where a user sets them
 
 
@@ -75,7 +76,7 @@ class SlurmArray(StrictOptions):
     at_once : tasks that may run side by side.
     setup : lines of shell that run before a task, such as ``module load``.
     signal_seconds : time before the limit at which a task stops, and goes back into the queue to go on; at
-        most half of the limit.
+        most about half of the limit.
     requeues : how often a task goes on after its time limit.
     extra : further options of ``sbatch``.
     """
@@ -203,6 +204,10 @@ class SlurmArray(StrictOptions):
         write_submitted(folder, ids, self.model_dump(mode="json"))
         return ids
 
+    def _warning(self) -> int:
+        """Seconds before the limit at which Slurm signals; it does so up to half a minute earlier."""
+        return max(1, min(self.signal_seconds, self.minutes * 30 - _EARLIER))
+
     def _executor(self, folder: Path, name: str) -> "SlurmExecutor":
         from submitit import SlurmExecutor
 
@@ -223,7 +228,7 @@ class SlurmArray(StrictOptions):
             cpus_per_task=self.cpus,
             srun_args=[f"--cpus-per-task={self.cpus}"],  # since 22.05 srun does not take sbatch's
             setup=[threads, *self.setup],
-            signal_delay_s=min(self.signal_seconds, self.minutes * 30),
+            signal_delay_s=self._warning(),
             wckey=None,
             additional_parameters={"requeue": True, **self.extra},
             **{key: value for key, value in wanted.items() if value is not None},

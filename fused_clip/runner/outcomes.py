@@ -2,9 +2,11 @@
 
 import json
 import logging
+import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from fused_clip.support.machine import KEPT, explain
 
 log = logging.getLogger(__name__)
 _RECORD = "record.json"
+_LOOKING = 20  # a twentieth of the time at most goes into looking at what other processes have done
 CUT_OFF = "the job was cut off"
 
 
@@ -164,6 +167,40 @@ def table_row(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+class _Ended:
+    """Jobs of a sweep that have a record, each read once."""
+
+    def __init__(self) -> None:
+        self._reused: dict[str, bool] = {}
+        self._looked, self._took = -math.inf, 0.0
+
+    def look(self, sweep: Path, job: Path) -> None:
+        """Count a job of this process, and those of others unless that would take long."""
+        self._note(job)
+        start = time.monotonic()
+        if start - self._looked < _LOOKING * self._took:
+            return
+        with os.scandir(sweep) as found:
+            for entry in found:
+                if entry.name.isdigit() and entry.name not in self._reused:
+                    self._note(sweep / entry.name)
+        self._looked = time.monotonic()
+        self._took = self._looked - start
+
+    def _note(self, job: Path) -> None:
+        if job.name not in self._reused and (found := read_record(job)):
+            self._reused[job.name] = bool(found["reused_from"])
+
+    @property
+    def jobs(self) -> int:
+        return len(self._reused)
+
+    @property
+    def ran(self) -> int:
+        """Those that were not taken from another sweep."""
+        return sum(not reused for reused in self._reused.values())
+
+
 @dataclass(frozen=True)
 class Progress:
     """Progress of a sweep, known in every process that runs its jobs.
@@ -182,6 +219,7 @@ class Progress:
     cells: int = 0
     finished: int = 0
     axes: tuple[str, ...] = ()
+    _ended: _Ended = field(default_factory=_Ended, repr=False, compare=False)
 
     def line(self, directory: Path) -> str:
         """Give the outcome of a cell and the time left, in a line.
@@ -190,16 +228,16 @@ class Progress:
         ----------
         directory : of the cell, which has ended.
         """
-        jobs = read_records(self.directory, lost=False)
+        self._ended.look(self.directory, directory)
         of = f" of {self.cells}" if self.cells else ""
-        for job in jobs:
-            if job["directory"] == str(directory):
-                return f"cell {len(jobs)}{of}: {outcome_of(job, self.axes)}{self._left(jobs)}"
-        return f"a cell{of} left no record{self._left(jobs)}"
+        job = read_record(directory)
+        if job is None:
+            return f"a cell{of} left no record{self._left()}"
+        return f"cell {self._ended.jobs}{of}: {outcome_of(job, self.axes)}{self._left()}"
 
-    def _left(self, jobs: Sequence[Mapping[str, Any]]) -> str:
-        ran = sum(not job["reused_from"] for job in jobs)
-        remaining = min(self.cells - len(jobs), self.cells - self.finished - ran)
+    def _left(self) -> str:
+        jobs, ran = self._ended.jobs, self._ended.ran
+        remaining = min(self.cells - jobs, self.cells - self.finished - ran)
         if remaining <= 0 or not ran:
             return ""
         return f"; about {_duration(max(0.0, time.time() - self.started) / ran * remaining)} left"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,7 @@ from fused_clip.support.versions import code_version, versions
 
 # Modules that compute results; a backbone's fingerprint stands for the rest of its code.
 _CODE = ("audit", "estimator", "pipeline", "method", "metrics", "model", "backbone/learnable")
+_SETTLED = 5_000_000_000  # nanoseconds without a change
 _LIBRARIES = ("faiss-cpu", "numpy", "scikit-learn", "scipy", "torch")
 
 
@@ -160,12 +164,40 @@ def lock_cell(output_dir: Path, key: str, name: str) -> AbstractContextManager[b
 
 def _notes(output_dir: Path, key: str) -> Iterator[_Note]:
     """Notes of a cell that can be read, newest first."""
-    paths = (output_dir / "finished").glob(f"{key}-*.json")
+    folder = output_dir / "finished"
+    paths = [folder / name for name in _names(folder).get(key, ())]
     for path in sorted(paths, key=lambda path: path.lstat().st_mtime_ns, reverse=True):
         with suppress(ValueError, OSError):  # also of a newer version, or no file
             note = _Note.model_validate(unsealed(parse_json(read_regular(path))))
             if note.key in ("", key):
                 yield note
+
+
+def _names(folder: Path) -> dict[str, list[str]]:
+    """Names of notes by their cell's key, listed again once the folder has changed.
+
+    A sweep of 100,000 cells looks for each. A folder that changed just now is always listed: several changes
+    may have one time.
+    """
+    try:
+        changed = folder.stat().st_mtime_ns
+        settled = time.time_ns() - changed > _SETTLED
+        return _listed_once(folder, changed) if settled else _listed(folder)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return {}
+
+
+@lru_cache(maxsize=2)
+def _listed_once(folder: Path, changed: int) -> dict[str, list[str]]:
+    return _listed(folder)
+
+
+def _listed(folder: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    with os.scandir(folder) as entries:
+        for name in (entry.name for entry in entries if entry.name.endswith(".json")):
+            found.setdefault(name.rpartition("-")[0], []).append(name)
+    return found
 
 
 def _hash(texts: Sequence[str]) -> str:

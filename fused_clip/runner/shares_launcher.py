@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from fused_clip.runner.outcomes import read_record
 from fused_clip.runner.shares import write_cells
 from fused_clip.support.errors import InputError
+from fused_clip.tracking.address import check_shared
 
+_MLFLOW = "fused_clip.tracking.MlflowTracker"
 _OURS = "hydra_plugins.fused_clip_launchers."
 
 
@@ -51,6 +53,11 @@ class SharesLauncher(Launcher):
         """
         return self.cells_per_task or max(1, math.ceil(cells / (self.tasks or cells or 1)))
 
+    @property
+    def stays_here(self) -> bool:
+        """Whether all cells run on this machine."""
+        return False
+
     def check_sweep(self, config: DictConfig, cells: int) -> None:
         """Check, before anything is written, that the engine can run a sweep.
 
@@ -64,6 +71,8 @@ class SharesLauncher(Launcher):
         InputError
             If it can't.
         """
+        if not self.stays_here and str(config.tracking._target_) == _MLFLOW:
+            check_shared(config.tracking.uri, Path(config.output_dir).absolute())
         if self.wait:
             return
         sweeper = config.hydra.sweeper

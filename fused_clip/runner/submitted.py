@@ -45,7 +45,7 @@ def print_next_steps(directory: Path) -> None:
     directory : of the sweep.
     """
     place = shlex.quote(str(directory))
-    print(f"{owner(directory)} runs the sweep in {directory}.")
+    print(f"The sweep in {directory} runs as {owner(directory)}.")
     print(f"How far it is:        fused-clip-sweep status {place}")
     print(f"Its table at the end: fused-clip-sweep collect {place}")
     print(f"Run missing cells:    fused-clip-sweep resubmit {place}")

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from fused_clip.runner.in_process import make_importable
 from fused_clip.runner.jobs import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.outcomes import Progress, read_records, table_row
-from fused_clip.runner.shares import cell_records, is_shared
+from fused_clip.runner.shares import SharedSweep, cell_records, is_shared
 from fused_clip.runner.shares_launcher import shares_launcher
 from fused_clip.runner.submitted import is_submitted, owner, print_next_steps
 from fused_clip.runner.targets import allowed, check_allowed
@@ -28,6 +28,7 @@ from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import check_writable
 from fused_clip.support.machine import KEPT, explain
+from fused_clip.support.passwords import check_secret
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -68,19 +69,16 @@ class Sweep:
         InputError
             If runs can't be recorded, the disk is too small, or no cell can run.
         """
-        from fused_clip.runner.build import make_tracker
         from fused_clip.runner.console import print_forecast
         from fused_clip.runner.forecast import forecast
 
         output_dir = Path(config.output_dir).absolute()
-        node = OmegaConf.to_container(config.tracking, resolve=True)
-        allow = allowed(config)
-        check_allowed(allow, config.hydra.overrides.task)
-        tracker = make_tracker(node, output_dir, allow)  # type: ignore[arg-type]
+        check_allowed(allowed(config), config.hydra.overrides.task)
+        engine = shares_launcher(config)  # before Hydra makes it, which hides the error
         jobs = planned_jobs(config)
-        engine = shares_launcher(config)
         if engine:
             engine.check_sweep(config, len(jobs))
+        tracker = _tracker(config, output_dir)
         tracker.close_abandoned()
         expected = forecast(config, jobs, tracker, output_dir, elsewhere=engine is not None)
         if jobs:
@@ -97,6 +95,19 @@ class Sweep:
         progress = Progress(directory, time.time(), len(jobs), expected.finished, axes)
         return cls(tracker, parent, sweep_id, progress)
 
+    @classmethod
+    def reopen(cls, config: DictConfig, shared: SharedSweep) -> "Sweep":
+        """Take up a sweep that another process opened.
+
+        Parameters
+        ----------
+        config : of the sweep, as `SharedSweep.composed` gives it.
+        shared : the sweep, as its directory describes it.
+        """
+        tracker = _tracker(config, Path(config.output_dir).absolute())
+        progress = Progress(Path(config.hydra.sweep.dir), shared.started, len(shared.cells))
+        return cls(tracker, shared.parent, shared.sweep_id, progress)
+
     def overrides(self) -> list[str]:
         """Overrides of Hydra's own config by which each job knows its sweep."""
         known = {"parent": self.parent, "sweep_id": self.sweep_id, "cells": self.progress.cells}
@@ -106,12 +117,13 @@ class Sweep:
         """Check that the next job can write."""
         check_writable(self.progress.directory)
 
-    def end(self, *, failed: bool = False) -> bool:
+    def end(self, *, failed: bool = False, closed: bool = False) -> bool:
         """Close the parent run and print the table of all jobs; give whether anything failed.
 
         Parameters
         ----------
         failed : whether something other than a job failed.
+        closed : whether the parent run was closed before.
         """
         from fused_clip.runner.console import print_sweep
 
@@ -119,7 +131,8 @@ class Sweep:
         records = self._records()
         failed |= any(record["error"] for record in records)
         try:
-            self._close("FAILED" if failed else "FINISHED", records)
+            if not closed:
+                self._close("FAILED" if failed else "FINISHED", records)
         except Exception as error:  # the table of what is finished is printed all the same
             log.error("The sweep's run can't be closed: %s", explain(error, directory) or repr(error))
             failed = True
@@ -145,6 +158,10 @@ class Sweep:
         return cell_records(directory) if is_shared(directory) else read_records(directory)
 
     def _close(self, status: "Status", records: list[dict[str, Any]]) -> None:
+        if is_shared(
+            self.progress.directory
+        ):  # by now no task runs, and this host can't tell of those elsewhere
+            self.tracker.close_left(self.sweep_id, self.parent)
         self.tracker.end_sweep(self.parent, [table_row(record) for record in records], status)
 
 
@@ -235,6 +252,7 @@ class SweepCallback(Callback):
     def _start(self, config: DictConfig, folder: str) -> None:
         HydraConfig.instance().set_config(config)
         with _errors_that_end(config):
+            check_secret("tracking.uri", OmegaConf.select(config, "tracking.uri"))  # before Hydra writes it
             for place in (config.output_dir, folder):
                 check_writable(Path(place).absolute())
             make_importable(config)
@@ -255,6 +273,16 @@ class SweepCallback(Callback):
                 sweep.abandon()
         except Exception as error:  # the next start closes it
             print(f"The sweep's run can't be closed: {explain(error) or repr(error)}", file=sys.stderr)
+
+
+def _tracker(config: DictConfig, output_dir: Path) -> "Tracker":
+    """Make the tracker of a sweep, whose modules the command line must allow."""
+    from fused_clip.runner.build import make_tracker
+
+    node = OmegaConf.to_container(config.tracking, resolve=True)
+    allow = allowed(config)
+    check_allowed(allow, config.hydra.overrides.task)
+    return make_tracker(node, output_dir, allow)  # type: ignore[arg-type]
 
 
 def _at_once(config: DictConfig) -> int:

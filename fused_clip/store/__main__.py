@@ -12,11 +12,13 @@ from pathlib import Path
 
 from fused_clip.store.entry import MANIFEST, StoredEntry
 from fused_clip.support.command import make_parser, one_line_errors
+from fused_clip.support.drafts import DRAFT, left_behind
 from fused_clip.support.errors import InputError
 
 _DAY = 86_400.0
 _NAME = re.compile(r"[A-Za-z0-9-]+-[0-9a-f]{16}")  # of an entry's folder
-_FILE = re.compile(rf"({re.escape(MANIFEST)}|[\w-]+\.npy|shard-\d+-of-\d+\.json)(\.draft)?")
+_OWN = rf"{re.escape(MANIFEST)}|[\w-]+\.npy|shard-\d+-of-\d+\.json"
+_FILE = re.compile(rf"({_OWN})(\.draft)?|[\w.-]+{DRAFT}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,9 +120,9 @@ def _prune(root: Path, seconds: float, *, dry_run: bool) -> int:
 
 
 def _remove(entry: StoredEntry, seconds: float, *, dry_run: bool) -> float:
-    """Remove an entry if it was not used for some time; give the megabytes freed."""
+    """Remove an entry if it was not used for some time, else its drafts; give the megabytes freed."""
     if _is_kept(entry, seconds):
-        return 0.0
+        return _remove_drafts(entry, dry_run=dry_run)
     with entry.locked(wait=False) as free:
         if not free:
             print(f"{entry.folder.name:<28} is being written: kept")
@@ -135,6 +137,17 @@ def _remove(entry: StoredEntry, seconds: float, *, dry_run: bool) -> float:
                 (inside.rmdir if inside.is_dir() and not inside.is_symlink() else inside.unlink)()
             entry.folder.rmdir()
         print(f"{entry.folder.name:<28} {'would be removed' if dry_run else 'removed'}")
+    return size
+
+
+def _remove_drafts(entry: StoredEntry, *, dry_run: bool) -> float:
+    """Remove what writers that were killed left half written; give the megabytes freed."""
+    size = 0.0
+    for draft in left_behind(entry.folder):
+        size += draft.lstat().st_size / 1e6
+        print(f"{entry.folder.name:<28} {'would lose' if dry_run else 'lost'} {draft.name}")
+        if not dry_run:
+            draft.unlink(missing_ok=True)
     return size
 
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
-import logging
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
+from fused_clip.support.drafts import draft_of, remove_drafts
 from fused_clip.support.errors import InputError
+from fused_clip.support.locks import take
 
-log = logging.getLogger(__name__)
-
+T = TypeVar("T")
 _CAN_NOT_SYNC = {errno.EINVAL, errno.ENOTSUP}  # errors of network and FUSE file systems
 MOST_TEXT = 64 << 20  # bytes: descriptions of 20,000 classes take 10 MiB
 MOST_IMAGE = 2 << 30  # bytes: 200 million pixels of 16-bit colour take 1.2 GB
+_READS = 5  # of a file that is replaced again and again
 _PROBE_BYTES = 1 << 16  # room for the files that Hydra writes before a run starts
 
 
@@ -30,7 +32,8 @@ def write_atomic(path: Path, content: bytes) -> str:
     path : the file; its folder must exist.
     content : new content.
     """
-    with writable(path.parent), replacing(path) as draft, draft.open("wb") as file:
+    # Drafts that are left are not looked for: that takes the longer, the more files are in the folder.
+    with writable(path.parent), _replacing(path) as draft, draft.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -41,11 +44,20 @@ def write_atomic(path: Path, content: bytes) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a draft path; the draft replaces the file, unless the with block fails.
 
+    No other writer has the same draft: without locks the last one wins, and no file is a mixture of two.
+
     Parameters
     ----------
     path : the file; its folder must exist.
     """
-    draft = path.with_name(f"{path.name}.draft")
+    remove_drafts(path.parent, path.name)
+    with _replacing(path) as draft:
+        yield draft
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    draft = draft_of(path)
     try:
         yield draft
         draft.replace(path)
@@ -57,6 +69,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def read_regular(path: str | Path, most: int | None = None, start: int = 0, size: int | None = None) -> bytes:
     """Read a file, or a range of it; a pipe or a device, which may never end, is not opened for reading.
+
+    A file that another machine replaces meanwhile is read again.
 
     Parameters
     ----------
@@ -71,6 +85,21 @@ def read_regular(path: str | Path, most: int | None = None, start: int = 0, size
         If there is no such file, it is no regular file, is larger, or can't be read; also for a name that no
         file can have.
     """
+    return _again_if_stale(functools.partial(_read_regular, path, most, start, size))
+
+
+def _again_if_stale(read: Callable[[], T]) -> T:
+    """Read, and again if NFS has lost the file to a new one that another machine put in its place."""
+    for _ in range(_READS - 1):
+        try:
+            return read()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return read()
+
+
+def _read_regular(path: str | Path, most: int | None, start: int, size: int | None) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError as error:  # a name with a zero byte
@@ -118,8 +147,7 @@ def sha256(path: Path) -> str | None:
     try:
         if not path.is_file():  # a FIFO would never end
             return None
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _again_if_stale(functools.partial(_hash, path))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return None
     except OSError as error:
@@ -141,6 +169,10 @@ def sha256_once(path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _sha256_of(path: Path, size: int, mtime_ns: int) -> str:
+    return _again_if_stale(functools.partial(_hash, path))
+
+
+def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -152,13 +184,15 @@ def touch(path: Path) -> None:
     ----------
     path : a file.
     """
-    if os.access(path, os.W_OK):
+    with suppress(OSError):  # it may be gone, another's, or on a file system that can't be written
         os.utime(path)
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True, what: str = "", option: str = "output_dir") -> Iterator[bool]:
     """Lock a file between processes and threads until the block or the process ends; yield whether it worked.
+
+    It holds between machines that share the file system, as `fused_clip.support.locks.take` explains.
 
     Parameters
     ----------
@@ -167,17 +201,9 @@ def locked(path: Path, *, wait: bool = True, what: str = "", option: str = "outp
     what : description for the log.
     option : names the folder in errors.
     """
-    from filelock import FileLock, Timeout
-
     with writable(path.parent, option):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            if wait:
-                log.info("%s: waiting for another process that computes it", what or path)
-                lock.acquire()
+        lock = take(path, wait=wait, what=what or str(path))
     try:
         yield lock.is_locked
     finally:
@@ -192,7 +218,7 @@ def check_writable(folder: Path, option: str = "output_dir") -> None:
     folder : may exist.
     option : that names it.
     """
-    probe = folder / f".probe-{os.getpid()}"
+    probe = draft_of(folder / ".probe")
     with writable(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
         try:

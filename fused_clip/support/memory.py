@@ -46,12 +46,14 @@ def check_libraries() -> None:
 
 
 def size(count: float) -> str:
-    """Format bytes in MB or GB.
+    """Format bytes in MB, GB or TB.
 
     Parameters
     ----------
     count : bytes.
     """
+    if count >= 1e12:
+        return f"{count / 1e12:.1f} TB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import quote, urlparse
 
 from fused_clip.support.errors import InputError
+from fused_clip.support.mounts import mount_of
+from fused_clip.support.passwords import check_secret
 
 _SQLITE = "sqlite:///"
 HINT = "tracking.uri=null keeps runs in a local database; tracking=none does without"
@@ -26,9 +28,10 @@ def absolute_uri(uri: str | None, output_dir: Path) -> str:
     Raises
     ------
     InputError
-        If `uri` is empty or a local database without a file, and for a path of which SQLAlchemy would make
-        another: with a ``?``, or a ``%`` before two hexadecimal digits.
+        If `uri` has a password, is empty or a local database without a file, and for a path of which
+        SQLAlchemy would make another: with a ``?``, or a ``%`` before two hexadecimal digits.
     """
+    check_secret("tracking.uri", uri)
     if uri is None:
         database = (output_dir / "mlflow.db").absolute()
         taken = _TAKEN.search(str(database))
@@ -48,6 +51,30 @@ def absolute_uri(uri: str | None, output_dir: Path) -> str:
     if taken:
         raise InputError("tracking.uri", f"must not contain {taken[0]!r}: write the path as it is", uri)
     return f"{_SQLITE}{Path(path).absolute()}{'?' if options else ''}{options}"
+
+
+def check_shared(uri: str | None, output_dir: Path) -> None:
+    """Refuse a local database on a file system of the network, for runs of several machines.
+
+    SQLite's log is shared memory, which machines do not share: the database would be damaged.
+
+    Parameters
+    ----------
+    uri, output_dir : as for `absolute_uri`.
+
+    Raises
+    ------
+    InputError
+        If it is on one, or `absolute_uri` refuses it.
+    """
+    database = local_file(absolute_uri(uri, output_dir))
+    if database is None:
+        return
+    mount = mount_of(database)
+    if mount.is_network:
+        rule = "must be the address of an MLflow server when cells run on several machines"
+        hint = f"SQLite does not work on {mount.kind}: use tracking.uri=http://host:5000 or tracking=none"
+        raise InputError("tracking.uri", rule, str(database), hint=hint)
 
 
 def is_server(uri: str) -> bool:

@@ -4,7 +4,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from http.client import HTTPException
 from pathlib import Path
 from ssl import SSLError
@@ -17,6 +17,7 @@ from filelock import FileLock
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import check_writable
 from fused_clip.tracking.address import HINT, is_server, local_file
+from fused_clip.tracking.database_server import is_database_server, patient, ready
 from fused_clip.tracking.schema import check_file, is_whole, make_whole
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def connect(uri: str, output_dir: Path, experiment: str) -> tuple["MlflowClient"
     experiment : name of the experiment.
     """
     database = local_file(uri)
+    if is_database_server(uri):
+        _import_mlflow()
+        with complaints(uri), ready(uri):
+            client, experiment_id = _open(uri, output_dir, experiment)
+        return patient(client), experiment_id
     if database is None:
         return _open(uri, output_dir, experiment)
     check_file(database)
@@ -85,7 +91,7 @@ def connect_to_read(uri: str, experiment: str) -> tuple["MlflowClient", str]:
     experiment : name of the experiment.
     """
     check_existing(uri)
-    with complaints(uri):
+    with complaints(uri), ready(uri) if is_database_server(uri) else nullcontext():
         client = _client(uri)
         known = {found.name: str(found.experiment_id) for found in client.search_experiments()}
     if experiment not in known:

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -20,6 +20,7 @@ from fused_clip.support.files import sha256
 from fused_clip.tracking.active import MlflowRun
 from fused_clip.tracking.address import absolute_uri, compare_url, is_server, ui_command
 from fused_clip.tracking.database import all_runs, complaints, connect
+from fused_clip.tracking.database_server import impatient
 from fused_clip.tracking.integrity import seal
 from fused_clip.tracking.models import check_name, register_model
 from fused_clip.tracking.process import is_gone, this_process
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
 TABLE_HASH = "table_sha256"  # tag: mlflow writes the table
-_PARAMS_A_CALL = 100  # mlflow's limit: mlflow/utils/validation.py
+_PARAMS_A_CALL = _TAGS_A_CALL = 100  # mlflow's limits: mlflow/utils/validation.py
 _RUNS_A_TAG, _SWEEPS_A_TAG = 150, 300  # ids of 32 and 12 characters that fit in the 5,000 of a tag
 _PROCESS = "process"  # tag of the process that a run belongs to
 _GONE = "its process is gone: killed, or the machine stopped"
@@ -133,7 +134,8 @@ class MlflowTracker:
         counts = {"cells": str(len(table)), "reused_cells": str(len(reused))}
         tags = mlflow_tags({**counts, **_reused_tags(reused), "failed_cells": "; ".join(failed)})
         try:
-            client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in tags.items()])
+            for some in batched(tags.items(), _TAGS_A_CALL):
+                client.log_batch(parent_id, tags=[RunTag(key, value) for key, value in some])
             if table:
                 _log_table(client, parent_id, DataFrame(table, dtype=object))
                 if digest := _hash_of(client, parent_id, TABLE):
@@ -258,14 +260,17 @@ def _terminate(client: "MlflowClient", run_id: str, status: Status) -> None:
 
 def _end_badly(client: "MlflowClient", run_id: str, error: BaseException) -> None:
     """Close a run with its error, which is raised even if the store fails as well."""
+    from mlflow.exceptions import MlflowException
+
     failed = isinstance(error, Exception)
     try:
-        try:
-            if failed:
-                client.set_tag(run_id, "error", cut(str(error) or repr(error)))
-                client.log_text(run_id, "".join(traceback.format_exception(error)), "error.txt")
-        finally:
-            _terminate(client, run_id, "FAILED" if failed else "KILLED")
+        with impatient() if isinstance(error, MlflowException) else nullcontext():
+            try:
+                if failed:
+                    client.set_tag(run_id, "error", cut(str(error) or repr(error)))
+                    client.log_text(run_id, "".join(traceback.format_exception(error)), "error.txt")
+            finally:
+                _terminate(client, run_id, "FAILED" if failed else "KILLED")
     except Exception as second:
         error.add_note(f"The tracking store could not record it: {second!r}")
 

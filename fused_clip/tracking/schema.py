@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import replacing, sync_folder
 
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
+
 log = logging.getLogger(__name__)
 
-_MAGIC = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a database
 _HALF_COPIED = "_alembic_tmp_"  # start of the names of tables that a migration was filling
 # MLflow's own rows: the state of its schema, and a workspace and an experiment that every database has.
@@ -42,14 +45,29 @@ def check_file(database: Path) -> None:
             return
         if not database.is_file():
             raise InputError("tracking.uri", "must name a file, not a folder, pipe or device", str(database))
-        with database.open("rb") as file:
-            start = file.read(len(_MAGIC))
+        if not os.access(database, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         rule = f"the database can't be read ({error.strerror})"
         raise InputError("tracking.uri", rule, str(database)) from error
-    if start not in (b"", _MAGIC):
+    if not _is_sqlite(database):
         hint = f"To keep that file, {_ELSEWHERE}"
         raise InputError("tracking.uri", "the file is not a database of SQLite", str(database), hint=hint)
+
+
+def _is_sqlite(database: Path) -> bool:
+    """Whether SQLite takes a file for one of its own.
+
+    SQLite itself must read it: to open and close the file here would end the locks of this process's other
+    connections (https://sqlite.org/howtocorrupt.html, 2.2), and another process could take their log away.
+    """
+    place = f"{database.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(place, uri=True)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.Error as error:
+        return error.sqlite_errorcode != sqlite3.SQLITE_NOTADB
+    return True
 
 
 def is_whole(database: Path) -> bool:
@@ -71,7 +89,6 @@ def is_whole(database: Path) -> bool:
     import mlflow
     import mlflow.store.model_registry.dbmodels.models
     import mlflow.store.tracking.dbmodels.models
-    from alembic.script import ScriptDirectory
     from alembic.util import CommandError
     from mlflow.store.db.base_sql_model import Base
 
@@ -79,10 +96,8 @@ def is_whole(database: Path) -> bool:
         tables = set(_tables(connection))
         known = "alembic_version" in tables
         found = list(connection.execute("SELECT version_num FROM alembic_version")) if known else []
-    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    scripts = _scripts()
     heads = scripts.get_heads()
-    if not heads:  # Alembic passes over a folder that can't be listed
-        raise OSError(errno.EIO, os.strerror(errno.EIO), scripts.dir)
     for (revision,) in found:
         try:
             scripts.get_revision(revision)
@@ -91,6 +106,27 @@ def is_whole(database: Path) -> bool:
             hint = f"Install that version, or {_ELSEWHERE}"
             raise InputError("tracking.uri", rule, str(database), hint=hint) from error
     return [revision for (revision,) in found] == heads and tables.issuperset(Base.metadata.tables)
+
+
+def newest_schemas() -> list[str]:
+    """List the newest form of MLflow's tables, of which the installed one knows one.
+
+    Raises
+    ------
+    OSError
+        If MLflow's list of schemas can't be read.
+    """
+    return list(_scripts().get_heads())
+
+
+def _scripts() -> "ScriptDirectory":
+    import mlflow
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    if not scripts.get_heads():  # Alembic passes over a folder that can't be listed
+        raise OSError(errno.EIO, os.strerror(errno.EIO), scripts.dir)
+    return scripts
 
 
 def make_whole(database: Path) -> None:
@@ -177,7 +213,6 @@ def _fill(draft: Path, old: sqlite3.Connection | None = None) -> None:
 
     name = f"file:{uuid4().hex}?mode=memory&cache=shared"
     uri = f"sqlite:///{name}&uri=true"
-    draft.unlink(missing_ok=True)  # of a process that was killed
     with closing(sqlite3.connect(name, uri=True)) as memory, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*'mode=memory'")  # about a choice of MLflow's
         if old is None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
@@ -139,15 +140,17 @@ class StoredRuns:
             return [self._record(run, _part(run.data.params, swept)) for run in mine]
         swept_anywhere = {axis for axes in plan for axis in axes}
         by_cell = {frozenset(_part(row, list(swept_anywhere)).items()): row for row in rows}
-        return [self._cell(sweep, axes, mine, by_cell.get(frozenset(axes.items()), {})) for axes in plan]
+        known = _ByAxes(mine)
+        return [self._cell(sweep, axes, known, by_cell.get(frozenset(axes.items()), {})) for axes in plan]
 
-    def _cell(self, sweep: "Run", axes: Axes, mine: "Sequence[Run]", row: Mapping[str, Any]) -> RunRecord:
+    @cached_property
+    def _by_id(self) -> "dict[str, Run]":
+        return {run.info.run_id: run for run in self.runs}
+
+    def _cell(self, sweep: "Run", axes: Axes, known: "_ByAxes", row: Mapping[str, Any]) -> RunRecord:
         """Outcome of a planned cell, from the sweep's table or, if it was cut off, from its run."""
         source = row.get("run_id")
-        if source:
-            mine = [run for run in self.runs if run.info.run_id == source]
-        else:
-            mine = [run for run in mine if _has(run, axes)]
+        mine = [run for run in [self._by_id.get(source)] if run] if source else known.of(axes)
         if mine:
             found = _newest([self._record(run, axes) for run in mine])[0]
             return replace(found, reused=found.parent_id != sweep.info.run_id)
@@ -191,6 +194,32 @@ class StoredRuns:
         if sweep.data.tags.get(TABLE_HASH, sha256(path)) != sha256(path):
             raise damaged("sweep", path.parent, f"{TABLE} differs from its checksum")
         return read_table(path)
+
+
+class _ByAxes:
+    """Runs by the axes of their cells, oldest first: a sweep may have 100,000.
+
+    By their own overrides or, where these are unknown, by their params.
+    """
+
+    def __init__(self, runs: "Sequence[Run]") -> None:
+        self._by_axes: dict[frozenset[tuple[str, str]], list[tuple[int, Run]]] = {}
+        self._others: list[tuple[int, Run]] = []
+        for place, run in enumerate(runs):
+            if "overrides" in run.data.tags:
+                axes = axes_of(run.data.tags["overrides"].split("\n"))
+                self._by_axes.setdefault(frozenset(axes.items()), []).append((place, run))
+            else:
+                self._others.append((place, run))
+
+    def of(self, axes: Axes) -> "list[Run]":
+        found = [*self._by_axes.get(frozenset(axes.items()), ())]
+        found += [
+            (place, run)
+            for place, run in self._others
+            if all(run.data.params.get(mlflow_key(axis)) == cut(value) for axis, value in axes.items())
+        ]
+        return [run for _, run in sorted(found, key=lambda one: one[0])]
 
 
 def read_plan(path: Path) -> list[dict[str, str]]:
@@ -318,13 +347,6 @@ def _part(facts: Mapping[str, Any], swept: Sequence[str]) -> dict[str, str]:
     """Those of a job's facts that are swept axes."""
     known = {axis: facts.get(mlflow_key(axis), facts.get(axis)) for axis in swept}
     return {axis: str(value) for axis, value in known.items() if value is not None}
-
-
-def _has(run: "Run", axes: Axes) -> bool:
-    """Whether a run is of a cell, by its own overrides or, where they are unknown, by its params."""
-    if "overrides" in run.data.tags:
-        return axes_of(run.data.tags["overrides"].split("\n")) == axes
-    return all(run.data.params.get(mlflow_key(axis)) == cut(value) for axis, value in axes.items())
 
 
 def _newest(records: Sequence[RunRecord]) -> list[RunRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -409,6 +410,42 @@ def images() -> list[Reader]:
     ]
 
 
+def tars() -> list[Reader]:
+    """Tar files of images, and an index of images."""
+    from fused_clip.dataset.image_index import ImageIndex, write_index
+    from fused_clip.dataset.index_file import Listed, container
+    from fused_clip.dataset.tar_members import members
+    from tests.dataset.tars import pack, sample
+    from tests.loading import webdataset
+
+    seeds = []
+    for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        files: dict[str, bytes] = {}
+        for row in range(4):
+            key = "long/" * (1 if kind == tarfile.USTAR_FORMAT else 25 * row) + str(row)
+            files |= sample(key, row, row % 2) | {f"{key}.json": json.dumps({"label": row % 2}).encode()}
+        seeds.append(pack(Path("photos.tar"), files, kind).read_bytes())
+    holder = container("photos.tar", "photos/")
+    found = [Listed(holder, name, start, size) for name, start, size in members("path", Path("photos.tar"))]
+    write_index(Path("index"), [holder, *found])
+    index = {
+        str(file): file.read_bytes() for file in Path("index").iterdir() if file.suffix in (".json", ".arrow")
+    }
+
+    def read(content: bytes) -> None:
+        for label in ("cls", "json:label"):
+            webdataset(path="photos.tar", label_column=label, test_fraction=0.5)
+
+    def opened(content: bytes) -> None:
+        listed = ImageIndex.open(Path("index"))
+        assert len(listed.ids(np.arange(len(listed)))) == len(found)
+
+    return [
+        Reader("tar", seeds, read, "photos.tar"),
+        *(Reader(Path(name).suffix, [content], opened, name) for name, content in index.items()),
+    ]
+
+
 def knowledge() -> list[Reader]:
     """What users write: target maps, priors, texts of prompts, references, words."""
     from fused_clip.method.descriptions import descriptions
@@ -517,5 +554,6 @@ def overrides() -> list[Reader]:
 
 
 GROUPS: dict[str, Callable[[], list[Reader]]] = {
-    group.__name__: group for group in (store, results, model, vectors, tables, images, knowledge, overrides)
+    group.__name__: group
+    for group in (store, results, model, vectors, tables, images, tars, knowledge, overrides)
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -79,6 +79,7 @@ names = st.text("ab.-é", min_size=1, max_size=3).filter(lambda name: name.strip
 trees = st.lists(st.lists(names, min_size=1, max_size=4), min_size=2, max_size=12)
 
 
+@settings(max_examples=25)
 @given(trees)
 def test_any_tree_has_the_order_of_the_dataset(tmp_path_factory, tree):
     folder = tmp_path_factory.mktemp("tree")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from fused_clip.runner import outcomes
 from fused_clip.runner.outcomes import Progress, read_records, record, run_recorded, table_row
 
 
@@ -66,3 +67,25 @@ def test_no_time_is_left_by_a_clock_that_was_set_back(tmp_path: Path) -> None:
     done = finish(tmp_path, 0, metrics={"test/accuracy": 1.0})
     line = Progress(tmp_path, time.time() + 3_600, cells=3).line(done)
     assert line.endswith("; about 0 s left")
+
+
+def test_a_record_is_read_once_however_many_cells_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reader = [], outcomes.read_record
+    monkeypatch.setattr(outcomes, "read_record", lambda folder: read.append(folder.name) or reader(folder))
+    sweep = Progress(tmp_path, time.time(), cells=50)
+    for number in range(50):
+        assert sweep.line(finish(tmp_path, number)).startswith(f"cell {number + 1} of 50: ")
+    assert len(read) == 100  # each for the count, and for its own line
+
+
+def test_records_of_other_processes_count_as_often_as_looking_is_cheap(tmp_path: Path) -> None:
+    sweep = Progress(tmp_path, time.time(), cells=9)
+    finish(tmp_path, 3)
+    assert sweep.line(finish(tmp_path, 0)).startswith("cell 2 of 9: ")
+    sweep._ended._took = 3_600.0  # what a folder of millions might take
+    finish(tmp_path, 4)
+    assert sweep.line(finish(tmp_path, 1)).startswith("cell 3 of 9: ")
+    sweep._ended._took = 0.0
+    assert sweep.line(finish(tmp_path, 2)).startswith("cell 5 of 9: ")

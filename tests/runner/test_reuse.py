@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -261,7 +262,7 @@ def test_every_package_that_computes_a_result_decides_the_key() -> None:
     computing = {"audit", "estimator", "pipeline", "method", "metrics", "model"}
     with_own_fingerprint = {"dataset", "backbone", "store"}
     others = {"__init__", "app", "figures", "guarantee", "predict", "report", "review", "run", "runner"}
-    others |= {"engine", "support", "tracking"}
+    others |= {"embed", "engine", "support", "tracking"}
     assert entries == computing | with_own_fingerprint | others
     assert set(reuse._CODE) == computing | {"backbone/learnable"}  # learns, and changes no embedding
     assert (root / "backbone" / "learnable.py").is_file()
@@ -282,3 +283,34 @@ def test_a_note_of_metrics_that_can_not_be_read_is_none(tmp_path: Path, run: Pat
     note.write_text(json.dumps({**facts, "files": {}}))
     (run / "metrics.json").write_text(content)
     assert reuse.find(tmp_path, "k", {}, anywhere) is None
+
+
+def test_the_folder_of_notes_is_listed_again_only_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep of 100,000 cells looks for a note of each, among as many."""
+    folder, listed = tmp_path / "finished", []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda place: listed.append(place) or scandir(place))
+
+    def finished(key: str) -> bool:
+        return reuse.find(tmp_path, key, {}, lambda _: True) is not None
+
+    def settle() -> None:
+        os.utime(folder, times=(0, time.time() - 60))
+
+    assert not finished("a")
+    directory = tmp_path / "run"
+    directory.mkdir()
+    for name in ("metrics.json", "timings.json"):
+        (directory / name).write_text("{}")
+    reuse.keep(tmp_path, "a", directory, "", {})
+    for _ in range(3):  # another note may follow within the same tick of the clock
+        assert finished("a")
+    assert listed.count(folder) == 3
+    settle()
+    assert [finished(key) for key in ("a", "b", "a", "c")] == [True, False, True, False]
+    assert listed.count(folder) == 4
+    reuse.keep(tmp_path, "b", directory, "", {})
+    assert [finished(key) for key in ("a", "b")] == [True, True]
+    assert listed.count(folder) == 6

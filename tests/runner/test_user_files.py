@@ -9,8 +9,9 @@ from fused_clip.runner import user_files
 from fused_clip.runner.config import check
 from fused_clip.support import files
 from fused_clip.support.errors import InputError
+from tests.dataset.tars import pack
 from tests.fakes import FakeBackbone
-from tests.loading import csv, imagefolder
+from tests.loading import csv, imagefolder, webdataset
 from tests.runner.test_config import composed
 
 
@@ -53,6 +54,23 @@ def test_a_decayed_image_is_named(photos: Path) -> None:
     rot(photos / "b" / "3.jpg")
     with pytest.raises(InputError, match=r"^dataset: 1 of 12 files are damaged.*b/3\.jpg.*touch them"):
         look(photos)
+
+
+def test_a_decayed_image_of_a_tar_file_is_named_with_its_place(photos: Path) -> None:
+    images = {f"{path.stem}.jpg": path.read_bytes() for path in sorted(photos.glob("*/*.jpg"))}
+    labels = {f"{path.stem}.cls": path.parent.name.encode() for path in photos.glob("*/*.jpg")}
+    tar = pack(photos / "tars" / "0.tar", sorted({**images, **labels}.items()))
+    options = check(composed("dataset=webdataset", f"dataset.path={tar.parent}"))
+
+    def look_at_tars() -> None:
+        dataset = webdataset(path=str(tar.parent))
+        user_files.check(options, dataset, FakeBackbone(), photos.parent / "out")
+
+    look_at_tars()
+    look_at_tars()
+    rot(tar)
+    with pytest.raises(InputError, match=r"^dataset: 1 of 12 files are damaged.*0\.tar:\d+\+\d+"):
+        look_at_tars()
 
 
 def test_a_file_that_was_edited_is_another(photos: Path) -> None:

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +30,7 @@ from fused_clip.support.errors import InputError
 from tests.attack import rot
 from tests.conftest import ArrayRows
 from tests.fakes import FakeBackbone
+from tests.killed import draft_of_a_killed_process
 
 N = 50
 SHARD = 16
@@ -703,10 +705,42 @@ def test_prune_removes_nothing_but_entries(
 
 def test_prune_removes_what_a_kill_left(stocked: Path) -> None:
     images = next(stocked.glob("images-*"))
-    (images / "manifest.json").rename(images / "manifest.json.draft")
-    (images / "rows-000000000.npy").rename(images / "rows-000000000.npy.draft")
+    for name in ("manifest.json", "rows-000000000.npy"):
+        (images / name).rename(files.draft_of(images / name))
+    (images / "rows-000000016.npy").rename(
+        images / "rows-000000016.npy.draft"
+    )  # as earlier versions named it
     assert main(["--root", str(stocked), "prune"]) == 0
     assert not images.exists()
+
+
+def test_prune_removes_drafts_of_killed_writers_alone(
+    stocked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = next(stocked.glob("images-*"))
+    dead, alive = draft_of_a_killed_process(images / "rows-1.npy"), files.draft_of(images / "rows-2.npy")
+    of_another_machine = images / f"rows-3.npy.00000000{dead.name[len('rows-1.npy.') + 8 :]}"
+    for draft in (dead, alive, of_another_machine):
+        draft.write_bytes(bytes(10))
+    assert main(["--root", str(stocked), "prune", "--dry-run"]) == 0
+    assert f"would lose {dead.name}" in capsys.readouterr().out
+    assert dead.exists()
+    assert main(["--root", str(stocked), "prune"]) == 0
+    assert (dead.exists(), alive.exists(), of_another_machine.exists()) == (False, True, True)
+    os.utime(of_another_machine, times=(0, time.time() - 2 * 86_400))
+    assert main(["--root", str(stocked), "prune"]) == 0
+    assert not of_another_machine.exists()
+    assert main(["--root", str(stocked), "verify"]) == 0
+
+
+def test_going_on_removes_drafts_of_a_killed_writer(root: Path) -> None:
+    store = Store(root)
+    store.images(FakeBackbone(), IMAGES, ALL)
+    (images,) = entries(root)
+    draft_of_a_killed_process(images / "rows-000000016.npy").write_bytes(b"half")
+    (images / "rows-000000016.npy").unlink()
+    np.testing.assert_array_equal(Store(root).images(FakeBackbone(), IMAGES, ALL), expected())
+    assert not list(images.glob("*.draft"))
 
 
 @pytest.mark.parametrize(

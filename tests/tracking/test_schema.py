@@ -16,9 +16,10 @@ from fused_clip.support.errors import InputError
 from fused_clip.tracking import MlflowTracker
 from fused_clip.tracking.address import absolute_uri
 from fused_clip.tracking.models import fetched
-from fused_clip.tracking.schema import is_whole, make_whole
+from fused_clip.tracking.schema import check_file, is_whole, make_whole
 from fused_clip.tracking.stored_runs import open_runs
 from tests.databases import OLD, a_run, old_database, with_database
+from tests.killed import draft_of_a_killed_process
 
 HALF = "ALTER TABLE inputs ADD COLUMN step BIGINT"  # the half of what its next migration does
 
@@ -67,9 +68,9 @@ def test_a_new_database_is_whole_and_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_a_killed_start_left_is_gone_after_the_next(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db.draft").write_bytes(b"SQLite format 3\0 half of a page")
+    draft_of_a_killed_process(tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0 half of a page")
     MlflowTracker(tmp_path).check()
-    assert "mlflow.db.draft" not in files(tmp_path)
+    assert not [name for name in files(tmp_path) if name.endswith(".draft")]
     assert works(tmp_path)
 
 
@@ -245,10 +246,7 @@ def test_reading_makes_no_database(tmp_path: Path) -> None:
 def test_a_database_that_can_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs.db").touch()
 
-    def refused(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.R_OK)
     with pytest.raises(InputError, match=r"tracking\.uri: .*\(Permission denied\), got .*runs\.db"):
         MlflowTracker(tmp_path, f"sqlite:///{tmp_path}/runs.db").check()
     assert files(tmp_path) == ["runs.db"]
@@ -337,3 +335,24 @@ def test_a_list_of_schemas_that_can_not_be_read_makes_no_database_new(
     monkeypatch.setattr(os, "walk", lambda *args, **options: iter(()))  # which skips what it can't list
     with pytest.raises(InputError, match=r"tracking\.uri: .*Input/output error.*db_migrations"):
         MlflowTracker(tmp_path).check()
+
+
+def test_a_look_at_the_database_keeps_the_locks_of_its_connections(tmp_path: Path) -> None:
+    """Without them another process takes the log away, and what this one writes afterwards is lost."""
+    tracker, database = MlflowTracker(tmp_path), str(tmp_path / "mlflow.db")
+
+    def elsewhere(statement: str) -> str:
+        code = (
+            "import sqlite3, sys\n"
+            "with sqlite3.connect(sys.argv[1]) as database:\n"
+            "    print(database.execute(sys.argv[2]).fetchall())\n"
+            "database.close()"
+        )
+        words = [sys.executable, "-c", code, database, statement]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+    parent = tracker.start_sweep("before", {})
+    check_file(Path(database))
+    elsewhere("update runs set name = 'after'")
+    tracker.end_sweep(parent, [], "FINISHED")
+    assert elsewhere("select name, status from runs") == "[('after', 'FINISHED')]"

@@ -158,6 +158,15 @@ def test_the_description_of_a_run_explains_its_numbers(
     ]
 
 
+def test_more_reused_cells_than_the_tags_of_a_call_hold(tracker: MlflowTracker, client: Any) -> None:
+    parent = tracker.start_sweep("all-reused", {"study": "s", "swept": "seed"})
+    table = [{"seed": str(seed), "reused_from": f"{seed:032x}"} for seed in range(150 * 101)]
+    tracker.end_sweep(parent, table, "FINISHED")
+    run = client.get_run(parent)
+    assert (run.info.status, run.data.tags["reused_cells"]) == ("FINISHED", "15150")
+    assert run.data.tags["reused_from_101"].split()[-1] == f"{15149:032x}"
+
+
 def test_more_metrics_than_a_call_takes(tracker: MlflowTracker, client: Any, tmp_path: Path) -> None:
     metrics = {f"test/recall/{index}-x": index / 1200 for index in range(1200)}
     with tracker.run("many", {f"p{index}": index for index in range(120)}, {}) as active:
