@@ -47,6 +47,7 @@ _LOST = {  # seconds until a node that is gone counts as dead, and its tasks sta
     "health_check_failure_threshold": 3,
 }
 _RAY = "from ray.scripts.scripts import main; main()"
+_NO_TASKS = ("ray::IDLE", "ray::_StatsActor")  # the second is Ray Data's own, and stays
 _STARTED = "Ray runtime started"
 _NODES = """
 import json, sys, ray
@@ -179,7 +180,7 @@ class RayCluster:
         return len(found)
 
     def workers(self, name: str) -> list[psutil.Process]:
-        """Find the processes of a node that run a task; idle ones have another title.
+        """Find the processes of a node that run a task; others have other titles.
 
         Parameters
         ----------
@@ -189,7 +190,7 @@ class RayCluster:
         for process in self.processes(name):
             with contextlib.suppress(psutil.Error):
                 title = process.cmdline()[0]
-                if title.startswith("ray::") and not title.startswith("ray::IDLE"):
+                if title.startswith("ray::") and not title.startswith(_NO_TASKS):
                     found.append(process)
         return found
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.merging import merge
-from fused_clip.store.shards import Shard, ShardedEntry
+from fused_clip.store.shard import Shard
+from fused_clip.store.shards import ShardedEntry
 from fused_clip.support import files
 from fused_clip.support.arrays import Array, FloatArray
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _FILES = ("config.yaml", "metrics.json", "predictions.parquet", "result.json")
+_STORES = ("SQLite", "PostgreSQL", "server")
 _METRICS = 30  # of a run with its references
 
 
@@ -46,6 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--runs", type=int, default=48, help="of all clients together (%(default)s)")
+    parser.add_argument("--stores", nargs="+", default=_STORES, choices=_STORES)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--client", nargs=4, metavar=("URI", "FOLDER", "NUMBER", "RUNS"))
     options = parser.parse_args(words)
@@ -59,7 +61,7 @@ def main(words: Sequence[str] | None = None) -> int:
         postgres = stack.enter_context(PostgresServer())
         os.environ.update(postgres.environment)
         server = stack.enter_context(MlflowServer(postgres.create("served"), root / "server"))
-        for name, clients in ((n, c) for c in options.clients for n in ("SQLite", "PostgreSQL", "server")):
+        for name, clients in ((n, c) for c in options.clients for n in options.stores):
             rates = []
             for number in range(options.repeat):
                 folder = root / f"{name}-{clients}-{number}"
@@ -116,8 +118,9 @@ def load(
     told = [process.communicate()[1] for process in racing]
     seconds = time.monotonic() - start
     faults = [text for process, text in zip(racing, told, strict=True) if process.returncode not in (0, 3)]
-    failed = sum(len(log.read_text().splitlines()) for log in folder.glob("failed-*"))
-    return seconds, faults + missing(uri, folder, clients * runs - failed, before)
+    failed = [line for log in sorted(folder.glob("failed-*")) for line in log.read_text().splitlines()]
+    print(*failed, sep="\n", end="", file=sys.stderr)
+    return seconds, faults + missing(uri, folder, clients * runs - len(failed), before)
 
 
 def client(uri: str, folder: Path, number: int, runs: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fused_clip.embed.embed_words import EmbedWords, opened
 from fused_clip.runner.overrides import check_hydras_parts, check_words, with_allowed
-from fused_clip.store.shards import MOST_SHARDS, Shard
+from fused_clip.store.shard import MOST_SHARDS, Shard
 from fused_clip.support.command import count as at_least_one
 from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.errors import InputError

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fused_clip.store.blocks import RowBlocks
-from fused_clip.store.shards import MOST_SHARDS, Shard
+from fused_clip.store.shard import MOST_SHARDS, Shard
 
 _HEADER = 128  # bytes at the start of a .npy file
 _DIGEST = 32  # bytes of SHA-256, until the shards are merged

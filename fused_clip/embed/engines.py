@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.embed.embed_words import EmbedWords, opened
-from fused_clip.store.shards import Shard
+from fused_clip.store.shard import Shard
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:

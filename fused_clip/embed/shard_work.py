@@ -16,7 +16,8 @@ from fused_clip.embed.listed_images import listed_images
 from fused_clip.runner.config import Options, build
 from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.merging import merge
-from fused_clip.store.shards import Shard, ShardedEntry
+from fused_clip.store.shard import Shard
+from fused_clip.store.shards import ShardedEntry
 from fused_clip.support.arrays import Array, FloatArray, ImageArray, IntArray
 from fused_clip.support.errors import InputError
 

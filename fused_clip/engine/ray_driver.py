@@ -178,19 +178,21 @@ def _batches(request: Mapping[str, Any], call: bytes) -> Iterator[tuple[int, str
         yield number, "its worker died, and so at each retry"
 
 
-def _interrupt_at_the_end_of(stream: IO[str]) -> None:
+def _interrupt_at_the_end_of(stream: IO[str], done: threading.Event) -> None:
     stream.read()
-    _thread.interrupt_main()
+    if not done.is_set():
+        _thread.interrupt_main()
     time.sleep(2 * _SECONDS_TO_END)
     os._exit(1)  # Ray waits for a cluster that is gone
 
 
 def main() -> None:
-    """Read a request, connect, tell the nodes' resources, and then how each number ended."""
+    """Read a request, connect, write the nodes' resources, and then how each number ended."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print
     request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_interrupt_at_the_end_of, args=[sys.stdin], daemon=True).start()
+    done = threading.Event()
+    threading.Thread(target=_interrupt_at_the_end_of, args=[sys.stdin, done], daemon=True).start()
     try:
         _connect(request)
         print(json.dumps({"nodes": _nodes()}), file=out)
@@ -198,6 +200,6 @@ def main() -> None:
         run = _batches if request["batches"] else _tasks
         for number, error in run(request, call) if request["numbers"] else ():
             print(json.dumps({"number": number, "error": error}), file=out)
-        print(json.dumps({"end": True}), file=out)
+        done.set()
     except KeyboardInterrupt:
         sys.exit(1)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import select
 import subprocess
 import sys
@@ -96,6 +97,7 @@ def _environment(request: Mapping[str, Any]) -> dict[str, str]:
     own = {**os.environ, "RAY_task_oom_retries": str(request["retries"])}  # Ray's own is without end
     if request["address"] == "local":
         own |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        own.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
         own.pop("RAY_ADDRESS", None)
     return own
 

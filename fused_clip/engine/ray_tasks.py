@@ -163,7 +163,7 @@ class RayTasks(StrictOptions):
             return
         host, _, port = place.removeprefix("ray://").rpartition(":")
         option = f"{OPTIONS}.address"
-        if not host or not port.isdecimal():
+        if not host or "/" in host or not port.isdecimal():
             rule = "must be auto, host:port or ray://host:port"
             raise InputError(option, rule, place)
         try:

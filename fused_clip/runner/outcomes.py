@@ -219,7 +219,7 @@ class Progress:
     cells: int = 0
     finished: int = 0
     axes: tuple[str, ...] = ()
-    _ended: _Ended = field(default_factory=_Ended, repr=False, compare=False)
+    _ended: _Ended = field(default_factory=_Ended, init=False, repr=False, compare=False)
 
     def line(self, directory: Path) -> str:
         """Give the outcome of a cell and the time left, in a line.

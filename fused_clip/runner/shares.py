@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class SharedSweep(BaseModel):
     Parameters
     ----------
     words : overrides of the command line.
+    argv : words of the command, with which its runs are tagged.
     hydra : overrides of Hydra's own node, by which each cell knows its sweep.
     folders : of config groups, in order.
     name : of the main config.
@@ -48,6 +50,7 @@ class SharedSweep(BaseModel):
     """
 
     words: list[str]
+    argv: list[str]
     hydra: list[str]
     folders: list[str]
     name: str
@@ -165,6 +168,7 @@ def _described(config: DictConfig) -> SharedSweep:
     known = _known(own)
     return SharedSweep(
         words=overrides["task"],
+        argv=sys.argv[1:],
         hydra=own,
         folders=[str(Path(one.path).absolute()) for one in sources if one.schema == "file"],
         name=hydra.job.config_name,
@@ -241,7 +245,7 @@ def run_share(directory: str, number: int) -> None:
     sweep = read_cells(folder)
     share = sweep.share(number)
     lock = folder / _LOCKS / f"{number}.lock"
-    with locked(lock, what=f"share {number}"), sweep.composed(folder) as config:
+    with locked(lock, what=f"share {number}"), _command(sweep.argv), sweep.composed(folder) as config:
         axes = varying_axes([axes_of(job) for job in sweep.cells])
         for cell in share:
             own = folder / str(cell)
@@ -250,6 +254,17 @@ def run_share(directory: str, number: int) -> None:
             run_job(config, (), sweep.cells[cell], own, logged=True)
             record = read_record(own) or lost_record(own, CUT_OFF, sweep.cells[cell])
             log.info("cell %d of share %d: %s", cell, number, outcome_of(record, axes))
+
+
+@contextmanager
+def _command(words: Sequence[str]) -> Iterator[None]:
+    """Give the process the command line of the sweep, with which runs are tagged."""
+    before = sys.argv[1:]
+    sys.argv[1:] = words
+    try:
+        yield
+    finally:
+        sys.argv[1:] = before
 
 
 def _is_finished(cell: Path) -> bool:

@@ -10,7 +10,8 @@ from itertools import pairwise
 from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.embeddings import rows_entry
 from fused_clip.store.entry import StoredEntry
-from fused_clip.store.shards import Part, ShardedEntry
+from fused_clip.store.shard_list import Part
+from fused_clip.store.shards import ShardedEntry
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import sha256
 

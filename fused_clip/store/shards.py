@@ -4,162 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel
 
 from fused_clip.backbone.base import Backbone
 from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.entry import LOCKS, Entry, StoredEntry
+from fused_clip.store.shard import Shard
+from fused_clip.store.shard_list import Encoder, Part, read_part, written
 from fused_clip.support.arrays import Array, FloatArray
-from fused_clip.support.checksums import sealed, unsealed
+from fused_clip.support.checksums import sealed
 from fused_clip.support.errors import InputError
-from fused_clip.support.files import locked, read_regular, sha256, writable, write_atomic
-from fused_clip.support.json_files import parse_json
-from fused_clip.support.versions import PACKAGE, versions
+from fused_clip.support.files import locked, sha256, writable, write_atomic
 
 log = logging.getLogger(__name__)
 
 # Rows and digests of a block by its first row.
 ComputeBlocks = Callable[[Sequence[int]], Iterator[tuple[int, FloatArray, Array]]]
-MOST_SHARDS = 99_999
-_WRITTEN = re.compile(r"([1-9]\d*)/([1-9]\d*)")
-_DECODING = (PACKAGE, "numpy", "pillow")  # besides the backbone's libraries
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One of several equal shares of the blocks.
-
-    Parameters
-    ----------
-    number : from 1.
-    of : number of shards.
-    """
-
-    number: int
-    of: int
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Read ``3/64``.
-
-        Parameters
-        ----------
-        text : number and count.
-
-        Raises
-        ------
-        InputError
-            If it is not written so, or the number is 0 or above the count.
-        """
-        found = _WRITTEN.fullmatch(text)
-        if found is None or int(found[1]) > int(found[2]) or int(found[2]) > MOST_SHARDS:
-            rule = f"must be a shard and their number, from 1/1 to {MOST_SHARDS}/{MOST_SHARDS}, such as 3/64"
-            raise InputError("shard", rule, text, hint="Shards count from 1")
-        return cls(int(found[1]), int(found[2]))
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.of}"
-
-    @property
-    def file(self) -> str:
-        """Name of the file that lists what the shard has written."""
-        return f"shard-{self.number:05d}-of-{self.of:05d}.json"
-
-    def share(self, count: int) -> range:
-        """Share of `count` things that follow each other.
-
-        Parameters
-        ----------
-        count : of things.
-        """
-        return range((self.number - 1) * count // self.of, self.number * count // self.of)
-
-
-class Encoder(BaseModel):
-    """What embeds the images, to be compared between machines.
-
-    Parameters
-    ----------
-    fingerprint : of the backbone.
-    versions : of the libraries that decode and embed.
-    """
-
-    fingerprint: str
-    versions: dict[str, str]
-
-    @classmethod
-    def of(cls, backbone: Backbone) -> Encoder:
-        """Describe a backbone on this machine.
-
-        Parameters
-        ----------
-        backbone : embeds the images.
-        """
-        libraries = getattr(backbone, "libraries", ())
-        return cls(fingerprint=backbone.fingerprint, versions=versions((*_DECODING, *libraries)))
-
-    def difference(self, other: Encoder) -> str:
-        """Name what differs from another; empty if nothing does.
-
-        Parameters
-        ----------
-        other : to compare with.
-        """
-        names = sorted(self.versions.keys() | other.versions.keys())
-        pairs = [(name, self.versions.get(name, "none"), other.versions.get(name, "none")) for name in names]
-        found = [f"{name} {own} and {theirs}" for name, own, theirs in pairs if own != theirs]
-        if self.fingerprint != other.fingerprint and not found:
-            found = [f"fingerprints {self.fingerprint[:12]} and {other.fingerprint[:12]}"]
-        return ", ".join(found)
-
-
-class Part(BaseModel):
-    """List of what a shard has written.
-
-    Parameters
-    ----------
-    format : version of this layout.
-    number, of : the shard.
-    encoder : that embedded it.
-    files : SHA-256 (hex) of each array.
-    """
-
-    format: Literal[1] = 1
-    number: int
-    of: int
-    encoder: Encoder
-    files: dict[str, str]
-
-    @property
-    def shard(self) -> Shard:
-        """The shard that wrote it."""
-        return Shard(self.number, self.of)
-
-    def starts(self) -> set[int]:
-        """First rows of the blocks that are written with their digests."""
-        return written(self.files)
-
-
-def written(names: Iterable[str]) -> set[int]:
-    """First rows of the blocks whose rows and digests are both among some arrays.
-
-    Parameters
-    ----------
-    names : of the arrays.
-    """
-    found: dict[str, set[int]] = {"rows": set(), "digests": set()}
-    for kind, _, start in (name.partition("-") for name in names):
-        if kind in found and start.isdecimal():
-            found[kind].add(int(start))
-    return found["rows"] & found["digests"]
 
 
 class ShardedEntry:
@@ -267,7 +130,7 @@ class ShardedEntry:
 
     def parts(self) -> list[Part]:
         """Lists of all shards that have written something; damaged ones are left out with a warning."""
-        return [part for file in sorted(self.folder.glob("shard-*.json")) if (part := _read(file))]
+        return [part for file in sorted(self.folder.glob("shard-*.json")) if (part := read_part(file))]
 
     def write(self, shard: Shard, starts: Sequence[int], compute: ComputeBlocks) -> None:
         """Write those blocks of a shard that are missing or damaged, one by one.
@@ -329,7 +192,7 @@ class ShardedEntry:
         self.check()
 
     def _intact(self, shard: Shard) -> dict[str, str]:
-        part = _read(self.folder / shard.file) if (self.folder / shard.file).exists() else None
+        part = read_part(self.folder / shard.file) if (self.folder / shard.file).exists() else None
         files = {} if part is None else part.files
         return {name: digest for name, digest in files.items() if sha256(self.path(name)) == digest}
 
@@ -338,17 +201,3 @@ class ShardedEntry:
         content = json.dumps(sealed(part.model_dump()), indent=1) + "\n"
         with writable(self.folder):
             write_atomic(self.folder / shard.file, content.encode())
-
-
-def _read(file: Path) -> Part | None:
-    try:
-        part = Part.model_validate(unsealed(parse_json(read_regular(file)), required=True))
-        own = part.shard.file == file.name
-    except FileNotFoundError:  # merged meanwhile
-        return None
-    except (OSError, ValueError):
-        own = False
-    if not own:
-        log.warning("%s is damaged: its shard is written anew", file)
-        return None
-    return part

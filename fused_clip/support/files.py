@@ -192,7 +192,7 @@ def touch(path: Path) -> None:
 def locked(path: Path, *, wait: bool = True, what: str = "", option: str = "output_dir") -> Iterator[bool]:
     """Lock a file between processes and threads until the block or the process ends; yield whether it worked.
 
-    It holds between machines that share the file system, as `fused_clip.support.locks.take` explains.
+    Machines that share the file system see it, as `fused_clip.support.locks.take` explains.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 import functools
 import getpass
+import logging
 import os
 import sys
 import time
@@ -31,13 +32,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from pandas import DataFrame
 
+log = logging.getLogger(__name__)
+
 PLAN, TABLE = "plan.json", "sweep.json"  # artifacts of a sweep's parent
 TABLE_HASH = "table_sha256"  # tag: mlflow writes the table
 _PARAMS_A_CALL = _TAGS_A_CALL = 100  # mlflow's limits: mlflow/utils/validation.py
 _RUNS_A_TAG, _SWEEPS_A_TAG = 150, 300  # ids of 32 and 12 characters that fit in the 5,000 of a tag
 _PROCESS = "process"  # tag of the process that a run belongs to
 _GONE = "its process is gone: killed, or the machine stopped"
-_ATTEMPTS = 3  # to end a run
+_ATTEMPTS = 3  # to end a run, and to add its checksums
 _NO_SUCH_RUN = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 P = ParamSpec("P")
@@ -142,7 +145,7 @@ class MlflowTracker:
                     client.set_tag(parent_id, TABLE_HASH, digest)
         finally:
             _terminate(client, parent_id, status)
-        seal(client, parent_id)
+        _seal(client, parent_id)
 
     @_told
     def hand_over(self, run_id: str, owner: str) -> None:
@@ -209,7 +212,7 @@ class MlflowTracker:
                 _end_badly(client, run_id, error)
                 raise
             _terminate(client, run_id, "FINISHED")
-            seal(client, run_id)
+            _seal(client, run_id)
 
     def ui_command(self) -> str:
         """Shell line that opens the comparison of runs; the address of a server."""
@@ -255,6 +258,18 @@ def _terminate(client: "MlflowClient", run_id: str, status: Status) -> None:
         except Exception:
             if attempt == _ATTEMPTS:
                 raise
+            time.sleep(0.1)
+
+
+def _seal(client: "MlflowClient", run_id: str) -> None:
+    """Add the checksums of a run that has ended: an error would run again what is whole."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            seal(client, run_id)
+            break
+        except Exception as error:
+            if attempt == _ATTEMPTS:
+                log.warning("Run %s has no checksums in the store, which failed: %s", run_id, error)
             time.sleep(0.1)
 
 

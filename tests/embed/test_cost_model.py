@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fused_clip.embed.cost_model import Rates, cost
 from fused_clip.store.blocks import RowBlocks
-from fused_clip.store.shards import MOST_SHARDS
+from fused_clip.store.shard import MOST_SHARDS
 
 RATES = Rates(start=8.0, images=100.0, hashed=1e9, block=1e-4, width=512, batch_size=64, listed=60.0)
 IMAGES = st.integers(1, 10**9)

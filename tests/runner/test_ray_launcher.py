@@ -116,30 +116,29 @@ def test_a_cluster_that_is_not_there_leaves_no_run(commands: Commands, tmp_path:
 @needs_ray
 @pytest.mark.slow
 def test_a_sweep_on_ray_ends_as_one_on_this_machine(commands: Commands, tmp_path: Path) -> None:
-    swept = ("dataset.n_train=200,99999", "seed=0,1", "hydra.launcher.cells_per_task=2")
+    swept = ("dataset.n_train=200,99999", "seed=0", "hydra.launcher.at_once=1")
     out = tmp_path / "out"
     done = commands("run", *SWEEP, *swept, f"output_dir={out}", timeout=300)
     assert done.code == 1, done.said
     assert not done.traceback
-    assert "4 jobs" in done.out
-    assert done.out.count("FAILED") >= 2
-    assert statuses(out) == {"FINISHED": 2, "FAILED": 1}, "two cells; the sweep; the others never opened one"
-    cells = [run for run in runs(out) if run.info.status == "FINISHED"]
-    assert {run.data.tags["command"] for run in cells} == {" ".join([*SWEEP, *swept, f"output_dir={out}"])}
+    assert "2 jobs" in done.out
+    assert "FAILED" in done.out
+    assert statuses(out) == {"FINISHED": 1, "FAILED": 1}, "a cell; the sweep; the other never opened one"
+    (cell,) = [run for run in runs(out) if run.info.status == "FINISHED"]
+    assert cell.data.tags["command"] == " ".join([*SWEEP, *swept, f"output_dir={out}"])
     (directory,) = (out / "sweeps").glob("*/*")
     here = commands("run", "-m", *QUICK, *swept[:2], f"output_dir={tmp_path}/here", timeout=300)
     assert here.code == 1
     (other,) = (tmp_path / "here" / "sweeps").glob("*/*")
-    for cell in ("0", "1"):
-        for name in ("predictions.parquet", "model/arrays.safetensors"):
-            assert (directory / cell / name).read_bytes() == (other / cell / name).read_bytes()
+    for name in ("0/predictions.parquet", "0/model/arrays.safetensors"):
+        assert (directory / name).read_bytes() == (other / name).read_bytes()
 
 
 @needs_ray
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = [*SWEEP, "seed=range(40)", "hydra.launcher.at_once=1", f"output_dir={out}"]
+    words = [*SWEEP, "seed=range(12)", "hydra.launcher.at_once=1", f"output_dir={out}"]
     command = subprocess.Popen(
         [sys.executable, "-m", "fused_clip.run", *words],
         cwd=ROOT,
@@ -155,7 +154,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     assert "Traceback" not in said
     (directory,) = (out / "sweeps").glob("*/*")
     finished = sum(not one["error"] for one in filter(None, map(read_record, directory.glob("*/"))))
-    assert 0 < finished < 40
+    assert 0 < finished < 12
     found = statuses(out)
     assert found["FINISHED"] in (finished, finished + 1), "one may end between its run and its record"
     assert not found["RUNNING"]

@@ -1,6 +1,7 @@
 """Shares of a sweep: whichever process runs them, each cell has one result."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,24 @@ def test_the_task_sees_the_places_and_times_of_the_command(
         assert again.study == study
         assert Path.cwd() == home
     assert Path.cwd() == tmp_path
+
+
+def test_a_task_has_the_command_line_of_the_sweep(
+    config: DictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs are tagged with it."""
+    monkeypatch.setattr(sys, "argv", ["fused-clip", "-m", "seed=0,1"])
+    directory = written(config, 4)
+    monkeypatch.setattr(sys, "argv", ["a task of Slurm", "its folder"])
+    seen: list[list[str]] = []
+
+    def run_job(*_: object, **__: object) -> None:
+        seen.append(list(sys.argv[1:]))
+
+    monkeypatch.setattr(shares, "run_job", run_job)
+    shares.run_share(str(directory), 1)
+    assert seen == [["-m", "seed=0,1"]] * 4
+    assert sys.argv == ["a task of Slurm", "its folder"]
 
 
 def test_the_cells_of_a_sweep_must_be_intact(config: DictConfig, tmp_path: Path) -> None:

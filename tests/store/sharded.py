@@ -8,7 +8,8 @@ import numpy as np
 
 from fused_clip.backbone.base import Backbone
 from fused_clip.store.blocks import RowBlocks
-from fused_clip.store.shards import Shard, ShardedEntry
+from fused_clip.store.shard import Shard
+from fused_clip.store.shards import ShardedEntry
 from fused_clip.support.arrays import Array, FloatArray, ImageArray, IntArray
 from tests.fakes import FakeBackbone
 

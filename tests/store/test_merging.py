@@ -13,7 +13,9 @@ from fused_clip.store import Store, blocks, entry, merging
 from fused_clip.store.__main__ import main
 from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.merging import merge
-from fused_clip.store.shards import Encoder, Part, Shard, ShardedEntry
+from fused_clip.store.shard import Shard
+from fused_clip.store.shard_list import Encoder, Part
+from fused_clip.store.shards import ShardedEntry
 from fused_clip.support.checksums import sealed
 from fused_clip.support.errors import InputError
 from tests.fakes import FakeBackbone

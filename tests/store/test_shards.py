@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from fused_clip.store import blocks
 from fused_clip.store.blocks import RowBlocks
-from fused_clip.store.shards import Encoder, Shard, ShardedEntry
+from fused_clip.store.shard import Shard
+from fused_clip.store.shard_list import Encoder
+from fused_clip.store.shards import ShardedEntry
 from fused_clip.support.errors import InputError
 from tests.fakes import FakeBackbone
 from tests.store.sharded import SIZE, N, Source, sharded_entry, write_all

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fused_clip.runner import artifacts
 from fused_clip.support.errors import InputError
-from fused_clip.tracking import MlflowTracker
+from fused_clip.tracking import MlflowTracker, stored_runs
 from fused_clip.tracking.records import RunRecord
 from fused_clip.tracking.stored_runs import StoredRuns, open_runs, read_plan, read_table
 from tests.databases import with_database
@@ -381,3 +382,19 @@ def test_a_clock_that_was_set_back_leaves_no_time(output_dir: Path, tmp_path: Pa
     back = "UPDATE runs SET end_time = start_time - 1000"
     with open_runs(None, changed(output_dir, tmp_path / "a", back)) as runs:
         assert all(math.isnan(record.seconds) for record in runs.study("alone"))
+
+
+def test_cells_are_found_without_a_look_at_every_run_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that was cut off may have 100,000 of both."""
+
+    def run(number: int, **tags: str) -> Any:
+        return SimpleNamespace(number=number, data=SimpleNamespace(tags=tags, params={"seed": str(number)}))
+
+    read, reader = [], stored_runs.axes_of
+    monkeypatch.setattr(stored_runs, "axes_of", lambda words: read.append(words) or reader(words))
+    runs = [run(number, overrides=f"seed={number}") for number in range(500)]
+    found = stored_runs._ByAxes([*runs, run(3), run(3, overrides="seed=3")])
+    assert [len(found.of({"seed": str(number)})) for number in range(500)] == [1, 1, 1, 3, *[1] * 496]
+    assert len(read) == 501
+    assert [one.number for one in found.of({"seed": "3"})] == [3, 3, 3]
+    assert found.of({"seed": "3"})[1] == run(3)

@@ -167,6 +167,27 @@ def test_more_reused_cells_than_the_tags_of_a_call_hold(tracker: MlflowTracker, 
     assert run.data.tags["reused_from_101"].split()[-1] == f"{15149:032x}"
 
 
+@pytest.mark.parametrize("fails", [2, 9])
+def test_a_run_that_has_ended_counts_even_if_the_store_fails_then(
+    fails: int, tracker: MlflowTracker, client: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    real, calls = client.set_tag, []
+
+    def set_tag(run_id: str, key: str, value: str) -> None:
+        calls.append(key)
+        if len(calls) <= fails:
+            raise MlflowException("it fails")
+        real(run_id, key, value)
+
+    with tracker.run(f"unsealed-{fails}", {}, {}):
+        monkeypatch.setattr(client, "set_tag", set_tag)
+    run = find(client, f"unsealed-{fails}")
+    assert run.info.status == "FINISHED"
+    assert calls == ["record_checksum"] * 3
+    assert ("record_checksum" in run.data.tags) == (fails == 2)
+    assert len(caplog.messages) == (fails == 9)
+
+
 def test_more_metrics_than_a_call_takes(tracker: MlflowTracker, client: Any, tmp_path: Path) -> None:
     metrics = {f"test/recall/{index}-x": index / 1200 for index in range(1200)}
     with tracker.run("many", {f"p{index}": index for index in range(120)}, {}) as active:
