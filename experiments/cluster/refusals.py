@@ -61,7 +61,7 @@ _SHORT = ("hydra.launcher.partition=short", "hydra.launcher.minutes=5")
 
 
 def check(place: Place, images: Path) -> Iterator[tuple[str, str]]:
-    """Give each mistake, and what is wrong with how it is refused; empty if nothing is.
+    """Give each mistake, and the fault of its refusal; empty without a fault.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ def load(
     meanwhile: Callable[[], None] = lambda: None,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[float, list[str]]:
-    """Log runs by several processes at once; give the seconds it took, and what is wrong afterwards.
+    """Log runs by several processes at once; give the seconds it took, and the faults found afterwards.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def found(uri: str, folder: Path) -> list[Any]:
 
 
 def missing(uri: str, folder: Path, expected: int, before: int) -> list[str]:
-    """List what is lost, doubled or changed of the runs that ended well.
+    """List the lost, doubled and changed ones of the runs that ended well.
 
     Parameters
     ----------

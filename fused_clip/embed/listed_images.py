@@ -1,4 +1,4 @@
-"""The list of a dataset's images, made once and kept beside the store."""
+"""The list of a dataset's images, made once and kept in the store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from fused_clip.runner.config import DatasetOptions
@@ -44,7 +45,7 @@ def listed_images(options: DatasetOptions, data_dir: str | None, folder: Path) -
     own = options.model_extra or {}
     asked = [options.target, recipe.model_dump(mode="json"), own, data_dir, str(Path.cwd())]
     name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    place, draft = folder / name, folder / f"{name}.draft"
+    place = folder / name
     if (found := _open(place)) and not _changes(found):
         return found
     with locked(folder / f"{name}.lock", what="the list of images"), writable(folder):
@@ -53,10 +54,10 @@ def listed_images(options: DatasetOptions, data_dir: str | None, folder: Path) -
             return found
         if found:
             log.warning("Listing the images anew: %s", changes)
-        shutil.rmtree(draft, ignore_errors=True)
-        index_of(options.target, recipe, own, data_dir, draft)
-        shutil.rmtree(place, ignore_errors=True)
-        draft.rename(place)
+        with TemporaryDirectory(prefix=f"{name}-", dir=folder) as draft:
+            index_of(options.target, recipe, own, data_dir, Path(draft, name))
+            shutil.rmtree(place, ignore_errors=True)
+            Path(draft, name).rename(place)
     return _open(place)
 
 

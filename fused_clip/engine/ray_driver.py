@@ -35,7 +35,7 @@ def run_numbered(call: bytes, surroundings: Mapping[str, Any], number: int) -> s
     os.environ.update(surroundings["environment"])
     sys.argv[:] = surroundings["argv"]  # runs are tagged with it, and a worker's own has keys of the cluster
     try:
-        pickle.loads(call)(number)  # noqa: S301  # what this user's own process made
+        pickle.loads(call)(number)  # noqa: S301  # nosec B301 - this user's own process made it
     except Exception as error:
         traceback.print_exc()  # for the worker's log
         return _line(error)

@@ -119,6 +119,8 @@ def print_forecast(forecast: Forecast, output_dir: Path) -> None:
     room = f"about {size(forecast.need)} on disk, {size(forecast.free)} free at {output_dir}"
     cells = f"{forecast.cells} cells: {forecast.finished} finished already and reused"
     line = f"{cells}, {forecast.cells - forecast.finished} to run; {room}"
+    if 0 < forecast.prepared < forecast.cells:
+        line += f" (estimated from {forecast.prepared:,} cells)"
     _wide_console().print(escape(line), soft_wrap=True, highlight=False)
 
 

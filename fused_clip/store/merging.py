@@ -16,7 +16,7 @@ from fused_clip.support.errors import InputError
 from fused_clip.support.files import sha256
 
 _NAMED = 5  # faults that a message lists
-_AGAIN = "The same command without --merge embeds what is missing"
+_AGAIN = "The same command without --merge embeds the missing part"
 
 
 def merge(sharded: ShardedEntry, first: str) -> StoredEntry:

@@ -262,7 +262,7 @@ def _terminate(client: "MlflowClient", run_id: str, status: Status) -> None:
 
 
 def _seal(client: "MlflowClient", run_id: str) -> None:
-    """Add the checksums of a run that has ended: an error would run again what is whole."""
+    """Add the checksums of a run that has ended: an error would repeat finished work."""
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             seal(client, run_id)

@@ -10,8 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
 from fused_clip.runner import artifacts, reuse
+from fused_clip.runner import forecast as module
 from fused_clip.runner.build import make_parts
 from fused_clip.runner.config import build, check
+from fused_clip.runner.console import print_forecast
 from fused_clip.runner.forecast import Forecast, forecast
 from fused_clip.runner.jobs import planned_jobs
 from fused_clip.support.conf import conf_dir
@@ -178,3 +180,22 @@ def test_a_sweep_takes_about_what_it_said(tmp_path: Path) -> None:
         assert (finished, to_run) == ("0", "1")
         took = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) / 1e6
         assert 0.6 < took / int(megabytes) < 1.3
+
+
+def test_many_cells_are_estimated_from_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = expected(tmp_path, "seed=range(12)")
+    monkeypatch.setattr(module, "_MOST_PREPARED", 6)
+    drawn = expected(tmp_path, "seed=range(12)")
+    assert (drawn.cells, drawn.prepared, drawn.need) == (12, 6, whole.need)
+    print_forecast(drawn, tmp_path)
+    assert capsys.readouterr().out.endswith("(estimated from 6 cells)\n")
+    assert expected(tmp_path, "seed=range(6)").prepared == 6
+    with pytest.raises(InputError, match="clusters_per_target"):
+        expected(tmp_path, "seed=range(12)", "clusters_per_target=0")
+
+
+def test_every_cell_that_changes_hydra_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_PREPARED", 1)
+    assert expected(tmp_path, "hydra.verbose=false,true").prepared == 2

@@ -17,8 +17,8 @@ from tests import fake_slurm
 def directory(tmp_path: Path) -> Path:
     """A sweep of four cells in two shares."""
     sweep = SharedSweep(
-        words=["seed=range(4)"], hydra=[], folders=[], name="config", cwd=str(tmp_path), clock=[], parent="",
-        sweep_id="", started=0.0, cells=[[f"seed={seed}"] for seed in range(4)], bounds=[0, 2, 4],
+        words=["seed=range(4)"], argv=[], hydra=[], folders=[], name="config", cwd=str(tmp_path), clock=[],
+        parent="", sweep_id="", started=0.0, cells=[[f"seed={seed}"] for seed in range(4)], bounds=[0, 2, 4],
     )  # fmt: skip
     (tmp_path / "cells.json").write_text(json.dumps(sealed(sweep.model_dump(mode="json"))))
     return tmp_path

@@ -26,7 +26,7 @@ class KMeansFromPrompts(ClusterMixin, BaseEstimator):  # type: ignore[misc]
     Each image starts in the cluster of the prompt nearest by cosine similarity. With several clusters for a
     prompt, its images are first split by k-means among themselves. Then Lloyd's iterations: the centre of a
     cluster becomes its unit mean, each image moves to the centre nearest by cosine similarity. A cluster
-    without images keeps its prompt as centre. What is clustered are the images, not the fused rows.
+    without images keeps its prompt as centre. It clusters the images, not the fused rows.
 
     Parameters
     ----------
