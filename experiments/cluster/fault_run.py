@@ -11,6 +11,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -123,13 +124,10 @@ class FaultRun:
         ----------
         parts : names of those to run.
         """
-        start = time.monotonic()
-        images = make_images(self.folder / "images", self.size.images)
-        self._serial(images)
-        print(f"{time.monotonic() - start:6.0f} s  one machine's results are there", flush=True)
         for where in parts:
+            self.prepare(where)
             if not self._state(where).exists():
-                made, found = self._part(where, images)
+                made, found = self._part(where)
                 content = {"made": [asdict(one) for one in made], "found": _plain(found)}
                 self._state(where).write_text(json.dumps(content, indent=1))
         return self.table(parts)
@@ -173,37 +171,44 @@ class FaultRun:
     def _state(self, where: str) -> Path:
         return self.folder / f"{where.replace(' ', '-')}.json"
 
-    def _serial(self, images: Path) -> None:
-        """Make what all is compared with, by one process after the other, without a fault."""
-        place = Place(self.folder / "serial", self.folder / "logs" / "serial", _environment({}))
-        if not (self.folder / "serial.done").exists():
-            words = [
-                *self.size.grid(0, self.size.seeds).words,
-                f"output_dir={place.output_dir}",
-                f"hydra.sweep.dir={self.serial_sweep}",
-            ]
-            _must(place, sys.executable, "-m", "fused_clip.run", "-m", *words)
+    def prepare(self, where: str) -> None:
+        """Make what a part is compared with, by one process after the other, without a fault.
+
+        Parameters
+        ----------
+        where : part of the run.
+        """
+        start, folder = time.monotonic(), self._serial(where)
+        done = folder / "done"
+        if done.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        place = Place(folder / "outputs", folder / "logs", _environment({}))
+        if where in self.grids:
+            words = [*self.grids[where].words, f"output_dir={place.output_dir}"]
             _must(
                 place,
                 sys.executable,
                 "-m",
-                "experiments.cluster.one_store",
-                str(images),
-                str(self.serial_store),
+                "fused_clip.run",
+                "-m",
+                *words,
+                f"hydra.sweep.dir={folder / 'sweep'}",
             )
-            (self.folder / "serial.done").touch()
+        else:
+            own = [str(self._images()), str(folder / "store")]
+            _must(place, sys.executable, "-m", "experiments.cluster.one_store", *own)
+        done.touch()
+        print(f"{time.monotonic() - start:6.0f} s  {where}: one machine's results are there", flush=True)
 
-    @property
-    def serial_sweep(self) -> Path:
-        """Directory of the sweep of one machine."""
-        return self.folder / "serial" / "sweep"
+    def _serial(self, where: str) -> Path:
+        """Folder of one machine's results, of which both kinds of shards have one."""
+        return self.folder / "serial" / (where.replace(" ", "-") if where in self.grids else "images")
 
-    @property
-    def serial_store(self) -> Path:
-        """Store of the images that one machine embedded."""
-        return self.folder / "serial-images" / "store"
+    def _images(self) -> Path:
+        return make_images(self.folder / "images", self.size.images)
 
-    def _part(self, where: str, images: Path) -> tuple[list[Done], Differences]:
+    def _part(self, where: str) -> tuple[list[Done], Differences]:
         """Run a part to its end, with its faults, and compare."""
         print(f"{where}:", flush=True)
         name = where.replace(" ", "-")
@@ -226,7 +231,7 @@ class FaultRun:
             cluster: SlurmCluster | RayCluster = SlurmCluster() if "slurm" in where else RayCluster()
             stack.enter_context(cluster)
             place = Place(disk / "out", logs, _environment(cluster.settings))
-            work = self._workload(where, place, cluster, images, words)
+            work = self._workload(where, place, cluster, words)
             if isinstance(cluster, SlurmCluster):
                 faults = slurm_faults(SlurmFaults(cluster, draw, repairs), shared)
             else:
@@ -235,23 +240,24 @@ class FaultRun:
             return made, self._compared(where, work, servers)
 
     def _workload(
-        self, where: str, place: Place, cluster: SlurmCluster | RayCluster, images: Path, words: Sequence[str]
+        self, where: str, place: Place, cluster: SlurmCluster | RayCluster, words: Sequence[str]
     ) -> Workload:
         if isinstance(cluster, SlurmCluster):
             if where in self.grids:
                 return SlurmSweep(place, self.grids[where], cluster, words)
-            return SlurmShards(place, images, self.size.shards, cluster, words)
+            return SlurmShards(place, self._images(), self.size.shards, cluster, words)
         if where in self.grids:
             return RaySweep(place, self.grids[where], cluster.address, words)
-        return RayShards(place, images, self.size.shards, cluster.address, words)
+        return RayShards(place, self._images(), self.size.shards, cluster.address, words)
 
     def _compared(self, where: str, work: Workload, servers: Mapping[str, Server]) -> Differences:
         output_dir = work.place.output_dir
         if where not in self.grids:
-            return comparison.compare_stores(self.serial_store, output_dir / "store")
+            return comparison.compare_stores(self._serial(where) / "store", output_dir / "store")
+        right = self._serial(where) / "sweep"
         cells, uri = self.grids[where].cells, str(getattr(servers["MLflow"], "uri", ""))
-        found = comparison.compare_sweeps(self.serial_sweep, work.sweeps, cells)
-        return found + comparison.compare_runs(uri, self.serial_sweep, cells)
+        found = comparison.compare_sweeps(right, work.sweeps, cells)
+        return found + comparison.compare_runs(uri, right, cells)
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:

@@ -202,14 +202,22 @@ class SlurmCluster:
         ClusterError
             If it fails.
         """
-        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60)
+        try:
+            done = subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60)
+        except subprocess.TimeoutExpired as error:
+            raise ClusterError(f"{' '.join(words)}: no answer within 60 s") from error
         if check and done.returncode:
             raise ClusterError(f"{' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
 
     def tasks(self) -> list[Task]:
         """List the tasks that are pending, running or ending; each pending one of an array on its own."""
-        lines = self.call("squeue", "--noheader", "--array", "--format", "%i|%T|%N").splitlines()
+        words = ("squeue", "--noheader", "--array", "--format", "%i|%T|%N")
+        try:
+            lines = self.call(*words).splitlines()
+        except ClusterError:  # slurmctld is busy on a busy machine
+            time.sleep(2)
+            lines = self.call(*words).splitlines()
         return [Task(*line.strip().split("|")) for line in lines]
 
     def running(self) -> list[str]:

@@ -28,7 +28,7 @@ CHEAP = (
 )
 PROMPTS = ("task", "none", "grouped", "swapped")
 CLUSTERERS = ("kmeans", "agglomerative", "gmm", "spectral", "spectral_sklearn")
-SECONDS = 900.0  # that a command may take, on a busy machine
+SECONDS = 5400.0  # that a command may take, on a busy machine
 _RUN = (sys.executable, "-m", "fused_clip.run", "-m")
 _SWEEP = (sys.executable, "-m", "fused_clip.runner.sweep_command")
 _EMBED = (sys.executable, "-m", "fused_clip.embed")
