@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.embed.embed_words import EmbedWords, opened
+from fused_clip.embed.engines import check_engine, is_here, run_by_engine, run_here
 from fused_clip.runner.overrides import check_hydras_parts, check_words, with_allowed
 from fused_clip.store.shard import MOST_SHARDS, Shard
 from fused_clip.support.command import count as at_least_one
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _GO_ON = "Finished blocks are kept: the same command goes on from there."
 _LISTED = 20  # unfinished shards that the status lists
-_LOCAL = "BasicLauncher"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shard, count, others = _shards(sys.argv[1:] if arguments is None else arguments)
         flags = _parsed(others)
         words = EmbedWords(tuple(flags.words), tuple(flags.config_dir))
-        with opened(words) as (work, launcher):
+        runs_all = shard is None and not (flags.plan or flags.status or flags.merge)
+        with opened(words, check_engine if runs_all else None) as (work, launcher):
             if flags.plan:
                 from fused_clip.embed.planning import print_plan
 
@@ -104,11 +105,9 @@ def _shards(words: Sequence[str]) -> tuple[Shard | None, int | None, list[str]]:
 
 
 def _run_all(work: ShardWork, launcher: Any, words: EmbedWords, count: int) -> int:
-    from fused_clip.embed.engines import run_by_engine, run_here
-
     work.check(count)
     numbers = [item.shard.number for item in work.progress(count) if item.state != "finished"]
-    if launcher["_target_"].endswith(_LOCAL):
+    if is_here(launcher):
         run_here(work, numbers, count)
     elif numbers and not run_by_engine(work, launcher, words, numbers, count):
         command = shlex.join(["fused-clip-embed", *words.overrides])

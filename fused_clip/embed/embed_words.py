@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,12 +29,15 @@ class EmbedWords(NamedTuple):
 
 
 @contextmanager
-def opened(words: EmbedWords) -> Iterator[tuple[ShardWork, Any]]:
+def opened(
+    words: EmbedWords, check_launcher: Callable[[Any], None] | None = None
+) -> Iterator[tuple[ShardWork, Any]]:
     """Open the work that words describe; also give the config of the launcher.
 
     Parameters
     ----------
     words : overrides, each with one value.
+    check_launcher : called with the config of the launcher before anything is written.
 
     Raises
     ------
@@ -51,6 +54,8 @@ def opened(words: EmbedWords) -> Iterator[tuple[ShardWork, Any]]:
         with open_dict(config):
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         options = check(own, words.overrides)
+        if check_launcher:
+            check_launcher(launcher)
         yield ShardWork(options, Path(options.output_dir).absolute()), launcher
 
 

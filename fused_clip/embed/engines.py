@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fused_clip.embed.shard_work import ShardWork
     from fused_clip.engine.slurm_array import SlurmArray
 
+_LOCAL = ".BasicLauncher"
 _NAMED = 10  # unfinished shards that a message lists
 
 
@@ -48,6 +49,47 @@ def run_here(work: ShardWork, numbers: Sequence[int], of: int) -> None:
         work.run(Shard(number, of))
 
 
+def is_here(launcher: Any) -> bool:
+    """Whether shards run in this process.
+
+    Parameters
+    ----------
+    launcher : config of ``hydra/launcher``.
+    """
+    return str(launcher["_target_"]).endswith(_LOCAL)
+
+
+def check_engine(launcher: Any) -> None:
+    """Check, before anything is written, that shards run here or by an engine that is there.
+
+    Parameters
+    ----------
+    launcher : config of ``hydra/launcher``.
+
+    Raises
+    ------
+    InputError
+        If not.
+    """
+    from hydra.utils import instantiate
+
+    if is_here(launcher):
+        return
+    engine = getattr(instantiate(launcher), "engine", None)
+    if engine is None:
+        rule = "must be basic, slurm or ray to embed shards"
+        raise InputError("hydra/launcher", rule, launcher["_target_"].rpartition(".")[2])
+    if _waits(engine):
+        engine.check()
+    else:
+        engine.check(1)
+
+
+def _waits(engine: Any) -> bool:
+    """Whether an engine is Ray, which runs calls and waits for them."""
+    return hasattr(engine, "run")
+
+
 def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Sequence[int], of: int) -> bool:
     """Give shards to Slurm or Ray; whether they are finished.
 
@@ -67,13 +109,9 @@ def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Se
     from hydra.utils import instantiate
 
     made = instantiate(launcher)
-    engine = getattr(made, "engine", None)
-    if engine is None:
-        rule = "must be basic, slurm or ray to embed shards"
-        raise InputError("hydra/launcher", rule, launcher["_target_"].rpartition(".")[2])
+    engine = made.engine
     call = partial(run_shard, words, os.getcwd(), of)
-    if hasattr(engine, "run"):  # Ray, which waits
-        engine.check()
+    if _waits(engine):
         failed = engine.run(call, numbers, "embed", batches=True)
         if failed:
             lines = "; ".join(f"shard {number}/{of}: {why}" for number, why in failed.items())
