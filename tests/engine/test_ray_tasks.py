@@ -216,7 +216,8 @@ def test_a_cluster_refuses_in_a_line(on_cluster: RayCluster, monkeypatch: pytest
 def test_a_driver_elsewhere_uses_the_client(on_cluster: RayCluster, tmp_path: Path) -> None:
     tasks = RayTasks(address=on_cluster.client_address)
     tasks.check()
-    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [7, 8], "try")
+    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [7], "try")
+    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [8], "try", batches=True)
     assert {path.name for path in tmp_path.iterdir()} == {"7", "8"}
 
 
