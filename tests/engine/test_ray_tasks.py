@@ -223,10 +223,13 @@ def test_a_driver_elsewhere_uses_the_client(on_cluster: RayCluster, tmp_path: Pa
 
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_interrupts_the_tasks(on_cluster: RayCluster, tmp_path: Path) -> None:
     def interrupt() -> None:
-        wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, "tasks", pause=0.05)
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, "tasks", 200, pause=0.05)
+        finally:  # else this test would never end
+            os.kill(os.getpid(), signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
