@@ -53,7 +53,7 @@ _FULL: Mapping[str, Mapping[str, int]] = {
 
 _QUICK: Mapping[str, Mapping[str, int]] = {
     "slurm sweep": {"kill -9 of a task": 1, "scontrol requeue": 1, "scancel": 1},
-    "ray sweep": {"kill -9 of a Ray worker": 1, "kill -9 of MLflow's server": 1},
+    "ray sweep": {"kill -9 of a Ray worker": 1},
     "slurm shards": {"kill -9 of a task": 1, "kill -9 of a slurmd": 1},
     "ray shards": {"kill -9 of a Ray worker": 1},
 }
