@@ -9,7 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # threads of workers side by side would
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # a shell in the background, and so all that tests start
+):  # started by a shell in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
