@@ -1,7 +1,8 @@
 """Small sets whose right answers are known, shared by the tests."""
 
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of workers side by side would wait for each other
@@ -110,6 +111,14 @@ class Fixed(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 def blobs() -> Blobs:
     """Three well separated blobs."""
     return make_blobs()
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends this process and its children, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

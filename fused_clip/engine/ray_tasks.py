@@ -110,7 +110,7 @@ class RayTasks(StrictOptions):
             need that module.
         numbers : of the calls.
         name : of the whole, for the log.
-        batches : whether Ray Data runs them, a batch a number, rather than one task each.
+        batches : whether Ray Data runs them, a batch a number, rather than one task each; not at ``ray://``.
         ended : called with each number and its error, or an empty text; by default it is logged.
 
         Raises

@@ -34,8 +34,8 @@ PLANTED = (
     Planted(
         "Stale cache: other weights of the same name get the rows of the old ones",
         "fused_clip/store/embeddings.py",
-        '"backbone": backbone.fingerprint,\n            "shard_rows"',
-        '"backbone": backbone.name,\n            "shard_rows"',
+        '"backbone": backbone.fingerprint,\n        "shard_rows"',
+        '"backbone": backbone.name,\n        "shard_rows"',
         "tests/store/test_store.py::test_another_key_is_another_entry[backbone]",
     ),
     Planted(

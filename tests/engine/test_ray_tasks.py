@@ -216,16 +216,20 @@ def test_a_cluster_refuses_in_a_line(on_cluster: RayCluster, monkeypatch: pytest
 def test_a_driver_elsewhere_uses_the_client(on_cluster: RayCluster, tmp_path: Path) -> None:
     tasks = RayTasks(address=on_cluster.client_address)
     tasks.check()
-    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [7, 8], "try")
+    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [7], "try")
+    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [8], "try", batches=True)
     assert {path.name for path in tmp_path.iterdir()} == {"7", "8"}
 
 
 @needs_ray
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_interrupts_the_tasks(on_cluster: RayCluster, tmp_path: Path) -> None:
     def interrupt() -> None:
-        wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, "tasks", pause=0.05)
-        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, "tasks", 200, pause=0.05)
+        finally:  # else this test would never end
+            os.kill(os.getpid(), signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
