@@ -2,11 +2,15 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of workers side by side would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell in the background, and so all that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest
@@ -111,14 +115,6 @@ class Fixed(ClusterMixin, BaseEstimator):  # type: ignore[misc]
 def blobs() -> Blobs:
     """Three well separated blobs."""
     return make_blobs()
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C ends this process and its children, also where a shell started the tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

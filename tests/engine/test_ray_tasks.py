@@ -223,7 +223,6 @@ def test_a_driver_elsewhere_uses_the_client(on_cluster: RayCluster, tmp_path: Pa
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_interrupts_the_tasks(on_cluster: RayCluster, tmp_path: Path) -> None:
     def interrupt() -> None:
         try:

@@ -136,7 +136,6 @@ def test_a_sweep_on_ray_ends_as_one_on_this_machine(commands: Commands, tmp_path
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = [*SWEEP, "seed=range(12)", "hydra.launcher.at_once=1", f"output_dir={out}"]
