@@ -54,7 +54,7 @@ _FULL: Mapping[str, Mapping[str, int]] = {
 _QUICK: Mapping[str, Mapping[str, int]] = {
     "slurm sweep": {"kill -9 of a task": 1, "scontrol requeue": 1, "scancel": 1},
     "ray sweep": {"kill -9 of a Ray worker": 1},
-    "slurm shards": {"kill -9 of a task": 1, "kill -9 of a slurmd": 1},
+    "slurm shards": {"kill -9 of a slurmd": 1},
     "ray shards": {"kill -9 of a Ray worker": 1},
 }
 
@@ -71,6 +71,7 @@ class Size:
     cells_a_task : of a sweep.
     images : that are embedded.
     shards : of them.
+    last : share of the work that is finished before the last fault.
     """
 
     plan: Mapping[str, Mapping[str, int]]
@@ -80,6 +81,7 @@ class Size:
     cells_a_task: int
     images: int
     shards: int
+    last: float = 0.96
 
     def grid(self, first: int, stop: int) -> Grid:
         """Give the cells of some seeds.
@@ -101,11 +103,11 @@ class Size:
         draw = random.Random(f"{seed} {where}")
         kinds = [kind for kind, count in self.plan[where].items() for _ in range(count)]
         draw.shuffle(kinds)
-        return list(zip(sorted(draw.uniform(0.0, 0.96) for _ in kinds), kinds, strict=True))
+        return list(zip(sorted(draw.uniform(0.0, self.last) for _ in kinds), kinds, strict=True))
 
 
 FULL = Size(_FULL, 34, PROMPTS, CLUSTERERS, 8, 20_000, 20)  # 680 cells, 200 faults
-QUICK = Size(_QUICK, 4, PROMPTS[:2], CLUSTERERS[:2], 2, 2_000, 3)
+QUICK = Size(_QUICK, 4, PROMPTS[:2], CLUSTERERS[:1], 1, 2_000, 3, 0.0)  # faults as soon as tasks run
 
 
 def slurm_faults(slurm: SlurmFaults, shared: SharedFaults) -> dict[str, Fault]:

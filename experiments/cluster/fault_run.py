@@ -159,7 +159,10 @@ class FaultRun:
                 [["kind", "count", *WRONG], *rows, ["all", *totals]]
             )
         print(target.read_text())
-        return not any(totals[1:])
+        missing = sum(sum(self.size.plan[where].values()) for where in parts) - totals[0]
+        if missing:
+            print(f"{missing} faults were not made")
+        return not missing and not any(totals[1:])
 
     def _hit(self, where: str, hit: Collection[str], wrong: Sequence[Sequence[str]]) -> int:
         """Number of wrong cells that a kind of fault may have hit; of shards, all."""
