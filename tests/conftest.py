@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of workers side by side would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # started by a shell in the background
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a shell in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
