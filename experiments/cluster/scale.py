@@ -1,16 +1,19 @@
 """What grows when entries do: files, manifest, seconds and memory of a merge, with rows of one number.
 
 Usage: python -m experiments.cluster.scale [BLOCKS ...]
+       python -m experiments.cluster.scale --list IMAGES
 
 Each block is one image with an embedding of one number, so that the cost of a block is left: a merge
 of 20,000 blocks of 50,000 images has the same files and lists, and in addition reads their bytes once. Each
-number of blocks runs in a process of its own, whose peak of memory is stated.
+number of blocks runs in a process of its own, whose peak of memory is stated. ``--list`` writes a tar file of
+images of no size, and states the cost of their list.
 """
 
 import json
 import resource
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -72,7 +75,31 @@ def measure(count: int, root: Path) -> dict[str, float]:
     }
 
 
+def list_images(count: int, root: Path) -> None:
+    """Write a tar file of `count` images of no size, and list it."""
+    from fused_clip.dataset.index_sources import index_of
+    from fused_clip.dataset.recipe import Recipe
+
+    with tarfile.open(root / "images.tar", "w") as tar:
+        for number in range(count):
+            tar.addfile(tarfile.TarInfo(f"{number:09d}.jpg"))
+            tar.members.clear()  # which would count as memory of the list
+    recipe = Recipe(
+        name="tar", path=str(root / "images.tar"), image_column="image", labels="none", classes=["a", "b"]
+    )
+    clock = time.process_time()
+    index_of("fused_clip.dataset.webdataset", recipe, {}, None, root / "list")
+    size = sum(file.stat().st_size for file in (root / "list").rglob("*") if file.is_file())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    seconds = time.process_time() - clock
+    print(f"{count:,} images: {size / 1e6:.1f} MB, {seconds:.1f} s of a core, peak {peak / 1e6:,.0f} MB")
+
+
 def main() -> None:
+    if "--list" in sys.argv:
+        with tempfile.TemporaryDirectory() as folder:
+            list_images(int(sys.argv[-1]), Path(folder))
+        return
     if "--child" in sys.argv:
         files.os.fsync = lambda _: None  # type: ignore[attr-defined]  # of single numbers; a block has megabytes
         with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fused_clip.dataset.names import shortened
 from fused_clip.embed.embed_words import EmbedWords, opened
 from fused_clip.store.shard import Shard
 from fused_clip.support.errors import InputError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from fused_clip.engine.slurm_array import SlurmArray
 
 _LOCAL = ".BasicLauncher"
-_NAMED = 10  # unfinished shards that a message lists
 
 
 def run_shard(words: EmbedWords, folder: str, of: int, number: int) -> None:
@@ -124,7 +124,7 @@ def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Se
         rest = [str(item.shard) for item in work.progress(of) if item.state != "finished"]
         if rest:
             raise InputError(
-                "shards", f"{len(rest)} are not finished: {', '.join(rest[:_NAMED])}", hint=f"Logs: {folder}"
+                "shards", f"{len(rest)} are not finished: {shortened(rest)}", hint=f"Logs: {folder}"
             )
     return bool(made.wait)
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
+from fused_clip.engine.engine_options import OPTIONS
 from fused_clip.support.errors import InputError
 
-OPTIONS = "hydra.launcher"  # where a user sets them
 _PATIENCE = {"local": 120.0, "cluster": 45.0}  # seconds until Ray must be there
 _SECONDS_TO_END = 25.0  # more than `fused_clip.engine.ray_driver` takes
 _PROGRAM = (

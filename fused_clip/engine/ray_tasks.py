@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from fused_clip.engine.ray_session import OPTIONS, session
+from fused_clip.engine.engine_options import OPTIONS, EngineOptions
+from fused_clip.engine.ray_session import session
 from fused_clip.support.errors import InputError
 from fused_clip.support.memory import available_memory, size
-from fused_clip.support.option_types import Count, NotNegative, Positive, StrictOptions, Text, complaints
+from fused_clip.support.option_types import Count, NotNegative, Positive, Text
 
 log = logging.getLogger(__name__)
 _SECONDS = 5.0  # until a port of the cluster must answer
@@ -27,7 +28,7 @@ _CARRIED = re.compile(
 _ENDED = Callable[[int, str], None]
 
 
-class RayTasks(StrictOptions):
+class RayTasks(EngineOptions):
     """Options of tasks of Ray.
 
     Parameters
@@ -41,8 +42,6 @@ class RayTasks(StrictOptions):
     env : further variables of the environment for the tasks.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     address: Text | None = None
     cpus: Positive = 1
     gpus: NotNegative = 0
@@ -50,24 +49,6 @@ class RayTasks(StrictOptions):
     at_once: Count | None = None
     retries: int = Field(default=3, ge=0)
     env: dict[str, str] = Field(default_factory=dict)
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "RayTasks":
-        """Check options by their types.
-
-        Parameters
-        ----------
-        options : by name.
-
-        Raises
-        ------
-        InputError
-            If a value is refused.
-        """
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            raise complaints(error, dict(options), OPTIONS)[0] from error
 
     @property
     def place(self) -> str:

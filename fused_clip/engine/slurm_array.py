@@ -4,24 +4,24 @@ import importlib.util
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from fused_clip.engine import slurm_queue
+from fused_clip.engine.engine_options import OPTIONS, EngineOptions
 from fused_clip.engine.submissions import State, queued, state_of, write_submitted
 from fused_clip.support.errors import InputError
-from fused_clip.support.option_types import Count, Name, Positive, StrictOptions, Text, complaints
+from fused_clip.support.option_types import Count, Name, Positive, Text
 
 if TYPE_CHECKING:
     from submitit import SlurmExecutor
     from submitit.core.utils import DelayedSubmission
 
 _EARLIER = 30  # seconds: slurmctld looks at limits so often
-OPTIONS = "hydra.launcher"  # where a user sets them
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _end_once(signum: int, frame: object) -> None:
     raise SystemExit(128 + signum)
 
 
-class SlurmArray(StrictOptions):
+class SlurmArray(EngineOptions):
     """Options of an array of Slurm; None leaves a value to the cluster.
 
     Parameters
@@ -81,8 +81,6 @@ class SlurmArray(StrictOptions):
     extra : further options of ``sbatch``.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     partition: Name | None = None
     account: Name | None = None
     qos: Name | None = None
@@ -96,24 +94,6 @@ class SlurmArray(StrictOptions):
     signal_seconds: Count = 90
     requeues: int = Field(default=20, ge=0)
     extra: dict[str, str | int | float | bool] = Field(default_factory=dict)
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> "SlurmArray":
-        """Check options by their types.
-
-        Parameters
-        ----------
-        options : by name.
-
-        Raises
-        ------
-        InputError
-            If a value is refused.
-        """
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            raise complaints(error, dict(options), OPTIONS)[0] from error
 
     def check(self, tasks: int) -> None:
         """Check, before anything is written, that Slurm would take an array.

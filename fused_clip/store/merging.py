@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
+from fused_clip.dataset.names import shortened
 from fused_clip.store.blocks import RowBlocks
 from fused_clip.store.embeddings import rows_entry
 from fused_clip.store.entry import StoredEntry
@@ -15,7 +16,6 @@ from fused_clip.store.shards import ShardedEntry
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import sha256
 
-_NAMED = 5  # faults that a message lists
 _AGAIN = "The same command without --merge embeds the missing part"
 
 
@@ -80,7 +80,7 @@ def _owners(sharded: ShardedEntry, parts: Sequence[Part]) -> dict[int, Part]:
             for start, found in twice
         ]
         hint = "Remove the list of one of them (shard-*.json), and run that shard again"
-        raise InputError("shards", f"overlap: {_first(named)}", str(sharded.folder), hint=hint)
+        raise InputError("shards", f"overlap: {shortened(named)}", str(sharded.folder), hint=hint)
     if lacking := [start for start, found in having.items() if not found]:
         raise InputError("shards", _gaps(sharded, lacking, parts), hint=_AGAIN)
     return {start: found[0] for start, found in having.items()}
@@ -89,17 +89,12 @@ def _owners(sharded: ShardedEntry, parts: Sequence[Part]) -> dict[int, Part]:
 def _gaps(sharded: ShardedEntry, lacking: Sequence[int], parts: Sequence[Part]) -> str:
     count = sum(sharded.blocks.stop(start) - start for start in lacking)
     shards = dict.fromkeys(str(sharded.shard_of(start, parts[0].of)) for start in lacking) if parts else {}
-    named = f", of shards {_first(list(shards))}" if shards else ""
+    named = f", of shards {shortened(list(shards))}" if shards else ""
     return f"{count:,} of {sharded.blocks.rows:,} rows are missing{named}"
 
 
 def _rows(sharded: ShardedEntry, start: int) -> str:
     return f"rows {start:,} to {sharded.blocks.stop(start) - 1:,}"
-
-
-def _first(named: Sequence[str]) -> str:
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-    return "; ".join(named[:_NAMED]) + more
 
 
 def _check_files(sharded: ShardedEntry, owners: Mapping[int, Part]) -> None:
@@ -111,7 +106,7 @@ def _check_files(sharded: ShardedEntry, owners: Mapping[int, Part]) -> None:
         bad = [name for (name, part), digest in pairs if part.files[name] != digest]
     if bad:
         named = [f"{name}.npy of shard {files[name].shard}" for name in bad]
-        raise InputError("shards", f"are damaged: {_first(named)}", str(sharded.folder), hint=_AGAIN)
+        raise InputError("shards", f"are damaged: {shortened(named)}", str(sharded.folder), hint=_AGAIN)
 
 
 def _tidy(entry: StoredEntry) -> None:

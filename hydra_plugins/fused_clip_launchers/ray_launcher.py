@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from fused_clip.runner.shares_launcher import SharesLauncher
 
@@ -26,11 +26,7 @@ class RayLauncher(SharesLauncher):
         from fused_clip.engine.ray_tasks import RayTasks
 
         super().__init__(cells_per_task, None)
-        plain = {
-            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            for key, value in options.items()
-        }
-        self.engine = RayTasks.of(plain)
+        self.engine = RayTasks.of(options)
 
     @property
     def stays_here(self) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from fused_clip.runner.shares_launcher import SharesLauncher
 
@@ -31,11 +31,7 @@ class SlurmLauncher(SharesLauncher):
         from fused_clip.engine.slurm_array import SlurmArray
 
         super().__init__(cells_per_task, tasks, wait=wait)
-        plain = {
-            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            for key, value in options.items()
-        }
-        self.engine = SlurmArray.of(plain)
+        self.engine = SlurmArray.of(options)
 
     def check_sweep(self, config: DictConfig, cells: int) -> None:
         """Check that Slurm is there and would take the array."""
