@@ -1,4 +1,4 @@
-"""A folder of images for shards, from CIFAR-10 as it lies offline; without it, of noise."""
+"""A folder of images for shards, from CIFAR-10 as it lies offline; past its end or without it, of noise."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def _images(count: int) -> list[tuple[bytes, int]]:
 
     columns = pq.read_table(table, columns=["img", "label"]).slice(0, count).to_pydict()
     images = [image["bytes"] for image in columns["img"]]
-    return list(zip(images, columns["label"], strict=True))
+    real = list(zip(images, columns["label"], strict=True))
+    return [*real, *(_noise(number) for number in range(len(real), count))]
 
 
 def _noise(number: int) -> tuple[bytes, int]:

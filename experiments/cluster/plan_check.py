@@ -3,14 +3,12 @@
 Usage: python -m experiments.cluster.plan_check [--images 20000] [--workers 1] [--repetitions 3]
 
 Rates are measured once, as ``--plan`` does. Then all images are embedded in numbers of shards that the rates
-were not measured with, each shard a process of its own, and merged. Pictures are
-CIFAR-10's test images, repeated with one pixel changed, from the mirror FUSED_CLIP_DATA.
+were not measured with, each shard a process of its own, and merged. Images are CIFAR-10's from the mirror
+FUSED_CLIP_DATA, and of noise past its end or without it.
 """
 
 import argparse
 import csv
-import io
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,9 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
-from PIL import Image
-
+from experiments.cluster.images import make_images
 from fused_clip.embed.cost_model import Rates, cost
 from fused_clip.embed.embed_words import EmbedWords, opened
 from fused_clip.embed.planning import measure
@@ -30,24 +26,6 @@ from fused_clip.embed.planning import measure
 SHARDS = (2, 3, 5, 9, 14)
 _LIMIT = 0.10
 RESULTS = Path(__file__).with_name("plan_check.csv")
-
-
-def write_pictures(folder: Path, count: int) -> None:
-    """Write an image folder of two classes."""
-    import pyarrow.parquet as pq
-
-    (file,) = sorted(Path(os.environ["FUSED_CLIP_DATA"], "cifar10").glob("test-*.parquet"))[:1]
-    encoded = [cell["bytes"] for cell in pq.read_table(file).column(0).to_pylist()]
-    for number in range(count):
-        place = folder / f"class{number % 2}" / f"{number:06d}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if number < len(encoded):
-            place.write_bytes(encoded[number])
-            continue
-        with Image.open(io.BytesIO(encoded[number % len(encoded)])) as image:
-            pixels = np.array(image.convert("RGB"))
-        pixels[0, 0, 0] = number // len(encoded)
-        Image.fromarray(pixels).save(place)
 
 
 def embed(words: Sequence[str]) -> None:
@@ -104,8 +82,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        write_pictures(Path(folder), given.images)
-        words = ["dataset=imagefolder", f"dataset.root={folder}", "backbone=compact"]
+        images = make_images(Path(folder) / "images", given.images)
+        words = ["dataset=imagefolder", f"dataset.root={images}", "backbone=compact"]
         found = []
         for row in rows(words, given.images, given.workers, given.repetitions):
             print(row, flush=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fused_clip.embed.embed_words import EmbedWords, opened
-from fused_clip.embed.engines import check_engine, is_here, run_by_engine, run_here
+from fused_clip.embed.engines import checked_launcher, run_by_engine, run_here
 from fused_clip.runner.overrides import check_hydras_parts, check_words, with_allowed
 from fused_clip.store.shard import MOST_SHARDS, Shard
 from fused_clip.support.command import count as at_least_one
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = _parsed(others)
         words = EmbedWords(tuple(flags.words), tuple(flags.config_dir))
         runs_all = shard is None and not (flags.plan or flags.status or flags.merge)
-        with opened(words, check_engine if runs_all else None) as (work, launcher):
+        with opened(words, checked_launcher if runs_all else None) as (work, launcher):
             if flags.plan:
                 from fused_clip.embed.planning import print_plan
 
@@ -107,7 +107,7 @@ def _shards(words: Sequence[str]) -> tuple[Shard | None, int | None, list[str]]:
 def _run_all(work: ShardWork, launcher: Any, words: EmbedWords, count: int) -> int:
     work.check(count)
     numbers = [item.shard.number for item in work.progress(count) if item.state != "finished"]
-    if is_here(launcher):
+    if launcher is None:
         run_here(work, numbers, count)
     elif numbers and not run_by_engine(work, launcher, words, numbers, count):
         command = shlex.join(["fused-clip-embed", *words.overrides])

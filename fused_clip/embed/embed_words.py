@@ -30,14 +30,14 @@ class EmbedWords(NamedTuple):
 
 @contextmanager
 def opened(
-    words: EmbedWords, check_launcher: Callable[[Any], None] | None = None
+    words: EmbedWords, make_launcher: Callable[[Any], Any] | None = None
 ) -> Iterator[tuple[ShardWork, Any]]:
-    """Open the work that words describe; also give the config of the launcher.
+    """Open the work that words describe; also give what `make_launcher` returns.
 
     Parameters
     ----------
     words : overrides, each with one value.
-    check_launcher : called with the config of the launcher before anything is written.
+    make_launcher : called with the config of ``hydra/launcher`` before anything is written.
 
     Raises
     ------
@@ -54,9 +54,8 @@ def opened(
         with open_dict(config):
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         options = check(own, words.overrides)
-        if check_launcher:
-            check_launcher(launcher)
-        yield ShardWork(options, Path(options.output_dir).absolute()), launcher
+        made = make_launcher(launcher) if make_launcher else None
+        yield ShardWork(options, Path(options.output_dir).absolute()), made
 
 
 def _refuse_several_values(overrides: Sequence[str]) -> None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from fused_clip.dataset.names import shortened
 from fused_clip.embed.embed_words import EmbedWords, opened
+from fused_clip.engine.ray_tasks import RayTasks
+from fused_clip.engine.slurm_array import SlurmArray
 from fused_clip.store.shard import Shard
 from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from fused_clip.embed.shard_work import ShardWork
-    from fused_clip.engine.slurm_array import SlurmArray
 
 _LOCAL = ".BasicLauncher"
 
@@ -49,45 +50,34 @@ def run_here(work: ShardWork, numbers: Sequence[int], of: int) -> None:
         work.run(Shard(number, of))
 
 
-def is_here(launcher: Any) -> bool:
-    """Whether shards run in this process.
+def checked_launcher(node: Any) -> Any:
+    """Make the launcher whose engine runs shards, and check that the engine is there; None to run them here.
 
     Parameters
     ----------
-    launcher : config of ``hydra/launcher``.
-    """
-    return str(launcher["_target_"]).endswith(_LOCAL)
-
-
-def check_engine(launcher: Any) -> None:
-    """Check, before anything is written, that shards run here or by an engine that is there.
-
-    Parameters
-    ----------
-    launcher : config of ``hydra/launcher``.
+    node : config of ``hydra/launcher``.
 
     Raises
     ------
     InputError
-        If not.
+        If the launcher is not for shards, or its engine is not there.
     """
     from hydra.utils import instantiate
 
-    if is_here(launcher):
-        return
-    engine = getattr(instantiate(launcher), "engine", None)
-    if engine is None:
-        rule = "must be basic, slurm or ray to embed shards"
-        raise InputError("hydra/launcher", rule, launcher["_target_"].rpartition(".")[2])
-    if _waits(engine):
+    target = str(node["_target_"])
+    if target.endswith(_LOCAL):
+        return None
+    made = instantiate(node)
+    engine = getattr(made, "engine", None)
+    if isinstance(engine, RayTasks):
         engine.check()
-    else:
+    elif isinstance(engine, SlurmArray):
         engine.check(1)
-
-
-def _waits(engine: Any) -> bool:
-    """Whether an engine is Ray, which runs calls and waits for them."""
-    return hasattr(engine, "run")
+    else:
+        raise InputError(
+            "hydra/launcher", "must be basic, slurm or ray to embed shards", target.rpartition(".")[2]
+        )
+    return made
 
 
 def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Sequence[int], of: int) -> bool:
@@ -96,7 +86,7 @@ def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Se
     Parameters
     ----------
     work : of the dataset.
-    launcher : config of ``hydra/launcher``.
+    launcher : of `checked_launcher`.
     words : of the command line.
     numbers : of the shards, from 1.
     of : number of shards.
@@ -106,12 +96,9 @@ def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Se
     InputError
         If the engine is not there or refuses the work, or a shard failed.
     """
-    from hydra.utils import instantiate
-
-    made = instantiate(launcher)
-    engine = made.engine
+    engine = launcher.engine
     call = partial(run_shard, words, os.getcwd(), of)
-    if _waits(engine):
+    if isinstance(engine, RayTasks):
         failed = engine.run(call, numbers, "embed", batches=True)
         if failed:
             lines = "; ".join(f"shard {number}/{of}: {why}" for number, why in failed.items())
@@ -119,14 +106,14 @@ def run_by_engine(work: ShardWork, launcher: Any, words: EmbedWords, numbers: Se
         return True
     folder = _submitted_from(work)
     _submit(engine, call, numbers, folder)
-    if made.wait:
+    if launcher.wait:
         engine.wait(folder)
         rest = [str(item.shard) for item in work.progress(of) if item.state != "finished"]
         if rest:
             raise InputError(
                 "shards", f"{len(rest)} are not finished: {shortened(rest)}", hint=f"Logs: {folder}"
             )
-    return bool(made.wait)
+    return bool(launcher.wait)
 
 
 def _submitted_from(work: ShardWork) -> Path:

@@ -16,6 +16,7 @@ from fused_clip.embed.embed_words import EmbedWords
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import sha256
 from fused_clip.support.memory import size
+from fused_clip.support.timing import rough_duration
 
 if TYPE_CHECKING:
     from fused_clip.embed.shard_work import ShardWork
@@ -141,13 +142,6 @@ def print_plan(
 
 def _row(one: Cost) -> str:
     return (
-        f"{one.images:>15,} {one.workers:>8,} {one.shards:>7,} {_duration(one.embedding):>10}"
-        f" {_duration(one.merging):>9} {size(one.stored):>10} {one.blocks:,}"
+        f"{one.images:>15,} {one.workers:>8,} {one.shards:>7,} {rough_duration(one.embedding):>10}"
+        f" {rough_duration(one.merging):>9} {size(one.stored):>10} {one.blocks:,}"
     )
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"

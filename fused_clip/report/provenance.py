@@ -9,6 +9,7 @@ import yaml
 
 from fused_clip.report.page import Block, Details, Prose, Section, Table, TableCell
 from fused_clip.report.summary import mixed_data, varying
+from fused_clip.support.timing import duration
 from fused_clip.tracking.records import RunRecord
 
 _SHORT = 12  # characters of a commit or fingerprint: enough to differ from all others
@@ -79,22 +80,6 @@ def runs_section(records: Sequence[RunRecord]) -> Section:
         if own:
             blocks.append(Details(f"Config of {record.name} (run {record.run_id}) beyond that", _yaml(own)))
     return Section("Runs", blocks)
-
-
-def duration(seconds: float) -> str:
-    """Format seconds: 8.4 s, 3 min 20 s, 1 h 5 min; - if unknown.
-
-    Parameters
-    ----------
-    seconds : NaN if unknown.
-    """
-    if not math.isfinite(seconds):
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, some = divmod(minutes, 60)
-    return f"{hours} h {some} min" if hours else f"{minutes} min {rest} s"
 
 
 def _label(record: RunRecord, axes: Sequence[str]) -> str:

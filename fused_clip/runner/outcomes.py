@@ -21,6 +21,7 @@ from fused_clip.support.errors import InputError
 from fused_clip.support.files import write_atomic
 from fused_clip.support.json_files import parse_json_object
 from fused_clip.support.machine import KEPT, explain
+from fused_clip.support.timing import rough_duration
 
 log = logging.getLogger(__name__)
 _RECORD = "record.json"
@@ -240,7 +241,7 @@ class Progress:
         remaining = min(self.cells - jobs, self.cells - self.finished - ran)
         if remaining <= 0 or not ran:
             return ""
-        return f"; about {_duration(max(0.0, time.time() - self.started) / ran * remaining)} left"
+        return f"; about {rough_duration(max(0.0, time.time() - self.started) / ran * remaining)} left"
 
 
 def outcome_of(record: Mapping[str, Any], axes: Sequence[str] = ()) -> str:
@@ -262,9 +263,3 @@ def _outcome(record: Mapping[str, Any]) -> str:
     accuracy = record["metrics"].get("test/accuracy")
     text = "done" if accuracy is None else f"accuracy {number(accuracy)}"
     return f"{text} (finished already)" if record["reused_from"] else text
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

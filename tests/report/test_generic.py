@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fused_clip.report import Details, Figure, Page, Prose, RunRecord, Table, generic
-from fused_clip.report.provenance import duration, problems, runs_section
+from fused_clip.report.provenance import problems, runs_section
 from fused_clip.report.report_command import page_of
 from tests.records import Folder, make_record, missing_record, png
 
@@ -121,11 +121,3 @@ def test_mixed_code_and_data_are_problems() -> None:
     assert "not committed" in found
     assert "different data: fingerprints dddddddddddd, ffffffffffff" in found
     assert problems([make_record()]) == []
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(8.44, "8.4 s"), (200, "3 min 20 s"), (3900, "1 h 5 min"), (float("nan"), "-")],
-)
-def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
