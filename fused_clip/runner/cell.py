@@ -141,7 +141,9 @@ class Cell:
 
         start = time.perf_counter()
         tracker = make_tracker(self.options.tracking, self.output_dir, self.options.allow)
-        if not self.job:
+        if self.job:
+            tracker.wait()
+        else:
             tracker.close_abandoned()
         key = self._key()  # makes and checks all parts: a run that can't work is never opened
         if not self.quiet:

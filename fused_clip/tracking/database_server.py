@@ -6,7 +6,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 from fused_clip.support.errors import InputError
@@ -30,6 +32,7 @@ _PATIENCE = 120.0  # seconds for a server that is started again
 _PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds between two tries
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"  # of MLflow's client; its default, 7, are four minutes
 _ONCE = "1"
+_GIVEN_UP: set[str] = set()  # stores that this process has waited for in vain
 _NOT_TWICE = {"log_table"}  # adds its rows to those that are there
 
 
@@ -109,6 +112,50 @@ def patient(client: "MlflowClient") -> "MlflowClient":
     client : of the store.
     """
     return cast("MlflowClient", _Patient(client))
+
+
+def when_back(open_store: Callable[[], T], uri: str) -> T:
+    """Open a store; try for two minutes if it does not answer, and once if it did not come back before.
+
+    Parameters
+    ----------
+    open_store : opens it.
+    uri : of the store.
+
+    Raises
+    ------
+    InputError
+        If the store can't be used.
+    """
+    start, pause = time.monotonic(), _PAUSE
+    while True:
+        try:
+            opened = open_store()
+        except InputError as error:
+            if uri in _GIVEN_UP or not _is_away(error):
+                raise
+            if time.monotonic() - start > _PATIENCE:
+                _GIVEN_UP.add(uri)
+                raise
+            if pause == _PAUSE:
+                log.warning("%s: trying again for %.0f s", error, _PATIENCE)
+        else:
+            _GIVEN_UP.discard(uri)
+            return opened
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _is_away(error: InputError) -> bool:
+    """Whether a store could not be reached, rather than refused something."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError
+
+    cause = error.__cause__
+    if isinstance(cause, MlflowException):
+        return bool(cause.error_code == _AWAY)
+    away = (OperationalError, HTTPException, URLError, ConnectionError, TimeoutError)
+    return isinstance(cause, away) and not isinstance(cause, HTTPError)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -19,9 +20,9 @@ from fused_clip.support.checksums import sealed
 from fused_clip.support.chunks import batched
 from fused_clip.support.files import sha256
 from fused_clip.tracking.active import MlflowRun
-from fused_clip.tracking.address import absolute_uri, compare_url, is_server, ui_command
+from fused_clip.tracking.address import absolute_uri, compare_url, is_server, local_file, ui_command
 from fused_clip.tracking.database import all_runs, complaints, connect
-from fused_clip.tracking.database_server import impatient
+from fused_clip.tracking.database_server import impatient, when_back
 from fused_clip.tracking.integrity import seal
 from fused_clip.tracking.models import check_name, register_model
 from fused_clip.tracking.process import is_gone, this_process
@@ -100,6 +101,13 @@ class MlflowTracker:
         client, _ = self._store()
         if self.registered_model is not None:
             check_name(client, self.registered_model)
+
+    @_told
+    def wait(self) -> None:
+        """Open a store on a server; try for two minutes if it does not answer."""
+        if self._opened is None and local_file(self.uri) is None:
+            opened = partial(connect, self.uri, self.output_dir, self.experiment)
+            self._opened = when_back(opened, self.uri)
 
     @_told
     def close_abandoned(self) -> None:
@@ -257,6 +265,9 @@ def _terminate(client: "MlflowClient", run_id: str, status: Status) -> None:
             break
         except Exception:
             if attempt == _ATTEMPTS:
+                with suppress(Exception):  # a server may do what is asked, and fail to say so
+                    if client.get_run(run_id).info.status == status:
+                        return
                 raise
             time.sleep(0.1)
 

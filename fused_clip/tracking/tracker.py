@@ -48,6 +48,12 @@ class Tracker(Protocol):
     def check(self) -> None:
         """Check that runs can be recorded; raise `InputError` if not."""
 
+    def wait(self) -> None:
+        """Wait for a store that does not answer, as where it is started again during a sweep.
+
+        A job calls it; a command that starts calls `check`, which does not wait.
+        """
+
     def close_abandoned(self) -> None:
         """Close the runs and sweeps that are still open although the process that opened them is gone."""
 
@@ -152,6 +158,9 @@ class NoTracker:
 
     def check(self) -> None:
         """Nothing can be wrong."""
+
+    def wait(self) -> None:
+        """Nothing is away."""
 
     def close_abandoned(self) -> None:
         """Nothing is open."""

@@ -135,6 +135,36 @@ def test_a_database_that_is_started_again_is_waited_for(
     assert caplog.messages == ["The tracking database does not answer: trying again for 120 s"]
 
 
+@pytest.mark.slow
+def test_a_job_that_starts_while_its_server_is_away_waits_for_it(
+    postgres: PostgresServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = postgres.create("starting")
+    MlflowTracker(tmp_path, uri).check()
+    with MlflowServer(uri, tmp_path / "server", postgres.environment, 1) as server:
+        for service, place in ((server, server.uri), (postgres, uri)):
+            caplog.clear()
+            service.kill()
+            job = MlflowTracker(tmp_path, place)
+            with ThreadPoolExecutor(1) as pool:
+                waits = pool.submit(job.wait)
+                time.sleep(1)
+                service.start()
+                waits.result()
+            assert caplog.messages[0].endswith("trying again for 120 s")
+            assert job.has_finished("0" * 32) is False
+        server.kill()
+        monkeypatch.setattr(database_server, "_PATIENCE", 1.0)
+        for least, most in ((1, 10), (0, 1)):  # what has not come back is not waited for again
+            begin = time.monotonic()
+            with pytest.raises(InputError, match="refused"):
+                MlflowTracker(tmp_path, server.uri).wait()
+            assert least <= time.monotonic() - begin < most
+
+
 def told_when_away(tracker: MlflowTracker, server: Any, directory: Path) -> str:
     """The error of a run whose server goes and does not come back."""
     with (  # noqa: PT012 - the error ends the run, and then passes

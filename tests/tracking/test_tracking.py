@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -520,8 +521,8 @@ def test_the_end_of_a_run_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> Non
     class Client:
         """Fails for a while."""
 
-        def __init__(self, failures: int) -> None:
-            self.failures, self.ended = failures, ""
+        def __init__(self, failures: int, kept: str = "RUNNING") -> None:
+            self.failures, self.ended, self.kept = failures, "", kept
 
         def set_terminated(self, run_id: str, status: str) -> None:
             self.failures -= 1
@@ -529,9 +530,14 @@ def test_the_end_of_a_run_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> Non
                 raise OSError(5, "Input/output error")
             self.ended = f"{run_id} {status}"
 
+        def get_run(self, run_id: str) -> SimpleNamespace:
+            return SimpleNamespace(info=SimpleNamespace(status=self.kept))
+
     monkeypatch.setattr(runs.time, "sleep", lambda seconds: None)
     for_a_moment, lasting = Client(2), Client(3)
     runs._terminate(for_a_moment, "a", "FAILED")  # type: ignore[arg-type]
     assert for_a_moment.ended == "a FAILED"
     with pytest.raises(OSError, match="Input/output"):
         runs._terminate(lasting, "a", "FAILED")  # type: ignore[arg-type]
+    done_and_not_told = Client(3, "FINISHED")
+    runs._terminate(done_and_not_told, "a", "FINISHED")  # type: ignore[arg-type]
