@@ -104,7 +104,9 @@ class StoredEntry:
     def intact(self) -> dict[str, str]:
         """Hash of each finished file that is there and undamaged."""
         manifest = self.manifest
-        files = {} if manifest is None else manifest.files
+        return {} if manifest is None else self._undamaged(manifest.files)
+
+    def _undamaged(self, files: Mapping[str, str]) -> dict[str, str]:
         with ThreadPoolExecutor() as pool:
             found = dict(zip(files, pool.map(sha256, map(self.path, files)), strict=True))
         return {name: digest for name, digest in files.items() if found[name] == digest}
@@ -242,7 +244,8 @@ class Entry(StoredEntry):
         manifest = self.manifest
         if manifest is None or not manifest.complete:
             return None
-        good = self.intact()
+        with self._readable():
+            good = self._undamaged(manifest.files)
         return good if good.keys() == (manifest.files.keys() if names is None else set(names)) else None
 
     def _compute(self, compute: Compute) -> dict[str, str]:
@@ -255,7 +258,8 @@ class Entry(StoredEntry):
         for name, array in compute(frozenset(good)):
             now = self.manifest
             if now is not None and now.complete and now != before:
-                return self.intact()  # another machine was faster: a lease that ran out has let it in
+                # Another machine was faster: a lease that ran out has let it in. A third may write by now.
+                return dict(now.files)
             good[name] = self.write(name, array)
             self._write_manifest(good, created, complete=False)
         self._write_manifest(good, created, complete=True)

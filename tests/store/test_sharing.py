@@ -13,7 +13,7 @@ import pytest
 
 from fused_clip.store import Store
 from fused_clip.store.__main__ import main
-from fused_clip.store.entry import Entry
+from fused_clip.store.entry import Entry, Manifest
 from fused_clip.support import files
 from fused_clip.support.errors import InputError
 from tests.forks import ROOT
@@ -117,6 +117,27 @@ def test_an_entry_that_another_machine_finished_is_left_to_it(tmp_path: Path) ->
 
     assert slow.ensure(list(arrays), compute) == ["a0", "a1", "a2"]
     assert fast.is_complete()
+
+
+def test_an_entry_that_is_finished_twice_is_whole_for_who_saw_the_first(tmp_path: Path) -> None:
+    """Without any lock a third machine may begin anew as soon as the second has finished."""
+    arrays = {f"a{number}": np.full(10, number) for number in range(3)}
+    fast, third = (Entry(tmp_path / "store", "toy", {"a": 1}) for _ in range(2))
+
+    class Slow(Entry):
+        @property
+        def manifest(self) -> Manifest | None:
+            found = super().manifest
+            if found is not None and found.complete:
+                third.write_empty(complete=False)
+            return found
+
+    def compute(_: frozenset[str]) -> Iterator[tuple[str, np.ndarray]]:
+        yield "a0", arrays["a0"]
+        fast._compute(lambda _: iter(arrays.items()))
+        yield "a1", arrays["a1"]
+
+    assert Slow(tmp_path / "store", "toy", {"a": 1}).ensure(None, compute) == ["a0", "a1", "a2"]
 
 
 @pytest.fixture
