@@ -183,10 +183,9 @@ class Entry(StoredEntry):
         with self._readable():
             return super().manifest
 
-    def intact(self) -> dict[str, str]:
-        """As of any entry; InputError if a file may not be read."""
+    def _undamaged(self, files: Mapping[str, str]) -> dict[str, str]:
         with self._readable():
-            return super().intact()
+            return super()._undamaged(files)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -244,8 +243,7 @@ class Entry(StoredEntry):
         manifest = self.manifest
         if manifest is None or not manifest.complete:
             return None
-        with self._readable():
-            good = self._undamaged(manifest.files)
+        good = self._undamaged(manifest.files)
         return good if good.keys() == (manifest.files.keys() if names is None else set(names)) else None
 
     def _compute(self, compute: Compute) -> dict[str, str]:

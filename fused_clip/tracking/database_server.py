@@ -114,7 +114,7 @@ def patient(client: "MlflowClient") -> "MlflowClient":
     return cast("MlflowClient", _Patient(client))
 
 
-def when_back(open_store: Callable[[], T], uri: str) -> T:
+def when_back(open_store: Callable[[], object], uri: str) -> None:
     """Open a store; try for two minutes if it does not answer, and once if it did not come back before.
 
     Parameters
@@ -127,35 +127,13 @@ def when_back(open_store: Callable[[], T], uri: str) -> T:
     InputError
         If the store can't be used.
     """
-    start, pause = time.monotonic(), _PAUSE
-    while True:
-        try:
-            opened = open_store()
-        except InputError as error:
-            if uri in _GIVEN_UP or not _is_away(error):
-                raise
-            if time.monotonic() - start > _PATIENCE:
-                _GIVEN_UP.add(uri)
-                raise
-            if pause == _PAUSE:
-                log.warning("%s: trying again for %.0f s", error, _PATIENCE)
-        else:
-            _GIVEN_UP.discard(uri)
-            return opened
-        time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def _is_away(error: InputError) -> bool:
-    """Whether a store could not be reached, rather than refused something."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import OperationalError
-
-    cause = error.__cause__
-    if isinstance(cause, MlflowException):
-        return bool(cause.error_code == _AWAY)
-    away = (OperationalError, HTTPException, URLError, ConnectionError, TimeoutError)
-    return isinstance(cause, away) and not isinstance(cause, HTTPError)
+    try:
+        _until_back(open_store, 0.0 if uri in _GIVEN_UP else _PATIENCE)
+    except InputError as error:
+        if _is_away(error):
+            _GIVEN_UP.add(uri)
+        raise
+    _GIVEN_UP.discard(uri)
 
 
 @contextmanager
@@ -182,17 +160,34 @@ class _Patient:
 
 
 def _tried(method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    patience = 2 * _PAUSE if os.environ.get(_RETRIES) == _ONCE else _PATIENCE
+    return _until_back(functools.partial(method, *args, **kwargs), patience)
+
+
+def _until_back(call: Callable[[], T], patience: float) -> T:
+    """Call again, for some seconds, what can't reach the store."""
     from mlflow.exceptions import MlflowException
 
     start, pause = time.monotonic(), _PAUSE
-    patience = 2 * _PAUSE if os.environ.get(_RETRIES) == _ONCE else _PATIENCE
     while True:
         try:
-            return method(*args, **kwargs)
-        except MlflowException as error:
-            if error.error_code != _AWAY or time.monotonic() - start > patience:
+            return call()
+        except (InputError, MlflowException) as error:
+            if not _is_away(error) or time.monotonic() - start >= patience:
                 raise
             if pause == _PAUSE:
-                log.warning("The tracking database does not answer: trying again for %.0f s", _PATIENCE)
+                log.warning("The tracking store does not answer: trying again for %.0f s", patience)
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether a store could not be reached, rather than refused something."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError
+
+    cause = error.__cause__ if isinstance(error, InputError) else error
+    if isinstance(cause, MlflowException):
+        return bool(cause.error_code == _AWAY)
+    away = (OperationalError, HTTPException, URLError, ConnectionError, TimeoutError)
+    return isinstance(cause, away) and not isinstance(cause, HTTPError)

@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
@@ -105,9 +104,8 @@ class MlflowTracker:
     @_told
     def wait(self) -> None:
         """Open a store on a server; try for two minutes if it does not answer."""
-        if self._opened is None and local_file(self.uri) is None:
-            opened = partial(connect, self.uri, self.output_dir, self.experiment)
-            self._opened = when_back(opened, self.uri)
+        if local_file(self.uri) is None:
+            when_back(self._store, self.uri)
 
     @_told
     def close_abandoned(self) -> None:

@@ -184,7 +184,8 @@ def test_a_clock_that_is_set_back(commands: Commands, tmp_path: Path, elsewhere:
     assert metrics(out) == elsewhere
     report = commands("report", "--study", "x", "--output-dir", out, before=back)
     well(report)
-    assert "-86" not in (out / "reports" / "x" / "report.md").read_text("utf-8")
+    text = (out / "reports" / "x" / "report.md").read_text("utf-8")
+    assert "-86" not in text.replace(str(tmp_path), "")  # whose number may be 860
     done = commands("store", "--root", out / "store", "prune", "--unused-for", "0", before=back)
     well(done)
     assert not list((out / "store").glob("images-*")), done.said
