@@ -4,6 +4,7 @@ A marker is a line ``<!-- NAME -->`` or ``<!-- NAME:FILE -->``; its table ends a
 
 - ``report:FILE``: the table of FILE, whose path is relative to the document: a table of `fused_clip.report`
   (``.json``), one of plain values (``.csv``), or Markdown (``.md``);
+- ``benchmarks``: the benchmarks of the machine that was measured last, and links to those of others;
 - ``references``: the references of ``conf/reference``;
 - ``options``: every option of a run;
 - ``silent errors``: errors without a message, and the tests that find them.
@@ -26,7 +27,8 @@ from fused_clip.support.errors import InputError
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("*.md", "docs/**/*.md", "experiments/**/*.md", "fused_clip/**/*.md")
 _START = re.compile(
-    r"^<!-- (?P<name>report|references|options|silent errors)(?::(?P<file>.+?))? -->$", re.MULTILINE
+    r"^<!-- (?P<name>report|benchmarks|references|options|silent errors)(?::(?P<file>.+?))? -->$",
+    re.MULTILINE,
 )
 _CODE = re.compile(r"^(```+).*?^\1$|(`+)[^`].*?\2", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?P<target>[^()\s#]+)(?:#[^()\s]*)?(?: \"[^\"]*\")?\)")
@@ -84,6 +86,10 @@ def broken_links(document: Path) -> list[str]:
 def _generated(document: Path, name: str, file: str | None) -> str:
     if name == "references":
         return _references()
+    if name == "benchmarks":
+        from experiments.benchmarks.page import page
+
+        return page(document.parent / "results")
     if name == "options":
         from experiments.option_tables import option_tables
 

@@ -1,4 +1,4 @@
-"""Run the missing measurements, then write the table and the figure: `python -m experiments.benchmarks`."""
+"""Run what this machine has not measured yet, then write its tables: `python -m experiments.benchmarks`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from experiments.benchmarks.machine import environment, slug
 from experiments.benchmarks.measure import Benchmark, Results, measure
 from experiments.benchmarks.suite import BENCHMARKS
 from fused_clip.support.errors import InputError
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
+ASKED_FOR = ("threads",)  # a question of its own, with its own file of results
 
 
 class Settings(BaseModel):
@@ -50,7 +52,7 @@ def plan(settings: Settings) -> Iterator[tuple[int, list[Benchmark]]]:
             raise InputError("tasks", "is not a task", task, choices=known)
     chosen = [
         (task, size, one)
-        for task in settings.tasks or known
+        for task in settings.tasks or (task for task in known if task not in ASKED_FOR)
         for one in BENCHMARKS
         if one.task == task and (settings.peers or not one.peer)
         for size in settings.sizes or one.sizes
@@ -67,10 +69,15 @@ def run(settings: Settings) -> None:
 
     if settings.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
-    results = Results(settings.results or HERE / "results.json")
+    results = Results(settings.results or HERE / "results" / f"{slug(environment())}.json")
+    results.check_machine()
     for size, side_by_side in plan(settings):
         for repeat in range(settings.repeats):
             for one in side_by_side:
+                if reason := one.missing():
+                    if not repeat:
+                        log.warning("%s is left out: %s", one.name, reason)
+                    continue
                 done = results.of(one, size)
                 if len(done) > repeat or any(taken.seconds > settings.long for taken in done):
                     continue

@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import platform
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,18 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
     }
+
+
+def slug(facts: Mapping[str, Any]) -> str:
+    """Name of a machine in files: processor, cores, and threads where libraries use fewer.
+
+    Parameters
+    ----------
+    facts : from `environment`.
+    """
+    processor = facts["processor"].replace("(R)", "").replace("cpu family", "").replace("model", "")
+    threads = "" if facts["threads"] == facts["cores"] else f", {facts['threads']} threads"
+    return "-".join(re.findall(r"[a-z0-9.]+", f"{processor}, {facts['cores']} cores{threads}".lower()))
 
 
 def _processor() -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from fused_clip.runner.cell import commit
 from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Command of one run, to which the benchmark's name and the size are added; its last line is JSON.
+STEP = (sys.executable, "-m", "experiments.benchmarks.step")
 _STATUS = Path("/proc/self/status")
 _UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of what getrusage counts
 
@@ -82,6 +85,7 @@ class Benchmark:
     run : called with the number of rows or images and a timer; returns facts about the outcome.
     sizes : numbers of rows or images it is measured at.
     peer : whether it is not ours, but what ours is compared with.
+    missing : says what it needs and this machine lacks; empty where it can run.
     """
 
     task: str
@@ -89,6 +93,7 @@ class Benchmark:
     run: Callable[[int, Timer], Mapping[str, float]]
     sizes: tuple[int, ...]
     peer: bool = False
+    missing: Callable[[], str] = str
 
     @property
     def name(self) -> str:
@@ -108,6 +113,7 @@ class Run:
     load : what else the machine ran when it began: mean number of running processes of the last minute.
     commit : of the code, with ``+`` for local changes.
     facts : of the outcome.
+    date : day on which it ran, UTC, as 2026-11-30.
     """
 
     task: str
@@ -120,6 +126,7 @@ class Run:
     load: float
     commit: str
     facts: dict[str, float] = field(default_factory=dict)
+    date: str = ""
 
 
 def measure(benchmark: Benchmark, size: int) -> Run:
@@ -130,32 +137,50 @@ def measure(benchmark: Benchmark, size: int) -> Run:
     subprocess.CalledProcessError
         If it fails; what it printed is on standard error.
     """
-    command = [sys.executable, "-m", "experiments.benchmarks.step", benchmark.name, str(size)]
-    load = os.getloadavg()[0]
+    load, date = os.getloadavg()[0], datetime.now(UTC).date().isoformat()
+    command = [*STEP, benchmark.name, str(size)]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     taken = json.loads(done.stdout.splitlines()[-1])
-    return Run(benchmark.task, benchmark.method, size, load=load, commit=commit(), **taken)
+    return Run(benchmark.task, benchmark.method, size, load=load, commit=commit(), date=date, **taken)
 
 
 class Results:
-    """Runs in a JSON file, with the machine and the versions that they belong to.
+    """Runs of one machine in a JSON file.
 
-    Raises
-    ------
-    InputError
-        If the file's runs are of another machine or of other versions.
+    Attributes
+    ----------
+    runs : in the order in which they were made.
+    environment : the machine and the versions that they belong to; this one's where there is no file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.runs: list[Run] = []
-        self.environment: dict[str, Any] = environment()
+        self.environment: dict[str, Any] = {}
         if path.exists():
             stored = json.loads(path.read_text())
             self.runs = [Run(**run) for run in stored["runs"]]
-            if self.runs and stored["environment"] != self.environment:
-                rule = "contains runs of another machine or other versions, not comparable with this one's"
-                raise InputError("results", rule, str(path), hint="Name another file, or delete it.")
+            self.environment = stored["environment"]
+        if not self.runs:
+            self.environment = environment()
+
+    def check_machine(self) -> None:
+        """Check that runs of this machine may be added.
+
+        Raises
+        ------
+        InputError
+            If the runs are of another machine or of other versions.
+        """
+        if self.environment != environment():
+            rule = "contains runs of another machine or other versions, not comparable with this one's"
+            raise InputError("results", rule, str(self.path), hint="Name another file, or delete it.")
+
+    @property
+    def dates(self) -> tuple[str, str]:
+        """First and last day on which a run was made; empty without a run."""
+        dates = sorted(run.date for run in self.runs)
+        return (dates[0], dates[-1]) if dates else ("", "")
 
     def of(self, benchmark: Benchmark, size: int) -> list[Run]:
         """Return the runs of a benchmark at a size."""
@@ -165,6 +190,7 @@ class Results:
     def add(self, run: Run) -> None:
         """Append a run and write the file, whole or not at all."""
         self.runs.append(run)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         content = {"environment": self.environment, "runs": [asdict(run) for run in self.runs]}
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(content, indent=1) + "\n")

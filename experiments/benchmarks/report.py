@@ -1,4 +1,4 @@
-"""The table and the figure of what was measured."""
+"""The table and the figure of what was measured on a machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from experiments.benchmarks import promises
 from experiments.benchmarks.measure import Benchmark, Results, Run
 from fused_clip.figures.style import COLOURS, MARKERS
 
@@ -71,10 +72,11 @@ def _lines(results: Results, benchmarks: Sequence[Benchmark]) -> Iterator[str]:
     yield f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} used, {facts['memory_gb']} GB;"
     yield f"{facts['system']}, Python {facts['python']}, {versions}."
     commits = dict.fromkeys(run.commit[:7] + run.commit[40:] for run in results.runs)
-    yield f"Commit {', '.join(commits)}."
+    yield f"Measured {span(results)}, commit {', '.join(commits)}."
     loads = [run.load for run in results.runs]
     if loads:
         yield f"Mean load before a run began: {np.mean(loads):.1f} (largest {max(loads):.1f})."
+    yield from promises.table(results)
     for task in dict.fromkeys(one.task for one in benchmarks):
         members = [curve for curve in curves(results, benchmarks) if curve.benchmark.task == task]
         if members:
@@ -107,9 +109,12 @@ def _row(runs: Sequence[Run], peers: Sequence[Sequence[Run]]) -> str:
 
 
 def _ratio(runs: Sequence[Run], peer: Sequence[Run]) -> str:
+    """Ratio of medians, with the range over the turns of both where there were several."""
     elapsed = median(run.seconds for run in peer) / median(run.seconds for run in runs)
     cpu = median(run.cpu_seconds for run in peer) / median(run.cpu_seconds for run in runs)
-    return f"{peer[0].method} {elapsed:.1f} (CPU {cpu:.1f})"
+    turns = promises.paired_ratios(runs, peer)
+    spread = f"{min(turns):.1f} to {max(turns):.1f}; " if len(turns) > 1 else ""
+    return f"{peer[0].method} {elapsed:.1f} ({spread}CPU {cpu:.1f})"
 
 
 def _digits(seconds: float) -> str:
@@ -120,6 +125,12 @@ def _digits(seconds: float) -> str:
 def _new_gb(run: Run) -> float:
     """Memory beyond what there was before; a megabyte at least, which a logarithmic axis can show."""
     return max(run.peak_gb - run.start_gb, 0.001)
+
+
+def span(results: Results) -> str:
+    """First and last day of the runs."""
+    first, last = results.dates
+    return first if first == last else f"{first} to {last}"
 
 
 def _fit(curve: Curve) -> str:

@@ -11,10 +11,12 @@ from experiments.benchmarks import (
     spectral,
     sweeping,
     threads,
+    whole_script,
 )
 from experiments.benchmarks.measure import Benchmark
 
 BENCHMARKS: tuple[Benchmark, ...] = (
+    *whole_script.BENCHMARKS,
     *embedding.BENCHMARKS,
     *predicting.BENCHMARKS,
     *preprocessing.BENCHMARKS,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from experiments.benchmarks.measure import ROOT, Benchmark, Timer
+from experiments.benchmarks import commands
+from experiments.benchmarks.measure import Benchmark, Timer
 
 PROMPTS = ("task", "none", "grouped", "swapped")
 COMMON = ("dataset=mnist_5k", "tracking=mlflow")
@@ -23,20 +21,14 @@ def sweep(cells: int, timer: Timer, options: tuple[str, ...]) -> dict[str, float
     with TemporaryDirectory() as folder:
         # Other cells first, with the same images and texts.
         bare = ("clusterer=kmeans", "figures.enabled=false", "references.enabled=false")
-        _fused_clip(folder, f"prompt={prompts}", *bare)
+        commands.sweep(folder, *COMMON, f"prompt={prompts}", *bare)
         with timer():
-            _fused_clip(folder, f"prompt={prompts}", f"seed={seeds}", *options)
+            commands.sweep(folder, *COMMON, f"prompt={prompts}", f"seed={seeds}", *options)
         drawing = [
             json.loads(file.read_text()) for file in Path(folder).glob("outputs/sweeps/*/*/*/timings.json")
         ]
     seconds = [taken["seconds/figures"] for taken in drawing if "seconds/figures" in taken]
     return {"cells_per_minute": 60 * cells / timer.seconds, "figures_seconds_a_cell": median(seconds)}
-
-
-def _fused_clip(folder: str, *arguments: str) -> None:
-    command = [sys.executable, "-m", "fused_clip.run", "-m", *COMMON, *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
 
 
 BENCHMARKS = (
