@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # threads of several wait for each other at every step.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check audit docs smoke attack mutants image cluster verify-openai clean
+.PHONY: help demo test quick check audit docs smoke attack mutants bench-regression image cluster verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -24,6 +24,10 @@ attack: $(VENV)/installed  ## before a release: every attack at full length, wit
 
 mutants: $(VENV)/installed  ## change the code in 600 places, and see that tests fail; a quarter of an hour of a core
 	nice $(BIN)/python -m experiments.mutants
+
+bench-regression: export BASE := $(BASE)
+bench-regression: $(VENV)/installed  ## is this version slower than BASE=<commit> (default: the last tag)? a table, and 1 if so
+	@OMP_NUM_THREADS=1 $(BIN)/python -m experiments.benchmarks.regression $(ARGS)
 
 image: $(VENV)/installed  ## build the image of the Dockerfile and try it; without Docker as root, in a small Debian
 	$(BIN)/python -m experiments.image $(ARGS)
