@@ -10,6 +10,7 @@ from pathlib import Path
 
 from experiments.benchmarks.measure import Results
 from experiments.benchmarks.report import span, write
+from fused_clip.support.errors import InputError
 
 HERE = Path(__file__).parent
 
@@ -31,8 +32,16 @@ def page(folder: Path) -> str:
     Parameters
     ----------
     folder : has a JSON file for each machine, its tables (``.md``) and its figure (``.png``).
+
+    Raises
+    ------
+    InputError
+        If it has no results.
     """
-    newest, *older = machines(folder)
+    if not (measured := machines(folder)):
+        hint = "Run python -m experiments.benchmarks"
+        raise InputError("benchmarks", "needs the results of a machine in", str(folder), hint=hint)
+    newest, *older = measured
     picture = newest.path.with_suffix(".png")
     lines = [f"![Seconds and new memory against n]({folder.name}/{picture.name})", ""]
     lines.append(newest.path.with_suffix(".md").read_text(encoding="utf-8").strip())

@@ -41,9 +41,14 @@ class Curve(NamedTuple):
 def write(results: Results, benchmarks: Sequence[Benchmark]) -> list[Path]:
     """Write a table (Markdown) and a figure (PNG) next to the results; return the files."""
     table, picture = results.path.with_suffix(".md"), results.path.with_suffix(".png")
-    table.write_text("\n".join(_lines(results, benchmarks)) + "\n")
+    table.write_text(text(results, benchmarks), encoding="utf-8")
     draw(curves(results, benchmarks), picture)
     return [table, picture]
+
+
+def text(results: Results, benchmarks: Sequence[Benchmark]) -> str:
+    """Return the Markdown of a machine: what it is, the promises, a table for each task."""
+    return "\n".join(_lines(results, benchmarks)) + "\n"
 
 
 def curves(results: Results, benchmarks: Sequence[Benchmark]) -> list[Curve]:

@@ -16,9 +16,13 @@ from experiments.benchmarks.pairs import Taken
 from fused_clip.support.errors import InputError
 
 _PACKAGES = ("fused_clip", "hydra_plugins", "experiments")
+# An installed checkout would answer for a version that has none.
 _LIST = """
 import json
-from experiments.benchmarks.suite import BENCHMARKS
+from pathlib import Path
+from experiments.benchmarks import suite
+if not Path(suite.__file__).resolve().is_relative_to(Path.cwd()):
+    raise ModuleNotFoundError("No module named 'experiments.benchmarks.suite'")
 print(json.dumps({
     one.name: {
         "task": one.task,
@@ -26,7 +30,7 @@ print(json.dumps({
         "peer": one.peer,
         "missing": getattr(one, "missing", str)(),
     }
-    for one in BENCHMARKS
+    for one in suite.BENCHMARKS
 }))
 """
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,26 @@ def test_links_and_images_that_lead_nowhere_are_told(
     gone = ("experiments/study/gone.png", "gone.py", "experiments/none/")
     expected = [f"README.md: links to {name}, which is not there" for name in gone]
     assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_the_newest_machine_is_shown_where_benchmarks_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "experiments" / "benchmarks"
+    (study / "results").mkdir(parents=True)
+    (study / "README.md").write_text("<!-- benchmarks -->\nold\n<!-- /benchmarks -->\n")
+    assert docs.main([], tmp_path) == 1
+    assert "benchmarks: needs the results of a machine in" in capsys.readouterr().err
+    run = dict.fromkeys(("seconds", "cpu_seconds", "peak_gb", "start_gb", "load"), 1.0)
+    run |= {"task": "a", "method": "b", "size": 1, "commit": "c"}
+    for name, date in (("new", "2026-02-01"), ("old", "2026-01-01")):
+        content = {"environment": {"processor": name, "cores": 2}, "runs": [run | {"date": date}]}
+        (study / "results" / f"{name}.json").write_text(json.dumps(content))
+        (study / "results" / f"{name}.md").write_text(f"tables of {name}\n")
+    assert docs.main([], tmp_path) == 0
+    text = (study / "README.md").read_text()
+    assert "](results/new.png)\n\ntables of new\n" in text
+    assert "old, 2 cores, measured 2026-01-01: [tables](results/old.md)" in text
 
 
 def test_the_documents_say_what_their_result_files_say_and_link_to_what_is_there() -> None:
