@@ -19,13 +19,14 @@ def resolve(root: Path, revision: str) -> str:
     Parameters
     ----------
     root : folder of the checkout.
-    revision : a commit, branch or tag; empty for the last tag before the present commit, or without one for
-        the commit where the present branch left ``origin/main``.
+    revision : a commit, branch or tag; empty for the last tag of the present branch, or without one for the
+        commit where it left ``origin/main``.
 
     Raises
     ------
     InputError
-        If git or a checkout is missing, the revision is unknown, or there is none to take.
+        If git or a checkout is missing, the revision is unknown, or an empty one leads to none or to the
+        working tree itself.
     """
     if git(root, "rev-parse", "--git-dir") is None:
         raise InputError("base", "needs a git checkout, which the folder is not", str(root))
@@ -37,9 +38,13 @@ def resolve(root: Path, revision: str) -> str:
         return commit
     tag = git(root, "describe", "--tags", "--abbrev=0", "HEAD")
     commit = git(root, "rev-parse", f"{tag}^{{commit}}") if tag else git(root, "merge-base", "HEAD", MAIN)
+    hint = "make bench-regression BASE=<commit>"
     if commit is None:
         rule = f"must be named here, where neither a tag nor a branch {MAIN} leads to the present commit"
-        raise InputError("base", rule, hint="make bench-regression BASE=<commit>")
+        raise InputError("base", rule, hint=hint)
+    if commit == git(root, "rev-parse", "HEAD") and not git(root, "status", "--porcelain"):
+        rule = f"must be named here, where {tag or MAIN} is the working tree itself"
+        raise InputError("base", rule, hint=hint)
     return commit
 
 
