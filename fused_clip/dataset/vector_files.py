@@ -15,6 +15,7 @@ from fused_clip.dataset.text_table import check_columns
 from fused_clip.dataset.vectors import checked_vectors
 from fused_clip.support.arrays import Array, FloatArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.memory import check_fits
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Table = Mapping[str, Array | MappedRows]
 VECTORS, LABELS = "dataset.vector_column", "dataset.label_column"
 IDS, SPLITS = "dataset.id_column", "dataset.split_column"
+_FEWER = "Use fewer rows (dataset.n_train and dataset.n_test)"
+_ON_DISK = "Save the vectors as a .npy file, whose rows stay on disk (dataset.labels_path)"
 _BESIDE = {"dataset.path": "dataset.labels_path", "dataset.test_path": "dataset.test_labels_path"}
 
 
@@ -42,6 +45,7 @@ class Layout:
     columns : option -> array or column, for `VECTORS`, `LABELS` and, if there, `IDS` and `SPLITS`.
     train, test, text : names of the splits; an ``.npz`` file has arrays ``<split>_<array>`` for each.
     labelled : whether images have labels; the labels of `text` are the texts.
+    most : rows that are used of a file whose rows stay on disk; None for all.
     """
 
     columns: Mapping[str, str]
@@ -49,6 +53,7 @@ class Layout:
     test: str
     text: str
     labelled: bool = True
+    most: int | None = None
 
     @property
     def splits(self) -> tuple[str, str, str]:
@@ -139,6 +144,9 @@ def _read_npy(option: str, file: Path, layout: Layout, labels_path: str | None) 
     """Vectors of one file, which stay there, and all else of another."""
     option_beside = _BESIDE[option]
     rows = MappedRows(option, file)
+    used = len(rows) if layout.most is None else min(len(rows), layout.most)
+    # Of each row the run has the vector, and that fused with its prompt.
+    check_fits(f"{used:,} rows of {option}", 2 * 4 * used * rows.shape[1], _FEWER)
     wanted = {key: column for key, column in layout.columns.items() if key != VECTORS}
     wanted = {key: column for key, column in wanted.items() if layout.labelled or key != LABELS}
     if labels_path is None and not wanted:
@@ -179,6 +187,9 @@ def _read_npz(option: str, file: Path, layout: Layout, rows: MappedRows | None =
                 del wanted[""][VECTORS]
             for arrays in wanted.values():
                 check_columns(arrays, known)
+            names = {array for arrays in wanted.values() for array in arrays.values()}
+            members = [one for one in archive.zip.infolist() if one.filename.removesuffix(".npy") in names]
+            check_fits(f"the arrays of {option}", sum(one.file_size for one in members), _ON_DISK)
             tables: dict[str, Table] = {
                 split: {key: np.asarray(archive[array]) for key, array in arrays.items()}
                 for split, arrays in wanted.items()
@@ -201,6 +212,7 @@ def _read_parquet(option: str, file: Path, layout: Layout) -> dict[str, Table]:
         if layout.labelled or key != LABELS or column in known
     }
     check_columns(wanted, known)
+    check_fits(f"the columns of {option}", parquet.bytes_of(list(wanted.values())), _ON_DISK)
     table = parquet.read(list(wanted.values()))
     columns = {key: table.column(column) for key, column in wanted.items()}
     return {

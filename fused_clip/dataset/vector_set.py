@@ -63,7 +63,15 @@ def embeddings(
         raise InputError(SPLITS, "must be null when dataset.test_path is set", split_column)
     wanted = {VECTORS: vector_column, LABELS: recipe.label_column, IDS: id_column, SPLITS: split_column}
     columns = {key: column for key, column in wanted.items() if column is not None}
-    layout = Layout(columns, train_split, test_split, text_split, labelled=recipe.labels == "given")
+    counts = [n for n in (recipe.n_train, recipe.n_test) if n is not None]
+    layout = Layout(
+        columns,
+        train_split,
+        test_split,
+        text_split,
+        labelled=recipe.labels == "given",
+        most=sum(counts) if len(counts) == 2 else None,
+    )
     file = existing_file("dataset.path", recipe.path)
     parts = read_vectors("dataset.path", file, layout, labels_path)
     texts = parts.pop(text_split, None)

@@ -5,8 +5,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.lib.format import open_memmap
 
 from fused_clip.dataset import Vectors
+from fused_clip.support import memory
 from fused_clip.support.errors import InputError
 from tests.loading import embeddings
 
@@ -355,3 +357,51 @@ def test_a_npy_file_that_changes_while_it_is_read_is_refused(tmp_path):
     np.save(path, NARROW)
     with pytest.raises(InputError, match=r"must stay as it is while a run reads it"):
         vectors(dataset.train)
+
+
+def many_rows(file: Path) -> str:
+    """Ten million rows of 512 numbers, 20 GB, of which the file system stores none."""
+    open_memmap(file, mode="w+", dtype=np.float32, shape=(10_000_000, 512)).flush()
+    return str(file)
+
+
+@pytest.fixture
+def with_8_gb(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 8_000_000_000)
+
+
+@pytest.mark.usefixtures("with_8_gb")
+def test_rows_that_memory_can_not_take_are_refused_before_they_are_read(tmp_path):
+    path = many_rows(tmp_path / "many.npy")
+    message = (
+        r"memory: 10,000,000 rows of dataset\.path take at least 41\.0 GB, and 8\.0 GB are free\."
+        r" Use fewer rows \(dataset\.n_train and dataset\.n_test\)$"
+    )
+    with pytest.raises(InputError, match=message):
+        embeddings(path=path, labels="none", classes=["cat", "dog"], n_train=10_000)
+
+
+@pytest.mark.usefixtures("with_8_gb")
+def test_a_file_that_is_read_whole_must_fit_in_memory(tmp_path, monkeypatch):
+    files = [
+        npz(tmp_path / "all.npz", vectors=ROWS, labels=LABELS),
+        parquet(tmp_path / "all.parquet", ROWS, labels=LABELS),
+    ]
+    for file in files:
+        assert len(embeddings(path=file, test_fraction=0.5).train) == 4
+    monkeypatch.setattr(memory, "available_memory", lambda: 100)
+    for file, noun in zip(files, ("arrays", "columns"), strict=True):
+        message = rf"memory: the {noun} of dataset\.path take at least 0 MB, and 0 MB are free"
+        with pytest.raises(InputError, match=message):
+            embeddings(path=file, test_fraction=0.5)
+
+
+def test_few_of_many_rows_need_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
+    rows = np.random.default_rng(0).normal(size=(4000, 3))
+    labels_path = npy(tmp_path / "labels.npy", np.arange(4000) % 2)
+    files = {"path": npy(tmp_path / "many.npy", rows), "labels_path": labels_path}
+    dataset = embeddings(**files, n_train=10, n_test=4)
+    assert (len(dataset.train), len(dataset.test)) == (10, 4)
+    with pytest.raises(InputError, match=r"memory: 4,000 rows of dataset\.path take at least"):
+        embeddings(**files, n_train=10)
