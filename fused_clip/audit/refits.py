@@ -35,7 +35,18 @@ class Outcome(NamedTuple):
 
 
 def refits(run: Run, reference: Reference, draws: Iterable[int]) -> Iterator[Outcome]:
-    """Evaluate a reference, once or for every draw; not at all where it changes nothing or lacks a text."""
+    """Evaluate a reference, once or for every draw; not at all where it changes nothing or lacks a text.
+
+    Parameters
+    ----------
+    run : what the reference is compared with; its parts are those that are not replaced.
+    reference : made for the run.
+    draws : numbers of the draws of a random reference; draw i takes the seed ``seed + 1 + i``.
+
+    Yields
+    ------
+    What each draw gave; one outcome where nothing is random.
+    """
     parts = {name: part for name, part in reference.parts.items() if name != "prompts"}
     method = replace(run.method, **parts)
     prompts: Prompts = reference.parts.get("prompts", run.prompts)

@@ -1,6 +1,5 @@
 """References that are fitted on samples of many rows."""
 
-import dataclasses
 import functools
 
 import numpy as np
