@@ -1,7 +1,5 @@
 """References that are fitted on samples of many rows."""
 
-import functools
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -116,8 +114,7 @@ def test_draws_of_a_random_reference_are_spread_over_the_samples() -> None:
 
 @pytest.mark.slow
 def test_intervals_hold_what_all_rows_give_as_often_as_they_say() -> None:
-    found = functools.partial(dict.fromkeys, [f"reference/{name}_accuracy" for name in FITTED])
-    held, count = found(0), 60
+    held, count = {f"reference/{name}_accuracy": 0 for name in FITTED}, 60
     for seed in range(count):
         blobs = overlapping(seed, n_train=4000)
         run = run_of(blobs)
@@ -128,6 +125,5 @@ def test_intervals_hold_what_all_rows_give_as_often_as_they_say() -> None:
         )
         for name in held:
             held[name] += sampled[f"{name}_low"] <= exact[name] <= sampled[f"{name}_high"]
-    print(held)
     for name, hits in held.items():
         assert hits / count >= 0.87, name  # 95 %, and three standard errors below it
