@@ -45,7 +45,8 @@ def memory_bytes(prepared: "Prepared") -> tuple[int, int, str]:
     learns = method.classifier.uses_labels and not method.classifier.uses_clusters
     at_once = train if learns else min(train, EXACT_ROWS)
     working = max(4 * fused * train, _WORK_BYTES * fused * at_once)  # k-means centres a copy of its rows
-    kept = 4 * (width + fused) * rows + _NAME_BYTES * rows + held_bytes(prepared)
+    copied = fused if prepared.prompts.texts else 0  # images alone are not fused
+    kept = 4 * (width + copied) * rows + _NAME_BYTES * rows + held_bytes(prepared)
     return round(_SLACK * (kept + working)), *_clusterer(prepared)
 
 
