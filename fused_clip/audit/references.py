@@ -78,7 +78,7 @@ def audit(run: Run, references: Sequence[Reference], *, draws: int, sampling: Sa
     """Evaluate every reference that applies to a run.
 
     One that needs a fit on more than 100,000 rows is fitted on five samples of 20,000 instead: each number is
-    the mean over the samples, with a 95 % interval for a fit on all rows. So is the run's own method, so that
+    the mean over the samples, with a 95 % interval for one fit. So is the run's own method, so that
     what text contributes compares fits on the same rows.
 
     Parameters
