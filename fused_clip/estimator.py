@@ -21,6 +21,7 @@ from fused_clip.method.classifier import (
     ConstrainedCentroid,
     TargetScores,
     Training,
+    calibration_sample,
     cluster_means,
     out_of_fold_scores,
 )
@@ -102,7 +103,8 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
     text_ : (p, d) text rows, and `prompts_`, the (K,) prompt of each target; None without text.
     fusion_ : the fusion in use.
     classifier_ : fitted classifier; its targets are positions in `classes_`.
-    temperature_ : of ``softmax(scores / temperature_)``, fitted out of fold; None if not calibrated.
+    temperature_ : of ``softmax(scores / temperature_)``, fitted out of fold, on 100,000 rows where there are
+        more; None if not calibrated.
     """
 
     def __init__(
@@ -202,7 +204,9 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
             self.classifier_: Classifier = classifier.fit(self._given(training, targets))
         self.temperature_ = None
         if self.calibrate and targets is not None:
-            scores = out_of_fold_scores(self.classifier_, self._given(training, targets), targets)
+            some = calibration_sample(training, targets)
+            targets, given = targets[some], self._given(training, targets).at(some)
+            scores = out_of_fold_scores(self.classifier_, given, targets)
             known = targets >= 0
             self.temperature_ = fit_temperature(scores[known], targets[known]) if known.any() else None
         return self
@@ -289,9 +293,7 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         X : (m, d) image embeddings.
         prompts : (m,) prompt of each row; None for images alone.
         """
-        rows = self.fusion_.inputs(self._check_rows(X, reset=False))
-        text = None if self.text_ is None else self.fusion_.inputs(self.text_)
-        return self.fusion_.fuse(rows, None if text is None or prompts is None else text[prompts])
+        return self.fusion_.fuse_each(self._check_rows(X, reset=False), self.text_, prompts)
 
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> Rows:
         rows: Rows = validate_data(self, X, reset=reset, dtype=_FLOATS)

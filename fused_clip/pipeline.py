@@ -29,6 +29,7 @@ from fused_clip.model.calibration_rows import NEIGHBORS, REFERENCE_ROWS, Calibra
 from fused_clip.model.head import Head
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.support.arrays import FloatArray, IntArray
+from fused_clip.support.many_rows import row_blocks
 from fused_clip.support.sampling import stratified_sample
 from fused_clip.support.threads import limited_for
 from fused_clip.support.timing import Stages
@@ -243,8 +244,10 @@ def _training_result(dataset: ImageDataset, prompts: Prompts, model: PromptFused
     """Training rows as clustered, each predicted as its cluster's target."""
     targets = prompts.targets(dataset.train.labels)
     noise = model.labels_ < 0
-    centers = model.cluster_centers_[model.labels_]
-    distances = np.linalg.norm(model.fused_ - centers, axis=1)
+    distances = np.empty(len(targets))
+    for block in row_blocks(len(targets)):
+        centers = model.cluster_centers_[model.labels_[block]]
+        distances[block] = np.linalg.norm(model.fused_[block] - centers, axis=1)
     return SplitResult(
         tuple(dataset.train.ids),
         dataset.train.rows,

@@ -42,6 +42,23 @@ class ParquetTable:
         with self._opened() as file:
             return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
 
+    def bytes_of(self, columns: Sequence[str]) -> int:
+        """Bytes of columns before compression.
+
+        Parameters
+        ----------
+        columns : names.
+        """
+        wanted = set(columns)
+        with self._opened() as file:
+            groups = (file.metadata.row_group(group) for group in range(file.num_row_groups))
+            chunks = (group.column(place) for group in groups for place in range(group.num_columns))
+            return sum(
+                chunk.total_uncompressed_size
+                for chunk in chunks
+                if chunk.path_in_schema.partition(".")[0] in wanted
+            )
+
     def read(self, columns: Sequence[str]) -> "pa.Table":
         """Read columns whole.
 

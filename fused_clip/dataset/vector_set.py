@@ -24,6 +24,8 @@ def embeddings(
     recipe: Recipe,
     *,
     test_path: str | None = None,
+    labels_path: str | None = None,
+    test_labels_path: str | None = None,
     vector_column: str = "vectors",
     id_column: str | None = None,
     split_column: str | None = None,
@@ -31,7 +33,7 @@ def embeddings(
     test_split: str = "test",
     text_split: str = "text",
 ) -> ImageDataset:
-    """Image embeddings with labels, from ``.npz`` or Parquet files, in the place of images.
+    """Image embeddings with labels, from ``.npz``, ``.npy`` or Parquet files, in the place of images.
 
     The test split is a second file, or arrays ``test_vectors`` and ``test_labels`` next to ``train_vectors``
     and ``train_labels``, or given by a column, or a stratified `test_fraction`. A split ``text`` has the
@@ -41,6 +43,9 @@ def embeddings(
     ----------
     recipe : the shared options; `path` is the file, `label_column` its labels: text or whole numbers.
     test_path : a second file, for the test split.
+    labels_path, test_labels_path : all but the vectors, where `path` or `test_path` is a ``.npy`` file, whose
+        rows stay on disk until they are needed: a ``.npz`` file, a csv or Parquet table, or a ``.npy`` file
+        of labels alone.
     vector_column : (n, d) array of an ``.npz`` file, or a column of lists of a Parquet file.
     id_column : array or column of the rows' names; None to number them.
     split_column : array or column of the rows' splits.
@@ -52,19 +57,29 @@ def embeddings(
         If a file can't be read or lacks a column, vectors are of several widths, not finite or zero, a name
         is repeated or a label is missing, or names or sizes don't fit the data.
     """
+    if test_path is None and test_labels_path is not None:
+        raise InputError("dataset.test_labels_path", "goes with dataset.test_path", test_labels_path)
     if test_path is not None and split_column is not None:
         raise InputError(SPLITS, "must be null when dataset.test_path is set", split_column)
     wanted = {VECTORS: vector_column, LABELS: recipe.label_column, IDS: id_column, SPLITS: split_column}
     columns = {key: column for key, column in wanted.items() if column is not None}
-    layout = Layout(columns, train_split, test_split, text_split, labelled=recipe.labels == "given")
+    counts = [n for n in (recipe.n_train, recipe.n_test) if n is not None]
+    layout = Layout(
+        columns,
+        train_split,
+        test_split,
+        text_split,
+        labelled=recipe.labels == "given",
+        most=sum(counts) if len(counts) == 2 else None,
+    )
     file = existing_file("dataset.path", recipe.path)
-    parts = read_vectors("dataset.path", file, layout)
+    parts = read_vectors("dataset.path", file, layout, labels_path)
     texts = parts.pop(text_split, None)
     if test_path is not None:
         test_file = existing_file("dataset.test_path", test_path)
         if test_file.samefile(file):
             raise InputError("dataset.test_path", "must be another file than dataset.path", test_path)
-        parts = _pair(parts, read_vectors("dataset.test_path", test_file, layout), layout)
+        parts = _pair(parts, read_vectors("dataset.test_path", test_file, layout, test_labels_path), layout)
     return _assembled(recipe, _in_order(parts, layout), texts, f"file {recipe.path}")
 
 
@@ -125,5 +140,5 @@ def _assembled(
         )
         for part in used
     ]
-    rows = {} if texts is None else dict(zip(texts.names, texts.vectors, strict=True))
+    rows = {} if texts is None else dict(zip(texts.names, texts.vectors[:], strict=True))
     return recipe.make(labelled, source, texts=rows)

@@ -7,9 +7,11 @@ from typing import NoReturn
 
 import numpy as np
 
+from fused_clip.dataset.mapped_rows import MappedRows
 from fused_clip.dataset.names import shortened
 from fused_clip.support.arrays import Array, FloatArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.many_rows import row_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,11 +20,11 @@ class Vectors:
 
     Parameters
     ----------
-    vectors : (n, d) float32, finite, no row zero.
+    vectors : (n, d) float32, finite, no row zero; an array, or rows of a file.
     names : unique name of each row.
     """
 
-    vectors: FloatArray
+    vectors: FloatArray | MappedRows
     names: tuple[str, ...]
 
     @property
@@ -34,7 +36,8 @@ class Vectors:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of shape and values."""
         digest = hashlib.sha256(repr(self.vectors.shape).encode())
-        digest.update(np.ascontiguousarray(self.vectors).data)
+        for block in row_blocks(len(self.vectors)):
+            digest.update(np.ascontiguousarray(self.vectors[block]).data)
         return digest.hexdigest()
 
     def __len__(self) -> int:
@@ -49,8 +52,10 @@ class Vectors:
         return [self.names[row] for row in rows]
 
 
-def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> FloatArray:
-    """Convert an array to (n, d) float32 embeddings, finite and no row zero.
+def checked_vectors(
+    option: str, values: Array | MappedRows, names: tuple[str, ...]
+) -> FloatArray | MappedRows:
+    """Convert an array to (n, d) float32 embeddings, finite and no row zero; rows of a file stay there.
 
     Parameters
     ----------
@@ -58,14 +63,24 @@ def checked_vectors(option: str, values: Array, names: tuple[str, ...]) -> Float
     values : (n, d) real numbers.
     names : name of each row.
     """
-    if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
-        received = f"{values.dtype} of shape {values.shape}"
-        raise InputError(option, "must contain a matrix of numbers, one row an image", received)
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(values, dtype=np.float32)
-    bad = np.flatnonzero(~(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)))
+    vectors = values if isinstance(values, MappedRows) else _as_matrix(option, values)
+    blocks = ((block, vectors[block]) for block in row_blocks(len(vectors)))
+    bad = np.concatenate(
+        [
+            block.start + np.flatnonzero(~(np.isfinite(rows).all(axis=1) & rows.any(axis=1)))
+            for block, rows in blocks
+        ]
+    )
     if len(bad):
         listed = shortened(names[row] for row in bad)
         rule = f"must be finite and not zero in every row; {len(bad)} of {len(vectors)} are not: {listed}"
         raise InputError(option, rule)
     return vectors
+
+
+def _as_matrix(option: str, values: Array) -> FloatArray:
+    if values.ndim != 2 or values.dtype.kind not in "fiu" or not values.size:
+        received = f"{values.dtype} of shape {values.shape}"
+        raise InputError(option, "must contain a matrix of numbers, one row an image", received)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=np.float32)

@@ -37,7 +37,8 @@ def clustering_scores(
     unless there are as many clusters as targets, all of them if every row is noise.
     """
     kept = clusters >= 0
-    fused, clusters = fused[kept], clusters[kept]
+    if not kept.all():  # a mask copies all rows
+        fused, clusters = fused[kept], clusters[kept]
     n_clusters = len(np.unique(clusters))
     scores = {"n_clusters": float(n_clusters), "n_noise": float((~kept).sum())}
     if n_clusters == 0:

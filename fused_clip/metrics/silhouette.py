@@ -7,12 +7,13 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from fused_clip.metrics.sampled_distances import distance_totals
 from fused_clip.support import threads
 from fused_clip.support.arrays import DoubleArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.many_rows import EXACT_ROWS
 from fused_clip.support.sampling import stratified_sample
 
-EXACT_ROWS = 100_000  # with more rows, the mean is estimated from a sample
 SAMPLED_ROWS = 5_000
 _BLOCK, _TILE = 1024, 2048  # rows and columns of distances at a time: they stay in a processor's cache
 # Share of the squared lengths below which a squared distance by float32 products lost 3 of its 7 digits.
@@ -97,11 +98,12 @@ def silhouette_samples(X: Rows, labels: IntArray, sample: IntArray | None = None
         If there are not 2 to n - 1 clusters.
     """
     clusters, sizes = _clusters(labels)
-    points, point_of_row = _points(X, clusters)
-    wanted = slice(None) if sample is None else sample
-    asked, place = np.unique(point_of_row[wanted], return_inverse=True)
-    totals = _totals(points, len(sizes), None if sample is None else asked)[place]
-    own, rows = clusters[wanted], np.arange(len(place))
+    if sample is None:
+        points, point_of_row = _points(X, clusters)
+        totals, own = _totals(points, len(sizes))[point_of_row], clusters
+    else:
+        totals, own = distance_totals(X, clusters, len(sizes), sample), clusters[sample]
+    rows = np.arange(len(own))
     a = totals[rows, own] / np.maximum(sizes[own] - 1, 1)
     others = totals / sizes
     others[rows, own] = np.inf
@@ -148,43 +150,39 @@ def _points(X: Rows, clusters: IntArray) -> tuple[_Points, IntArray]:
     return _Points(rows[first], clusters[first], ids[first], counts), point_of_row
 
 
-def _totals(points: _Points, n_clusters: int, asked: IntArray | None) -> DoubleArray:
-    """(m, k) sum of the distances of each point asked for, ascending, to the rows of each cluster.
+def _totals(points: _Points, n_clusters: int) -> DoubleArray:
+    """(u, k) sum of the distances of each point to the rows of each cluster.
 
     A BLAS product of several threads has other last bits than one of a single thread. So blocks are computed
     side by side, each in one thread, and are added up in their order.
     """
     members = np.zeros((len(points.rows), n_clusters), points.rows.dtype)
     members[np.arange(len(members)), points.clusters] = points.counts
-    chosen = np.arange(len(members)) if asked is None else asked
-    blocks = list(_blocks(np.bincount(points.clusters[chosen], minlength=n_clusters)))
-    totals = np.zeros((len(chosen), n_clusters))
+    blocks = list(_blocks(np.bincount(points.clusters, minlength=n_clusters)))
+    totals = np.zeros((len(members), n_clusters))
 
     def work(block: tuple[int, int]) -> tuple[DoubleArray, DoubleArray]:
-        return _block_totals(points, members, chosen[slice(*block)], block[0] if asked is None else 0)
+        return _block_totals(points, members, np.arange(*block))
 
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads.count()) as pool:
         for (start, stop), (sums, mirrored) in zip(blocks, pool.map(work, blocks), strict=True):
             totals[start:stop] += sums
-            if asked is None:
-                totals[stop:, points.clusters[start]] += mirrored[stop - start :]
+            totals[stop:, points.clusters[start]] += mirrored[stop - start :]
     return totals
 
 
-def _block_totals(
-    points: _Points, members: Rows, block: IntArray, start: int
-) -> tuple[DoubleArray, DoubleArray]:
-    """Sums of the distances between a block's points and the points from `start` on.
+def _block_totals(points: _Points, members: Rows, block: IntArray) -> tuple[DoubleArray, DoubleArray]:
+    """Sums of the distances between a block's points and the points from its first on.
 
     Returns
     -------
     sums : (b, k) of each of the block's points to the rows of each cluster.
-    mirrored : (u - start,) of each point from `start` on to the rows of the block.
+    mirrored : (u - block[0],) of each point from the block's first on to the rows of the block.
     """
     sums, mirrored = np.zeros((len(block), members.shape[1])), []
     middle = points.rows[block].mean(axis=0)
     counts = points.counts[block].astype(members.dtype)
-    for left in range(start, len(members), _TILE):
+    for left in range(int(block[0]), len(members), _TILE):
         tile = slice(left, left + _TILE)
         distances = _distances(points, block, tile, middle)
         sums += distances @ members[tile]

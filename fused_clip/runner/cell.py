@@ -174,10 +174,11 @@ class Cell:
     def _run(self, tracker: "Tracker", start: float) -> float:
         from fused_clip.model import saved
         from fused_clip.runner import artifacts, console, reuse
-        from fused_clip.runner.forecast import check_memory
+        from fused_clip.runner.resources import check_disk, check_memory
 
         options = self.options
         check_memory(self._prepared)
+        check_disk(options, self._prepared, self.output_dir, copied=tracker.copies_files)
         text = OmegaConf.to_yaml(self._resolved(), resolve=True)
         (self.directory / _CONFIG).write_text(text, encoding="utf-8")
         params, tags = self._params(), self._tags()

@@ -75,7 +75,8 @@ def print_run(
     for facts in _facts_of(result.metrics, references, backbone_saw=result.backbone_saw_labels):
         if facts.name != "seconds/total":
             value = number(result.metrics[facts.name], facts.digits)
-            table.add_row(facts.title, value, _explained(facts, result.tags, references))
+            explained = _explained(facts, result.tags, references) + _interval(facts, result.metrics)
+            table.add_row(facts.title, value, explained)
     console.print(table, "")
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
@@ -106,6 +107,14 @@ def _explained(facts: MetricFacts, tags: Mapping[str, str], references: Sequence
     if facts.name != "text_in_all" or rival is None:
         return facts.explanation
     return f"accuracy of the method minus {rival}, the best without text that uses labels as the run does"
+
+
+def _interval(facts: MetricFacts, metrics: Mapping[str, float]) -> str:
+    """The interval of a number that was estimated from samples, in words; empty for an exact one."""
+    low, high = (metrics.get(f"{facts.name}_{end}") for end in ("low", "high"))
+    if low is None or high is None:
+        return ""
+    return f"; from samples, 95 % interval {number(low, facts.digits)} to {number(high, facts.digits)}"
 
 
 def print_forecast(forecast: Forecast, output_dir: Path) -> None:

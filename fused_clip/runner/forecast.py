@@ -3,7 +3,7 @@
 import logging
 import random
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,23 +13,17 @@ from omegaconf import DictConfig, open_dict
 from fused_clip.runner.build import prepare
 from fused_clip.runner.config import Options, check
 from fused_clip.runner.overrides import complaint_of
+from fused_clip.runner.resources import check_memory, run_bytes, store_bytes
 from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
-from fused_clip.support.memory import available_memory, size, thread_bytes
-from fused_clip.support.threads import count
+from fused_clip.support.memory import available_memory, size
 
 if TYPE_CHECKING:
     from fused_clip.runner.build import Prepared
     from fused_clip.tracking import Tracker
 
-# Measured; the tests say how near the sum comes.
-_ROW_BYTES = 40  # a row of predictions.parquet and its keys
-_FIGURE_BYTES = 1_400_000  # all figures of a run, as PNG and PDF
-_GRID_BYTES = 900_000  # their copies for the image grid
-_RUN_BYTES = 150_000  # configs, logs, and the run's part of the tracking database
 _MOST_PREPARED = 1_000
-_COPIES = 7  # of all embeddings, in memory while a run fuses, clusters and scores them
 
 
 @dataclass(frozen=True)
@@ -71,55 +65,6 @@ class Forecast:
             rule = f"the sweep takes about {size(self.need)} and {size(self.free)} are free"
             hint = "Free space, choose another folder, or leave out figures.enabled"
             raise InputError("output_dir", rule, str(output_dir), hint=hint)
-
-
-def memory_bytes(prepared: "Prepared") -> tuple[int, int, str]:
-    """Estimate the memory of embeddings and of the clusterer that takes most, and give its name.
-
-
-    Parameters
-    ----------
-    prepared : parts of the run.
-    """
-    from fused_clip.method.clusterer.footprint import clusterer_bytes
-    from fused_clip.method.clusterer.number import MOST
-    from fused_clip.method.clusterer.wrapped import innermost
-
-    dataset, own, width = prepared.dataset, prepared.method, prepared.backbone.dim
-    used = [
-        (candidate.method.clusterer, candidate.method.clusters_per_target)
-        for candidate in prepared.candidates
-    ]
-    for parts in ({}, *(reference.parts for reference in prepared.references)):
-        number = parts.get("clusters_per_target", own.clusters_per_target)
-        used.append((parts.get("clusterer", own.clusterer), number))
-    needs = []
-    for clusterer, number in used:
-        clusters = (MOST if number == "auto" else number) * len(prepared.prompts.target_names)
-        need = clusterer_bytes(clusterer, len(dataset.train), width, clusters)
-        needs.append((need, type(innermost(clusterer)).__name__))
-    return 4 * _COPIES * width * (len(dataset.train) + len(dataset.test)), *max(needs)
-
-
-def check_memory(prepared: "Prepared") -> int:
-    """Refuse a run that needs more memory than is free; give the estimate in bytes.
-
-    Parameters
-    ----------
-    prepared : parts of the run.
-    """
-    rows, clusterer, name = memory_bytes(prepared)
-    threads = thread_bytes(count() + 1)
-    need, free = rows + clusterer + threads, available_memory()
-    if need > free:
-        train, test = len(prepared.dataset.train), len(prepared.dataset.test)
-        parts = [f"{size(rows)} for embeddings of {train + test:,} rows"]
-        parts += [f"{size(clusterer)} for {name} on {train:,} of them"] if clusterer else []
-        parts += [f"{size(threads)} of address space for threads"] if threads else []
-        rule = f"the run takes about {size(need)} ({', '.join(parts)}), and {size(free)} are free"
-        hint = "Use fewer rows (dataset.n_train)" + (" or clusterer=kmeans" if clusterer else "")
-        raise InputError("memory", rule, hint=hint)
-    return need
 
 
 def forecast(
@@ -168,8 +113,8 @@ def forecast(
 
         notes |= dict.fromkeys(prepared.notes)
         notes |= dict.fromkeys((logging.WARNING, note) for note in idle(options, prepared, axes_of(words)))
-        store |= _store_bytes(prepared, output_dir, store)
-        need += _run_bytes(options, prepared, copied=tracker.copies_files)
+        store |= store_bytes(prepared, output_dir, store)
+        need += run_bytes(options, prepared, copied=tracker.copies_files)
     if faults and len(faults) == len(drawn):
         _refuse(faults)
     free, share = shutil.disk_usage(output_dir).free, len(jobs) / max(1, len(drawn))
@@ -193,26 +138,6 @@ def _refuse(faults: Sequence[Exception]) -> None:
     if isinstance(first, InputError) and all(isinstance(fault, InputError) for fault in faults):
         first.args = ("\n".join(dict.fromkeys(map(str, faults))),)
         raise first
-
-
-def _run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
-    """Bytes that a job writes, roughly, apart from the store; `copied`: the tracking store copies files."""
-    from fused_clip.method.clusterer import number
-    from fused_clip.runner import artifacts
-
-    dataset, backbone = prepared.dataset, prepared.backbone
-    splits = (len(dataset.train), len(dataset.test))
-    classes = len(dataset.class_names)
-    clusters = number.MOST if options.clusters_per_target == "auto" else options.clusters_per_target
-    vectors = classes * (clusters + 1)  # centroids and texts
-    if artifacts.kept_embeddings(options, dataset, job=True) == "fused":
-        vectors += sum(min(rows, artifacts.MAX_ROWS) for rows in splits)
-    files = 4 * vectors * backbone.dim + _ROW_BYTES * sum(splits)
-    figures = _FIGURE_BYTES if options.figures.enabled else 0
-    others = 1 + options.references.draws if options.references.enabled else 0  # image-only, rotated text
-    partitions = 8 * splits[0] * (1 + others)
-    grid = _GRID_BYTES if options.figures.enabled and copied else 0
-    return (files + figures) * (2 if copied else 1) + grid + partitions + _RUN_BYTES
 
 
 def _job_configs(config: DictConfig, jobs: Iterable[list[str]]) -> Iterator[DictConfig]:
@@ -245,15 +170,3 @@ def _is_finished(options: Options, prepared: "Prepared", tracker: "Tracker", out
     key = reuse.cell_key(options, prepared.dataset, prepared.prompts, prepared.backbone.fingerprint)
     extras = artifacts.extras(options, prepared.dataset, job=True)
     return reuse.find(output_dir, key, extras, tracker.has_finished) is not None
-
-
-def _store_bytes(prepared: "Prepared", output_dir: Path, planned: Mapping[str, int]) -> dict[str, int]:
-    """Bytes of each entry that the store will get, in addition to those planned already."""
-    from fused_clip.store import Store
-
-    store = Store(output_dir / "store")
-    missing: dict[str, int] = {}
-    for split in (prepared.dataset.train, prepared.dataset.test):
-        known = {**planned, **missing}
-        missing |= store.missing(prepared.backbone, split.images, split.rows, known)
-    return missing

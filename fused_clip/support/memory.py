@@ -37,6 +37,26 @@ def thread_bytes(threads: int) -> int:
     return _THREAD * threads if any(True for _ in _of_process()) else 0
 
 
+def check_fits(what: str, need: int, hint: str) -> None:
+    """Refuse to read what there is no memory for.
+
+    Parameters
+    ----------
+    what : to be read, as the subject of a sentence in the plural.
+    need : bytes.
+    hint : what to do instead.
+
+    Raises
+    ------
+    InputError
+        If fewer bytes are free.
+    """
+    free = available_memory()
+    if need > free:
+        rule = f"{what} take at least {size(need)}, and {size(free)} are free"
+        raise InputError("memory", rule, hint=hint)
+
+
 def check_libraries() -> None:
     """Refuse a limit of address space in which the libraries can't be loaded: OpenBLAS would try for ever."""
     free = min(_of_process(), default=_LIBRARIES)

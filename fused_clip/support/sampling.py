@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fused_clip.support.arrays import IntArray
+from fused_clip.support.arrays import BoolArray, IntArray
 from fused_clip.support.errors import InputError
 
 
@@ -48,6 +48,32 @@ def stratified_sample(labels: IntArray, n: int, seed: int, *, least: int = 0) ->
     smallest = np.minimum(counts, least)
     places = allocate(counts, max(n, int(smallest.sum())), least=smallest)
     return _drawn(kind, counts, places, seed)
+
+
+def disjoint_samples(labels: IntArray, known: BoolArray, rows: int, count: int, seed: int) -> list[IntArray]:
+    """Draw `count` samples of `rows` rows, each class in proportion, without a row in common.
+
+    Where few labels are known, at most half of a sample, all samples have all of the labelled rows.
+
+    Parameters
+    ----------
+    labels : (N,) class of each row, N >= count * rows.
+    known : (N,) whether the label of each row may be used.
+    rows : of a sample.
+    count : of samples.
+    seed : drives the samples.
+
+    Returns
+    -------
+    `count` arrays of ascending positions.
+    """
+    shared = np.flatnonzero(known)
+    shared = shared if len(shared) <= rows // 2 else shared[:0]
+    others = np.setdiff1d(np.arange(len(labels)), shared, assume_unique=True)
+    drawn = others[stratified_sample(labels[others], count * (rows - len(shared)), seed)]
+    shuffled = np.random.default_rng(seed).permutation(drawn)
+    dealt = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    return [np.sort(np.concatenate([shared, dealt[start::count]])) for start in range(count)]
 
 
 def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare: int = 0) -> IntArray:

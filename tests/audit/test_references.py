@@ -15,7 +15,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from fused_clip import PromptFusedClassifier
-from fused_clip.audit.references import Audit, Run, audit, text_free_rival
+from fused_clip.audit.evidence import Run
+from fused_clip.audit.references import Audit, audit, text_free_rival
 from fused_clip.backbone.precomputed import UnknownTextError
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.method import pairing, prompt, text

@@ -5,8 +5,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.lib.format import open_memmap
 
 from fused_clip.dataset import Vectors
+from fused_clip.support import memory
 from fused_clip.support.errors import InputError
 from tests.loading import embeddings
 
@@ -215,3 +217,191 @@ def test_an_odd_second_file_is_refused(tmp_path):
         embeddings(path=good, test_path=only_train)
     with pytest.raises(InputError, match=r"dataset\.split_column: must be null when dataset"):
         embeddings(path=good, test_path=good, split_column="split")
+
+
+def npy(file: Path, values: Any) -> str:
+    np.save(file, values)
+    return str(file)
+
+
+def beside_npz(folder: Path) -> str:
+    texts = {"text_vectors": TEXTS, "text_labels": ["a cat", "a dog"]}
+    return npz(folder / "beside.npz", labels=LABELS, **texts)
+
+
+def beside_npy(folder: Path) -> str:
+    return npy(folder / "beside.npy", np.array(LABELS))
+
+
+def beside_csv(folder: Path) -> str:
+    (folder / "beside.csv").write_text("\n".join(["labels", *LABELS]))
+    return str(folder / "beside.csv")
+
+
+def beside_parquet(folder: Path) -> str:
+    pq.write_table(pa.table({"labels": LABELS}), folder / "beside.parquet")
+    return str(folder / "beside.parquet")
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, ">f4"])
+@pytest.mark.parametrize("beside", [beside_npz, beside_npy, beside_csv, beside_parquet])
+def test_rows_of_a_npy_file_are_as_those_of_an_npz_file(tmp_path, beside, kind):
+    rows = ROWS.astype(kind)
+    whole = embeddings(path=npz(tmp_path / "all.npz", vectors=rows, labels=LABELS), test_fraction=0.5)
+    path, labels_path = npy(tmp_path / "all.npy", rows), beside(tmp_path)
+    dataset = embeddings(path=path, labels_path=labels_path, test_fraction=0.5)
+    assert dataset.fingerprint == whole.fingerprint
+    assert dataset.train.ids == whole.train.ids
+    for ours, theirs in ((dataset.train, whole.train), (dataset.test, whole.test)):
+        assert vectors(ours).dtype == np.float32
+        np.testing.assert_array_equal(vectors(ours), vectors(theirs))
+    assert list(dataset.texts) == (["a cat", "a dog"] if beside is beside_npz else [])
+
+
+def test_two_npy_files_and_splits_of_a_table(tmp_path):
+    parts = [npy(tmp_path / f"{name}.npy", rows) for name, rows in (("a", ROWS[:6]), ("b", ROWS[6:]))]
+    labels = [
+        npy(tmp_path / f"l{name}.npy", LABELS[part]) for name, part in ((0, slice(6)), (1, slice(6, 8)))
+    ]
+    files = {"path": parts[0], "labels_path": labels[0], "test_path": parts[1], "test_labels_path": labels[1]}
+    pair = embeddings(**files)
+    np.testing.assert_array_equal(vectors(pair.test), ROWS[6:])
+    table = pa.table({"labels": LABELS, "split": ["train"] * 6 + ["test"] * 2, "id": list("abcdefgh")})
+    pq.write_table(table, tmp_path / "t.parquet")
+    columns = {"split_column": "split", "id_column": "id", "labels_path": str(tmp_path / "t.parquet")}
+    split = embeddings(path=npy(tmp_path / "all.npy", ROWS), **columns)
+    np.testing.assert_array_equal(vectors(split.test), ROWS[6:])
+    assert split.test.ids == ["g", "h"]
+    assert pair.fingerprint == split.fingerprint
+
+
+def test_rows_of_a_npy_file_need_no_labels(tmp_path):
+    path = npy(tmp_path / "all.npy", ROWS)
+    dataset = embeddings(path=path, labels="none", classes=["cat", "dog"], test_fraction=0.5)
+    assert not dataset.labelled
+    assert len(vectors(dataset.train)) == 4
+
+
+def of_whole_numbers(file: Path) -> None:
+    np.save(file, ROWS.astype(np.int64))
+
+
+def of_column_order(file: Path) -> None:
+    np.save(file, np.asfortranarray(ROWS))
+
+
+def of_one_axis(file: Path) -> None:
+    np.save(file, ROWS[:, 0])
+
+
+def without_rows(file: Path) -> None:
+    np.save(file, ROWS[:0])
+
+
+def cut_off(file: Path) -> None:
+    np.save(file, ROWS)
+    file.write_bytes(file.read_bytes()[:-5])
+
+
+def of_text(file: Path) -> None:
+    file.write_text("0.1,0.2\n")
+
+
+def of_objects(file: Path) -> None:
+    np.save(file, np.array([{}], dtype=object))
+
+
+def with_an_infinite_row(file: Path) -> None:
+    np.save(file, np.where(np.arange(8)[:, None] == 3, np.inf, ROWS))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (of_whole_numbers, "must be of float16, float32 or float64, got 'int64'. Convert it with"),
+        (of_column_order, "must be in C order, row by row, got 'Fortran order'"),
+        (of_one_axis, r"must be a matrix, one row an image, got 'shape \(8,\)'"),
+        (without_rows, r"must be a matrix, one row an image, got 'shape \(0, 3\)'"),
+        (cut_off, "must be a whole .npy file of numbers"),
+        (of_text, "must be a whole .npy file of numbers"),
+        (of_objects, "must be a whole .npy file of numbers"),
+        (with_an_infinite_row, "must be finite and not zero in every row; 1 of 8 are not: all/3"),
+    ],
+)
+def test_a_npy_file_that_can_not_be_used_is_refused(tmp_path, write, message):
+    write(tmp_path / "all.npy")
+    with pytest.raises(InputError, match=message):
+        embeddings(path=str(tmp_path / "all.npy"), labels_path=beside_npy(tmp_path))
+
+
+def test_labels_beside_must_fit_the_rows(tmp_path):
+    path, labels = npy(tmp_path / "all.npy", ROWS), beside_npy(tmp_path)
+    with pytest.raises(InputError, match=r"labels_path: must name the file with the labels of dataset.path"):
+        embeddings(path=path)
+    with pytest.raises(InputError, match=r"must contain one value for each of the 8 vectors, has shape"):
+        embeddings(path=path, labels_path=npy(tmp_path / "few.npy", LABELS[:7]))
+    with pytest.raises(InputError, match=r"id_column: must be null where dataset.labels_path is a .npy file"):
+        embeddings(path=path, labels_path=labels, id_column="id")
+    with pytest.raises(InputError, match=r"labels_path: must be null unless dataset.path is a .npy file"):
+        embeddings(path=npz(tmp_path / "z.npz", vectors=ROWS, labels=LABELS), labels_path=labels)
+    with pytest.raises(InputError, match=r"test_labels_path: goes with dataset.test_path"):
+        embeddings(path=path, labels_path=labels, test_labels_path=labels)
+    (tmp_path / "bad.npy").write_text("no array")
+    with pytest.raises(InputError, match=r"labels_path: must be a readable .npy file of text"):
+        embeddings(path=path, labels_path=str(tmp_path / "bad.npy"))
+
+
+def test_a_npy_file_that_changes_while_it_is_read_is_refused(tmp_path):
+    path = npy(tmp_path / "all.npy", ROWS)
+    dataset = embeddings(path=path, labels_path=beside_npy(tmp_path), test_fraction=0.5)
+    np.save(path, NARROW)
+    with pytest.raises(InputError, match=r"must stay as it is while a run reads it"):
+        vectors(dataset.train)
+
+
+def many_rows(file: Path) -> str:
+    """Ten million rows of 512 numbers, 20 GB, of which the file system stores none."""
+    open_memmap(file, mode="w+", dtype=np.float32, shape=(10_000_000, 512)).flush()
+    return str(file)
+
+
+@pytest.fixture
+def with_8_gb(monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 8_000_000_000)
+
+
+@pytest.mark.usefixtures("with_8_gb")
+def test_rows_that_memory_can_not_take_are_refused_before_they_are_read(tmp_path):
+    path = many_rows(tmp_path / "many.npy")
+    message = (
+        r"memory: 10,000,000 rows of dataset\.path take at least 41\.0 GB, and 8\.0 GB are free\."
+        r" Use fewer rows \(dataset\.n_train and dataset\.n_test\)$"
+    )
+    with pytest.raises(InputError, match=message):
+        embeddings(path=path, labels="none", classes=["cat", "dog"], n_train=10_000)
+
+
+@pytest.mark.usefixtures("with_8_gb")
+def test_a_file_that_is_read_whole_must_fit_in_memory(tmp_path, monkeypatch):
+    files = [
+        npz(tmp_path / "all.npz", vectors=ROWS, labels=LABELS),
+        parquet(tmp_path / "all.parquet", ROWS, labels=LABELS),
+    ]
+    for file in files:
+        assert len(embeddings(path=file, test_fraction=0.5).train) == 4
+    monkeypatch.setattr(memory, "available_memory", lambda: 100)
+    for file, noun in zip(files, ("arrays", "columns"), strict=True):
+        message = rf"memory: the {noun} of dataset\.path take at least 0 MB, and 0 MB are free"
+        with pytest.raises(InputError, match=message):
+            embeddings(path=file, test_fraction=0.5)
+
+
+def test_few_of_many_rows_need_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
+    rows = np.random.default_rng(0).normal(size=(4000, 3))
+    labels_path = npy(tmp_path / "labels.npy", np.arange(4000) % 2)
+    files = {"path": npy(tmp_path / "many.npy", rows), "labels_path": labels_path}
+    dataset = embeddings(**files, n_train=10, n_test=4)
+    assert (len(dataset.train), len(dataset.test)) == (10, 4)
+    with pytest.raises(InputError, match=r"memory: 4,000 rows of dataset\.path take at least"):
+        embeddings(**files, n_train=10)

@@ -202,3 +202,31 @@ def test_the_image_is_taken_out_of_fused_rows_and_of_their_means(kind: fusion.Fu
 def test_no_image_comes_out_of_rows_that_do_not_keep_it(kind: fusion.Fusion) -> None:
     with pytest.raises(InputError, match=r"can't be .* taken out of its fused rows"):
         kind.image_part(np.ones((2, 3)), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        fusion.mean(),
+        fusion.weighted(0.3, normalize_inputs=True, normalize_output=True),
+        fusion.Concatenation(alpha=0.2),
+        fusion.SphericalInterpolation(alpha=0.4),
+    ],
+)
+def test_blocks_of_many_rows_are_fused_as_one(kind: fusion.Fusion) -> None:
+    rng = np.random.default_rng(0)
+    images, texts = rng.normal(size=(100_003, 3)).astype(np.float32), rng.normal(size=(4, 3))
+    index = rng.integers(0, 4, len(images))
+    fused = kind.fuse_each(images, texts, index)
+    np.testing.assert_array_equal(fused, kind(images, texts[index]))
+    assert fused.dtype == np.float32
+    np.testing.assert_array_equal(kind.fuse_each(images, None, None), kind(images, None))
+
+
+def test_a_fusion_of_your_own_sees_all_rows_at_once() -> None:
+    def centred(images: NDArray[np.float64], texts: NDArray[np.float64]) -> NDArray[np.float64]:
+        return images - images.mean(axis=0) + texts
+
+    images, texts = np.random.default_rng(0).normal(size=(100_003, 2)), np.zeros((1, 2))
+    fused = fusion.FunctionFusion(centred).fuse_each(images, texts, np.zeros(len(images), int))
+    np.testing.assert_allclose(fused.mean(axis=0), 0, atol=1e-12)

@@ -86,3 +86,14 @@ def test_seeds_are_summed_up(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_repetitions_there_are_no_means(capsys: pytest.CaptureFixture[str]) -> None:
     console.print_sweep(rows()[::3], Path("/d"), "", "")
     assert "±" not in capsys.readouterr().out
+
+
+def test_a_number_from_samples_stands_with_its_interval(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sampled = {"train/silhouette": 0.25, "train/silhouette_low": 0.2, "train/silhouette_high": 0.3}
+    metrics = {**sampled, "test/accuracy": 0.5, "seconds/total": 1.0}
+    console.print_run(make_result(metrics=metrics), tmp_path, [], "", REFERENCES)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("from samples") == 1
+    assert "clusters; from samples, 95 % interval .2000 to .3000" in printed

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fused_clip.support.errors import InputError
-from fused_clip.support.sampling import allocate, stratified_sample, stratified_split, stratified_subset
+from fused_clip.support.sampling import (
+    allocate,
+    disjoint_samples,
+    stratified_sample,
+    stratified_split,
+    stratified_subset,
+)
 
 labels_lists = st.lists(st.integers(0, 5), min_size=1, max_size=200).map(
     lambda it: np.array(it, dtype=np.int64)
@@ -101,3 +107,31 @@ def test_a_sample_is_proportional_with_some_of_each_class(labels, size, least, s
     assert (taken >= smallest).all()
     if not least:
         assert (np.abs(taken - counts * len(rows) / len(labels)) < 1).all()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 6), st.integers(4, 30), st.integers(1, 5), seeds)
+def test_samples_are_disjoint_and_proportional(classes, rows, count, seed):
+    labels = np.random.default_rng(seed).integers(0, classes, 200)
+    samples = disjoint_samples(labels, np.ones(200, bool), rows, count, seed)
+    assert [len(one) for one in samples] == [rows] * count
+    assert len(set(np.concatenate(samples).tolist())) == rows * count
+    share = np.bincount(labels, minlength=classes) * rows / 200
+    for one in samples:
+        assert (np.diff(one) > 0).all()
+        assert (np.abs(np.bincount(labels[one], minlength=classes) - share) < 2).all()
+    again = disjoint_samples(labels, np.ones(200, bool), rows, count, seed)
+    np.testing.assert_array_equal(np.concatenate(samples), np.concatenate(again))
+
+
+def test_few_labelled_rows_are_in_every_sample():
+    known = np.zeros(100, bool)
+    known[[3, 50, 99]] = True
+    labels = np.where(known, 1, -1)
+    samples = disjoint_samples(labels, known, 10, 4, 0)
+    others = [sorted(set(one.tolist()) - {3, 50, 99}) for one in samples]
+    assert [len(one) for one in others] == [7] * 4
+    assert len({row for one in others for row in one}) == 28
+    known[:60] = True
+    many = disjoint_samples(np.where(known, 1, -1), known, 10, 4, 0)
+    assert len(set(np.concatenate(many).tolist())) == 40

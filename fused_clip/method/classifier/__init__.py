@@ -17,7 +17,7 @@ from fused_clip.method.classifier.contract import (
     Training,
     cluster_means,
 )
-from fused_clip.method.classifier.folds import out_of_fold_scores
+from fused_clip.method.classifier.folds import calibration_sample, out_of_fold_scores
 from fused_clip.method.classifier.gda import GaussianDiscriminant
 from fused_clip.method.classifier.knn import KNeighbors
 from fused_clip.method.classifier.linear_probe import LinearProbe
@@ -51,6 +51,7 @@ __all__ = [
     "TransClipFewShot",
     "ZLaP",
     "ZeroShot",
+    "calibration_sample",
     "cluster_means",
     "out_of_fold_scores",
 ]

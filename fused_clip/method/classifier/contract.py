@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, clone
 from fused_clip.method.fusion import Fusion, LinearFusion
 from fused_clip.support.arrays import Array, BoolArray, DoubleArray, FloatArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.many_rows import row_blocks
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,23 @@ class Training:
             clusters=clusters,
             cluster_targets=cluster_targets,
             targets=None if self.targets is None else self.targets[kept],
+        )
+
+    def at(self, rows: IntArray) -> Self:
+        """Take some rows; clusters keep their numbers, and may be without a row.
+
+        Parameters
+        ----------
+        rows : (m,) positions; all of them, in order, give this object.
+        """
+        if len(rows) == len(self.images):
+            return self
+        return replace(
+            self,
+            images=self.images[rows],
+            fused=None if self.fused is None else self.fused[rows],
+            clusters=None if self.clusters is None else self.clusters[rows],
+            targets=None if self.targets is None else self.targets[rows],
         )
 
 
@@ -315,5 +333,9 @@ def cluster_means(rows: Rows, clusters: IntArray, n_clusters: int) -> DoubleArra
     """
     kept = np.flatnonzero(clusters >= 0)
     counts = np.bincount(clusters[kept], minlength=n_clusters)
-    member = csr_array((np.ones(len(kept)), (clusters[kept], kept)), shape=(n_clusters, len(rows)))
-    return np.asarray((member @ rows) / counts[:, None], dtype=np.float64)
+    sums = np.zeros((n_clusters, rows.shape[1]))
+    for block in row_blocks(len(rows)):  # a product copies the rows that it takes to float64
+        own = kept[np.searchsorted(kept, block.start) : np.searchsorted(kept, block.stop)]
+        entries = (np.ones(len(own)), (clusters[own], own - block.start))
+        sums += csr_array(entries, shape=(n_clusters, block.stop - block.start)) @ rows[block]
+    return np.asarray(sums / counts[:, None], dtype=np.float64)

@@ -5,6 +5,8 @@ from sklearn.base import clone
 
 from fused_clip.method.classifier.contract import Classifier, Training
 from fused_clip.support.arrays import DoubleArray, IntArray
+from fused_clip.support.many_rows import EXACT_ROWS
+from fused_clip.support.sampling import disjoint_samples
 
 _FOLDS = 5
 
@@ -47,6 +49,25 @@ def out_of_fold_scores(
             fitted: Classifier = clone(classifier).fit(others)
             scores[held_out] = fitted.target_scores(training.images[held_out]).values
     return scores
+
+
+def calibration_sample(training: Training, targets: IntArray, most: int = EXACT_ROWS) -> IntArray:
+    """Draw the rows that a temperature is found on: all, or a sample of `most` in each cluster alike.
+
+    Parameters
+    ----------
+    training : with clusters; its `random_state` draws the sample.
+    targets : (n,) target of each row, -1 where it is not known. Few known targets are all in the sample.
+    most : rows.
+
+    Returns
+    -------
+    (m,) positions, ascending.
+    """
+    clusters = np.asarray(training.clusters)
+    if len(clusters) <= most:
+        return np.arange(len(clusters))
+    return disjoint_samples(clusters, targets >= 0, most, 1, training.random_state)[0]
 
 
 def _folds(groups: IntArray, seed: int, in_batches: bool) -> IntArray:

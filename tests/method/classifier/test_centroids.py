@@ -374,3 +374,11 @@ def test_damaged_arrays_of_an_added_target_are_refused(change: dict[str, Any]) -
     classifier = grown()
     with pytest.raises(ValueError, match=r"added|gain"):
         ConstrainedCentroid().restore({**classifier.arrays(), **change}, 3, classifier.fusion_)
+
+
+def test_means_of_many_rows_are_summed_by_blocks() -> None:
+    rng = np.random.default_rng(0)
+    rows, clusters = rng.normal(size=(200_007, 2)).astype(np.float32), rng.integers(-1, 3, 200_007)
+    clusters[:100_000] = np.minimum(clusters[:100_000], 1)  # a cluster that the first block lacks
+    expected = [rows[clusters == own].mean(axis=0, dtype=np.float64) for own in range(3)]
+    np.testing.assert_allclose(cluster_means(rows, clusters, 3), expected, rtol=1e-12)

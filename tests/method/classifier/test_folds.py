@@ -15,6 +15,7 @@ from fused_clip.method.classifier import (
     NearestClusterMean,
     Training,
     ZeroShot,
+    calibration_sample,
     out_of_fold_scores,
 )
 from fused_clip.method.classifier.centroids import nearest_of_each
@@ -122,3 +123,31 @@ def test_rows_that_are_not_held_out_have_no_score(blobs: Blobs) -> None:
     scores = out_of_fold_scores(ConstrainedCentroid(), training, known)
     assert (scores[known < 0] == -np.inf).all()
     assert np.isfinite(scores[known >= 0]).all()
+
+
+def test_a_temperature_of_many_rows_is_found_on_a_sample_of_each_cluster() -> None:
+    training = training_of(make_blobs(n_classes=3, n_train=400))
+    targets = np.asarray(training.targets)
+    np.testing.assert_array_equal(calibration_sample(training, targets), np.arange(1200))
+    some = calibration_sample(training, targets, most=120)
+    counts = np.bincount(np.asarray(training.clusters)[some])
+    np.testing.assert_array_equal(counts, [20] * 6)
+    part = training.at(some)
+    np.testing.assert_array_equal(part.images, training.images[some])
+    np.testing.assert_array_equal(np.asarray(part.fused), np.asarray(training.fused)[some])
+    scores = out_of_fold_scores(ConstrainedCentroid(), part, targets[some])
+    assert scores.shape == (120, 3)
+    few = np.full(1200, -1)
+    few[[5, 900]] = targets[[5, 900]]
+    assert {5, 900} <= set(calibration_sample(training, few, most=120).tolist())
+
+
+def test_a_sampled_temperature_is_near_that_of_all_rows() -> None:
+    training = training_of(make_blobs(n_classes=4, n_train=3000, spread=4.0))
+    targets = np.asarray(training.targets)
+    some = calibration_sample(training, targets, most=6000)
+    whole, sampled = (
+        fit_temperature(out_of_fold_scores(ConstrainedCentroid(), part, known), known)
+        for part, known in ((training, targets), (training.at(some), targets[some]))
+    )
+    assert sampled == pytest.approx(whole, rel=0.1)
