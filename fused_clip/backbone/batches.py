@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +14,7 @@ from fused_clip.dataset.image_dataset import Images
 from fused_clip.dataset.reading import prepare_many
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 from fused_clip.support.errors import InputError
-
-Batch = TypeVar("Batch")
-Contents = TypeVar("Contents")
-
-_READ_AHEAD = 2  # batches
+from fused_clip.support.overlap import read_ahead
 
 
 def embed_images(
@@ -84,24 +78,6 @@ def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
     for i in bad_rows(rows):
         raise InputError("backbone", f"embeddings must be finite and not zero; not so for {texts[i]!r}")
     return rows
-
-
-def read_ahead(read: Callable[[Batch], Contents], batches: Iterable[Batch]) -> Generator[Contents]:
-    """Yield the contents of each batch, and read the next batches in a thread.
-
-    Parameters
-    ----------
-    read : gives the contents of a batch.
-    batches : arguments of `read`, in order.
-    """
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead: deque[Future[Contents]] = deque()
-        for batch in batches:
-            ahead.append(reader.submit(read, batch))
-            if len(ahead) > _READ_AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 def bad_rows(rows: FloatArray) -> list[int]:
