@@ -117,14 +117,14 @@ class OpenClipBackbone(TwoTowerBackbone):
         def tower(pixels: torch.Tensor) -> Any:
             return towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
 
-        return self._encode(tower, batches(pixels, self.batch_size), self.batch_size)
+        return self._encode_images(tower, batches(pixels, self.batch_size), self.batch_size)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Embed p texts: (p, dim), not normalised; InputError if one exceeds the model's context."""
         if not texts:
             return np.empty((0, self.dim), np.float32)
         tokens = self._tokens(list(texts)).to(self._device)
-        return self._encode(self._towers.encode_text, batches(tokens, TEXT_BATCH), TEXT_BATCH)
+        return self._encode_texts(self._towers.encode_text, batches(tokens, TEXT_BATCH))
 
     def check_context(self, context: str, names: Sequence[str]) -> None:
         """Raise InputError for a text tower that is not CLIP's own, or texts that are too long."""

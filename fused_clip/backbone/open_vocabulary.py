@@ -205,7 +205,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
             if self._device == "cpu":
                 at_a_time = min(at_a_time, _PIXELS_AT_A_TIME // size**2)
             stacked = (torch.stack([images[i] for i in chunk]) for chunk in batches(members, at_a_time))
-            features = self._encode(self._image_tower.features, stacked, at_a_time)
+            features = self._encode_images(self._image_tower.features, stacked, at_a_time)
             rows[members] = self.alignment.image_rows(features, size)
         return rows
 

@@ -446,6 +446,18 @@ def test_a_device_that_is_not_there_is_refused(tiny: Path) -> None:
         make(tiny, device=missing).check()
 
 
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:one", "cuda:", "mps:0", "gpu"])
+def test_a_gpu_is_one_of_those_that_are_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    for kind in (torch.cuda, torch.backends.mps):
+        monkeypatch.setattr(kind, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device.choose_device("cuda:1") == "cuda:1"
+    with pytest.raises(InputError, match=f"got '{name}'; choose from: auto, cuda, mps, cpu"):
+        device.choose_device(name)
+
+
 @pytest.mark.parametrize(
     ("flags", "precision"), [({"avx2", "avx512_bf16"}, "bfloat16"), ({"avx2"}, "float32")]
 )
