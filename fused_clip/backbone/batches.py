@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fused_clip.backbone.base import Backbone
-from fused_clip.dataset.image_dataset import Images
+from fused_clip.backbone.base import Backbone, reduced_side
+from fused_clip.dataset.image_dataset import Images, ReducibleImages
 from fused_clip.dataset.reading import prepare_many
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 from fused_clip.support.errors import InputError
@@ -38,7 +38,9 @@ def embed_images(
     """
     from tqdm import tqdm
 
-    size = backbone.batch_size
+    side, size = reduced_side(backbone), backbone.batch_size
+    if side is not None and isinstance(images, ReducibleImages):
+        images = images.reduced(side)
     batches = [[block[i : i + size] for i in range(0, len(block), size)] for block in blocks]
     total = done + sum(len(block) for block in blocks)
 

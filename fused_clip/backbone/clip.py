@@ -47,6 +47,8 @@ class OpenClipBackbone(TwoTowerBackbone):
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     batch_size : images in one pass.
+    jpeg : ``reduced`` decodes a JPEG at 1/2, 1/4 or 1/8 of its size as long as its short side keeps twice the
+        pixels of the model's input; ``whole`` decodes all its pixels.
     """
 
     def check(self) -> None:
@@ -168,6 +170,10 @@ class OpenClipBackbone(TwoTowerBackbone):
     def _preprocessing(self) -> Preprocessing:
         own = Preprocessing.from_config(self._source.image_size, self._source.pixels)
         return own.as_in_paper() if self.preprocessing == "paper" else own
+
+    @property
+    def _input(self) -> Preprocessing:
+        return self._preprocessing
 
     @cached_property
     def _towers(self) -> Any:

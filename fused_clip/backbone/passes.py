@@ -1,4 +1,4 @@
-"""Passes of a tower over batches of one shape; where the device's memory runs out, over half of the images."""
+"""Passes of a tower over batches of one shape; where the device's memory runs out, over half as many."""
 
 from __future__ import annotations
 

@@ -65,6 +65,11 @@ class Preprocessing:
         chosen |= {name: tuple(chosen[name]) for name in ("mean", "std")}
         return cls(size=(height, width), **chosen)
 
+    @property
+    def reduced_side(self) -> int:
+        """Pixels that the short side of a JPEG decoded at reduced size keeps at least: twice the model's."""
+        return 2 * max(self.size)
+
     def as_in_paper(self) -> Preprocessing:
         """Squash to the input size, bilinear, without a crop, as in the paper's code."""
         return replace(self, interpolation="bilinear", resize_mode="squash")

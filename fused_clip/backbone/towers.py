@@ -15,6 +15,7 @@ import numpy as np
 
 from fused_clip.backbone.device import Precision, choose_device, choose_precision, kernels
 from fused_clip.backbone.passes import OPTION, ImagePasses, Tower, padded_pass
+from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.support.arrays import FloatArray, ImageArray
 from fused_clip.support.errors import InputError
 
@@ -41,6 +42,8 @@ class TwoTowerBackbone(ABC):
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     batch_size : images in one pass, at most 65,536.
+    jpeg : ``reduced`` decodes a JPEG at 1/2, 1/4 or 1/8 of its size as long as its short side keeps twice the
+        pixels of the model's input; ``whole`` decodes all its pixels.
 
     Raises
     ------
@@ -56,9 +59,11 @@ class TwoTowerBackbone(ABC):
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         batch_size: int = 64,
+        jpeg: Literal["reduced", "whole"] = "reduced",
     ) -> None:
         _one_of("preprocessing", preprocessing, ("model", "paper"))
         _one_of("precision", precision, ("auto", "float32", "bfloat16"))
+        _one_of("jpeg", jpeg, ("reduced", "whole"))
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= MOST:
             raise InputError(OPTION, f"must be a number from 1 to {MOST}", batch_size)
         self.model = model
@@ -67,6 +72,7 @@ class TwoTowerBackbone(ABC):
         self.precision = precision
         self.device = device
         self.batch_size = batch_size
+        self.jpeg = jpeg
 
     @property
     @abstractmethod
@@ -77,6 +83,16 @@ class TwoTowerBackbone(ABC):
     @abstractmethod
     def dim(self) -> int:
         """Width of the embeddings."""
+
+    @property
+    def reduced_side(self) -> int | None:
+        """Pixels that the short side of a reduced JPEG keeps at least; None: none is reduced."""
+        return self._input.reduced_side if self.jpeg == "reduced" else None
+
+    @property
+    @abstractmethod
+    def _input(self) -> Preprocessing:
+        """Preprocessing of the largest input."""
 
     @property
     @abstractmethod
@@ -159,6 +175,7 @@ class TwoTowerBackbone(ABC):
             "batch": [self.batch_size, TEXT_BATCH],
             "computation": _COMPUTATION,
             "libraries": {name: version(name) for name in self.libraries},
+            **({} if self.jpeg == "whole" else {"jpeg": self.jpeg}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

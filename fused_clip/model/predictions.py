@@ -130,7 +130,9 @@ class Predictions:
         best = np.argsort(-keys, axis=1, kind="stable")[:, 1:top_k]
         known = np.take_along_axis(self.probabilities, best, axis=1)
         every = self.probabilities if each else self.probabilities[:, :0]
-        for places, values, rest in zip(best.tolist(), map(_singles, known), map(_singles, every), strict=True):
+        for places, values, rest in zip(
+            best.tolist(), map(_singles, known), map(_singles, every), strict=True
+        ):
             ranks = zip((self.names[place] for place in places), values, strict=True)
             yield [*chain.from_iterable(ranks), *rest]
 

@@ -165,7 +165,8 @@ def _embedded(
 
     backbone = model.require_backbone()
     backbone.load()
-    reading = partial(read, prepare=backbone.prepare, max_pixels=wanted.max_pixels)
+    side = backbone.reduced_side
+    reading = partial(read, prepare=backbone.prepare, max_pixels=wanted.max_pixels, side=side)
     batches = read_ahead(reading, batched(rest, backbone.batch_size))
     with (
         closing(batches),

@@ -61,20 +61,27 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_the_rows_are_the_same(
         rows = backbone.encode_images(images)
     np.testing.assert_allclose(rows, want, rtol=1e-5, atol=1e-6)
     assert small.passes == [8, *[4] * 6], "one pass fails; two for each batch of 8, 8 and 5"
-    said = "backbone.batch_size=8 does not fit in the memory of cpu. Going on with 4: set backbone.batch_size=4"
+    said = (
+        "backbone.batch_size=8 does not fit in the memory of cpu. Going on with 4: set backbone.batch_size=4"
+    )
     assert [record.message for record in caplog.records] == [f"{said} next time"]
 
 
 @pytest.mark.parametrize(
     ("batch_size", "room", "passes", "hint"),
-    [(8, 3, [8, 4], "got 4. Set backbone.batch_size=2 or less, end"), (1, 0, [1], "got 1. End other programs")],
+    [
+        (8, 3, [8, 4], "got 4. Set backbone.batch_size=2 or less, end"),
+        (1, 0, [1], "got 1. End other programs"),
+    ],
 )
 def test_half_a_batch_that_does_not_fit_ends_with_the_option_to_set(
     clip: Path, batch_size: int, room: int, passes: list[int], hint: str
 ) -> None:
     backbone = make(clip, batch_size)
     small = shrink(backbone, room)
-    with pytest.raises(InputError, match=f"^backbone.batch_size: must be smaller: the memory of cpu .*{hint}"):
+    with pytest.raises(
+        InputError, match=f"^backbone.batch_size: must be smaller: the memory of cpu .*{hint}"
+    ):
         backbone.encode_images(pictures(9)[0])
     assert small.passes == passes
 
