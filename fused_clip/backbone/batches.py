@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from threading import RLock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from fused_clip.dataset.reading import prepare_many
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 from fused_clip.support.errors import InputError
 from fused_clip.support.overlap import read_ahead
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def embed_images(
@@ -80,6 +83,28 @@ def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
     for i in bad_rows(rows):
         raise InputError("backbone", f"embeddings must be finite and not zero; not so for {texts[i]!r}")
     return rows
+
+
+def in_one_thread(work: Callable[[Given], Made]) -> Callable[[Given], Made]:
+    """Let torch work in one thread, for a function that runs beside the model in a thread of its own.
+
+    With two pools of threads on the same cores, each of the model's steps would wait for the other pool.
+
+    Parameters
+    ----------
+    work : calls torch.
+    """
+    import torch
+    from threadpoolctl import ThreadpoolController
+
+    controller = ThreadpoolController()
+
+    def limited(given: Given) -> Made:
+        torch.get_num_threads()  # a thread's first call sets its number, and may not come after the limit
+        with controller.limit(limits=1, user_api="openmp"):
+            return work(given)
+
+    return limited
 
 
 def bad_rows(rows: FloatArray) -> list[int]:

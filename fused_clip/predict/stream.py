@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from fused_clip.backbone.batches import bad_rows
+from fused_clip.backbone.batches import bad_rows, in_one_thread
 from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.guarantee import Guarantee
 from fused_clip.guarantee.conformal import Per
@@ -165,8 +165,8 @@ def _embedded(
 
     backbone = model.require_backbone()
     backbone.load()
-    side = backbone.reduced_side
-    reading = partial(read, prepare=backbone.prepare, max_pixels=wanted.max_pixels, side=side)
+    side, prepare = backbone.reduced_side, in_one_thread(backbone.prepare)
+    reading = partial(read, prepare=prepare, max_pixels=wanted.max_pixels, side=side)
     batches = read_ahead(reading, batched(rest, backbone.batch_size))
     with (
         closing(batches),
