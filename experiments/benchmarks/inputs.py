@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -54,8 +55,19 @@ def png(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def stored_images(folder: Path, count: int, side: int = 32) -> Images:
-    """Write square crops as PNG into a Parquet file, group by group, and open it as a dataset does."""
+def jpeg(pixels: Pixels) -> bytes:
+    """Encode an image with loss, at quality 90."""
+    from PIL import Image
+
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, format="jpeg", quality=90)
+    return file.getvalue()
+
+
+def stored_images(
+    folder: Path, count: int, side: int = 32, encode: Callable[[Pixels], bytes] = png
+) -> Images:
+    """Write square crops as files into a Parquet file, group by group, and open it as a dataset does."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -64,7 +76,7 @@ def stored_images(folder: Path, count: int, side: int = 32) -> Images:
     with pq.ParquetWriter(file, schema) as writer:
         for start in range(0, count, ROWS_A_GROUP):
             rows = range(start, min(start + ROWS_A_GROUP, count))
-            cells = [png(crop(row, side, side)) for row in rows]
+            cells = [encode(crop(row, side, side)) for row in rows]
             writer.write_table(pa.table({"image": cells, "label": [0] * len(cells)}, schema=schema))
     return read_split([file], "image", "label", "photographs").images
 

@@ -9,6 +9,7 @@ from threading import Lock
 import numpy as np
 
 from fused_clip.app.uploads import MOST_PIXELS, Upload
+from fused_clip.backbone.base import reduced_side
 from fused_clip.backbone.batches import bad_rows
 from fused_clip.backbone.towers import TwoTowerBackbone, batches
 from fused_clip.dataset.thumbnails import thumbnail_of_file
@@ -73,7 +74,8 @@ class ImageMemory:
 
     def _embed(self, contents: Sequence[bytes]) -> list[SeenImage]:
         items = [Item("", partial(bytes, content)) for content in contents]
-        batch = read(items, self._backbone.prepare, max_pixels=MOST_PIXELS)
+        side = reduced_side(self._backbone)
+        batch = read(items, self._backbone.prepare, max_pixels=MOST_PIXELS, side=side)
         rows = self._backbone.encode_prepared(batch.pixels) if batch.pixels else np.empty((0, 0), np.float32)
         bad = set(bad_rows(rows))
         numbers = iter(range(len(rows)))

@@ -83,6 +83,25 @@ class Backbone(Protocol):
         """
 
 
+@runtime_checkable
+class ReducesImages(Protocol):
+    """A backbone for which large JPEGs may be decoded at reduced size."""
+
+    @property
+    def reduced_side(self) -> int | None:
+        """Pixels that the short side of a reduced JPEG must keep; None: none is reduced."""
+
+
+def reduced_side(backbone: object) -> int | None:
+    """Pixels that the short side of a reduced JPEG must keep for a backbone; None: none is reduced.
+
+    Parameters
+    ----------
+    backbone : any; one that states nothing gets whole images.
+    """
+    return backbone.reduced_side if isinstance(backbone, ReducesImages) else None
+
+
 @dataclass(frozen=True)
 class FreeContext:
     """Texts that start with the same tokens, whose vectors may be replaced.

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from threading import RLock
 from typing import Any, TypeVar
 
 import numpy as np
 
-from fused_clip.backbone.base import Backbone
-from fused_clip.dataset.image_dataset import Images
+from fused_clip.backbone.base import Backbone, reduced_side
+from fused_clip.dataset.image_dataset import Images, ReducibleImages
 from fused_clip.dataset.reading import prepare_many
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.overlap import read_ahead
 
-Batch = TypeVar("Batch")
-Contents = TypeVar("Contents")
-
-_READ_AHEAD = 2  # batches
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def embed_images(
@@ -44,7 +41,9 @@ def embed_images(
     """
     from tqdm import tqdm
 
-    size = backbone.batch_size
+    side, size = reduced_side(backbone), backbone.batch_size
+    if side is not None and isinstance(images, ReducibleImages):
+        images = images.reduced(side)
     batches = [[block[i : i + size] for i in range(0, len(block), size)] for block in blocks]
     total = done + sum(len(block) for block in blocks)
 
@@ -86,22 +85,26 @@ def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
     return rows
 
 
-def read_ahead(read: Callable[[Batch], Contents], batches: Iterable[Batch]) -> Generator[Contents]:
-    """Yield the contents of each batch, and read the next batches in a thread.
+def in_one_thread(work: Callable[[Given], Made]) -> Callable[[Given], Made]:
+    """Let torch work in one thread, for a function that runs beside the model in a thread of its own.
+
+    With two pools of threads on the same cores, each of the model's steps would wait for the other pool.
 
     Parameters
     ----------
-    read : gives the contents of a batch.
-    batches : arguments of `read`, in order.
+    work : calls torch.
     """
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead: deque[Future[Contents]] = deque()
-        for batch in batches:
-            ahead.append(reader.submit(read, batch))
-            if len(ahead) > _READ_AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    import torch
+    from threadpoolctl import ThreadpoolController
+
+    controller = ThreadpoolController()
+
+    def limited(given: Given) -> Made:
+        torch.get_num_threads()  # a thread's first call sets its number, and may not come after the limit
+        with controller.limit(limits=1, user_api="openmp"):
+            return work(given)
+
+    return limited
 
 
 def bad_rows(rows: FloatArray) -> list[int]:

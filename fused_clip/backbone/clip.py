@@ -47,6 +47,8 @@ class OpenClipBackbone(TwoTowerBackbone):
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     batch_size : images in one pass.
+    jpeg : ``reduced`` decodes a JPEG at 1/2, 1/4 or 1/8 of its size as long as its short side keeps twice the
+        pixels of the model's input; ``whole`` decodes all its pixels.
     """
 
     def check(self) -> None:
@@ -117,14 +119,14 @@ class OpenClipBackbone(TwoTowerBackbone):
         def tower(pixels: torch.Tensor) -> Any:
             return towers.encode_image(pixels.contiguous(memory_format=torch.channels_last))
 
-        return self._encode(tower, batches(pixels, self.batch_size), self.batch_size)
+        return self._encode_images(tower, batches(pixels, self.batch_size), self.batch_size)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Embed p texts: (p, dim), not normalised; InputError if one exceeds the model's context."""
         if not texts:
             return np.empty((0, self.dim), np.float32)
         tokens = self._tokens(list(texts)).to(self._device)
-        return self._encode(self._towers.encode_text, batches(tokens, TEXT_BATCH), TEXT_BATCH)
+        return self._encode_texts(self._towers.encode_text, batches(tokens, TEXT_BATCH))
 
     def check_context(self, context: str, names: Sequence[str]) -> None:
         """Raise InputError for a text tower that is not CLIP's own, or texts that are too long."""
@@ -168,6 +170,10 @@ class OpenClipBackbone(TwoTowerBackbone):
     def _preprocessing(self) -> Preprocessing:
         own = Preprocessing.from_config(self._source.image_size, self._source.pixels)
         return own.as_in_paper() if self.preprocessing == "paper" else own
+
+    @property
+    def _input(self) -> Preprocessing:
+        return self._preprocessing
 
     @cached_property
     def _towers(self) -> Any:

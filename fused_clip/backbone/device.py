@@ -31,8 +31,9 @@ def choose_device(device: str) -> str:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(kind for kind, available in there.items() if available)
-    kind, _, index = device.partition(":")
-    if not there.get(kind, False) or (index and int(index) >= torch.cuda.device_count()):
+    kind, colon, index = device.partition(":")
+    numbered = index.isdecimal() and int(index) < torch.cuda.device_count()
+    if not there.get(kind, False) or (colon and not (kind == "cuda" and numbered)):
         choices = ["auto", *(kind for kind, available in there.items() if available)]
         raise InputError("backbone.device", "must be available to torch", device, choices=choices)
     return device

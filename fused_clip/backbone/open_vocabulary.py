@@ -116,6 +116,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     batch_size : images that are prepared at a time.
+    jpeg : as of `OpenClipBackbone`, for the input of 224 pixels.
     """
 
     name = OPEN
@@ -130,8 +131,9 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         batch_size: int = 64,
+        jpeg: Literal["reduced", "whole"] = "reduced",
     ) -> None:
-        super().__init__(model, pretrained, preprocessing, precision, device, batch_size)
+        super().__init__(model, pretrained, preprocessing, precision, device, batch_size, jpeg)
 
     def check(self) -> None:
         """Raise InputError if device or precision can not work, or a tower is missing or altered."""
@@ -205,7 +207,7 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
             if self._device == "cpu":
                 at_a_time = min(at_a_time, _PIXELS_AT_A_TIME // size**2)
             stacked = (torch.stack([images[i] for i in chunk]) for chunk in batches(members, at_a_time))
-            features = self._encode(self._image_tower.features, stacked, at_a_time)
+            features = self._encode_images(self._image_tower.features, stacked, at_a_time)
             rows[members] = self.alignment.image_rows(features, size)
         return rows
 
@@ -234,6 +236,10 @@ class OpenVocabularyBackbone(TwoTowerBackbone):
         free = self._text_tower.free_context(context, names)
         classifiers = unit_classifiers(self._image_tower.classifiers)
         return mixed(free, self.alignment.class_texts, self.alignment.temperature, classifiers)
+
+    @property
+    def _input(self) -> Preprocessing:
+        return self._preprocessing(SIZE)
 
     def _preprocessing(self, size: int) -> Preprocessing:
         own = preprocessing(size)

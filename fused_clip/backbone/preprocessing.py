@@ -65,6 +65,11 @@ class Preprocessing:
         chosen |= {name: tuple(chosen[name]) for name in ("mean", "std")}
         return cls(size=(height, width), **chosen)
 
+    @property
+    def reduced_side(self) -> int:
+        """Pixels that the short side of a JPEG decoded at reduced size keeps at least: twice the model's."""
+        return 2 * max(self.size)
+
     def as_in_paper(self) -> Preprocessing:
         """Squash to the input size, bilinear, without a crop, as in the paper's code."""
         return replace(self, interpolation="bilinear", resize_mode="squash")
@@ -84,7 +89,7 @@ class Preprocessing:
         for group in _by_shape(images):
             for start in range(0, len(group), at_a_time):
                 chunk = group[start : start + at_a_time]
-                stacked = torch.from_numpy(np.stack([images[i] for i in chunk])).to(device)
+                stacked = _moved(torch.from_numpy(np.stack([images[i] for i in chunk])), device)
                 pixels = self._resize(stacked.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).flatten(2)
                 lines[chunk] = pixels.float().mul_(scale).add_(shift).to(out.dtype)
         return out
@@ -118,6 +123,13 @@ class Preprocessing:
         ratios = height / self.size[0], width / self.size[1]
         ratio = max(ratios) if self.resize_mode == "longest" else min(ratios)
         return [max(1, round(height / ratio)), max(1, round(width / ratio))]
+
+
+def _moved(pixels: torch.Tensor, device: str) -> torch.Tensor:
+    """Pixels on the device; CUDA copies them from pinned memory while the CPU goes on."""
+    if not device.startswith("cuda"):
+        return pixels.to(device)
+    return pixels.pin_memory().to(device, non_blocking=True)
 
 
 def _by_shape(images: Sequence[ImageArray]) -> list[list[int]]:

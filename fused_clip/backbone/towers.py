@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fused_clip.backbone.device import Precision, choose_device, choose_precision, kernels
+from fused_clip.backbone.passes import OPTION, ImagePasses, Tower, padded_pass
+from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.support.arrays import FloatArray, ImageArray
 from fused_clip.support.errors import InputError
 
@@ -40,6 +42,8 @@ class TwoTowerBackbone(ABC):
     precision : of weights and input; ``auto`` is bfloat16 where the hardware supports it.
     device : ``auto``, ``cpu``, ``cuda``, ``cuda:<index>`` or ``mps``.
     batch_size : images in one pass, at most 65,536.
+    jpeg : ``reduced`` decodes a JPEG at 1/2, 1/4 or 1/8 of its size as long as its short side keeps twice the
+        pixels of the model's input; ``whole`` decodes all its pixels.
 
     Raises
     ------
@@ -55,17 +59,20 @@ class TwoTowerBackbone(ABC):
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         batch_size: int = 64,
+        jpeg: Literal["reduced", "whole"] = "reduced",
     ) -> None:
         _one_of("preprocessing", preprocessing, ("model", "paper"))
         _one_of("precision", precision, ("auto", "float32", "bfloat16"))
+        _one_of("jpeg", jpeg, ("reduced", "whole"))
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or not 1 <= batch_size <= MOST:
-            raise InputError("backbone.batch_size", f"must be a number from 1 to {MOST}", batch_size)
+            raise InputError(OPTION, f"must be a number from 1 to {MOST}", batch_size)
         self.model = model
         self.pretrained = pretrained
         self.preprocessing = preprocessing
         self.precision = precision
         self.device = device
         self.batch_size = batch_size
+        self.jpeg = jpeg
 
     @property
     @abstractmethod
@@ -76,6 +83,16 @@ class TwoTowerBackbone(ABC):
     @abstractmethod
     def dim(self) -> int:
         """Width of the embeddings."""
+
+    @property
+    def reduced_side(self) -> int | None:
+        """Pixels that the short side of a reduced JPEG keeps at least; None: none is reduced."""
+        return self._input.reduced_side if self.jpeg == "reduced" else None
+
+    @property
+    @abstractmethod
+    def _input(self) -> Preprocessing:
+        """Preprocessing of the largest input."""
 
     @property
     @abstractmethod
@@ -158,6 +175,7 @@ class TwoTowerBackbone(ABC):
             "batch": [self.batch_size, TEXT_BATCH],
             "computation": _COMPUTATION,
             "libraries": {name: version(name) for name in self.libraries},
+            **({} if self.jpeg == "whole" else {"jpeg": self.jpeg}),
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -172,22 +190,30 @@ class TwoTowerBackbone(ABC):
         rows += [self.encode_prepared([self.prepare(batch)]) for batch in batches(images, self.batch_size)]
         return np.concatenate(rows)
 
-    def _encode(
-        self, tower: Callable[[Any], torch.Tensor], several: Iterable[torch.Tensor], size: int
-    ) -> FloatArray:
-        """Run a tower on batches, each padded to `size` rows by copies of its last."""
+    def _encode_texts(self, tower: Tower, several: Iterable[torch.Tensor]) -> FloatArray:
+        """Run a tower on batches of at most `TEXT_BATCH` texts."""
         import torch
 
         rows = [np.empty((0, self.dim), np.float32)]
         with torch.inference_mode():
-            for batch in several:
-                lacking = size - len(batch)
-                whole = torch.cat([batch, batch[-1:].expand(lacking, *batch.shape[1:])]) if lacking else batch
-                rows.append(tower(whole)[: len(batch)].float().cpu().numpy())
+            rows += [padded_pass(tower, batch, TEXT_BATCH) for batch in several]
+        return np.concatenate(rows)
+
+    def _encode_images(self, tower: Tower, several: Iterable[torch.Tensor], size: int) -> FloatArray:
+        """Run a tower on batches of at most `size` images; InputError if the device's memory is too small."""
+        import torch
+
+        rows = [np.empty((0, self.dim), np.float32)]
+        with torch.inference_mode():
+            rows += [self._passes.embed(tower, batch, size) for batch in several]
         return np.concatenate(rows)
 
     def _check_precision(self) -> None:
         choose_precision(self.precision, self._device)
+
+    @cached_property
+    def _passes(self) -> ImagePasses:
+        return ImagePasses(self._device)
 
     @cached_property
     def _device(self) -> str:

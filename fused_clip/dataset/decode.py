@@ -20,6 +20,7 @@ Done = TypeVar("Done")
 
 # What PIL knows by its first bytes and no more; and EPS, for which it starts Ghostscript.
 NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG"})
+_REDUCED = frozenset({"JPEG", "MPO"})  # MPO: a JPEG that others follow, as many telephones write it
 _PREVIEW = (64, 64)
 _WHOLE_PIXELS = 89_478_485  # a JPEG of more is decoded at reduced scale
 _LONGEST = 100  # times the short side: scaled to a model's input, that is a photograph's number of pixels
@@ -39,21 +40,21 @@ class UnreadableImageError(ValueError):
     """Bytes that are not a whole image of a kind that can be read."""
 
 
-def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> ImageArray:
+def decode(encoded: bytes, max_pixels: int = MAX_PIXELS, *, side: int | None = None) -> ImageArray:
     """Decode the first frame of an image to (height, width, 3) uint8 RGB.
 
     EXIF orientation is applied, transparency is laid over white, and 16-bit grey keeps its high byte. A JPEG
-    of more than 89,478,485 pixels is decoded at the first of 1/2, 1/4 and 1/8 that leaves no more: its short
-    side keeps at least 682 pixels, twice the largest input of CLIP.
+    may be decoded at 1/2, 1/4 or 1/8 of its size: see `reduction`.
 
     Parameters
     ----------
     encoded : contents of an image file.
     max_pixels : most pixels of an image.
+    side : as in `reduction`.
     """
     with _opened(encoded, max_pixels) as image:
-        scale = reduction(image.width * image.height)
-        if scale > 1:  # PIL ignores the request for formats other than JPEG
+        scale = reduction(image.width, image.height, side)
+        if scale > 1:  # PIL ignores the request for formats other than those of `_REDUCED`
             image.draft("RGB", (image.width // scale, image.height // scale))
         return _to_rgb(image)
 
@@ -101,16 +102,19 @@ def check(encoded: bytes, max_pixels: int = MAX_PIXELS) -> None:
         _to_rgb(image)
 
 
-def count_pixels(encoded: bytes) -> int:
-    """Read width times height from an image's header; 0 where it can't be read.
+def count_pixels(encoded: bytes, *, side: int | None = None) -> int:
+    """Read width times height from an image's header, as `decode` gives them; 0 where it can't be read.
 
     Parameters
     ----------
     encoded : contents of an image file.
+    side : as in `reduction`; None for the pixels that are stored.
     """
     try:
         with _header(encoded) as image:
-            return image.width * image.height
+            reduced = side is not None and image.format in _REDUCED
+            scale = reduction(image.width, image.height, side) if reduced else 1
+            return image.width * image.height // scale**2
     except Exception:  # PIL's readers raise anything on damaged bytes
         return 0
 
@@ -157,14 +161,21 @@ def _formats() -> tuple[str, ...]:
     return tuple(kind for kind in Image.ID if kind not in NOT_DECODED)
 
 
-def reduction(pixels: int) -> int:
+def reduction(width: int, height: int, side: int | None = None) -> int:
     """Give the factor by which the sides of a large JPEG are divided: 1, 2, 4 or 8.
+
+    One of more than 89,478,485 pixels is divided until it has no more: its short side keeps at least 682
+    pixels, twice the largest input of CLIP.
 
     Parameters
     ----------
-    pixels : width times height.
+    width, height : of the image, in pixels.
+    side : an image is also divided as long as its short side keeps this many pixels; None for no such rule.
     """
-    return next((scale for scale in (1, 2, 4) if pixels <= _WHOLE_PIXELS * scale**2), 8)
+    large = next((scale for scale in (1, 2, 4) if width * height <= _WHOLE_PIXELS * scale**2), 8)
+    if side is None:
+        return large
+    return max(large, next((scale for scale in (8, 4, 2) if min(width, height) >= scale * side), 1))
 
 
 @contextmanager
@@ -196,8 +207,8 @@ def _to_rgb(image: Image.Image) -> ImageArray:
         return np.array(Image.alpha_composite(white, rgba).convert("RGB"))
     elif image.mode == "L":
         grey = np.asarray(image)
-    else:
-        return np.array(image.convert("RGB"))
+    else:  # to convert RGB would copy it
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 

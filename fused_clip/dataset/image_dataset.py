@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,19 @@ class Images(Protocol):
         Parameters
         ----------
         rows : (n,) of the sequence.
+        """
+
+
+@runtime_checkable
+class ReducibleImages(Protocol):
+    """Images of which large JPEGs can be decoded at reduced size."""
+
+    def reduced(self, side: int) -> Images:
+        """Give the same images, decoded at 1/2, 1/4 or 1/8 where they are JPEGs that are large enough.
+
+        Parameters
+        ----------
+        side : pixels that the short side of a reduced image keeps at least.
         """
 
 

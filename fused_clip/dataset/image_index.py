@@ -1,12 +1,13 @@
 """Images listed in Arrow files, for sets too large to be listed in memory or to be read twice."""
 
+import copy
 import hashlib
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -51,6 +52,7 @@ class ImageIndex:
     def __init__(self, folder: Path) -> None:
         self._files = IndexFiles(folder)
         self.max_pixels: int = self._files.facts["max_pixels"]
+        self._side: int | None = None
         table = self._files.facts.get("table")
         self._rows: _Rows = _FileRows(self._files) if table is None else _TableRows(self._files, table)
 
@@ -102,6 +104,17 @@ class ImageIndex:
         """
         return (image for image, _ in self.read_with_digests(rows))
 
+    def reduced(self, side: int) -> Self:
+        """Give the same images, large JPEGs at reduced size: see `ReducibleImages`.
+
+        Parameters
+        ----------
+        side : pixels that the short side of a reduced image keeps at least.
+        """
+        same = copy.copy(self)
+        same._side = side
+        return same
+
     def read_with_digests(self, rows: IntArray) -> Iterator[tuple[ImageArray, bytes]]:
         """Decode rows as `read`; with each comes the SHA-256 of its encoded bytes, which are read once.
 
@@ -121,7 +134,7 @@ class ImageIndex:
                 seen.append((name, hashlib.sha256(_whole(name, content)).digest()))
                 yield content
 
-        for image in decode_each(hashed(), self.max_pixels):
+        for image in decode_each(hashed(), self.max_pixels, side=self._side):
             name, digest = seen.popleft()
             if isinstance(image, UnreadableImageError):
                 raise _unreadable(name, image) from image

@@ -1,12 +1,13 @@
 """Sequences of images: pixels in memory, encoded bytes in a table, files in a folder."""
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -82,6 +83,7 @@ class EncodedImages:
     ) -> None:
         self.origin = origin
         self.max_pixels = max_pixels
+        self._side: int | None = None
         self._ends = np.cumsum(np.asarray(sizes, dtype=np.int64))
         self._chunks = chunks
         self._digests: dict[int, bytes] = {}
@@ -115,7 +117,18 @@ class EncodedImages:
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
         """Decode the rows to (height, width, 3) RGB, as they are asked for."""
-        return _named(self.ids(rows), self.contents(rows), self.max_pixels)
+        return _named(self.ids(rows), self.contents(rows), self.max_pixels, self._side)
+
+    def reduced(self, side: int) -> Self:
+        """Give the same images, large JPEGs at reduced size: see `ReducibleImages`.
+
+        Parameters
+        ----------
+        side : pixels that the short side of a reduced image keeps at least.
+        """
+        same = copy.copy(self)  # with the same chunks in memory
+        same._side = side
+        return same
 
     def contents(self, rows: IntArray) -> list[bytes]:
         """Give the encoded images of the rows.
@@ -162,6 +175,7 @@ class FileImages:
     max_pixels : images of more pixels are unreadable.
     times : time of change of each file in ns, when its digest was taken.
     spans : first byte and number of bytes of each image in its tar file; empty for files of their own.
+    side : as of `fused_clip.dataset.decode.reduction`.
     """
 
     paths: tuple[Path, ...]
@@ -170,6 +184,7 @@ class FileImages:
     max_pixels: int = MAX_PIXELS
     times: tuple[int, ...] = ()
     spans: tuple[tuple[int, int], ...] = ()
+    side: int | None = None
 
     @property
     def places(self) -> list[str]:
@@ -189,7 +204,16 @@ class FileImages:
 
     def read(self, rows: IntArray) -> Iterator[ImageArray]:
         """Decode the rows to (height, width, 3) RGB, as they are asked for."""
-        return _named(self.ids(rows), map(self._content, rows), self.max_pixels)
+        return _named(self.ids(rows), map(self._content, rows), self.max_pixels, self.side)
+
+    def reduced(self, side: int) -> Self:
+        """Give the same images, large JPEGs at reduced size: see `ReducibleImages`.
+
+        Parameters
+        ----------
+        side : pixels that the short side of a reduced image keeps at least.
+        """
+        return replace(self, side=side)
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows as given."""
@@ -205,9 +229,11 @@ class FileImages:
         return encoded
 
 
-def _named(names: Sequence[str], contents: Iterable[Content], max_pixels: int) -> Iterator[ImageArray]:
+def _named(
+    names: Sequence[str], contents: Iterable[Content], max_pixels: int, side: int | None
+) -> Iterator[ImageArray]:
     """Decode contents, and name the first that can't be."""
-    for name, image in zip(names, decode_each(contents, max_pixels), strict=True):
+    for name, image in zip(names, decode_each(contents, max_pixels, side=side), strict=True):
         if isinstance(image, UnreadableImageError):
             raise InputError("dataset", f"image {name} can't be read ({image})") from image
         yield image

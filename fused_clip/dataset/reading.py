@@ -16,7 +16,7 @@ _WORTH_A_THREAD = 16_384  # bytes; what PIL does under Python's lock outweighs t
 
 
 def decode_each(
-    contents: Iterable[Content], max_pixels: int = MAX_PIXELS
+    contents: Iterable[Content], max_pixels: int = MAX_PIXELS, *, side: int | None = None
 ) -> Iterator[ImageArray | UnreadableImageError]:
     """Decode images to (height, width, 3) RGB or the error, in order, large ones in threads.
 
@@ -24,9 +24,10 @@ def decode_each(
     ----------
     contents : image files, or the error of reading one.
     max_pixels : images of more pixels are unreadable.
+    side : as of `fused_clip.dataset.decode.reduction`.
     """
-    for group in _groups(contents):
-        work = partial(_decode, max_pixels=max_pixels)
+    for group in _groups(contents, side):
+        work = partial(_decode, max_pixels=max_pixels, side=side)
         threaded = map_threads(work, [content for content in group if _is_large(content)])
         for content in group:
             yield next(threaded) if _is_large(content) else work(content)
@@ -68,12 +69,12 @@ def prepare_each(
     return [*made, prepare(rest)] if rest else made
 
 
-def _groups(contents: Iterable[Content]) -> Iterator[list[Content]]:
+def _groups(contents: Iterable[Content], side: int | None) -> Iterator[list[Content]]:
     """Groups whose large images fit in memory decoded; small ones are decoded one by one."""
     group: list[Content] = []
     pixels = 0
     for content in contents:
-        size = _pixels(content)
+        size = _pixels(content, side)
         if group and pixels + size > _PIXELS_AT_ONCE:
             yield group
             group, pixels = [], 0
@@ -87,15 +88,15 @@ def _is_large(content: Content) -> bool:
     return isinstance(content, bytes) and len(content) > _WORTH_A_THREAD
 
 
-def _pixels(content: Content) -> int:
-    """Number of pixels in the header of a large image; 0 for small files and unreadable ones."""
-    return count_pixels(content) if isinstance(content, bytes) and _is_large(content) else 0
+def _pixels(content: Content, side: int | None) -> int:
+    """Number of pixels that a large image will have; 0 for small files and unreadable ones."""
+    return count_pixels(content, side=side) if isinstance(content, bytes) and _is_large(content) else 0
 
 
-def _decode(content: Content, max_pixels: int) -> ImageArray | UnreadableImageError:
+def _decode(content: Content, max_pixels: int, side: int | None) -> ImageArray | UnreadableImageError:
     if isinstance(content, UnreadableImageError):
         return content
     try:
-        return decode(content, max_pixels)
+        return decode(content, max_pixels, side=side)
     except UnreadableImageError as error:
         return error

@@ -19,6 +19,7 @@ from fused_clip.support.command import count as at_least_one
 from fused_clip.support.command import make_parser, one_line_errors
 from fused_clip.support.errors import InputError
 from fused_clip.support.machine import KEPT
+from fused_clip.support.threads import wait_briefly
 
 if TYPE_CHECKING:
     from fused_clip.embed.shard_work import ShardProgress, ShardWork
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fused_clip").setLevel(logging.INFO)
     with one_line_errors(_GO_ON, KEPT):
+        wait_briefly()
         shard, count, others = _shards(sys.argv[1:] if arguments is None else arguments)
         flags = _parsed(others)
         words = EmbedWords(tuple(flags.words), tuple(flags.config_dir))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -216,6 +217,17 @@ class RecordedImages:
         for row, (image, digest) in zip(rows.tolist(), self._index.read_with_digests(rows), strict=True):
             self._digests[row] = digest
             yield image
+
+    def reduced(self, side: int) -> Self:
+        """Give the same images, large JPEGs at reduced size: see `ReducibleImages`.
+
+        Parameters
+        ----------
+        side : pixels that the short side of a reduced image keeps at least.
+        """
+        same = copy.copy(self)  # with the same digests
+        same._index = self._index.reduced(side)
+        return same
 
     def ids(self, rows: IntArray) -> list[str]:
         """Name the rows.

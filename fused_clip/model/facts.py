@@ -25,6 +25,7 @@ class BackboneFacts(_Facts):
         for `OpenVocabularyBackbone`.
     architecture, weights : SHA-256 of each, as the backbone's `identity` gives them.
     pixels : the preprocessing, in full.
+    jpeg : as in `OpenClipBackbone`; models of earlier versions do not state it, and their JPEGs were whole.
     """
 
     model: str
@@ -35,6 +36,7 @@ class BackboneFacts(_Facts):
     architecture: Hash
     weights: Hash
     pixels: str
+    jpeg: Literal["reduced", "whole"] = "whole"
 
 
 class TrainingFacts(_Facts):

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from PIL import Image
 
+from fused_clip.backbone.base import reduced_side
 from fused_clip.backbone.batches import bad_rows
 from fused_clip.dataset.decode import UnreadableImageError, check_sides, decode, to_rgb
 from fused_clip.dataset.reading import prepare_each
@@ -52,19 +54,21 @@ def embed_pixels(images: ImageLikes, backbone: "Backbone") -> FloatArray:
     several = cast("Iterable[ImageLike]", [images] if is_one(images) else images)
     rows = [np.empty((0, backbone.dim), np.float32)]
     for batch in batched(several, backbone.batch_size):
-        prepared = prepare_each(map(pixels, batch), backbone.prepare)
+        decoded = map(partial(pixels, side=reduced_side(backbone)), batch)
+        prepared = prepare_each(decoded, backbone.prepare)
         rows.append(backbone.encode_prepared(prepared))
         for bad in bad_rows(rows[-1]):
             raise InputError("images", f"the embedding of {_name(batch[bad])} is not finite, or zero")
     return np.concatenate(rows)
 
 
-def pixels(image: ImageLike) -> ImageArray:
-    """Give (height, width, 3) uint8 RGB; a PIL image is read as its file would be.
+def pixels(image: ImageLike, *, side: int | None = None) -> ImageArray:
+    """Give (height, width, 3) uint8 RGB; a PIL image is read as its file would be, with all its pixels.
 
     Parameters
     ----------
     image : `ImageLike` says of which kinds.
+    side : of files, as of `fused_clip.dataset.decode.reduction`.
 
     Raises
     ------
@@ -75,9 +79,9 @@ def pixels(image: ImageLike) -> ImageArray:
         if isinstance(image, np.ndarray):
             return _checked(image)
         if isinstance(image, bytes):
-            return decode(image)
+            return decode(image, side=side)
         if isinstance(image, (str, os.PathLike)):
-            return decode(read_regular(Path(image), MOST_IMAGE))
+            return decode(read_regular(Path(image), MOST_IMAGE), side=side)
         if isinstance(image, Image.Image):
             return to_rgb(image)
     except (UnreadableImageError, OSError) as error:

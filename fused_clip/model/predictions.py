@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from fused_clip.support.arrays import DoubleArray, IntArray
 from fused_clip.support.errors import InputError
+
+_ROWS_A_BLOCK = 1_000  # of all images of a transductive model, that their sorted probabilities fit in memory
 
 
 @dataclass(frozen=True)
@@ -94,29 +97,44 @@ class Predictions:
         """
         check_further(self.names, top_k=top_k, each=each, calibrated=self.probabilities is not None)
         further = further_columns(self.names, top_k=top_k, each=each)
+        for start in range(0, len(self.answers), _ROWS_A_BLOCK):
+            some = self._images(slice(start, start + _ROWS_A_BLOCK))
+            for record, values in zip(some._answers(threshold), some._further(top_k, each=each), strict=True):
+                yield record | dict(zip(further, values, strict=True))
+
+    def _answers(self, threshold: float) -> Iterator[dict[str, Any]]:
+        """Give each image's row without the columns of `further_columns`."""
         confidences = self.confidences
-        for row, (answer, second) in enumerate(zip(self.answers, self.runners_up, strict=True)):
-            confidence = None if confidences is None else _single(confidences[row])
-            record = {
+        chosen = [None] * len(self.answers) if confidences is None else _singles(confidences)
+        found = (self.answers.tolist(), chosen, _singles(self.margins))
+        others = self.runners_up.tolist(), self.clusters.tolist()
+        for answer, confidence, margin, second, cluster in zip(*found, *others, strict=True):
+            yield {
                 "target": self.names[answer],
                 "probability": confidence,
-                "margin": _single(self.margins[row]),
+                "margin": margin,
                 "runner_up": self.names[second] if second >= 0 else None,
-                "cluster": int(self.clusters[row]),
+                "cluster": cluster,
                 "abstained": confidence is not None and confidence < threshold,
             }
-            if self.probabilities is not None and further:
-                record.update(zip(further, self._further(row, self.probabilities[row], top_k), strict=False))
-            yield record
 
-    def _further(self, row: int, probabilities: DoubleArray, top_k: int) -> list[Any]:
-        """Values of `further_columns`; the probabilities of all answers come last."""
-        keys = probabilities.copy()
+    def _further(self, top_k: int, *, each: bool) -> Iterator[list[Any]]:
+        """Give each image's values of `further_columns`."""
+        if self.probabilities is None or (top_k == 1 and not each):
+            yield from ([] for _ in self.answers)
+            return
+        rows, keys = np.arange(len(self.answers)), self.probabilities.copy()
         # Probabilities that are rounded to the same, as to 0, keep the order of the scores for the first two.
-        keys[[self.runners_up[row], self.answers[row]]] = 2, 3
-        best = np.argsort(-keys, kind="stable")[1:top_k]
-        ranks = [value for answer in best for value in (self.names[answer], _single(probabilities[answer]))]
-        return [*ranks, *map(_single, probabilities)]
+        keys[rows, self.runners_up] = 2
+        keys[rows, self.answers] = 3
+        best = np.argsort(-keys, axis=1, kind="stable")[:, 1:top_k]
+        known = np.take_along_axis(self.probabilities, best, axis=1)
+        every = self.probabilities if each else self.probabilities[:, :0]
+        for places, values, rest in zip(
+            best.tolist(), map(_singles, known), map(_singles, every), strict=True
+        ):
+            ranks = zip((self.names[place] for place in places), values, strict=True)
+            yield [*chain.from_iterable(ranks), *rest]
 
 
 def further_columns(names: Sequence[str], *, top_k: int, each: bool) -> list[str]:
@@ -153,6 +171,6 @@ def check_further(names: Sequence[str], *, top_k: int, each: bool, calibrated: b
         raise InputError("probabilities" if each else "top-k", rule, hint=hint)
 
 
-def _single(value: np.float64) -> float:
-    """The shortest number that is the same in single precision."""
-    return float(str(np.float32(value)))
+def _singles(values: DoubleArray) -> list[float]:
+    """The shortest numbers that are the same in single precision."""
+    return [float(str(value)) for value in values.astype(np.float32)]

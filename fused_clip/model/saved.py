@@ -279,6 +279,7 @@ def backbone_facts(backbone: Any) -> BackboneFacts | None:
         preprocessing=backbone.preprocessing,
         precision=backbone.precision,
         batch_size=backbone.batch_size,
+        jpeg=backbone.jpeg,
         **backbone.identity,
     )
 
@@ -304,7 +305,8 @@ def _backbone(spec: BackboneFacts, device: str, weights: str | Path | None) -> T
         pretrained = str(weights)
     kind: type[OpenClipBackbone | OpenVocabularyBackbone]
     kind = OpenVocabularyBackbone if model == OPEN else OpenClipBackbone
-    backbone = kind(model, pretrained, spec.preprocessing, spec.precision, device, spec.batch_size)
+    stated = spec.preprocessing, spec.precision, device, spec.batch_size, spec.jpeg
+    backbone = kind(model, pretrained, *stated)
     backbone.check()
     for part, found in backbone.identity.items():
         stated = getattr(spec, part)

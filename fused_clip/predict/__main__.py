@@ -25,6 +25,7 @@ from fused_clip.predict.journal import Journal
 from fused_clip.support.command import count, make_parser, one_line_errors
 from fused_clip.support.errors import InputError
 from fused_clip.support.memory import check_libraries
+from fused_clip.support.threads import wait_briefly
 
 if TYPE_CHECKING:
     from fused_clip.guarantee import Guarantee
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args = _parser().parse_intermixed_args(arguments)
         logging.basicConfig(format="%(message)s", stream=sys.stderr)
         check_libraries()
+        wait_briefly()
         _run(args)
 
 

@@ -33,7 +33,9 @@ class ReadBatch:
     pixels: list[ModelInput]
 
 
-def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXELS) -> ReadBatch:
+def read(
+    items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXELS, side: int | None = None
+) -> ReadBatch:
     """Read items; an error in one does not stop the others.
 
     Parameters
@@ -41,13 +43,14 @@ def read(items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXEL
     items : images to read.
     prepare : turns images into model input.
     max_pixels : images with more are errors.
+    side : as of `fused_clip.dataset.decode.reduction`.
     """
     batch = ReadBatch([item.path for item in items], [item.state() for item in items], [], [])
     good: list[int] = []
 
     def decoded() -> Iterator[ImageArray]:
         contents = map(_content, items)
-        for place, image in enumerate(decode_each(contents, max_pixels=max_pixels)):
+        for place, image in enumerate(decode_each(contents, max_pixels, side=side)):
             batch.errors.append("")
             if isinstance(image, UnreadableImageError):
                 batch.errors[place] = str(image)

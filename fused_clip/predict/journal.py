@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fused_clip.support.checksums import sealed, unsealed
+from fused_clip.support.checksums import sealed_line, unsealed
 from fused_clip.support.errors import InputError
 from fused_clip.support.json_files import parse_json_object
 
@@ -49,7 +49,7 @@ class Journal:
         ----------
         records : one per image, in types of JSON.
         """
-        lines = [json.dumps(sealed(record), ensure_ascii=True) + "\n" for record in records]
+        lines = map(sealed_line, records)
         with write_errors(self.path), self.path.open("ab") as file:
             file.write("".join(lines).encode())
 

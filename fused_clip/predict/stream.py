@@ -5,11 +5,11 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from fused_clip.backbone.batches import bad_rows, read_ahead
+from fused_clip.backbone.batches import bad_rows, in_one_thread
 from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.guarantee import Guarantee
 from fused_clip.guarantee.conformal import Per
@@ -22,6 +22,7 @@ from fused_clip.predict.sources import OPTION, ImageSource, Item
 from fused_clip.support.arrays import FloatArray
 from fused_clip.support.chunks import batched
 from fused_clip.support.errors import InputError
+from fused_clip.support.overlap import read_ahead, work_behind
 
 if TYPE_CHECKING:
     from fused_clip.predict.explanation import Explainer
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 _RECORDS_A_WRITE = 10_000
 
 OnBadImage = Literal["skip", "report", "error"]
+Embedded: TypeAlias = tuple[ReadBatch, FloatArray]  # rows of the images without an error
 
 
 @dataclass(frozen=True)
@@ -67,9 +69,10 @@ def predict_into(
     guarantee: Guarantee | None = None,
     explainer: "Explainer | None" = None,
 ) -> None:
-    """Predict the images that the journal lacks, with read-ahead and a progress bar.
+    """Predict the images that the journal lacks, with a progress bar.
 
-    Memory is constant, but for a transductive model: it answers for all images together, so that their
+    While the model computes, a thread reads the next batches, and another writes the answers of the last
+    ones. Memory is constant, but for a transductive model: it answers for all images together, so that their
     embeddings and states are in memory, and the journal gets all records at the end. One that was stopped
     starts anew.
 
@@ -94,13 +97,17 @@ def predict_into(
         _predict_together(journal, model, source, wanted, guarantee, explainer, whole=whole)
         return
     sample = ShiftSample(len(source)) if guarantee else None
+
+    def answer(embedded: Embedded) -> None:
+        batch, rows = embedded
+        records = list(_records(model, [batch], rows, wanted, guarantee, sample, explainer))
+        bad = _first_bad(batch, wanted)
+        journal.extend(records[:bad])
+        if bad is not None:
+            raise _unreadable(batch, bad)
+
     with closing(_embedded(model, rest, done, len(source), wanted)) as batches:
-        for batch, rows in batches:
-            records = list(_records(model, [batch], rows, wanted, guarantee, sample, explainer))
-            bad = _first_bad(batch, wanted)
-            journal.extend(records[:bad])
-            if bad is not None:
-                raise _unreadable(batch, bad)
+        work_behind(answer, batches)
 
 
 def _predict_together(
@@ -123,7 +130,7 @@ def _predict_together(
             bad = _first_bad(batch, wanted)
             if bad is not None:
                 raise _unreadable(batch, bad)
-            read_in.append(replace(batch, pixels=[]))
+            read_in.append(batch)
             parts.append(rows)
     together = np.concatenate(parts)
     try:
@@ -151,14 +158,15 @@ def _unreadable(batch: ReadBatch, place: int) -> InputError:
 
 def _embedded(
     model: SavedModel, rest: Iterator[Item], done: int, total: int, wanted: Wanted
-) -> Generator[tuple[ReadBatch, FloatArray], None, None]:
-    """Batches as read, with the embeddings of their images without an error; unreadable ones are logged."""
+) -> Generator[Embedded, None, None]:
+    """Batches without their pixels, and the embeddings of images without an error; the others are logged."""
     from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     backbone = model.require_backbone()
     backbone.load()
-    reading = partial(read, prepare=backbone.prepare, max_pixels=wanted.max_pixels)
+    side, prepare = backbone.reduced_side, in_one_thread(backbone.prepare)
+    reading = partial(read, prepare=prepare, max_pixels=wanted.max_pixels, side=side)
     batches = read_ahead(reading, batched(rest, backbone.batch_size))
     with (
         closing(batches),
@@ -167,7 +175,7 @@ def _embedded(
     ):
         for batch in batches:
             rows = _rows(model, batch)
-            yield batch, rows
+            yield replace(batch, pixels=[]), rows
             for path, error in zip(batch.paths, batch.errors, strict=True):
                 if error:
                     log.warning("%s can't be read: %s", path, error)

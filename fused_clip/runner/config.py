@@ -77,6 +77,10 @@ class BackboneOptions(_Group):
     batch_size: Annotated[int, Field(ge=1, le=MOST)] = Field(
         default=64, description="images embedded at a time"
     )
+    jpeg: Literal["reduced", "whole"] = Field(
+        default="reduced",
+        description="reduced: a large JPEG is decoded at 1/2, 1/4 or 1/8; whole: at its size",
+    )
 
 
 class PromptOptions(_Group):

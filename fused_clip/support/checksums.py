@@ -100,6 +100,19 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, _SEAL: _digest(content)}
 
 
+def sealed_line(content: Mapping[str, Any]) -> str:
+    """Write a JSON object with its checksum in one line, as `unsealed` reads it.
+
+    The checksum is of this very text, so that it is made once.
+
+    Parameters
+    ----------
+    content : values in types of JSON, one at least.
+    """
+    canonical = _canonical(content)
+    return f'{canonical[:-1]}, "{_SEAL}": "{_digest_of(canonical)}"}}\n'
+
+
 def unsealed(content: Any, *, required: bool = False) -> dict[str, Any]:
     """Check and remove the checksum of a JSON object.
 
@@ -123,5 +136,12 @@ def unsealed(content: Any, *, required: bool = False) -> dict[str, Any]:
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    canonical = json.dumps(content, sort_keys=True)
+    return _digest_of(_canonical(content))
+
+
+def _digest_of(canonical: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGITS]
+
+
+#: json.dumps would make an encoder at each call, as its keys are to be sorted.
+_canonical = json.JSONEncoder(sort_keys=True).encode

@@ -8,6 +8,7 @@ from itertools import chain
 
 import numpy as np
 
+from fused_clip.backbone.base import reduced_side
 from fused_clip.backbone.batches import bad_rows
 from fused_clip.backbone.towers import TwoTowerBackbone
 from fused_clip.dataset.decode import UnreadableImageError
@@ -105,7 +106,8 @@ class SharedEmbedder:
 
         def decoded() -> Iterator[ImageArray]:
             contents = chain.from_iterable(job.contents for job in jobs)
-            for owner, image in zip(owners, decode_each(contents), strict=True):
+            side = reduced_side(self._backbone)
+            for owner, image in zip(owners, decode_each(contents, side=side), strict=True):
                 if isinstance(image, UnreadableImageError):
                     _refuse(*owner, f"can't be read ({image})")
                 else:

@@ -446,6 +446,18 @@ def test_a_device_that_is_not_there_is_refused(tiny: Path) -> None:
         make(tiny, device=missing).check()
 
 
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:one", "cuda:", "mps:0", "gpu"])
+def test_a_gpu_is_one_of_those_that_are_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    for kind in (torch.cuda, torch.backends.mps):
+        monkeypatch.setattr(kind, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device.choose_device("cuda:1") == "cuda:1"
+    with pytest.raises(InputError, match=f"got '{name}'; choose from: auto, cuda, mps, cpu"):
+        device.choose_device(name)
+
+
 @pytest.mark.parametrize(
     ("flags", "precision"), [({"avx2", "avx512_bf16"}, "bfloat16"), ({"avx2"}, "float32")]
 )
@@ -466,6 +478,38 @@ def test_auto_device_asks_torch_only_where_there_may_be_a_gpu(monkeypatch: pytes
     assert device.choose_device("auto") == "cuda"
     monkeypatch.setattr(device, "_without_gpu", lambda: True)
     assert device.choose_device("auto") == "cpu"
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def hardware(request: pytest.FixtureRequest) -> str:
+    """A device; without CUDA its tests are skipped."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch finds no CUDA device")
+    return str(request.param)
+
+
+def test_half_precision_gives_the_rows_of_float32(tiny: Path, pictures: Pictures, hardware: str) -> None:
+    exact = make(tiny, precision="float32", device="cpu")
+    half = make(tiny, precision="bfloat16", device=hardware)
+    pairs = [(exact.encode_images(pictures), half.encode_images(pictures), 0.01)]
+    pairs += [(exact.encode_texts(["a cat", "a dog"]), half.encode_texts(["a cat", "a dog"]), 0.02)]
+    for rows, others, most in pairs:
+        apart = np.linalg.norm(others - rows, axis=1) / np.linalg.norm(rows, axis=1)
+        assert 1e-5 < apart.max() < most
+
+
+def test_a_device_gives_the_rows_of_the_cpu(tiny: Path, pictures: Pictures, hardware: str) -> None:
+    """Reading, preparing on the device and embedding, from end to end."""
+    from fused_clip.backbone.batches import embed_images
+    from tests.conftest import ArrayRows
+
+    rows = make(tiny, device=hardware).encode_images(pictures)
+    np.testing.assert_allclose(rows, make(tiny, device="cpu").encode_images(pictures), atol=1e-4)
+    images, backbone = ArrayRows("toy", 20), make(tiny, device=hardware)
+    (embedded,) = embed_images(backbone, images, [range(20)])
+    np.testing.assert_array_equal(embedded, backbone.encode_images(images.read(np.arange(20))))
 
 
 def test_weights_that_open_clip_does_not_find_are_not_drawn_at_random(

@@ -247,8 +247,46 @@ def test_a_photo_of_108_million_pixels_is_read():
 def test_no_jpeg_is_reduced_below_twice_the_largest_input():
     for short in range(656, 65_536, 17):  # to 1 of 100; a JPEG has at most 65,535 pixels a side
         for long in (short, min(65_535, 100 * short)):
-            scale = reduction(short * long)
+            scale = reduction(short, long)
             assert scale == 1 or short // scale >= 2 * 336
+
+
+@pytest.mark.parametrize(
+    ("side", "shape"),
+    [(151, (300, 400)), (150, (150, 200)), (76, (150, 200)), (75, (75, 100)), (37, (38, 50)), (1, (38, 50))],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_jpeg_is_reduced_as_long_as_its_short_side_keeps_enough(side, shape, turned):
+    image, options = Image.linear_gradient("L").resize((400, 300)), {}
+    if turned:
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = 6
+    for mode in ("L", "RGB", "CMYK"):
+        encoded = encode(image.convert(mode), "JPEG", quality=95, **options)
+        small = decode(encoded, side=side)
+        assert small.shape == (*(shape[::-1] if turned else shape), 3)
+        assert count_pixels(encoded, side=side) == pytest.approx(shape[0] * shape[1], rel=0.02)
+        scale = round(300 / shape[0])
+        mean = decode(encoded)[: 296 // scale * scale, : 296 // scale * scale].astype(float)
+        blocks = mean.reshape(len(mean) // scale, scale, -1, scale, 3).mean(axis=(1, 3))
+        assert np.abs(blocks - small[: len(blocks), : len(blocks)]).max() < 8, "it shows the same picture"
+
+
+def test_only_a_jpeg_is_reduced():
+    picture = Image.linear_gradient("L").resize((400, 300)).convert("RGB")
+    for kind in ("PNG", "WEBP", "BMP", "TIFF", "GIF"):
+        encoded = encode(picture, kind)
+        assert decode(encoded, side=10).shape == (300, 400, 3)
+        assert count_pixels(encoded, side=10) == 400 * 300
+    several = BytesIO()
+    picture.save(several, "MPO", save_all=True, append_images=[picture])
+    assert decode(several.getvalue(), side=75).shape == (75, 100, 3)
+    assert count_pixels(several.getvalue(), side=75) == 75 * 100
+
+
+def test_the_limit_of_pixels_is_of_the_whole_jpeg():
+    with pytest.raises(UnreadableImageError, match="400 x 300 pixels are too many"):
+        decode(photo(), 100_000, side=10)
 
 
 @pytest.mark.parametrize("size", [(101, 1), (1, 50_000), (3, 301)])

@@ -306,11 +306,16 @@ def test_moved_weights_are_a_folder_or_a_file(
     monkeypatch.setattr(saved, "OpenClipBackbone", Known)
     moved = tmp_path if folder else tmp_path / "weights.safetensors"
     spec = SimpleNamespace(
-        model="ViT-B-32", pretrained="openai", preprocessing="model", precision="float32", batch_size=7
+        model="ViT-B-32",
+        pretrained="openai",
+        preprocessing="model",
+        precision="float32",
+        batch_size=7,
+        jpeg="whole",
     )
     assert isinstance(saved._backbone(spec, "cpu", moved), Known)  # type: ignore[arg-type]
     model, pretrained = (f"local-dir:{moved}", "openai") if folder else ("ViT-B-32", str(moved))
-    assert asked == [model, pretrained, "model", "float32", "cpu", 7, "checked"]
+    assert asked == [model, pretrained, "model", "float32", "cpu", 7, "whole", "checked"]
 
 
 def test_a_target_is_added_by_a_sentence_and_the_calibration_rows_are_gone(tmp_path: Path) -> None:

@@ -27,6 +27,39 @@ def test_else_it_is_the_cores(said: str | None, monkeypatch: pytest.MonkeyPatch)
     assert threads.count() == cpu_count()
 
 
+@pytest.mark.parametrize(
+    ("said", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise(
+    said: dict[str, str], spins: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "restored after the test")
+        monkeypatch.delenv(name)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    threads.wait_briefly()
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
+@pytest.mark.parametrize("module", ["predict", "embed"])
+def test_commands_set_it_before_a_library_with_openmp_is_loaded(module: str) -> None:
+    code = f"""
+import os, sys
+from fused_clip.{module} import __main__ as command
+from fused_clip.support import threads
+
+def noted():
+    print(sorted({{"torch", "faiss", "sklearn"}} & set(sys.modules)))
+    raise SystemExit
+command.wait_briefly = noted
+command.main(["run", "images", "--out", "answers.csv"] if "{module}" == "predict" else ["shard=1/2"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processes tied to cores")
 def test_cores_that_are_not_for_this_process_do_not_count() -> None:
     allowed = os.sched_getaffinity(0)
