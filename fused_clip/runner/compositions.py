@@ -99,7 +99,7 @@ class SharedCompositions(ConfigLoader):
             while len(self._composed) > _KEPT:
                 self._composed.popitem(last=False)
         self._composed.move_to_end(key)
-        # A pickle would be faster, but Hydra executes its plugins' modules twice: it finds another class there.
+        # A pickle would be faster, but refuses the classes of Hydra's plugins, whose modules run twice.
         return copy.deepcopy(self._composed[key])
 
     def load_configuration(
@@ -110,7 +110,16 @@ class SharedCompositions(ConfigLoader):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        """Compose a config, as Hydra does."""
+        """Compose a config, as Hydra does.
+
+        Parameters
+        ----------
+        config_name : of the main config.
+        overrides : words of the command line.
+        run_mode : a run or a sweep.
+        from_shell : whether words are quoted for a shell, in errors.
+        validate_sweep_overrides : whether several values for a key are an error in a run.
+        """
         return self._loader.load_configuration(
             config_name, overrides, run_mode, from_shell, validate_sweep_overrides
         )
@@ -124,7 +133,12 @@ class SharedCompositions(ConfigLoader):
         return self._loader.get_sources()
 
     def list_groups(self, parent_name: str) -> list[str]:
-        """List groups, as Hydra does."""
+        """List groups, as Hydra does.
+
+        Parameters
+        ----------
+        parent_name : group that they are in; empty for the highest.
+        """
         return self._loader.list_groups(parent_name)
 
     def get_group_options(
@@ -134,11 +148,23 @@ class SharedCompositions(ConfigLoader):
         config_name: str | None = None,
         overrides: list[str] | None = None,
     ) -> list[str]:
-        """List the options of a group, as Hydra does."""
+        """List the options of a group, as Hydra does.
+
+        Parameters
+        ----------
+        group_name : with all groups that it is in.
+        results_filter : options, groups or both.
+        config_name, overrides : of a composition, which may name further places of configs.
+        """
         return self._loader.get_group_options(group_name, results_filter, config_name, overrides)
 
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
-        """List what a config is composed of, as Hydra does."""
+        """List what a config is composed of, as Hydra does.
+
+        Parameters
+        ----------
+        config_name, overrides, run_mode : as of `load_configuration`.
+        """
         return self._loader.compute_defaults_list(config_name, overrides, run_mode)
 
 
