@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
 from fused_clip.runner.overrides import check_hydras_parts, check_words, with_allowed
+from fused_clip.support import collector
 from fused_clip.support.command import one_line_errors, print_any_text
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.machine import KEPT, explain
@@ -77,6 +78,7 @@ def main() -> None:
     if "--version" in sys.argv[1:]:  # Hydra's own would print Hydra's
         print(version_line())
         return
+    collector.rest()
     signal.signal(signal.SIGTERM, _terminate)
     print_any_text()
     try:

@@ -40,20 +40,39 @@ def run_directories(cwd: Path) -> list[Path]:
     ],
 )
 def test_answers_come_without_heavy_imports(arguments: list[str], tmp_path: Path) -> None:
+    assert loaded(arguments, HEAVY, tmp_path) == []
+
+
+def loaded(arguments: list[str], names: tuple[str, ...], cwd: Path) -> list[str]:
+    """Which of some modules a command imports."""
     script = (
         "import sys, runpy, atexit\n"
-        f"atexit.register(lambda: print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules))))\n"
+        f"atexit.register(lambda: print('LOADED', *sorted(set({names!r}) & set(sys.modules))))\n"
         "runpy.run_module('fused_clip.run', run_name='__main__', alter_sys=True)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments],
-        cwd=tmp_path,
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
-    assert "LOADED []" in done.stdout, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
+    return line.split()[1:]
+
+
+@pytest.mark.slow
+def test_a_sweep_imports_what_its_cells_use(tmp_path: Path) -> None:
+    words = ["-m", "prompt=task,none", "figures.enabled=false", *FEW]
+    embedding, drawing = ("torch", "open_clip", "torchvision", "datasets"), ("matplotlib", "openTSNE")
+    computing, logging = ("faiss", "safetensors"), ("mlflow.pyfunc",)
+    names = (*embedding, *drawing, *computing, *logging)
+    first = loaded([*words, "seed=0"], names, tmp_path)
+    assert {"torch", "faiss"} <= set(first)
+    assert not {"datasets", *drawing} & set(first)
+    assert loaded([*words, "seed=1"], names, tmp_path) == sorted((*computing, *logging))
+    assert loaded([*words, "seed=1"], names, tmp_path) == []
 
 
 def test_help_lists_groups_and_options(tmp_path: Path) -> None:

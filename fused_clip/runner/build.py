@@ -307,8 +307,6 @@ def _replaced(
 
 def _option(place: str, group: str, value: str, options: Options) -> Any:
     """Options of a group with the shared keys of the run and the keys of another of its YAMLs."""
-    from omegaconf import OmegaConf
-
     files = [folder / group / f"{value}.yaml" for folder in (*user_folders(), conf_dir())]
     there = [file for file in files if file.is_file()]
     if not there:
@@ -317,5 +315,15 @@ def _option(place: str, group: str, value: str, options: Options) -> Any:
         raise InputError(f"{place}.{group}", rule, value, choices=sorted(known))
     shared = getattr(options, group)
     keys = shared.model_dump(by_alias=True, include=set(type(shared).model_fields) - {"target", "partial"})
-    own: Any = OmegaConf.to_container(OmegaConf.load(there[0]))
+    facts = there[0].stat()
+    own = _read_option(there[0], facts.st_mtime_ns, facts.st_size)
     return type(shared).model_validate({**keys, **own}).with_allowed(options.allow)
+
+
+@functools.lru_cache(maxsize=128)
+def _read_option(path: Path, changed: int, size: int) -> Mapping[str, Any]:
+    """Read an option's YAML, again if it has changed: references of all cells name the same few."""
+    from omegaconf import OmegaConf
+
+    own: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return dict(own)

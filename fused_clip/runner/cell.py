@@ -1,7 +1,6 @@
 """One cell of an experiment: parts from options, the pipeline, and its outputs."""
 
 import dataclasses
-import importlib.metadata
 import logging
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from fused_clip.model.result import Result
 from fused_clip.runner.config import Options
 from fused_clip.runner.outcomes import record
+from fused_clip.support import collector
 from fused_clip.support.conf import axes_of
 from fused_clip.support.timing import Stages
+from fused_clip.support.versions import versions
 
 if TYPE_CHECKING:
     from fused_clip.backbone import Backbone
@@ -179,6 +180,7 @@ class Cell:
         options = self.options
         check_memory(self._prepared)
         check_disk(options, self._prepared, self.output_dir, copied=tracker.copies_files)
+        collector.wake()
         text = OmegaConf.to_yaml(self._resolved(), resolve=True)
         (self.directory / _CONFIG).write_text(text, encoding="utf-8")
         params, tags = self._params(), self._tags()
@@ -322,7 +324,7 @@ class Cell:
         return {**axes_of(self.overrides), **self.choices, **own}
 
     def _tags(self) -> dict[str, str]:
-        versions = {f"version.{name}": importlib.metadata.version(name) for name in _VERSIONED}
+        found = {f"version.{name}": value for name, value in versions(_VERSIONED).items()}
         return {
             "study": self.options.study,
             "sweep_id": self.sweep_id,
@@ -331,7 +333,7 @@ class Cell:
             "overrides": "\n".join(self.overrides) if self.job else "",
             "commit": commit(),
             **self.choices,
-            **versions,
+            **found,
         }
 
 
@@ -348,8 +350,12 @@ def backbone_tags(backbone: "Backbone") -> dict[str, str]:
     return {f"backbone_{name}": value for name, value in facts.items()}
 
 
+@cache
 def commit() -> str:
-    """Describe the checkout of the package: commit, with ``+`` for local changes; empty without one."""
+    """Describe the checkout of the package: commit, with ``+`` for local changes; empty without one.
+
+    It is described once in a process, which keeps the code that it has imported.
+    """
     package = Path(__file__).resolve().parent
     try:
         described = subprocess.run(  # noqa: S603

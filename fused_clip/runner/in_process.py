@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from fused_clip.runner.compositions import share_compositions
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
 from fused_clip.runner.overrides import complaint_of
@@ -64,6 +65,7 @@ def composed(
                 Path(config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
             check_hydra(config.hydra, allowed(config))
             HydraConfig.instance().set_config(config)
+            share_compositions()
             yield config
     finally:
         HydraConfig.instance().cfg = before

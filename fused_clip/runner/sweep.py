@@ -17,6 +17,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from fused_clip.runner.compositions import share_compositions
 from fused_clip.runner.in_process import make_importable
 from fused_clip.runner.jobs import planned_jobs, swept_keys, varying_axes
 from fused_clip.runner.outcomes import Progress, read_records, table_row
@@ -207,6 +208,7 @@ class SweepCallback(Callback):
         self._start(config, config.hydra.sweep.dir)
         with _errors_that_end(config):
             _check_shared_memory(config)
+            share_compositions()
             self._sweep = Sweep.open(config)
         atexit.register(self._abandon)
         self._progress = self._sweep.progress

@@ -21,7 +21,10 @@ def versions(distributions: Iterable[str]) -> dict[str, str]:
     ----------
     distributions : names on PyPI.
     """
-    return {name: version(name) for name in distributions}
+    return {name: _version(name) for name in distributions}
+
+
+_version = cache(version)  # which reads a file; a process keeps the libraries that it has imported
 
 
 @cache

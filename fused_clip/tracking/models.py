@@ -1,15 +1,19 @@
 """Models in an MLflow store: logged as a pyfunc from code, registered, and fetched as data."""
 
+import copy
 import logging
 import os
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fused_clip.support.errors import InputError
 from fused_clip.tracking.address import absolute_uri
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAME = "model"
+_FACTS = "MLmodel"
 _CODE = Path(__file__).with_name("pyfunc.py")
 
 
@@ -95,34 +100,75 @@ def register_model(client: "MlflowClient", name: str, run_id: str) -> None:
 
 def _save(draft: Path, folder: Path, logged: "LoggedModel", run_id: str, *, images: int) -> None:
     """Write a model in MLflow's format: the code that loads it, the data, signature and example."""
+    from mlflow.models import Model
+
+    frame = _frame(images)
+    data = draft / "artifacts" / NAME
+    shutil.copytree(folder, data)
+    for name, content in frame.files.items():
+        (draft / name).write_bytes(content)
+    facts: dict[str, Any] = copy.deepcopy(frame.facts)
+    facts["flavors"]["python_function"]["artifacts"][NAME]["uri"] = str(folder)
+    facts["model_size_bytes"] += sum(path.stat().st_size for path in data.rglob("*") if path.is_file())
+    ids = {"model_uuid": logged.model_id, "model_id": logged.model_id, "run_id": run_id}
+    made = str(datetime.now(UTC).replace(tzinfo=None))
+    own = {"artifact_path": logged.artifact_location, "utc_time_created": made, **ids}
+    Model.from_dict({**facts, **own}).save(str(draft / _FACTS))
+
+
+class _Frame(NamedTuple):
+    """What models in MLflow's format have in common.
+
+    Parameters
+    ----------
+    files : content of each by its name: code, environment, example.
+    facts : of ``MLmodel``, with the size of these files alone.
+    """
+
+    files: Mapping[str, bytes]
+    facts: dict[str, Any]
+
+
+@cache
+def _frame(images: int) -> _Frame:
+    """Let MLflow save a model without data, once in a process.
+
+    It would look through all installed packages for those that a model requires, half a second, if they were
+    required by this Python: so they are required by none, and by all afterwards.
+    """
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # it logs every step
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), TemporaryDirectory() as place:
         # Both are about mlflow's own code: its type hints, and its use of pandas.
         warnings.filterwarnings("ignore", ".*AnyType")
         warnings.filterwarnings("ignore", "Operation with range is deprecated")
+        import yaml
         from mlflow.models import Model
         from mlflow.pyfunc import save_model
 
         from fused_clip.tracking.answering import CONFIG
 
+        required = [f"{name}=={version(name)}" for name in ("mlflow", "fused_clip")]
+        (empty := Path(place, NAME)).mkdir()
+        draft = Path(place, "draft")
         # Not log_model: it goes to the store of the environment, and loads the model to try the example.
         # Without pip_requirements mlflow would load the model too, and import all that it can.
         save_model(
             draft,
             python_model=str(_CODE),
             model_config=CONFIG,
-            artifacts={NAME: str(folder)},
+            artifacts={NAME: str(empty)},
             signature=_signature(),
             input_example=_example(images),
-            pip_requirements=[f"fused_clip=={version('fused_clip')}"],
-            mlflow_model=Model(
-                artifact_path=logged.artifact_location,
-                run_id=run_id,
-                model_uuid=logged.model_id,
-                model_id=logged.model_id,
-            ),
+            pip_requirements=[f"{one}; python_version < '0'" for one in required],
         )
+        files = {path.name: path.read_bytes() for path in draft.iterdir() if path.is_file()}
+        files.pop(_FACTS)
+        environment = yaml.safe_load(files["conda.yaml"])
+        environment["dependencies"][-1]["pip"] = required
+        files["conda.yaml"] = yaml.safe_dump(environment, default_flow_style=False).encode()
+        files["requirements.txt"] = "\n".join(required).encode()
+        return _Frame(files, Model.load(str(draft)).to_dict())
 
 
 @contextmanager

@@ -15,6 +15,13 @@ from uuid import uuid4
 
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import replacing, sync_folder
+from fused_clip.tracking.schema_template import (
+    copy_template,
+    keep_template,
+    schema_of,
+    table_names,
+    template_schema,
+)
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -93,19 +100,19 @@ def is_whole(database: Path) -> bool:
     from mlflow.store.db.base_sql_model import Base
 
     with closing(sqlite3.connect(database)) as connection:
-        tables = set(_tables(connection))
-        known = "alembic_version" in tables
-        found = list(connection.execute("SELECT version_num FROM alembic_version")) if known else []
+        found = schema_of(connection)
+    if (newest := template_schema()) and newest.revisions == found.revisions:
+        return found.tables >= newest.tables
     scripts = _scripts()
     heads = scripts.get_heads()
-    for (revision,) in found:
+    for revision in found.revisions:
         try:
             scripts.get_revision(revision)
         except CommandError as error:
             rule = f"the database is of a newer MLflow than {mlflow.__version__} (schema {revision})"
             hint = f"Install that version, or {_ELSEWHERE}"
             raise InputError("tracking.uri", rule, str(database), hint=hint) from error
-    return [revision for (revision,) in found] == heads and tables.issuperset(Base.metadata.tables)
+    return list(found.revisions) == heads and found.tables.issuperset(Base.metadata.tables)
 
 
 def newest_schemas() -> list[str]:
@@ -150,7 +157,7 @@ def make_whole(database: Path) -> None:
     database = Path(os.path.realpath(database))  # a link stays one
     if database.exists():
         with closing(sqlite3.connect(database)) as old:
-            empty = not _tables(old)
+            empty = not table_names(old)
             _hold(database, old)
             if empty or not _upgraded(database, old):
                 _replace(database, aside=not empty)
@@ -206,7 +213,8 @@ def _hold(database: Path, old: sqlite3.Connection) -> None:
 def _fill(draft: Path, old: sqlite3.Connection | None = None) -> None:
     """Write a database with MLflow's tables: new, or the old one upgraded.
 
-    It is made in memory, where it takes a fifth of the time that it takes on a disk.
+    It is made in memory, where it takes a fifth of the time that it takes on a disk, or copied from the
+    template there, which lacks the experiment that MLflow adds to a database when it opens it.
     """
     from mlflow import MlflowClient
     from mlflow.db import upgrade
@@ -216,7 +224,9 @@ def _fill(draft: Path, old: sqlite3.Connection | None = None) -> None:
     with closing(sqlite3.connect(name, uri=True)) as memory, warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*'mode=memory'")  # about a choice of MLflow's
         if old is None:
-            MlflowClient(uri, uri).search_experiments(max_results=1)
+            if not copy_template(memory):
+                MlflowClient(uri, uri).search_experiments(max_results=1)
+                keep_template(memory, ["experiments"])
         else:
             old.backup(memory)
             upgrade.main([uri], standalone_mode=False)
@@ -240,18 +250,13 @@ def _set_aside(database: Path) -> None:
         Path(f"{database}{end}").rename(f"{aside}{end}")
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-    return [name for (name,) in connection.execute(query)]
-
-
 def _has_rows(connection: sqlite3.Connection) -> bool:
     """Whether a database has more than MLflow's own rows."""
     return any(_rows(connection))
 
 
 def _rows(connection: sqlite3.Connection) -> Iterator[bool]:
-    for table in _tables(connection):
+    for table in table_names(connection):
         own = _ITS_OWN.get(table.removeprefix(_HALF_COPIED), "0")
         quoted = table.replace('"', '""')
         query = f'SELECT 1 FROM "{quoted}" WHERE NOT ({own}) LIMIT 1'  # noqa: S608 - a name is no parameter

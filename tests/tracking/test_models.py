@@ -1,7 +1,9 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +292,39 @@ def test_a_transductive_model_has_an_example_of_two_and_refuses_one(
     assert len(model.predict(model.input_example)) == 2
     with pytest.raises(InputError, match="must be two or more"):
         model.predict(pd.DataFrame({"image": [png()]}))
+
+
+@pytest.mark.filterwarnings("ignore:Operation with range", "ignore:.*AnyType")  # MLflow's own
+def test_a_model_is_described_as_mlflow_would(tracker: MlflowTracker, tmp_path: Path) -> None:
+    import mlflow
+    import yaml
+
+    from fused_clip.tracking import models
+    from fused_clip.tracking.answering import CONFIG
+
+    folder = save_model(tmp_path / "run") / "model"
+    client, experiment_id = tracker._store()
+    run_id = client.create_run(experiment_id).info.run_id
+    logged = client.create_logged_model(experiment_id, "model", run_id)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for _ in range(2):  # the second takes what the first left
+        shutil.rmtree(ours, ignore_errors=True)
+        models._save(ours, folder, logged, run_id, images=1)
+    ids = {"model_uuid": logged.model_id, "model_id": logged.model_id, "run_id": run_id}
+    mlflow.pyfunc.save_model(
+        theirs,
+        python_model=str(Path(models.__file__).with_name("pyfunc.py")),
+        model_config=CONFIG,
+        artifacts={"model": str(folder)},
+        signature=models._signature(),
+        input_example=models._example(1),
+        pip_requirements=[f"fused_clip=={version('fused_clip')}"],
+        mlflow_model=mlflow.models.Model(artifact_path=logged.artifact_location, **ids),
+    )
+    described = []
+    for place in (ours, theirs):
+        facts = yaml.safe_load((place / "MLmodel").read_text())
+        assert facts.pop("utc_time_created")
+        files = {path.relative_to(place): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        described.append((facts, {name: files[name] for name in files if name.name != "MLmodel"}))
+    assert described[0] == described[1]
