@@ -1,7 +1,9 @@
 """The number of threads of this process, and of its linear algebra."""
 
 import os
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
@@ -50,3 +52,26 @@ def limited_for(entries: int) -> Iterator[None]:
         return
     with threadpool_limits(1):
         yield
+
+
+@contextmanager
+def workers() -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of `count` threads, in each of which the linear algebra runs in that thread alone.
+
+    Many small products are faster so than if all threads shared each, and their bits do not depend on the
+    number of threads. Libraries loaded inside the block are not limited.
+    """
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    # OpenMP counts for each thread anew, other libraries for all threads.
+    with (
+        threadpool_limits(1),
+        ThreadPoolExecutor(count(), initializer=threadpool_limits, initargs=(1,)) as pool,
+    ):
+        try:
+            if torch:
+                torch.set_num_threads(1)
+            yield pool
+        finally:
+            if torch:
+                torch.set_num_threads(before)

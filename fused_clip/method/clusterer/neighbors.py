@@ -1,7 +1,5 @@
 """Exact nearest-neighbour graph at the speed of float32 matrix products."""
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -12,6 +10,7 @@ from fused_clip.support.arrays import BoolArray, DoubleArray, FloatArray, IntArr
 _UNIT_ROUNDOFF = 2.0**-24  # of float32
 _WIDER = 4  # candidates that float64 decides between, for each neighbour
 _BLOCK = 256  # queries whose candidates are in memory at a time
+_PART = 200_000  # rows of a memory map that are in memory at a time
 
 
 def nearest_neighbors(X: Rows, n_neighbors: int) -> IntArray:
@@ -49,6 +48,8 @@ def nearest_rows(queries: Rows, X: Rows, n_neighbors: int) -> IntArray:
     """
     if n_neighbors == len(X):
         return np.tile(np.arange(len(X)), (len(queries), 1))
+    if isinstance(X, np.memmap):
+        return _nearest_mapped(queries, X, n_neighbors)
     rows = centred(X)
     moved = rows if queries is X else centred(queries, like=X)
     candidates, unsure = _search(moved, rows, n_neighbors, n_neighbors + 1)
@@ -94,9 +95,7 @@ def neighbor_distances(queries: Rows, X: Rows, n_neighbors: int) -> DoubleArray:
     return distances
 
 
-def neighbor_affinity(
-    X: Rows, n_neighbors: int, search: Callable[[Rows, int], IntArray] = nearest_neighbors
-) -> csr_array:
+def neighbor_affinity(X: Rows, n_neighbors: int) -> csr_array:
     """Return the symmetrised k-nearest-neighbour graph, (n, n).
 
     It is ``(A + A.T) / 2`` with ``A[i, j] = 1`` where j is among the nearest neighbours of i, itself
@@ -106,15 +105,26 @@ def neighbor_affinity(
     ----------
     X : (n, d) rows.
     n_neighbors : in [1, n].
-    search : gives the (n, n_neighbors) neighbours of all rows.
     """
-    n_rows = len(X)
+    return symmetrised(nearest_neighbors(X, n_neighbors), np.float64)
+
+
+def symmetrised(neighbors: IntArray, kind: type[np.floating]) -> csr_array:
+    """Return ``(A + A.T) / 2`` with ``A[i, j] = 1`` where j is among the neighbours of i, (n, n).
+
+    Parameters
+    ----------
+    neighbors : (n, k) row numbers.
+    kind : of its entries, which are exact in float32 too.
+    """
+    n_rows, count = neighbors.shape
     # What scikit-learn and scipy's solvers take, where it is large enough for the symmetrised graph.
-    index = np.int32 if 2 * n_rows * n_neighbors < 2**31 else np.int64
-    columns = search(X, n_neighbors).astype(index).ravel()
-    ends = np.arange(0, len(columns) + 1, n_neighbors, dtype=index)
-    graph = csr_array((np.ones(len(columns)), columns, ends), shape=(n_rows, n_rows))
-    return csr_array((graph + graph.T) * 0.5)
+    index = np.int32 if 2 * neighbors.size < 2**31 else np.int64
+    ends = np.arange(0, neighbors.size + 1, count, dtype=index)
+    columns = neighbors.astype(index, copy=False).ravel()
+    graph = csr_array((np.ones(len(columns), np.int8), columns, ends), shape=(n_rows, n_rows))
+    both = csr_array(graph + graph.T)
+    return csr_array((both.data.astype(kind) / 2, both.indices, both.indptr), shape=both.shape)
 
 
 def with_themselves(neighbors: IntArray) -> IntArray:
@@ -144,6 +154,16 @@ def centred(rows: Rows, like: Rows | None = None) -> FloatArray:
     moved = rows - middle
     moved /= largest if largest > 0 else 1
     return np.ascontiguousarray(moved, dtype=np.float32)
+
+
+def _nearest_mapped(queries: Rows, X: np.memmap, n_neighbors: int) -> IntArray:
+    """Find the nearest rows of each part of a memory map, then float64 decides between those."""
+    parts = [
+        start + nearest_rows(queries, part, min(n_neighbors, len(part)))
+        for start in range(0, len(X), _PART)
+        if len(part := np.array(X[start : start + _PART]))
+    ]
+    return _nearest_of(np.hstack(parts), queries, X, n_neighbors)
 
 
 def _search(

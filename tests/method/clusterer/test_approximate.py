@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fused_clip.method.clusterer import approximate
+from fused_clip.method.clusterer import approximate, cells
 from fused_clip.method.clusterer.approximate import approximate_neighbors
 from fused_clip.method.clusterer.neighbors import nearest_neighbors
 from tests.method.clusterer.test_neighbors import grids, squared_distances
@@ -31,24 +31,28 @@ def test_finds_nearly_all_neighbours():
 
 
 def test_compares_a_small_part_of_the_pairs(monkeypatch):
-    pairs, knn = [], faiss.knn
+    pairs, scores = [], approximate._scores
 
-    def counted(queries, rows, k):
-        pairs.append(len(queries) * len(rows))
-        return knn(queries, rows, k)
+    def counted(asking, lead, rest, squares):
+        pairs.append(len(asking[0]) * len(lead))
+        return scores(asking, lead, rest, squares)
 
-    monkeypatch.setattr(faiss, "knn", counted)
+    monkeypatch.setattr(approximate, "_scores", counted)
+    monkeypatch.setattr(approximate, "FEWEST_PROBES", 10)
+    monkeypatch.setattr(approximate, "MOST_PROBES", 10)
     counts = {}
     for n_rows in (10_000, 20_000):
         pairs.clear()
         approximate_neighbors(mixture(n_rows), 10, seed=0)
         counts[n_rows] = sum(pairs)
     assert counts[20_000] < 0.3 * 20_000**2
-    assert counts[20_000] < 2.6 * counts[10_000]
+    assert counts[20_000] < 2.2 * counts[10_000]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_seed_decides_everything(threads):
+def test_a_seed_decides_everything(monkeypatch, threads):
+    monkeypatch.setattr(approximate, "FEWEST_PROBES", 5)
+    monkeypatch.setattr(approximate, "MOST_PROBES", 5)
     rows = mixture(6000)
     expected = np.sort(approximate_neighbors(rows, 10, seed=5))
     before = faiss.omp_get_max_threads()
@@ -75,8 +79,9 @@ def test_small_sets_are_exact(rows, data):
 
 
 def test_rows_whose_cells_hold_too_few_get_the_nearest(monkeypatch):
-    monkeypatch.setattr(approximate, "CELL_ROWS", 20)
-    monkeypatch.setattr(approximate, "PROBES", 2)
+    monkeypatch.setattr(cells, "CELL_ROWS", 20)
+    monkeypatch.setattr(approximate, "FEWEST_PROBES", 2)
+    monkeypatch.setattr(approximate, "MOST_PROBES", 2)
     rows = mixture(400)
     neighbors = approximate_neighbors(rows, 100, seed=0)
     np.testing.assert_array_equal(np.sort(neighbors), np.sort(nearest_neighbors(rows, 100)))

@@ -6,8 +6,9 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fused_clip.method.clusterer import SpectralClustering, spectral
-from fused_clip.method.clusterer import approximate as cells
+from fused_clip.method.clusterer import SpectralClustering, cells, spectral
+from fused_clip.method.clusterer import approximate as search
+from fused_clip.method.clusterer.approximate import CellNeighbors
 from fused_clip.method.clusterer.neighbors import nearest_neighbors, neighbor_affinity
 from fused_clip.method.clusterer.spectral import spectral_embedding
 from fused_clip.support.errors import InputError
@@ -17,7 +18,8 @@ from fused_clip.support.errors import InputError
 def approximate(request, monkeypatch):
     """Whether the graph is approximate; cells are so small then that neighbours may be missed."""
     monkeypatch.setattr(cells, "CELL_ROWS", 30)
-    monkeypatch.setattr(cells, "PROBES", 2)
+    monkeypatch.setattr(search, "FEWEST_PROBES", 2)
+    monkeypatch.setattr(search, "MOST_PROBES", 2)
     return request.param == "approximate"
 
 
@@ -154,13 +156,20 @@ def test_parameters_out_of_range_are_refused(params, message):
         model.fit(np.random.default_rng(0).random((8, 2)))
 
 
+def unsorted_neighbors(rows, k):
+    """Exact neighbours, as if all rows were in one cell."""
+    return CellNeighbors(
+        nearest_neighbors(rows, k), np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64), 1.0
+    )
+
+
 @pytest.mark.parametrize(("choice", "approximates"), [(0, False), (np.False_, False), (np.True_, True)])
 def test_a_choice_is_its_truth(monkeypatch, choice, approximates):
     calls = []
     monkeypatch.setattr(
         spectral,
-        "approximate_neighbors",
-        lambda rows, k, seed: calls.append(seed) or nearest_neighbors(rows, k),
+        "cell_neighbors",
+        lambda rows, k, seed: calls.append(seed) or unsorted_neighbors(rows, k),
     )
     rows = np.random.default_rng(0).random((30, 3))
     SpectralClustering(2, approximate=choice, random_state=0).fit(rows)
@@ -173,8 +182,8 @@ def test_approximates_by_itself_beyond_a_number_of_rows(monkeypatch, limit, appr
     monkeypatch.setattr(spectral, "EXACT_ROWS", limit)
     monkeypatch.setattr(
         spectral,
-        "approximate_neighbors",
-        lambda rows, k, seed: calls.append(seed) or nearest_neighbors(rows, k),
+        "cell_neighbors",
+        lambda rows, k, seed: calls.append(seed) or unsorted_neighbors(rows, k),
     )
     SpectralClustering(2, random_state=0).fit(np.random.default_rng(0).random((100, 3)))
     assert bool(calls) == approximates
