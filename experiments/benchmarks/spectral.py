@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from experiments.benchmarks.measure import Benchmark, Timer
-from experiments.benchmarks.mixture import GROUPS, WARM, mixture
+import numpy as np
 
-NEIGHBORS, SEED = 10, 0
+from experiments.benchmarks.measure import Benchmark, Timer
+from experiments.benchmarks.mixture import (
+    DIMENSION,
+    GROUPS,
+    WARM,
+    digits_with_noise,
+    mixture,
+    mixture_blocks,
+)
+
+NEIGHBORS, SEED, DRAWS = 10, 0, 5
+Draw = Callable[..., tuple[Any, Any]]
 
 
 def fused_clip(n_rows: int, timer: Timer, *, approximate: bool) -> dict[str, float]:
@@ -40,26 +55,59 @@ def scikit_learn(n_rows: int, timer: Timer) -> dict[str, float]:
     return {"ARI to groups": _agreement(group, model.labels_)}
 
 
-def graphs(n_rows: int, timer: Timer) -> dict[str, float]:
-    """How much the approximate graph and its partition agree with the exact ones.
+def graphs(n_rows: int, timer: Timer, *, draw: Draw) -> dict[str, float]:
+    """How much the approximate graph and its partition agree with the exact ones, in five draws.
 
-    Facts: share of the exact graph's edges found, ARI between the two partitions, and as a yardstick ARI
-    between two partitions by the exact graph of different seeds.
+    Facts: least and median ARI between the two partitions, and as a yardstick the least between two
+    partitions by the exact graph of different seeds; the least share of the exact graph's edges that the
+    approximate one has, and the share that it states.
     """
     from fused_clip.method.clusterer import SpectralClustering
 
-    rows, _ = mixture(n_rows)
+    facts: dict[str, list[float]] = defaultdict(list)
     with timer():
-        exact, again, approximate = (
-            SpectralClustering(GROUPS, n_neighbors=NEIGHBORS, approximate=choice, random_state=seed).fit(rows)
-            for choice, seed in ((False, SEED), (False, SEED + 1), (True, SEED))
-        )
-    edges = exact.affinity_matrix_ > 0
-    found = edges.multiply(approximate.affinity_matrix_ > 0)
+        for seed in range(DRAWS):
+            rows, _ = draw(n_rows, seed=seed)
+            exact, again, approximate = (
+                SpectralClustering(GROUPS, n_neighbors=NEIGHBORS, approximate=choice, random_state=start).fit(
+                    rows
+                )
+                for choice, start in ((False, SEED), (False, SEED + 1), (True, SEED))
+            )
+            edges = exact.affinity_matrix_ > 0
+            found = edges.multiply(approximate.affinity_matrix_ > 0)
+            facts["edges found"].append(found.nnz / edges.nnz)
+            facts["stated"].append(approximate.graph_recall_)
+            facts["ARI to exact"].append(_agreement(exact.labels_, approximate.labels_))
+            facts["ARI exact, two seeds"].append(_agreement(exact.labels_, again.labels_))
+    least = {f"least {name}": min(values) for name, values in facts.items()}
+    return {"median ARI to exact": median(facts["ARI to exact"]), **least}
+
+
+def mapped(n_rows: int, timer: Timer) -> dict[str, float]:
+    """Ours on rows in a memory-mapped file, which is written first; facts as of `fused_clip`.
+
+    `peak_gb` counts no pages of files that the system keeps.
+    """
+    from fused_clip.method.clusterer import SpectralClustering
+
+    with TemporaryDirectory() as folder:
+        file, group = Path(folder, "rows.npy"), np.empty(n_rows, dtype=np.int64)
+        rows = np.lib.format.open_memmap(file, "w+", np.float32, (n_rows, DIMENSION))
+        start = 0
+        for some, owners in mixture_blocks(n_rows):
+            rows[start : start + len(some)], group[start : start + len(some)] = some, owners
+            start += len(some)
+        rows.flush()
+        del rows
+        model = SpectralClustering(GROUPS, n_neighbors=NEIGHBORS, approximate=True, random_state=SEED)
+        model.fit(mixture(WARM)[0])
+        with timer():
+            model.fit(np.load(file, mmap_mode="r"))
     return {
-        "edges found": found.nnz / edges.nnz,
-        "ARI approximate to exact": _agreement(exact.labels_, approximate.labels_),
-        "ARI exact, two seeds": _agreement(exact.labels_, again.labels_),
+        "ARI to groups": _agreement(group, model.labels_),
+        "components": model.n_connected_components_,
+        "stated recall": model.graph_recall_,
     }
 
 
@@ -69,6 +117,14 @@ def _agreement(one: Any, other: Any) -> float:
     return float(adjusted_rand_score(one, other))
 
 
+# Overlapping: the exact partition has an ARI of .94 to the groups.
+DRAWN: dict[str, Draw] = {
+    "easy": partial(mixture, spread=1.0),
+    "medium": mixture,
+    "overlapping": partial(mixture, spread=2.0),
+    "imbalanced 1:100": partial(mixture, ratio=100),
+    "digits with noise": digits_with_noise,
+}
 SIZES = (2_000, 6_000, 20_000, 60_000)
 BENCHMARKS = (
     Benchmark("spectral", "fused_clip, exact graph", partial(fused_clip, approximate=False), SIZES),
@@ -79,5 +135,9 @@ BENCHMARKS = (
         (20_000, 60_000, 130_000, 300_000, 1_000_000),
     ),
     Benchmark("spectral", "scikit-learn", scikit_learn, SIZES, peer=True),
-    Benchmark("agreement", "approximate and exact graph", graphs, (20_000, 60_000)),
+    Benchmark("spectral", "fused_clip, memory map", mapped, (1_000_000, 10_000_000)),
+    *(
+        Benchmark("agreement of graphs", name, partial(graphs, draw=draw), (100_000,))
+        for name, draw in DRAWN.items()
+    ),
 )

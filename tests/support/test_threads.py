@@ -124,3 +124,17 @@ def test_neighbours_of_few_rows_are_searched_in_one_thread() -> None:
         "assert set(seen) == {1} and faiss.omp_get_max_threads() == 2, seen"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_workers_compute_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(threads, "count", lambda: 3)
+    before = torch.get_num_threads(), [pool["num_threads"] for pool in threadpool_info()]
+
+    def numbers(_: int) -> set[int]:
+        return {torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())}
+
+    with threads.workers() as pool:
+        assert set().union(*pool.map(numbers, range(20))) == {1}
+    assert (torch.get_num_threads(), [pool["num_threads"] for pool in threadpool_info()]) == before

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 RECALL = 0.992  # share of a sample's neighbours that are in the cells that rows are compared with
-FEWEST_PROBES, MOST_PROBES = 12, 64  # cells that a row is compared with
+FEWEST_PROBES, MOST_PROBES = 12, 28  # cells that a row is compared with
 _SAMPLE = 512  # rows, compared with all rows
 _OWN = 3  # of these, the nearest to the row's own cell: they give the distance that others must stay below
 _NEAR = 256  # cells among which a row's probes are found: those nearest to its own
@@ -47,7 +47,7 @@ def approximate_neighbors(X: Rows, n_neighbors: int, seed: int) -> IntArray:
     """Find rows near each row, the row itself among them; a seed gives the same ones however many threads.
 
     An inverted file (Sivic and Zisserman, "Video Google", 2003, doi:10.1109/ICCV.2003.1238663): a row is
-    compared with all rows of the cells of about 300 rows whose centres are nearest to it. There are 12 to 64
+    compared with all rows of the cells of about 300 rows whose centres are nearest to it. There are 12 to 28
     of them: as many as hold .992 of the neighbours of 512 rows, which are compared with all rows. It is
     searched cell by cell, so that all comparisons are matrix products: in float32 along the 32 principal axes
     of most variance; along the others, whose products are small, in bfloat16 where the processor multiplies

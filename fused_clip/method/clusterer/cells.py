@@ -120,6 +120,7 @@ class _Frame:
         chosen = np.sort(random.choice(len(X), min(len(X), _SAMPLE), replace=False))
         sample = np.asarray(X[chosen], dtype=np.float64)
         release(X)
+        _check_finite(sample, chosen)
         mean = sample.mean(axis=0)
         sample -= mean
         scale = float(np.abs(sample).max()) or 1.0
@@ -166,14 +167,18 @@ def _leading(X: Rows, frame: _Frame, pool: Executor) -> Array:
 
     def work(block: slice) -> None:
         rows = block_rows(X, block)
-        finite = np.isfinite(rows).all(axis=1)
-        if not finite.all():
-            bad = block.start + int(np.flatnonzero(~finite)[0])
-            raise InputError("X", "must be finite (no NaN or infinity)", f"row {bad}")
+        _check_finite(rows, range(block.start, block.stop))
         low[block] = frame.rotated(rows, low.shape[1])
 
     _for_each(pool, work, blocks(X))
     return low
+
+
+def _check_finite(rows: Rows, numbers: IntArray | range) -> None:
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        bad = numbers[int(np.flatnonzero(~finite)[0])]
+        raise InputError("X", "must be finite (no NaN or infinity)", f"row {bad}")
 
 
 def _cell_labels(low: Array, seed: int, pool: Executor) -> IntArray:

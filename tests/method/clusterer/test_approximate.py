@@ -79,7 +79,7 @@ def test_small_sets_are_exact(rows, data):
 
 
 def test_rows_whose_cells_hold_too_few_get_the_nearest(monkeypatch):
-    monkeypatch.setattr(cells, "CELL_ROWS", 20)
+    monkeypatch.setattr(cells, "CELL_ROWS", 4)
     monkeypatch.setattr(approximate, "FEWEST_PROBES", 2)
     monkeypatch.setattr(approximate, "MOST_PROBES", 2)
     rows = mixture(400)

@@ -6,12 +6,13 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fused_clip.method.clusterer import SpectralClustering, cells, spectral
+from fused_clip.method.clusterer import SpectralClustering, cells, neighbors, spectral
 from fused_clip.method.clusterer import approximate as search
 from fused_clip.method.clusterer.approximate import CellNeighbors
 from fused_clip.method.clusterer.neighbors import nearest_neighbors, neighbor_affinity
 from fused_clip.method.clusterer.spectral import spectral_embedding
 from fused_clip.support.errors import InputError
+from tests.method.clusterer.test_approximate import mixture
 
 
 @pytest.fixture(params=["exact", "approximate"])
@@ -209,3 +210,71 @@ def test_as_many_components_as_eigenvalues_are_zeros():
     four = model.laplacian_eigenvalues(rows, 4)
     np.testing.assert_allclose(four[:3], 0, atol=1e-12)
     assert four[3] > 0.1
+
+
+@pytest.fixture
+def groups():
+    """4,000 rows of 6 groups that overlap a little."""
+    return mixture(4_000, n_features=40, groups=6, seed=2)
+
+
+def test_the_approximate_partition_is_the_exact_one(groups):
+    exact, approximate = (
+        SpectralClustering(6, approximate=choice, random_state=0).fit(groups) for choice in (False, True)
+    )
+    assert adjusted_rand_score(exact.labels_, approximate.labels_) > 0.98
+    assert exact.graph_recall_ == 1
+    assert 0.97 < approximate.graph_recall_ <= 1
+    edges = exact.affinity_matrix_ > 0
+    assert edges.multiply(approximate.affinity_matrix_ > 0).nnz > 0.95 * edges.nnz
+    np.testing.assert_allclose(approximate.eigenvalues_, exact.eigenvalues_, atol=0.01)
+
+
+def test_filtered_eigenvectors_give_the_same_partition(groups, monkeypatch):
+    model = SpectralClustering(6, approximate=True, random_state=0)
+    expected = model.fit_predict(groups)
+    monkeypatch.setattr(spectral, "_FILTERED_ROWS", 100)
+    assert adjusted_rand_score(model.fit_predict(groups), expected) > 0.99
+
+
+def test_filtered_eigenvectors_of_several_components(monkeypatch):
+    monkeypatch.setattr(spectral, "_FILTERED_ROWS", 100)
+    rows = np.vstack([mixture(1_500, groups=3, seed=place) + 100 * place for place in range(2)])
+    model = SpectralClustering(6, approximate=True, random_state=0).fit(rows)
+    assert model.n_connected_components_ == 2
+    assert (model.eigenvalues_[:2] > 1 - 1e-5).all()
+    assert len(np.unique(model.labels_[:1_500])) == len(np.unique(model.labels_[1_500:])) == 3
+
+
+def test_starts_of_kmeans_on_a_sample(groups, monkeypatch):
+    model = SpectralClustering(6, approximate=True, random_state=0)
+    expected = model.fit_predict(groups)
+    monkeypatch.setattr(spectral, "_KMEANS_ROWS", 1_000)
+    assert adjusted_rand_score(model.fit_predict(groups), expected) > 0.98
+
+
+def test_a_memory_map_is_clustered_and_predicted_as_its_rows(groups, tmp_path, monkeypatch):
+    np.save(tmp_path / "rows.npy", groups)
+    monkeypatch.setattr(neighbors, "_PART", 700)
+    here, there = (
+        SpectralClustering(6, approximate=True, random_state=0).fit(rows)
+        for rows in (groups, np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    )
+    np.testing.assert_array_equal(here.labels_, there.labels_)
+    np.testing.assert_array_equal(here.predict(groups[:50] + 0.01), there.predict(groups[:50] + 0.01))
+
+
+def test_components_of_a_memory_map_are_joined(tmp_path):
+    np.save(tmp_path / "rows.npy", np.repeat(np.eye(5, 8, dtype=np.float32), 100, axis=0))
+    with pytest.warns(UserWarning, match="5 connected components"):
+        model = SpectralClustering(3, approximate=True, random_state=0).fit(
+            np.load(tmp_path / "rows.npy", mmap_mode="r")
+        )
+    assert all(len(np.unique(part)) == 1 for part in np.split(model.labels_, 5))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.complex64])
+def test_a_memory_map_of_another_type(tmp_path, dtype):
+    np.save(tmp_path / "rows.npy", np.ones((500, 4), dtype=dtype))
+    with pytest.raises(InputError, match=f"X: a memory map must be of float16.*{np.dtype(dtype).name}"):
+        SpectralClustering(2, approximate=True).fit(np.load(tmp_path / "rows.npy", mmap_mode="r"))

@@ -1,0 +1,124 @@
+import mmap
+import shutil
+import tempfile
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fused_clip.method.clusterer import cells
+from fused_clip.method.clusterer.cells import make_cells, release
+from fused_clip.support.errors import InputError
+from tests.method.clusterer.test_approximate import mixture
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Write rows to a file and map it."""
+
+    def write(rows):
+        np.save(tmp_path / "rows.npy", rows)
+        return np.load(tmp_path / "rows.npy", mmap_mode="r")
+
+    return write
+
+
+def restored(made, rows):
+    """Rows in their order, rotated as `made` has them."""
+    found = np.hstack([made.lead.numpy(), made.rest.float().numpy()])
+    back = np.empty_like(found)
+    back[made.order] = found
+    return back
+
+
+def test_every_row_is_in_one_cell_and_keeps_its_distances():
+    rows = mixture(5_000, n_features=48)
+    made = make_cells(rows, seed=0)
+    np.testing.assert_array_equal(np.sort(made.order), np.arange(5_000))
+    assert made.ends[0] == 0
+    assert made.ends[-1] == 5_000
+    assert (np.diff(made.ends) > 0).all()
+    rotated = restored(made, rows)
+    random = np.random.default_rng(0)
+    one, other = random.integers(0, 5_000, (2, 500))
+    ratio = np.linalg.norm(rotated[one] - rotated[other], axis=1) / np.linalg.norm(
+        rows[one] - rows[other], axis=1
+    )
+    np.testing.assert_allclose(ratio, np.median(ratio), rtol=5e-3)
+
+
+def test_rows_of_a_cell_are_near():
+    rows = mixture(6_000)
+    made = make_cells(rows, seed=0)
+    cell = np.empty(6_000, dtype=int)
+    cell[made.order] = made.cell_of_row
+    means = np.array([rows[cell == one].mean(axis=0) for one in range(cell.max() + 1)])
+    assert ((rows - means[cell]) ** 2).sum() < 0.7 * ((rows - rows.mean(axis=0)) ** 2).sum()
+
+
+def test_a_cell_of_duplicates_is_cut():
+    made = make_cells(np.ones((4_000, 8), dtype=np.float32), seed=0)
+    assert np.diff(made.ends).max() <= 4 * cells.CELL_ROWS
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_memory_map_gives_what_its_rows_give(mapped, dtype):
+    rows = mixture(3_000, n_features=40).astype(dtype)
+    there, here = (make_cells(some, seed=0) for some in (mapped(rows), rows.astype(cells_type(dtype))))
+    np.testing.assert_array_equal(there.order, here.order)
+    np.testing.assert_array_equal(restored(there, rows), restored(here, rows))
+
+
+def cells_type(dtype):
+    """The type that rows of a memory map are read as."""
+    return np.float64 if dtype == np.float64 else np.float32
+
+
+def test_a_scratch_file_ends_with_its_rows(mapped, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    made = make_cells(mapped(mixture(2_000, n_features=40)), seed=0)
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert np.isfinite(made.lead.numpy()).all()
+
+
+def test_a_disk_without_room_for_the_scratch_file(mapped, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 1_000))
+    with pytest.raises(InputError, match=r"TMPDIR: a scratch file of .* is needed"):
+        make_cells(mapped(mixture(2_000)), seed=0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_row_that_is_not_finite_is_named(mapped, bad):
+    rows = mixture(2_000)
+    rows[1234, 5] = bad
+    with pytest.raises(InputError, match=r"finite.*row 1234"):
+        make_cells(mapped(rows), seed=0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's count of pages")
+def test_pages_of_a_map_do_not_stay(mapped):
+    rows = mapped(np.ones((20_000, 64), dtype=np.float32))
+    assert float(rows.sum()) == rows.size
+    before = resident(rows)
+    release(rows[100:200])
+    assert before > 5_000_000
+    assert resident(rows) < 100_000
+
+
+def resident(rows):
+    """Bytes of a memory map that are in memory, by Linux's count."""
+    start = f"{rows.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE:x}-"
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    place = next(index for index, line in enumerate(lines) if line.startswith(start))
+    return 1024 * int(next(line for line in lines[place:] if line.startswith("Rss:")).split()[1])
+
+
+def test_what_was_written_privately_stays(tmp_path):
+    np.save(tmp_path / "rows.npy", np.zeros((1_000, 64), dtype=np.float32))
+    rows = np.load(tmp_path / "rows.npy", mmap_mode="c")
+    rows[:] = 1
+    release(rows)
+    assert (rows == 1).all()

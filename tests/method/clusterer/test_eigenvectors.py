@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from scipy.linalg import subspace_angles
+from scipy.sparse.csgraph import connected_components, laplacian
+
+from fused_clip.method.clusterer.approximate import cell_neighbors
+from fused_clip.method.clusterer.eigenvectors import leading_eigenvectors
+from fused_clip.method.clusterer.neighbors import symmetrised
+from fused_clip.support import threads
+from tests.method.clusterer.test_approximate import mixture
+
+
+@pytest.fixture(scope="module")
+def graph():
+    """A connected graph of 3,000 rows without its diagonal, and the cells of its rows."""
+    found = cell_neighbors(mixture(3_000, groups=6), 10, seed=0)
+    weights = symmetrised(found.neighbors, np.float32)
+    weights.setdiag(0)
+    weights.eliminate_zeros()
+    assert connected_components(weights)[0] == 1
+    return weights, found.cells
+
+
+@pytest.mark.parametrize("count", [1, 6, 12])
+def test_spans_the_eigenvectors_of_the_laplacian(graph, count):
+    weights, cells = graph
+    values, vectors = leading_eigenvectors(weights, count, cells, np.random.RandomState(0))
+    expected, exact = np.linalg.eigh(laplacian(weights.astype(np.float64), normed=True).toarray())
+    np.testing.assert_allclose(1 - values, expected[:count], atol=1e-4)
+    degrees = weights.sum(axis=1)
+    # The last ones converge slowest: there the gap to the next decides, which a block of guards widens.
+    assert np.degrees(subspace_angles(vectors * np.sqrt(degrees)[:, None], exact[:, :count])[0]) < 3
+    np.testing.assert_allclose(vectors.T @ (degrees[:, None] * vectors), np.eye(count), atol=1e-3)
+
+
+def test_few_cells_leave_guesses_to_chance(graph):
+    weights, _ = graph
+    values, _ = leading_eigenvectors(weights, 6, np.zeros(3_000, dtype=int), np.random.RandomState(0))
+    expected = np.linalg.eigvalsh(laplacian(weights.astype(np.float64), normed=True).toarray())[:6]
+    np.testing.assert_allclose(1 - values, expected, atol=1e-3)
+
+
+def test_threads_change_no_bit(graph, monkeypatch):
+    weights, cells = graph
+    found = []
+    for number in (1, 3):
+        monkeypatch.setattr(threads, "count", lambda number=number: number)
+        found.append(leading_eigenvectors(weights, 6, cells, np.random.RandomState(0)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
