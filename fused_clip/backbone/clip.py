@@ -141,10 +141,9 @@ class OpenClipBackbone(TwoTowerBackbone):
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:
         """Token ids (p, context); an error where open_clip's tokenizers would truncate silently."""
-        import open_clip
         import torch
 
-        tokenizer = open_clip.get_tokenizer(self._source.open_clip_name)
+        tokenizer = self._tokenizer
         tokens: torch.Tensor = tokenizer(texts)
         limit = tokens.shape[1]
         longer = 2 * max(len(text.encode()) for text in texts) + limit  # a token takes a byte or more
@@ -174,6 +173,13 @@ class OpenClipBackbone(TwoTowerBackbone):
     @property
     def _input(self) -> Preprocessing:
         return self._preprocessing
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        """The open_clip tokenizer: to make one unpacks its vocabulary, in some 40 ms."""
+        import open_clip
+
+        return open_clip.get_tokenizer(self._source.open_clip_name)
 
     @cached_property
     def _towers(self) -> Any:
