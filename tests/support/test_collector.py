@@ -42,6 +42,25 @@ def test_what_cells_leave_is_collected_from_the_second_cell_on() -> None:
     assert gc.collect() > 0
 
 
+def test_it_rests_again_for_a_block_that_imports() -> None:
+    usual = gc.get_threshold()
+    collector.rest()
+    collector.wake()
+    frozen = gc.get_freeze_count()
+    with collector.resting():
+        assert gc.get_threshold()[0] > 10 * usual[0]
+        kept = [[i] for i in range(1_000)]
+    assert gc.get_threshold() == usual
+    assert gc.get_freeze_count() >= frozen + len(kept)
+
+
+def test_it_is_left_alone_where_no_command_runs() -> None:
+    usual = gc.get_threshold()
+    with collector.resting():
+        assert gc.get_threshold() == usual
+    assert gc.get_freeze_count() == 0
+
+
 def test_the_last_collection_of_a_process_has_nothing_to_look_at() -> None:
     code = """
 import atexit, gc, sys
@@ -59,7 +78,9 @@ atexit.register(lambda: print("the end"))
 Cycle()
 """
     ends = [
-        subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+        ).stdout
         for words in ([], ["rest"])
     ]
     assert ends == ["the end\ncollected\n", "the end\n"]
