@@ -29,6 +29,7 @@ from fused_clip.support.command import one_line_errors, print_any_text
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.machine import KEPT, explain
 from fused_clip.support.memory import check_libraries
+from fused_clip.support.threads import wait_briefly
 from fused_clip.support.versions import version_line
 
 _GO_ON = "Finished cells and embeddings are kept in output_dir; the same command goes on from there."
@@ -87,6 +88,7 @@ def main() -> None:
             check_words(sys.argv[1:])
             check_hydras_parts(sys.argv[1:])
             check_libraries()
+            wait_briefly()
             task()
     except Terminated:
         print(f"Stopped. {_GO_ON}", file=sys.stderr)

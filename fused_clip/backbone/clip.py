@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from fused_clip.backbone.model_source import ModelSource, find_source
 from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.backbone.towers import TEXT_BATCH, TwoTowerBackbone, batches
 from fused_clip.backbone.weights import OPTION
+from fused_clip.support import collector
 from fused_clip.support.arrays import FloatArray, ImageArray
 from fused_clip.support.errors import InputError
 
@@ -141,10 +142,9 @@ class OpenClipBackbone(TwoTowerBackbone):
 
     def _tokens(self, texts: list[str]) -> torch.Tensor:
         """Token ids (p, context); an error where open_clip's tokenizers would truncate silently."""
-        import open_clip
         import torch
 
-        tokenizer = open_clip.get_tokenizer(self._source.open_clip_name)
+        tokenizer = self._tokenizer
         tokens: torch.Tensor = tokenizer(texts)
         limit = tokens.shape[1]
         longer = 2 * max(len(text.encode()) for text in texts) + limit  # a token takes a byte or more
@@ -176,12 +176,17 @@ class OpenClipBackbone(TwoTowerBackbone):
         return self._preprocessing
 
     @cached_property
+    def _tokenizer(self) -> Any:
+        """The open_clip tokenizer: to make one unpacks its vocabulary, in some 40 ms."""
+        return _open_clip().get_tokenizer(self._source.open_clip_name)
+
+    @cached_property
     def _towers(self) -> Any:
         """The open_clip model, ready to encode."""
         source = self._source
         weights = source.weights.fetch()
         source.check()
-        import open_clip
+        open_clip = _open_clip()
         import torch
         from safetensors import SafetensorError
 
@@ -201,3 +206,12 @@ class OpenClipBackbone(TwoTowerBackbone):
             rule = f"weights must be those of {source.label} ({' '.join(str(error).split())[:300]})"
             raise InputError(OPTION, rule, str(weights)) from error
         return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+@cache
+def _open_clip() -> Any:
+    """Import open_clip: seconds, of which Python's collector would take a third."""
+    with collector.resting():
+        import open_clip
+
+    return open_clip

@@ -150,6 +150,7 @@ class Cell:
         if not self.quiet:
             self._warn_of_idle()
         self._check_inputs()
+        collector.wake()
         wanted = self.job if self.options.resume is None else self.options.resume
         # A job that was killed after its run ended, and before its record: its run must not be doubled.
         begun = self.job and (self.directory / _CONFIG).is_file()
@@ -180,7 +181,6 @@ class Cell:
         options = self.options
         check_memory(self._prepared)
         check_disk(options, self._prepared, self.output_dir, copied=tracker.copies_files)
-        collector.wake()
         text = OmegaConf.to_yaml(self._resolved(), resolve=True)
         (self.directory / _CONFIG).write_text(text, encoding="utf-8")
         params, tags = self._params(), self._tags()

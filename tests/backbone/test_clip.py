@@ -525,3 +525,20 @@ def test_weights_that_open_clip_does_not_find_are_not_drawn_at_random(
         InputError, match=r"backbone\.pretrained: weights must be those of .*could not be loaded"
     ):
         backbone.load()
+
+
+@pytest.mark.slow
+def test_the_collector_of_a_command_looks_at_no_module_of_open_clip() -> None:
+    code = """
+import gc
+from fused_clip.backbone import OpenClipBackbone
+from fused_clip.support import collector
+
+collector.rest()
+collector.wake()
+before = gc.get_freeze_count()
+OpenClipBackbone("compact").encode_texts(["a cat"])
+print(gc.get_freeze_count() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 100_000

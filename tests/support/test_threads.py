@@ -43,18 +43,25 @@ def test_waiting_threads_sleep_soon_unless_the_user_says_otherwise(
     assert os.environ.get("GOMP_SPINCOUNT") == spins
 
 
-@pytest.mark.parametrize("module", ["predict", "embed"])
-def test_commands_set_it_before_a_library_with_openmp_is_loaded(module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("predict.__main__", ["run", "images", "--out", "answers.csv"]),
+        ("embed.__main__", ["shard=1/2"]),
+        ("run", ["prompt=task"]),
+    ],
+)
+def test_commands_set_it_before_a_library_with_openmp_is_loaded(module: str, words: list[str]) -> None:
     code = f"""
-import os, sys
-from fused_clip.{module} import __main__ as command
-from fused_clip.support import threads
+import importlib, sys
+command = importlib.import_module("fused_clip.{module}")
 
 def noted():
     print(sorted({{"torch", "faiss", "sklearn"}} & set(sys.modules)))
     raise SystemExit
 command.wait_briefly = noted
-command.main(["run", "images", "--out", "answers.csv"] if "{module}" == "predict" else ["shard=1/2"])
+sys.argv[1:] = {words}
+command.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
