@@ -8,12 +8,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from experiments.benchmarks.machine import environment
 from fused_clip.runner.cell import commit
@@ -195,3 +197,10 @@ class Results:
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(content, indent=1) + "\n")
         partial.replace(self.path)
+
+
+def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """Slope of the least-squares line through the logarithms; NaN for a single size."""
+    if len(sizes) < 2:
+        return float("nan")
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])

@@ -145,7 +145,7 @@ def compare(base: Path, head: Path, name: str, size: int, pairs: int) -> Row:
 
 
 def rows(settings: Settings, base: Path, head: Path) -> Iterator[Row]:
-    """Yield what is chosen of head's benchmarks, compared or with the reason why not.
+    """Yield the chosen benchmarks of head, compared or with the reason why not.
 
     Parameters
     ----------

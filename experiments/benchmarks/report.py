@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from experiments.benchmarks import promises
-from experiments.benchmarks.measure import Benchmark, Results, Run
+from experiments.benchmarks.measure import Benchmark, Results, Run, exponent
 from fused_clip.figures.style import COLOURS, MARKERS
 
 if TYPE_CHECKING:
@@ -62,13 +62,6 @@ def curves(results: Results, benchmarks: Sequence[Benchmark]) -> list[Curve]:
         if sizes:
             found.append(Curve(one, sizes, seconds, memory))
     return found
-
-
-def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
-    """Slope of the least-squares line through the logarithms; NaN for a single size."""
-    if len(sizes) < 2:
-        return float("nan")
-    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def _lines(results: Results, benchmarks: Sequence[Benchmark]) -> Iterator[str]:

@@ -23,7 +23,7 @@ _GRID_BYTES = 900_000  # their copies for the image grid
 _RUN_BYTES = 150_000  # configs, logs, and the run's part of the tracking database
 _NAME_BYTES = 400  # in memory: name, label and answers of a row, as Python objects
 _WORK_BYTES = 24  # of a value of rows that are worked on at a time: three copies in float64
-_SLACK = 1.1  # of allocators, and of what is not counted
+_SLACK = 1.1  # of allocators, and of smaller arrays
 
 
 def memory_bytes(prepared: "Prepared") -> tuple[int, int, str]:

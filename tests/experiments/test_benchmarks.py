@@ -261,6 +261,8 @@ def test_promises_find_what_they_are_about(tmp_path):
         "of_bound": 1,
         "times_ViT-B/32": 1,
         "of_plain_embedding": 1,
+        "of_encoder": 1,
+        "least ARI to exact": 1,
         "seconds_a_model": 1,
         "figures_seconds_a_cell": 1,
     }

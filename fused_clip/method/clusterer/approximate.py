@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 RECALL = 0.992  # share of a sample's neighbours that are in the cells that rows are compared with
 FEWEST_PROBES, MOST_PROBES = 12, 28  # cells that a row is compared with
+MANY_ROWS, MOST_OF_MANY = 300_000, 16  # rows beyond which it is compared with no more cells than these
 _SAMPLE = 512  # rows, compared with all rows
-_OWN = 3  # of these, the nearest to the row's own cell: they give the distance that others must stay below
+_OWN = 2  # of these, the nearest to the row's own cell: they give the distance that others must stay below
 _NEAR = 256  # cells among which a row's probes are found: those nearest to its own
-_CHUNK = 16_384  # rows that are searched for together; fewer than 2^16
+_CHUNK = 32_768  # rows that are searched for together
+# oneDNN compiles code for each shape of a product. So sizes are multiples of this, which makes few shapes;
+# the part of a product that was not asked for is not used.
 _SHAPE = 64
 _MOST_HITS = 60 * _CHUNK  # of a chunk, before they are cut to the nearest ones
 
@@ -48,11 +51,11 @@ def approximate_neighbors(X: Rows, n_neighbors: int, seed: int) -> IntArray:
 
     An inverted file (Sivic and Zisserman, "Video Google", 2003, doi:10.1109/ICCV.2003.1238663): a row is
     compared with all rows of the cells of about 300 rows whose centres are nearest to it. There are 12 to 28
-    of them: as many as hold .992 of the neighbours of 512 rows, which are compared with all rows. It is
-    searched cell by cell, so that all comparisons are matrix products: in float32 along the 32 principal axes
-    of most variance; along the others, whose products are small, in bfloat16 where the processor multiplies
-    in it. The rows of a row's own and the two next cells give a distance; of the others only what is nearer
-    is kept. The cost is that of n x 300 x cells distances. With 12 cells or fewer nothing is missed.
+    of these cells, of more than 300,000 rows 12 to 16: as many as hold .992 of the neighbours of 512 rows,
+    which are compared with all rows. With 12 cells or fewer nothing is missed. It is searched cell by cell,
+    so that all comparisons are matrix products: in float32 along the 32 principal axes of most variance;
+    along the others, whose products are small, in bfloat16 where the processor multiplies in it. The rows of
+    a row's own and the next cell give a distance; of the others only nearer ones are kept.
 
     Parameters
     ----------
@@ -139,10 +142,11 @@ class _Search:
             scores = _scores(asking, cells.center_lead, cells.center_rest, cells.center_squares)
             scores[torch.arange(len(scores)), torch.arange(start, block.stop)] = -torch.inf
             near[block] = torch.topk(scores, near.shape[1], largest=False)[1].numpy()
-        search = cls(cells, count, near, MOST_PROBES)
+        most = MOST_PROBES if len(cells.order) <= MANY_ROWS else min(MOST_PROBES, MOST_OF_MANY)
+        search = cls(cells, count, near, most)
         ranks = search._ranks(seed, pool)
-        reached = np.cumsum(np.bincount(ranks, minlength=MOST_PROBES + 1)[:MOST_PROBES]) / len(ranks)
-        probes = max(FEWEST_PROBES, min(MOST_PROBES, int(np.searchsorted(reached, RECALL)) + 1))
+        reached = np.cumsum(np.bincount(ranks, minlength=most + 1)[:most]) / len(ranks)
+        probes = max(FEWEST_PROBES, min(most, int(np.searchsorted(reached, RECALL)) + 1))
         return replace(search, probes=probes), float(reached[probes - 1])
 
     def _ranks(self, seed: int, pool: Executor) -> IntArray:
@@ -155,12 +159,12 @@ class _Search:
         best = np.argpartition(scores, self.count - 1, axis=1)[:, : self.count]
         cell_of_row = cells.cell_of_row
         owners = cell_of_row[np.take_along_axis(found, best, axis=1)]
-        probes = np.full((len(rows), MOST_PROBES), -1)
+        probes = np.full((len(rows), self.probes), -1)
         for place, (row, cell) in enumerate(zip(rows, cell_of_row[rows], strict=True)):
             chosen = self._probed(cell, slice(row, row + 1))
             probes[place, : chosen.shape[1]] = chosen
         there = owners[:, :, None] == probes[:, None]
-        ranks: IntArray = np.where(there.any(axis=2), there.argmax(axis=2), MOST_PROBES).ravel()
+        ranks: IntArray = np.where(there.any(axis=2), there.argmax(axis=2), self.probes).ravel()
         return ranks
 
     def _nearest_in(self, rows: IntArray, start: int) -> tuple[FloatArray, IntArray]:
@@ -181,10 +185,10 @@ class _Search:
 
         cells, near = self.cells, torch.from_numpy(self.near[cell])
         centers = (part[near] for part in (cells.center_lead, cells.center_rest, cells.center_squares))
-        scores = _scores((cells.lead[rows], cells.rest[rows]), *centers)
-        chosen: IntArray = self.near[cell][
-            torch.topk(scores, min(self.probes, len(near)), largest=False)[1].numpy()
-        ]
+        asking, kept = self._padded(rows.start, rows.stop)
+        scores = _scores((cells.lead[asking], cells.rest[asking]), *centers)[kept]
+        places = torch.topk(scores, min(self.probes, len(near)), largest=False)[1].numpy()
+        chosen: IntArray = self.near[cell][places]
         return chosen
 
     def chunk(self, start: int) -> IntArray:
@@ -224,9 +228,14 @@ class _Search:
         probes[inside, : chosen.shape[1]] = np.where(np.isin(chosen, self.near[cell][:_OWN]), -1, chosen)
         ranges = [np.arange(cells.ends[one], cells.ends[one + 1]) for one in self.near[cell][:_OWN]]
         members = np.concatenate(ranges)
-        there = torch.from_numpy(members)
-        asking = cells.lead[first:last], cells.rest[first:last]
-        scores = _scores(asking, cells.lead[there], cells.rest[there], cells.squares[there])
+        there = torch.from_numpy(_filled(members))
+        asking, kept = self._padded(first, last)
+        scores = _scores(
+            (cells.lead[asking], cells.rest[asking]),
+            cells.lead[there],
+            cells.rest[there],
+            cells.squares[there],
+        )[kept, : len(members)]
         values, places = torch.topk(scores, min(self.count, len(members)), largest=False, sorted=False)
         if len(members) >= self.count:
             limits[inside] = values.amax(1).numpy()
@@ -234,28 +243,35 @@ class _Search:
         return _Hits(rows, members[places.numpy()].ravel(), values.numpy().ravel())
 
     def _others(self, start: int, rows: IntArray, cell: int, limits: FloatArray) -> _Hits:
-        """Compare rows of a chunk with those of a cell; keep what is below their limits."""
+        """Compare rows of a chunk with those of a cell; keep those below their limits."""
         import torch
 
         cells = self.cells
         first, count = int(cells.ends[cell]), int(cells.ends[cell + 1] - cells.ends[cell])
-        # oneDNN compiles code for each shape of a product: few shapes, a part of whose results is not used.
-        width = min(-(-count // _SHAPE) * _SHAPE, len(cells.order))
-        left = min(first, len(cells.order) - width)
-        members = slice(left, left + width)
-        there = torch.from_numpy(start + np.pad(rows, (0, -len(rows) % _SHAPE), mode="edge"))
+        members, kept = self._padded(first, first + count)
+        there = torch.from_numpy(start + _filled(rows))
         asking = cells.lead[there], cells.rest[there]
         padded = _scores(asking, cells.lead[members], cells.rest[members], cells.squares[members])
-        scores = padded.numpy()[: len(rows), first - left : first - left + count]
+        scores = padded.numpy()[: len(rows), kept]
         # Several times as fast as np.nonzero of two dimensions.
         which, found = np.divmod(np.flatnonzero(scores < limits[rows, None]), count)
         return _Hits(rows[which], first + found, scores[which, found])
 
+    def _padded(self, first: int, last: int) -> tuple[slice, slice]:
+        """Sorted rows that contain some, of a number that few products have, and those among them."""
+        n_rows = len(self.cells.order)
+        width = min(-(-(last - first) // _SHAPE) * _SHAPE, n_rows)
+        left = min(first, n_rows - width)
+        return slice(left, left + width), slice(first - left, last - left)
+
     def _nearest(self, hits: list[_Hits], limits: FloatArray) -> _Hits:
         """Keep the nearest of each row, rows ascending, and lower the limits to the last of them."""
         rows, found, scores = (np.concatenate(part) for part in zip(*hits, strict=True))
-        order = np.argsort(scores, kind="stable")
-        order = order[np.argsort(rows[order].astype(np.uint16), kind="stable")]  # uint16: by radix
+        # One sort of whole numbers instead of two stable ones: the order of floats is that of their bits once
+        # the sign bit is turned, and the others too of negative ones.
+        bits = scores.view(np.uint32)
+        ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+        order = np.argsort(rows.astype(np.uint64) << np.uint64(32) | ascending)
         order = order[_places(rows[order]) < self.count]
         kept = _Hits(rows[order], found[order], scores[order])
         full = np.flatnonzero(_places(kept.rows) == self.count - 1)
@@ -289,8 +305,15 @@ def _by_cell(probes: IntArray) -> Iterator[tuple[int, IntArray]]:
         yield cell, asked[start:end] // probes.shape[1]
 
 
+def _filled(rows: IntArray) -> IntArray:
+    """Repeat the last of some rows until their number is one that few products have."""
+    filled = np.full(-(-len(rows) // _SHAPE) * _SHAPE, rows[-1])
+    filled[: len(rows)] = rows
+    return filled
+
+
 def _places(rows: IntArray) -> IntArray:
     """Place of each entry among those of its row; rows ascend."""
-    starts = np.searchsorted(rows, rows)
-    places: IntArray = np.arange(len(rows)) - starts
+    counts = np.bincount(rows)
+    places: IntArray = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     return places
