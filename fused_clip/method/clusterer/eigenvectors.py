@@ -28,7 +28,7 @@ def leading_eigenvectors(
     The graph of the cells, whose eigenvectors are soon found, gives a first guess, constant on each cell.
     Subspace iteration with Chebyshev polynomials refines it (Zhou, Saad, Tiago and Chelikowsky 2006,
     "Self-consistent-field calculations using Chebyshev-filtered subspace iteration",
-    doi:10.1016/j.jcp.2006.03.017): a polynomial of degree 10 damps eigenvectors below the smallest eigenvalue of
+    doi:10.1016/j.jcp.2006.03.017): a polynomial of degree 10 damps eigenvectors below the least eigenvalue of
     the block. Blocks of vectors make good use of memory, and rows sorted by cells of the caches.
 
     Parameters
