@@ -85,10 +85,7 @@ def graphs(n_rows: int, timer: Timer, *, draw: Draw) -> dict[str, float]:
 
 
 def mapped(n_rows: int, timer: Timer) -> dict[str, float]:
-    """Ours on rows in a memory-mapped file, which is written first; facts as of `fused_clip`.
-
-    `peak_gb` counts no pages of files that the system keeps.
-    """
+    """Ours on rows in a memory-mapped file, which is written first; facts as of `fused_clip`."""
     from fused_clip.method.clusterer import SpectralClustering
 
     with TemporaryDirectory() as folder:

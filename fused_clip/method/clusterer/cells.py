@@ -42,6 +42,7 @@ class Cells:
     order : (n,) numbers of the rows before sorting.
     ends : (c + 1,) first row of each cell, and n.
     center_lead, center_rest, center_squares : means of the cells, as `lead`, `rest` and `squares`.
+    scratch : memory maps of the scratch files that `lead` and `rest` are in, if they are.
     """
 
     lead: "torch.Tensor"
@@ -52,6 +53,7 @@ class Cells:
     center_lead: "torch.Tensor"
     center_rest: "torch.Tensor"
     center_squares: "torch.Tensor"
+    scratch: tuple[Array, ...] = ()
 
     @property
     def cell_of_row(self) -> IntArray:
@@ -60,8 +62,8 @@ class Cells:
 
     def release(self) -> None:
         """Let go of the pages of a scratch file that are in memory."""
-        for part in (self.lead, self.rest):
-            release(part.view(_bits(part)).numpy())
+        for part in self.scratch:
+            release(part)
 
 
 def make_cells(X: Rows, seed: int) -> Cells:
@@ -295,70 +297,60 @@ def _stored(X: Rows, frame: _Frame, order: IntArray, ends: IntArray, pool: Execu
     import torch
 
     n_rows, width = X.shape
-    lead = min(LEAD, width)
+    axes = min(LEAD, width)
     kind = torch.bfloat16 if choose_precision("auto", "cpu") == "bfloat16" else torch.float32
-    parts = {"lead": (lead, torch.float32), "rest": (width - lead, kind)}
     if isinstance(X, np.memmap):
-        need = n_rows * sum(columns * kind.itemsize for columns, kind in parts.values())
-        _check_scratch(need)
-    tensors = {
-        name: _empty(n_rows, columns, kind, scratch=isinstance(X, np.memmap))
-        for name, (columns, kind) in parts.items()
-    }
-    squares = torch.empty(n_rows)
+        _check_scratch(n_rows * (4 * axes + kind.itemsize * (width - axes)))
+    scratch: list[Array] = []
+
+    def made(columns: int, kind: torch.dtype) -> torch.Tensor:
+        if not isinstance(X, np.memmap) or not columns:
+            return torch.empty((n_rows, columns), dtype=kind)
+        scratch.append(_scratch(n_rows, columns, kind.itemsize))
+        return torch.from_numpy(scratch[-1]).view(kind)
+
+    lead, rest, squares = made(axes, torch.float32), made(width - axes, kind), torch.empty(n_rows)
     place = np.empty(n_rows, dtype=np.int64)
     place[order] = np.arange(n_rows)
 
     def work(block: slice) -> None:
         rotated = torch.from_numpy(frame.rotated(block_rows(X, block), width))
         there = torch.from_numpy(place[block])
-        tensors["lead"][there] = rotated[:, :lead]
-        tensors["rest"][there] = rotated[:, lead:].to(kind)
+        lead[there] = rotated[:, :axes]
+        rest[there] = rotated[:, axes:].to(kind)
         squares[there] = rotated.square().sum(1)
+        for part in scratch:
+            release(part)
 
     _for_each(pool, work, blocks(X))
-    centers = [_means(part, ends) for part in tensors.values()]
-    center_squares = torch.cat(centers, dim=1).square().sum(1)
-    cells = Cells(
-        **tensors,
+    means = torch.empty(len(ends) - 1, width)
+
+    def mean(cell: int) -> None:
+        own = slice(int(ends[cell]), int(ends[cell + 1]))
+        means[cell, :axes], means[cell, axes:] = lead[own].mean(0), rest[own].float().mean(0)
+        if not cell % 256:
+            for part in scratch:
+                release(part)
+
+    _for_each(pool, mean, range(len(means)))
+    return Cells(
+        lead=lead,
+        rest=rest,
         squares=squares,
         order=order,
         ends=ends,
-        center_lead=centers[0],
-        center_rest=centers[1].to(kind),
-        center_squares=center_squares,
+        center_lead=means[:, :axes].contiguous(),
+        center_rest=means[:, axes:].to(kind),
+        center_squares=means.square().sum(1),
+        scratch=tuple(scratch),
     )
-    cells.release()
-    return cells
 
 
-def _means(rows: "torch.Tensor", ends: IntArray) -> "torch.Tensor":
-    """(c, d) float32 means of the cells."""
-    import torch
-
-    means = torch.empty(len(ends) - 1, rows.shape[1])
-    for cell, (start, stop) in enumerate(pairwise(ends)):
-        means[cell] = rows[start:stop].float().mean(0)
-    return means
-
-
-def _empty(n_rows: int, columns: int, kind: "torch.dtype", *, scratch: bool) -> "torch.Tensor":
-    """An (n, columns) tensor, in memory or in a file that ends with the process."""
-    import torch
-
-    if not scratch or not columns:
-        return torch.empty((n_rows, columns), dtype=kind)
-    numpy_kind = np.float32 if kind == torch.float32 else np.int16
+def _scratch(n_rows: int, columns: int, itemsize: int) -> Array:
+    """An (n, columns) memory map of a file that ends with the process."""
+    kind = np.float32 if itemsize == 4 else np.int16  # numpy has no bfloat16
     with tempfile.TemporaryFile() as file:
-        mapped = np.memmap(file, dtype=numpy_kind, mode="w+", shape=(n_rows, columns))
-    return torch.from_numpy(mapped).view(kind)
-
-
-def _bits(part: "torch.Tensor") -> "torch.dtype":
-    """A type of the same width that numpy has."""
-    import torch
-
-    return torch.int16 if part.dtype == torch.bfloat16 else part.dtype
+        return np.memmap(file, dtype=kind, mode="w+", shape=(n_rows, columns))
 
 
 def _check_scratch(need: int) -> None:

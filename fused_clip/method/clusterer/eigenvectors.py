@@ -152,7 +152,13 @@ def _guess(
     member = csr_array(
         (np.ones(rows, np.float32), np.cumsum(np.isin(np.arange(rows), starts)) - 1, np.arange(rows + 1))
     )
-    coarse = csr_array(member.T @ weights @ member, dtype=np.float64)
+    # Part by part: the product of all rows with the cells would be as large as the graph.
+    coarse = csr_array(
+        sum(
+            member[start : start + own.shape[0]].T @ (own @ member).astype(np.float64)
+            for start, own in _parts(weights)
+        )
+    )
     mass = coarse.sum(axis=1)
     scale = 1 / np.sqrt(mass)
     coarse = csr_array(coarse.multiply(scale[:, None]).multiply(scale))

@@ -189,7 +189,8 @@ class SpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         if not self._approximates(len(rows)):
             return _Graph(neighbor_affinity(rows, self.n_neighbors))
         found = cell_neighbors(rows, self.n_neighbors, random.randint(2**31 - 1))
-        return _Graph(symmetrised(found.neighbors, np.float32), found.order, found.cells, found.recall)
+        others = found.neighbors[found.neighbors != np.arange(len(rows))[:, None]].reshape(len(rows), -1)
+        return _Graph(symmetrised(others, np.float32), found.order, found.cells, found.recall)
 
     def _check_params(self, n_rows: int) -> None:
         for name, least in (("n_clusters", 1), ("n_neighbors", 2)):
@@ -206,7 +207,7 @@ class _Graph(NamedTuple):
 
     Parameters
     ----------
-    affinity : (n, n) ``(A + A.T) / 2``.
+    affinity : (n, n) ``(A + A.T) / 2``; without its diagonal of ones where rows are sorted.
     order : (n,) numbers of its rows before sorting; None where they were not sorted.
     cells : (n,) cell of each of its rows, ascending; None likewise.
     recall : share of the neighbours that were searched for.
@@ -228,8 +229,11 @@ class _Graph(NamedTuple):
     def unsorted_affinity(self) -> csr_array:
         if self.order is None:
             return self.affinity
+        from scipy.sparse import eye_array
+
         place = np.argsort(self.order)
-        return csr_array(self.affinity[place][:, place])
+        whole = csr_array(self.affinity + eye_array(len(place), dtype=self.affinity.dtype))
+        return csr_array(whole[place][:, place])
 
 
 def spectral_embedding(
@@ -283,9 +287,8 @@ def spectral_embedding(
 def _without_diagonal(affinity: csr_array) -> csr_array:
     from scipy.sparse import diags_array
 
-    weights = csr_array(affinity - diags_array(affinity.diagonal()))
-    weights.eliminate_zeros()
-    return weights
+    diagonal = affinity.diagonal()
+    return csr_array(affinity - diags_array(diagonal)) if diagonal.any() else affinity
 
 
 def _component_eigenvectors(
