@@ -1,6 +1,7 @@
 """Rows sorted by small cells of near ones, in memory or, for a memory map, in a scratch file."""
 
 import mmap
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -350,15 +351,24 @@ def _scratch(n_rows: int, columns: int, itemsize: int) -> Array:
     """An (n, columns) memory map of a file that ends with the process."""
     kind = np.float32 if itemsize == 4 else np.int16  # numpy has no bfloat16
     with tempfile.TemporaryFile() as file:
+        if hasattr(os, "posix_fallocate"):  # writing to a map whose disk is full ends the process
+            try:
+                os.posix_fallocate(file.fileno(), 0, n_rows * columns * itemsize)
+            except OSError as error:
+                raise _no_room(n_rows * columns * itemsize) from error
         return np.memmap(file, dtype=kind, mode="w+", shape=(n_rows, columns))
 
 
 def _check_scratch(need: int) -> None:
+    if need > shutil.disk_usage(tempfile.gettempdir()).free:
+        raise _no_room(need)
+
+
+def _no_room(need: int) -> InputError:
     folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        rule = f"a scratch file of {said(need)} is needed for memory-mapped rows, and {said(free)} are free"
-        raise InputError("TMPDIR", rule, folder, hint="Name another folder in TMPDIR, or use fewer rows")
+    free = said(shutil.disk_usage(folder).free)
+    rule = f"a scratch file of {said(need)} is needed for memory-mapped rows, and {free} are free"
+    return InputError("TMPDIR", rule, folder, hint="Name another folder in TMPDIR, or use fewer rows")
 
 
 def _ends(sizes: IntArray) -> IntArray:

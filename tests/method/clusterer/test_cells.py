@@ -1,4 +1,6 @@
+import errno
 import mmap
+import os
 import shutil
 import tempfile
 from collections import namedtuple
@@ -86,6 +88,16 @@ def test_a_scratch_file_ends_with_its_rows(mapped, tmp_path, monkeypatch):
 def test_a_disk_without_room_for_the_scratch_file(mapped, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 1_000))
+    with pytest.raises(InputError, match=r"TMPDIR: a scratch file of .* is needed"):
+        make_cells(mapped(mixture(2_000)), seed=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="not on this system")
+def test_a_disk_that_fills_meanwhile(mapped, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(InputError, match=r"TMPDIR: a scratch file of .* is needed"):
         make_cells(mapped(mixture(2_000)), seed=0)
 
