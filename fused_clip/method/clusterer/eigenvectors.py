@@ -17,6 +17,7 @@ _GUARDS = 8  # vectors beyond those asked for: the last of a block converge slow
 _DEGREE = 10  # of the polynomial; products with the graph in a step
 _MOST_STEPS = 30
 _TOLERANCE = 1e-5  # largest change of an eigenvalue in a step
+_ROUNDING = 1e-6
 _PART = 1 << 17  # rows of the graph that a thread multiplies at a time
 
 
@@ -45,7 +46,7 @@ def leading_eigenvectors(
     """
     degrees = weights.sum(axis=1, dtype=np.float64).astype(np.float32)
     graph = _Graph(tuple(_parts(weights)), degrees)
-    block = _guess(weights, degrees, count + _GUARDS, cells, random)
+    block = _guess(weights, count + _GUARDS, cells, random)
     with graph.parallel():
         values, block = graph.rotated(block)
         for _ in range(_MOST_STEPS):
@@ -76,8 +77,11 @@ class _Graph:
     def rotated(self, block: FloatArray) -> tuple[DoubleArray, FloatArray]:
         """Rayleigh-Ritz: eigenvalues, descending, and vectors of a block's span; `block` is overwritten."""
         mass, stiffness = (sum(parts) for parts in zip(*self._each(self._products, block), strict=True))
-        # Cholesky's factor makes the block orthonormal.
-        inverse = np.linalg.inv(np.linalg.cholesky(mass + 1e-10 * np.trace(mass) * np.eye(len(mass))))
+        # Lengths first: a filter makes them differ by many digits. Then Cholesky's factor makes the block
+        # orthonormal; what float32 rounds keeps it from vanishing where vectors are nearly the same.
+        lengths = np.sqrt(np.diag(mass))
+        factor = np.linalg.cholesky(mass / np.outer(lengths, lengths) + _ROUNDING * np.eye(len(mass)))
+        inverse = np.linalg.inv(factor) / lengths
         values, vectors = np.linalg.eigh(inverse @ stiffness @ inverse.T)
         turn = (inverse.T @ vectors[:, ::-1]).astype(np.float32)
 
@@ -140,9 +144,7 @@ def _parts(weights: csr_array) -> Iterator[tuple[int, csr_array]]:
         yield start, csr_array(arrays, shape=(len(ends) - 1, n_rows))
 
 
-def _guess(
-    weights: csr_array, degrees: FloatArray, count: int, cells: IntArray, random: np.random.RandomState
-) -> FloatArray:
+def _guess(weights: csr_array, count: int, cells: IntArray, random: np.random.RandomState) -> FloatArray:
     """(n, count) vectors of D^-1 W that are constant on each cell, the leading ones of their graph."""
     from scipy.sparse.linalg import eigsh
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.linalg import subspace_angles
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, laplacian
 
 from fused_clip.method.clusterer.approximate import cell_neighbors
@@ -48,3 +49,22 @@ def test_threads_change_no_bit(graph, monkeypatch):
         found.append(leading_eigenvectors(weights, 6, cells, np.random.RandomState(0)))
     np.testing.assert_array_equal(found[0][0], found[1][0])
     np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_groups_that_are_nearly_apart():
+    """The filter then makes the leading vectors millions of times as long as the others."""
+    rows = np.vstack([mixture(1_000, groups=1, seed=place) + 3 * place for place in range(3)])
+    found = cell_neighbors(rows, 10, seed=0)
+    weights = symmetrised(found.neighbors, np.float32).tolil()
+    place = np.argsort(found.order)
+    for one, other in ((0, 1_000), (1_000, 2_000)):
+        weights[place[one], place[other]] = weights[place[other], place[one]] = 0.5
+    weights.setdiag(0)
+    weights = csr_array(weights)
+    values, vectors = leading_eigenvectors(weights, 3, found.cells, np.random.RandomState(0))
+    expected = np.linalg.eigvalsh(laplacian(weights.astype(np.float64), normed=True).toarray())[:3]
+    np.testing.assert_allclose(1 - values, expected, atol=1e-4)
+    group = found.order // 1_000
+    means = np.array([vectors[group == one].mean(axis=0) for one in range(3)])
+    apart = np.linalg.norm(means[:, None] - means, axis=2)[~np.eye(3, dtype=bool)].min()
+    assert max(vectors[group == one].std(axis=0).max() for one in range(3)) < 0.2 * apart
