@@ -49,14 +49,14 @@ class ParquetTable:
         ----------
         columns : names.
         """
-        wanted = set(columns)
+        wanted = tuple(f"{name}." for name in columns)  # a path goes on with the parts of a list
         with self._opened() as file:
             groups = (file.metadata.row_group(group) for group in range(file.num_row_groups))
             chunks = (group.column(place) for group in groups for place in range(group.num_columns))
             return sum(
                 chunk.total_uncompressed_size
                 for chunk in chunks
-                if chunk.path_in_schema.partition(".")[0] in wanted
+                if f"{chunk.path_in_schema}.".startswith(wanted)
             )
 
     def read(self, columns: Sequence[str]) -> "pa.Table":

@@ -144,7 +144,8 @@ def _read_npy(option: str, file: Path, layout: Layout, labels_path: str | None) 
     """Vectors of one file, which stay there, and all else of another."""
     option_beside = _BESIDE[option]
     rows = MappedRows(option, file)
-    used = len(rows) if layout.most is None else min(len(rows), layout.most)
+    # Rows of one split of several are read from the file whole.
+    used = len(rows) if layout.most is None or SPLITS in layout.columns else min(len(rows), layout.most)
     # Of each row the run has the vector, and that fused with its prompt.
     check_fits(f"{used:,} rows of {option}", 2 * 4 * used * rows.shape[1], _FEWER)
     wanted = {key: column for key, column in layout.columns.items() if key != VECTORS}

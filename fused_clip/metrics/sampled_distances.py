@@ -49,8 +49,12 @@ def distance_totals(X: Rows, clusters: IntArray, n_clusters: int, sample: IntArr
     n_clusters : k.
     sample : (m,) rows of X.
     """
-    seen = _sample(X, sample)
-    totals = np.zeros((len(sample), n_clusters))
+    rows = _as_floats(X[sample])
+    # Rows that coincide once: else all pairs of them would be listed.
+    whole = rows.view(f"V{rows.strides[0]}")[:, 0]
+    _, first, place = np.unique(whole, return_index=True, return_inverse=True)
+    seen = _sample(X, rows[first])
+    totals = np.zeros((len(first), n_clusters))
 
     def work(task: slice) -> DoubleArray:
         sums = np.zeros_like(totals)
@@ -62,11 +66,10 @@ def distance_totals(X: Rows, clusters: IntArray, n_clusters: int, sample: IntArr
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads.count()) as pool:
         for sums in pool.map(work, row_blocks(len(X), _TASK)):
             totals += sums
-    return totals
+    return totals[place]
 
 
-def _sample(X: Rows, sample: IntArray) -> _Sample:
-    rows = _as_floats(X[sample])
+def _sample(X: Rows, rows: Rows) -> _Sample:
     hashes = _hashes(rows)
     order = np.argsort(hashes, kind="stable")
     middle = X.mean(axis=0, dtype=np.float64).astype(rows.dtype)

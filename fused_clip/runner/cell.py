@@ -180,7 +180,7 @@ class Cell:
 
         options = self.options
         check_memory(self._prepared)
-        check_disk(options, self._prepared, self.output_dir, copied=tracker.copies_files)
+        check_disk(options, self._prepared, self.output_dir, copied=tracker.copies_files, job=self.job)
         text = OmegaConf.to_yaml(self._resolved(), resolve=True)
         (self.directory / _CONFIG).write_text(text, encoding="utf-8")
         params, tags = self._params(), self._tags()

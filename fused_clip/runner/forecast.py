@@ -114,7 +114,7 @@ def forecast(
         notes |= dict.fromkeys(prepared.notes)
         notes |= dict.fromkeys((logging.WARNING, note) for note in idle(options, prepared, axes_of(words)))
         store |= store_bytes(prepared, output_dir, store)
-        need += run_bytes(options, prepared, copied=tracker.copies_files)
+        need += run_bytes(options, prepared, copied=tracker.copies_files, job=True)
     if faults and len(faults) == len(drawn):
         _refuse(faults)
     free, share = shutil.disk_usage(output_dir).free, len(jobs) / max(1, len(drawn))

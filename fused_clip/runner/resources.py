@@ -112,7 +112,7 @@ def check_memory(prepared: "Prepared") -> int:
     return need
 
 
-def run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
+def run_bytes(options: Options, prepared: "Prepared", *, copied: bool, job: bool) -> int:
     """Estimate the bytes that a run writes, apart from the store.
 
     Parameters
@@ -120,6 +120,7 @@ def run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
     options : of the run.
     prepared : its parts.
     copied : whether the tracking store copies files.
+    job : whether it is a job of a sweep.
     """
     from fused_clip.method.clusterer import number
     from fused_clip.runner import artifacts
@@ -129,7 +130,7 @@ def run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
     classes = len(dataset.class_names)
     clusters = number.MOST if options.clusters_per_target == "auto" else options.clusters_per_target
     vectors = classes * (clusters + 1)  # centroids and texts
-    if artifacts.kept_embeddings(options, dataset, job=True) == "fused":
+    if artifacts.kept_embeddings(options, dataset, job=job) == "fused":
         vectors += sum(min(rows, artifacts.MAX_ROWS) for rows in splits)
     files = 4 * vectors * backbone.dim + _ROW_BYTES * sum(splits)
     figures = _FIGURE_BYTES if options.figures.enabled else 0
@@ -139,7 +140,9 @@ def run_bytes(options: Options, prepared: "Prepared", *, copied: bool) -> int:
     return (files + figures) * (2 if copied else 1) + grid + partitions + _RUN_BYTES
 
 
-def check_disk(options: Options, prepared: "Prepared", output_dir: Path, *, copied: bool) -> int:
+def check_disk(
+    options: Options, prepared: "Prepared", output_dir: Path, *, copied: bool, job: bool = False
+) -> int:
     """Refuse a run that writes more than is free; give the estimate in bytes.
 
     Parameters
@@ -148,13 +151,15 @@ def check_disk(options: Options, prepared: "Prepared", output_dir: Path, *, copi
     prepared : its parts.
     output_dir : where runs and the store are.
     copied : whether the tracking store copies files.
+    job : whether it is a job of a sweep.
 
     Raises
     ------
     InputError
         If it writes more.
     """
-    need = run_bytes(options, prepared, copied=copied) + sum(store_bytes(prepared, output_dir, {}).values())
+    need = run_bytes(options, prepared, copied=copied, job=job)
+    need += sum(store_bytes(prepared, output_dir, {}).values())
     free = shutil.disk_usage(output_dir).free
     if need > free:
         rule = f"the run writes about {size(need)} and {size(free)} are free"

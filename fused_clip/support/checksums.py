@@ -103,14 +103,17 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 def sealed_line(content: Mapping[str, Any]) -> str:
     """Write a JSON object with its checksum in one line, as `unsealed` reads it.
 
-    The checksum is of this very text, so that it is made once.
+    The checksum is of this very text, so that it is made once, unless a value has keys or items of its own,
+    which keep their order.
 
     Parameters
     ----------
     content : values in types of JSON, one at least.
     """
     canonical = _canonical(content)
-    return f'{canonical[:-1]}, "{_SEAL}": "{_digest_of(canonical)}"}}\n'
+    nested = any(isinstance(value, dict | list) for value in content.values())
+    text = json.dumps(content) if nested else canonical
+    return f'{text[:-1]}, "{_SEAL}": "{_digest_of(canonical)}"}}\n'
 
 
 def unsealed(content: Any, *, required: bool = False) -> dict[str, Any]:

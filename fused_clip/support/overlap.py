@@ -54,9 +54,11 @@ def work_behind(work: Callable[[Batch], None], batches: Iterable[Batch]) -> None
 
     with ThreadPoolExecutor(max_workers=1) as worker:
         behind: deque[Future[None]] = deque()
-        for batch in batches:
-            behind.append(worker.submit(guarded, batch))
-            if len(behind) > _APART:
+        try:
+            for batch in batches:
+                behind.append(worker.submit(guarded, batch))
+                if len(behind) > _APART:
+                    behind.popleft().result()
+        finally:  # also where iterating fails: an error of `work` is the first one, and is raised
+            while behind:
                 behind.popleft().result()
-        while behind:
-            behind.popleft().result()

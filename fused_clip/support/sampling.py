@@ -53,7 +53,7 @@ def stratified_sample(labels: IntArray, n: int, seed: int, *, least: int = 0) ->
 def disjoint_samples(labels: IntArray, known: BoolArray, rows: int, count: int, seed: int) -> list[IntArray]:
     """Draw `count` samples of `rows` rows, each class in proportion, without a row in common.
 
-    Where few labels are known, at most half of a sample, all samples have all of the labelled rows.
+    Where few labels are known, they are up to half of a sample: too few for all samples, they are in several.
 
     Parameters
     ----------
@@ -67,13 +67,27 @@ def disjoint_samples(labels: IntArray, known: BoolArray, rows: int, count: int, 
     -------
     `count` arrays of ascending positions.
     """
-    shared = np.flatnonzero(known)
-    shared = shared if len(shared) <= rows // 2 else shared[:0]
-    others = np.setdiff1d(np.arange(len(labels)), shared, assume_unique=True)
-    drawn = others[stratified_sample(labels[others], count * (rows - len(shared)), seed)]
+    labelled, others = np.flatnonzero(known), np.flatnonzero(~known)
+    share = min(len(labelled), max(rows // 2, round(rows * len(labelled) / len(labels))))
+    share = max(share, rows - len(others) // count)
+    parts = zip(
+        _dealt(labelled, labels, share, count, seed),
+        _dealt(others, labels, rows - share, count, seed),
+        strict=True,
+    )
+    return [np.sort(np.concatenate(both)) for both in parts]
+
+
+def _dealt(positions: IntArray, labels: IntArray, each: int, count: int, seed: int) -> list[IntArray]:
+    """Draw `count` samples of `each` of some positions, without one in common where there are enough."""
+    if each == 0:
+        return [positions[:0]] * count
+    if count * each > len(positions):
+        return [positions[stratified_sample(labels[positions], each, seed + one)] for one in range(count)]
+    drawn = positions[stratified_sample(labels[positions], count * each, seed)]
     shuffled = np.random.default_rng(seed).permutation(drawn)
     dealt = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    return [np.sort(np.concatenate([shared, dealt[start::count]])) for start in range(count)]
+    return [dealt[start::count] for start in range(count)]
 
 
 def stratified_subset(labels: IntArray, n: int, seed: int, *, option: str, spare: int = 0) -> IntArray:

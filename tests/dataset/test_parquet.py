@@ -25,6 +25,14 @@ def test_columns_are_read_whole_by_group_and_by_cell(table):
     assert list(table.cells("b")) == [str(row) for row in range(150)]
 
 
+def test_bytes_of_columns_whose_names_have_dots(tmp_path):
+    vectors = pa.array([[1.0, 2.0]] * 1_000)
+    pq.write_table(pa.table({"clip.vec": vectors, "clip": vectors, "vec": vectors}), tmp_path / "x.parquet")
+    table = ParquetTable("data", tmp_path / "x.parquet")
+    assert table.bytes_of(["clip.vec"]) == pytest.approx(table.bytes_of(["vec"]), rel=0.1)
+    assert table.bytes_of(["vec"]) > 0
+
+
 @pytest.mark.parametrize("use", [lambda t: t.schema, lambda t: t.read(["a"]), lambda t: next(t.cells("a"))])
 def test_a_damaged_file_is_named(table, use):
     table.file.write_bytes(table.file.read_bytes()[:-10])

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,6 +30,19 @@ def test_equal_rows_are_exactly_0_apart():
     rows[::2, 0] = 0.0
     rows[1::2, 0] = -0.0
     assert not distance_totals(rows, np.zeros(50, int), 1, np.arange(5)).any()
+
+
+def test_many_equal_rows_take_no_memory_for_their_pairs():
+    rows = np.random.default_rng(0).normal(size=(4_000, 64)).astype(np.float32)
+    rows[::2] = 0
+    clusters, sample = np.arange(4_000) % 3, np.arange(2_000)
+    tracemalloc.start()
+    ours = distance_totals(rows, clusters, 3, sample)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # the million pairs of equal rows alone would take 256 MB
+    few = np.array([0, 1, 2])
+    np.testing.assert_allclose(ours[few], by_differences(rows, clusters, 3, few), rtol=1e-5)
 
 
 def test_rows_of_one_hash_need_not_be_equal(monkeypatch):

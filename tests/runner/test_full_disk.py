@@ -86,18 +86,52 @@ def test_a_sweep_that_will_not_fit_is_refused(small_disk: Path) -> None:
     assert not list(small_disk.glob("out/store/*"))
 
 
+def test_a_run_that_will_not_fit_is_refused(small_disk: Path) -> None:
+    leave_free(small_disk, 300_000)  # of the 460,032 bytes that the embeddings take
+    done = fused_clip("tracking=none", output_dir=small_disk / "out")
+    assert done.returncode == 1
+    assert "Error: output_dir: the run writes about" in done.stderr
+    assert not list(small_disk.glob("out/store/*"))
+
+
+FILLED_AFTER_THE_FORECAST = """
+import sys
+from pathlib import Path
+from fused_clip.run import main
+from fused_clip.runner import resources
+from tests.runner.test_full_disk import leave_free
+
+check_disk = resources.check_disk
+
+def checked(*args, **kwargs):
+    need = check_disk(*args, **kwargs)
+    leave_free(Path(disk), 300_000)
+    return need
+
+disk, *sys.argv[1:] = sys.argv[1:]
+resources.check_disk = checked
+main()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tracking", ["none", "mlflow"])
 def test_a_run_goes_on_when_there_is_room_again(tracking: str, small_disk: Path, tmp_path: Path) -> None:
     uri = f"tracking.uri=sqlite:///{tmp_path / 'mlflow.db'}"
-    filler = leave_free(small_disk, 300_000)  # of the 460,032 bytes that the embeddings take
-    done = fused_clip(f"tracking={tracking}", uri, output_dir=small_disk / "out")
+    words = [f"tracking={tracking}", uri, *FAST, f"output_dir={small_disk / 'out'}"]
+    done = subprocess.run(
+        [sys.executable, "-c", FILLED_AFTER_THE_FORECAST, str(small_disk), *words],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 1
     assert "Error: output_dir: must be a writable folder with free space" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(small_disk.glob("out/finished/*.json"))
 
-    filler.unlink()
+    (small_disk / "filler").unlink()
     done = fused_clip(f"tracking={tracking}", uri, output_dir=small_disk / "out")
     assert done.returncode == 0, done.stderr
     assert re.search(r"going on after [12] finished parts", done.stdout)

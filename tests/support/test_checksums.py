@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.support.checksums import SUMS, DamagedError, intact, sealed, unsealed, write_sums
+from fused_clip.support.checksums import SUMS, DamagedError, intact, sealed, sealed_line, unsealed, write_sums
 from fused_clip.support.files import read_regular, sha256
 
 
@@ -53,6 +53,13 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         with pytest.raises(OSError):  # noqa: PT011 - which one differs
             read_regular(tmp_path / name)
         assert sha256(tmp_path / name) is None
+
+
+def test_a_sealed_line_keeps_the_order_of_what_a_value_holds() -> None:
+    content = {"path": "a", "composition": {"zebra": 0.8, "ant": 0.2}}
+    found = unsealed(json.loads(sealed_line(content)), required=True)
+    assert list(found["composition"]) == ["zebra", "ant"]
+    assert found == content
 
 
 def test_every_changed_value_breaks_a_seal() -> None:

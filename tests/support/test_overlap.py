@@ -73,6 +73,18 @@ def test_what_came_before_a_failing_loop_is_worked_on() -> None:
     assert done == [0, 1, 2]
 
 
+def test_an_error_of_the_work_is_not_lost_where_the_loop_fails_too() -> None:
+    def batches() -> Iterator[int]:
+        yield 0
+        raise KeyError("later")
+
+    def work(batch: int) -> None:
+        raise OSError("first")
+
+    with pytest.raises(OSError, match="first"):
+        work_behind(work, batches())
+
+
 def test_batches_are_read_in_order_a_little_ahead() -> None:
     read: list[int] = []
 

@@ -132,6 +132,13 @@ def test_few_labelled_rows_are_in_every_sample():
     others = [sorted(set(one.tolist()) - {3, 50, 99}) for one in samples]
     assert [len(one) for one in others] == [7] * 4
     assert len({row for one in others for row in one}) == 28
-    known[:60] = True
-    many = disjoint_samples(np.where(known, 1, -1), known, 10, 4, 0)
-    assert len(set(np.concatenate(many).tolist())) == 40
+
+
+@pytest.mark.parametrize("labelled", [0, 1, 4, 5, 6, 7, 30, 60, 97, 100])
+def test_one_label_more_never_leaves_fewer_in_a_sample(labelled):
+    known = np.arange(100) < labelled
+    samples = disjoint_samples(np.where(known, 1, -1), known, 10, 4, 0)
+    assert all(len(set(one.tolist())) == 10 for one in samples)
+    assert {int(known[one].sum()) for one in samples} == {min(labelled, max(5, round(labelled / 10)))}
+    many = np.concatenate(samples)
+    assert len(set(many[~known[many]].tolist())) == (~known[many]).sum()

@@ -29,6 +29,7 @@ _SAMPLE = 20_000  # rows that give mean, scale and principal axes
 _ITERATIONS, _SAMPLE_A_CELL = 5, 40  # of the k-means that makes the cells; they need not be good clusters
 _PASSES, _NEAR = 6, 48  # then rows move to the nearest of the cells near their own, so many times
 _CELL_AXES = 64  # principal axes that make the cells
+_LARGEST = 60_000  # coordinate of an outlier, in float16
 _BLOCK_BYTES = 1 << 26
 
 
@@ -171,7 +172,7 @@ def _leading(X: Rows, frame: _Frame, pool: Executor) -> Array:
     def work(block: slice) -> None:
         rows = block_rows(X, block)
         _check_finite(rows, range(block.start, block.stop))
-        low[block] = frame.rotated(rows, low.shape[1])
+        low[block] = frame.rotated(rows, low.shape[1]).clip(-_LARGEST, _LARGEST)
 
     _for_each(pool, work, blocks(X))
     return low

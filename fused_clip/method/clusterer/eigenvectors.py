@@ -54,7 +54,8 @@ def leading_eigenvectors(
             values, block = graph.rotated(graph.filtered(block, float(values[-1])))
             if np.abs(values[:count] - before).max() < _TOLERANCE:
                 break
-    return values[:count], block[:, :count]
+    # The graph is connected: its largest eigenvalue is 1 but for rounding.
+    return np.concatenate([[1.0], values[1:count]]), block[:, :count]
 
 
 @dataclass
@@ -86,7 +87,7 @@ class _Graph:
         turn = (inverse.T @ vectors[:, ::-1]).astype(np.float32)
 
         self._each(self._turn, block, turn)
-        return values[::-1], block
+        return values[::-1] * (1 + _ROUNDING), block
 
     def filtered(self, block: FloatArray, cut: float) -> FloatArray:
         """Apply a Chebyshev polynomial, small on [-1, cut] and large above; `block` is overwritten."""

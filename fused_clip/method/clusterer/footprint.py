@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fused_clip.method.clusterer.spectral import SpectralClustering
+from fused_clip.method.clusterer.spectral import EXACT_ROWS, SpectralClustering
 from fused_clip.method.clusterer.wrapped import innermost
 
 # Bytes for each pair of rows, by scikit-learn's class: that of Agglomerative measured with 10,000 and 20,000
@@ -24,8 +24,10 @@ def clusterer_bytes(clusterer: Any, n_rows: int, width: int, n_clusters: int) ->
     own = innermost(clusterer)
     kind, params = type(own).__name__, own.get_params(deep=False)
     if isinstance(own, SpectralClustering):
-        # Rotated rows, then the graph, and three blocks of vectors in its place.
-        return n_rows * max(4 * width + 200, 400 + 12 * (n_clusters + 8))
+        # Rotated rows, then the graph, in float64 if it is exact, and three blocks of vectors.
+        an_edge = 80 if n_rows <= EXACT_ROWS else 40
+        edges: int = own.n_neighbors
+        return n_rows * max(4 * width + 200, an_edge * edges + 12 * (n_clusters + 8))
     if not type(own).__module__.startswith("sklearn."):
         return 0
     if kind == "SpectralClustering":

@@ -50,6 +50,14 @@ def test_every_row_is_in_one_cell_and_keeps_its_distances():
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=5e-3)
 
 
+def test_outliers_beyond_float16():
+    rows = np.random.default_rng(0).standard_normal((30_000, 16)).astype(np.float32)
+    unseen = np.setdiff1d(np.arange(30_000), np.random.default_rng(0).choice(30_000, 20_000, replace=False))
+    rows[unseen[0]] *= 1e6
+    made = make_cells(rows, seed=0)
+    np.testing.assert_array_equal(np.sort(made.order), np.arange(30_000))
+
+
 def test_rows_of_a_cell_are_near():
     rows = mixture(6_000)
     made = make_cells(rows, seed=0)

@@ -28,6 +28,7 @@ def test_spans_the_eigenvectors_of_the_laplacian(graph, count):
     values, vectors = leading_eigenvectors(weights, count, cells, np.random.RandomState(0))
     expected, exact = np.linalg.eigh(laplacian(weights.astype(np.float64), normed=True).toarray())
     np.testing.assert_allclose(1 - values, expected[:count], atol=1e-4)
+    assert values[0] == 1
     degrees = weights.sum(axis=1)
     # The last ones converge slowest: there the gap to the next decides, which a block of guards widens.
     assert np.degrees(subspace_angles(vectors * np.sqrt(degrees)[:, None], exact[:, :count])[0]) < 3
