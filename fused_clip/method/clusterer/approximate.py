@@ -23,6 +23,7 @@ _SAMPLE = 512  # rows, compared with all rows
 _OWN = 2  # of these, the nearest to the row's own cell: they give the distance that others must stay below
 _NEAR = 256  # cells among which a row's probes are found: those nearest to its own
 _CHUNK = 32_768  # rows that are searched for together
+_CELLS_AT_A_TIME = 256  # whose pages of a scratch file are in memory
 # oneDNN compiles code for each shape of a product. So sizes are multiples of this, which makes few shapes;
 # the part of a product that was not asked for is not used.
 _SHAPE = 64
@@ -198,8 +199,10 @@ class _Search:
         limits = np.full(stop - start, np.inf, dtype=np.float32)
         hits = [self._own(start, own, probes, limits) for own in self._parts(start, stop)]
         held = sum(len(hit.rows) for hit in hits)
-        for cell, rows in _by_cell(probes):
+        for asked, (cell, rows) in enumerate(_by_cell(probes)):
             hits.append(self._others(start, rows, cell, limits))
+            if not asked % _CELLS_AT_A_TIME:
+                self.cells.release()
             held += len(hits[-1].rows)
             if held > _MOST_HITS:
                 hits = [self._nearest(hits, limits)]
