@@ -93,7 +93,7 @@ def cell_neighbors(X: Rows, n_neighbors: int, seed: int) -> CellNeighbors:
     """
     cells = make_cells(X, seed)
     starts = range(0, len(X), _CHUNK)
-    neighbors = np.empty((len(X), n_neighbors), np.int32 if len(X) < 2**31 else np.int64)
+    neighbors = np.empty((len(X), n_neighbors), _kind(len(X)))
     with threads.workers() as pool:
         search, recall = _Search.of(cells, n_neighbors, seed, pool)
         for start, found in zip(starts, pool.map(search.chunk, starts), strict=True):
@@ -207,7 +207,7 @@ class _Search:
             if held > _MOST_HITS:
                 hits = [self._nearest(hits, limits)]
                 held = len(hits[0].rows)
-        found = np.full((stop - start, self.count), -1)
+        found = np.full((stop - start, self.count), -1, dtype=_kind(len(self.cells.order)))
         best = self._nearest(hits, limits)
         found[best.rows, _places(best.rows)] = best.found
         self.cells.release()
@@ -320,3 +320,8 @@ def _places(rows: IntArray) -> IntArray:
     counts = np.bincount(rows)
     places: IntArray = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     return places
+
+
+def _kind(n_rows: int) -> type[np.signedinteger]:
+    """The smallest type that numbers of rows have room in."""
+    return np.int32 if n_rows < 2**31 else np.int64

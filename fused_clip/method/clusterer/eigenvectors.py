@@ -18,6 +18,7 @@ _DEGREE = 10  # of the polynomial; products with the graph in a step
 _MOST_STEPS = 30
 _TOLERANCE = 1e-5  # largest change of an eigenvalue in a step
 _ROUNDING = 1e-6
+_FILTER_BYTES = 1 << 29  # of vectors that are filtered side by side
 _PART = 1 << 17  # rows of the graph that a thread multiplies at a time
 
 
@@ -91,6 +92,16 @@ class _Graph:
 
     def filtered(self, block: FloatArray, cut: float) -> FloatArray:
         """Apply a Chebyshev polynomial, small on [-1, cut] and large above; `block` is overwritten."""
+        count = block.shape[1]
+        groups = min(count, -(-block.nbytes // _FILTER_BYTES))
+        if groups == 1:
+            return self._filtered_together(block, cut)
+        for columns in np.array_split(np.arange(count), groups):
+            block[:, columns] = self._filtered_together(block[:, columns], cut)
+        return block
+
+    def _filtered_together(self, block: FloatArray, cut: float) -> FloatArray:
+        """Filter vectors side by side, with two blocks of their size; `block` is overwritten."""
         half, middle = np.float32((cut + 1) / 2), np.float32((cut - 1) / 2)
         last, now = block, np.empty_like(block)
         self._each(self._step, now, last, None, middle, 1 / half)
@@ -166,7 +177,8 @@ def _guess(weights: csr_array, count: int, cells: IntArray, random: np.random.Ra
     scale = 1 / np.sqrt(mass)
     coarse = csr_array(coarse.multiply(scale[:, None]).multiply(scale))
     found = min(count, len(mass) - 1)
-    block = random.uniform(-1, 1, (rows, count)).astype(np.float32)
+    block = np.empty((rows, count), np.float32)
+    block[:, found:] = random.uniform(-1, 1, (rows, count - found))
     if found > 0:
         start = random.uniform(-1, 1, len(mass))
         vectors = eigsh(coarse, found, which="LA", v0=start, tol=1e-3)[1] * scale[:, None]
