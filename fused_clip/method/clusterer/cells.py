@@ -17,6 +17,7 @@ from fused_clip.method.clusterer.openmp import load_faiss
 from fused_clip.support import threads
 from fused_clip.support.arrays import Array, FloatArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.many_rows import row_blocks
 from fused_clip.support.memory import size as said
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def blocks(X: Rows) -> list[slice]:
     X : (n, d) rows.
     """
     step = max(1, _BLOCK_BYTES // (4 * X.shape[1]))
-    return [slice(start, min(start + step, len(X))) for start in range(0, len(X), step)]
+    return list(row_blocks(len(X), step))
 
 
 def block_rows(X: Rows, block: slice) -> Rows:
