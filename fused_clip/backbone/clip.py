@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ import numpy as np
 from fused_clip.backbone.base import FreeContext
 from fused_clip.backbone.learnable import check_clip_text, clip_context
 from fused_clip.backbone.model_source import ModelSource, find_source
+from fused_clip.backbone.open_clip_import import load_open_clip
 from fused_clip.backbone.preprocessing import Preprocessing
 from fused_clip.backbone.towers import TEXT_BATCH, TwoTowerBackbone, batches
 from fused_clip.backbone.weights import OPTION
-from fused_clip.support import collector
 from fused_clip.support.arrays import FloatArray, ImageArray
 from fused_clip.support.errors import InputError
 
@@ -166,6 +166,10 @@ class OpenClipBackbone(TwoTowerBackbone):
         text = self._source.config["text_cfg"]
         return "hf_model_name" in text or "hf_tokenizer_name" in text
 
+    @property
+    def _open_clip(self) -> Any:
+        return load_open_clip(transformers=self._needs_transformers)
+
     @cached_property
     def _preprocessing(self) -> Preprocessing:
         own = Preprocessing.from_config(self._source.image_size, self._source.pixels)
@@ -178,7 +182,7 @@ class OpenClipBackbone(TwoTowerBackbone):
     @cached_property
     def _tokenizer(self) -> Any:
         """The open_clip tokenizer: to make one unpacks its vocabulary, in some 40 ms."""
-        return _open_clip().get_tokenizer(self._source.open_clip_name)
+        return self._open_clip.get_tokenizer(self._source.open_clip_name)
 
     @cached_property
     def _towers(self) -> Any:
@@ -186,7 +190,7 @@ class OpenClipBackbone(TwoTowerBackbone):
         source = self._source
         weights = source.weights.fetch()
         source.check()
-        open_clip = _open_clip()
+        open_clip = self._open_clip
         import torch
         from safetensors import SafetensorError
 
@@ -206,12 +210,3 @@ class OpenClipBackbone(TwoTowerBackbone):
             rule = f"weights must be those of {source.label} ({' '.join(str(error).split())[:300]})"
             raise InputError(OPTION, rule, str(weights)) from error
         return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-@cache
-def _open_clip() -> Any:
-    """Import open_clip: seconds, of which Python's collector would take a third."""
-    with collector.resting():
-        import open_clip
-
-    return open_clip

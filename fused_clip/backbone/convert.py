@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fused_clip.backbone.open_clip_import import load_open_clip
 from fused_clip.backbone.torchscript import check_archive, read_tensors
 from fused_clip.backbone.weights import record_path
 from fused_clip.support.arrays import Array
@@ -77,10 +78,13 @@ def convert(source: Path, out: Path, *, expected: str | None = None, model: str 
 
 def published() -> dict[str, str]:
     """Architecture of each file that OpenAI published, by the SHA-256 (hex) in its address."""
-    from open_clip import get_pretrained_url, list_pretrained_models_by_tag
-
-    models = [model for model in list_pretrained_models_by_tag("openai") if model.endswith("-quickgelu")]
-    return {get_pretrained_url(model, "openai").split("/")[-2]: model for model in models}
+    open_clip = load_open_clip()
+    models = open_clip.list_pretrained_models_by_tag("openai")
+    return {
+        open_clip.get_pretrained_url(model, "openai").split("/")[-2]: model
+        for model in models
+        if model.endswith("-quickgelu")
+    }
 
 
 def _model_of(source: Path, found: str, expected: str | None, model: str | None) -> str:
@@ -104,9 +108,9 @@ def _model_of(source: Path, found: str, expected: str | None, model: str | None)
 
 def _check_architecture(tensors: Mapping[str, Array], model: str) -> None:
     """Raise InputError unless names and shapes are those of the architecture."""
-    import open_clip
     import torch
 
+    open_clip = load_open_clip()
     with torch.device("meta"):  # shapes alone
         state = open_clip.CLIP(**open_clip.get_model_config(model)).state_dict()
     wanted = {name: tuple(tensor.shape) for name, tensor in state.items()}

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from fused_clip.backbone.open_clip_import import load_open_clip
 from fused_clip.backbone.weights import OPTION, HubWeights, LocalWeights, read_record
 from fused_clip.support.errors import InputError
 from fused_clip.support.json_files import parse_json_object
@@ -114,8 +115,7 @@ def _from_folder(
 
 
 def _from_open_clip(model: str, pretrained: str | None) -> ModelSource:
-    import open_clip  # takes seconds, and no other kind of model needs it here
-
+    open_clip = load_open_clip()  # takes seconds, and no other kind of model needs it here
     if model not in (known := open_clip.list_models()):
         shipped = sorted(path.parent.name for path in ASSETS.glob(f"*/{_CONFIG}"))
         rule = "must be a shipped model, an open_clip model, local-dir:<folder> or hf-hub:<owner>/<name>"

@@ -74,7 +74,7 @@ class ImagePasses:
                 return padded_pass(tower, batch, size)
             except torch.OutOfMemoryError as error:
                 if size == 1:
-                    raise self._no_room(1) from error
+                    raise no_room(self._device, 1) from error
             # Here the error is gone, and with it the tensors that its traceback refers to.
             self._halved = True
             half = "%s=%d does not fit in the memory of %s. Going on with %d: set %s=%d next time"
@@ -88,13 +88,21 @@ class ImagePasses:
         try:
             return np.concatenate([padded_pass(tower, part, size) for part in parts])
         except torch.OutOfMemoryError as error:
-            raise self._no_room(size) from error
+            raise no_room(self._device, size) from error
 
-    def _no_room(self, size: int) -> InputError:
-        rule = f"must be smaller: the memory of {self._device} does not fit a pass of this many images"
-        smaller = f"Set {OPTION}={_half(size)} or less, " if size > 1 else ""
-        hint = f"{smaller}end other programs on the device, or set backbone.device=cpu"
-        return InputError(OPTION, rule, size, hint=hint[0].upper() + hint[1:])
+
+def no_room(device: str, size: int) -> InputError:
+    """Make the error of images that do not fit in a device's memory.
+
+    Parameters
+    ----------
+    device : where they do not fit.
+    size : number of images.
+    """
+    rule = f"must be smaller: the memory of {device} does not fit a pass of this many images"
+    smaller = f"Set {OPTION}={_half(size)} or less, " if size > 1 else ""
+    hint = f"{smaller}end other programs on the device, or set backbone.device=cpu"
+    return InputError(OPTION, rule, size, hint=hint[0].upper() + hint[1:])
 
 
 def _half(size: int) -> int:

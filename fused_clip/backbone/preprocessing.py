@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fused_clip.backbone.passes import no_room
 from fused_clip.support.arrays import ImageArray
 from fused_clip.support.errors import InputError
 
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "fill_color": 0,
 }
 _VALUES_AT_A_TIME = 1_250_000  # of model input on a CPU, so that intermediate results stay in the cache
+_PIXELS_AT_A_TIME = 1 << 26  # of photos on another device: a gigabyte while they are resized
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,27 @@ class Preprocessing:
     def __call__(
         self, images: Sequence[ImageArray], *, device: str = "cpu", dtype: torch.dtype | None = None
     ) -> torch.Tensor:
-        """Turn n (height, width, 3) uint8 images of any sizes into (n, 3, *size)."""
+        """Turn n (height, width, 3) uint8 images of any sizes into (n, 3, *size).
+
+        Parameters
+        ----------
+        images : n images.
+        device : of the result, where images are resized.
+        dtype : of the result; None for torch's default.
+
+        Raises
+        ------
+        InputError
+            If something is no image, or the device's memory is too small.
+        """
+        import torch
+
+        try:
+            return self._prepared(images, device, dtype)
+        except torch.OutOfMemoryError as error:
+            raise no_room(device, len(images)) from error
+
+    def _prepared(self, images: Sequence[ImageArray], device: str, dtype: torch.dtype | None) -> torch.Tensor:
         import torch
 
         shape = (len(images), 3, *self.size)
@@ -85,14 +107,21 @@ class Preprocessing:
         # Lines of interleaved channels are long enough for vector instructions.
         lines = out.permute(0, 2, 3, 1).flatten(2)
         scale, shift = (torch.tensor(v, device=device).repeat(self.size[1]) for v in self._affine())
-        at_a_time = max(1, _VALUES_AT_A_TIME // lines[0].numel()) if device == "cpu" else len(images)
         for group in _by_shape(images):
+            at_a_time = self._together(images[group[0]], device)
             for start in range(0, len(group), at_a_time):
                 chunk = group[start : start + at_a_time]
                 stacked = _moved(torch.from_numpy(np.stack([images[i] for i in chunk])), device)
                 pixels = self._resize(stacked.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).flatten(2)
                 lines[chunk] = pixels.float().mul_(scale).add_(shift).to(out.dtype)
         return out
+
+    def _together(self, image: ImageArray, device: str) -> int:
+        """Number of images like one that are prepared together."""
+        if device == "cpu":
+            return max(1, _VALUES_AT_A_TIME // (3 * self.size[0] * self.size[1]))
+        height, width, _ = image.shape
+        return int(max(1, _PIXELS_AT_A_TIME // (height * width)))
 
     def _affine(self) -> tuple[list[float], list[float]]:
         """(level / 255 - mean) / std as one product and one sum."""

@@ -2,9 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
@@ -13,6 +14,7 @@ from threadpoolctl import threadpool_limits
 # all threads wait at every step for one that another process delays. A quiet machine of c cores loses at most
 # a factor of c on work of seconds.
 SMALL = 20_000 * 256
+_MOST_PARTS = 256  # of work, for a pool of threads
 _SPINS = "1000"  # some 20 microseconds
 
 
@@ -75,3 +77,23 @@ def workers() -> Iterator[ThreadPoolExecutor]:
         finally:
             if torch:
                 torch.set_num_threads(before)
+
+
+def for_each(pool: Executor, work: Callable[..., None], items: Sequence[Any]) -> None:
+    """Do work for each item, some of them side by side; a tuple gives several arguments.
+
+    Parameters
+    ----------
+    pool : of threads.
+    work : called for each item; its first error is raised.
+    items : any number of them.
+    """
+    step = max(1, len(items) // _MOST_PARTS)
+    some = [items[start : start + step] for start in range(0, len(items), step)]
+
+    def do(own: Sequence[Any]) -> None:
+        for item in own:
+            work(*item) if isinstance(item, tuple) else work(item)
+
+    for _ in pool.map(do, some):
+        pass

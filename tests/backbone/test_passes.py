@@ -111,3 +111,16 @@ def test_predictions_are_those_of_a_device_with_enough_memory(
     assert found[0] == found[1]
     assert len(found[0]) == 13
     assert "Going on with 4" in caplog.text
+
+
+def test_photos_that_do_not_fit_before_the_first_pass_are_said(
+    clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr("torchvision.transforms.v2.functional.resize", full)
+    with pytest.raises(
+        InputError, match=r"backbone\.batch_size: must be smaller.*Set backbone\.batch_size=4 or"
+    ):
+        make(clip).encode_images(pictures(8)[0])

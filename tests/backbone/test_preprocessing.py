@@ -141,3 +141,11 @@ def test_the_dtype_is_the_one_asked_for() -> None:
 def test_anything_but_rgb_bytes_is_refused(bad: NDArray[Any]) -> None:
     with pytest.raises(InputError, match=r"images: each must be a .*uint8, got .* at 1"):
         make()([picture(4, 4), bad])
+
+
+def test_few_large_photos_are_resized_together_on_a_device() -> None:
+    resize = Preprocessing.from_config(224, {})
+    small, large = (np.zeros((*size, 3), np.uint8) for size in ((32, 32), (3_000, 4_000)))
+    assert resize._together(small, "cuda") == 65_536
+    assert resize._together(large, "cuda") == 5
+    assert resize._together(large, "cpu") == resize._together(small, "cpu") == 8

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from fused_clip.support import threads
 from fused_clip.support.arrays import DoubleArray, FloatArray, IntArray
+from fused_clip.support.many_rows import row_blocks
 
 Result = TypeVar("Result")
 
@@ -18,7 +19,6 @@ _DEGREE = 10  # of the polynomial; products with the graph in a step
 _MOST_STEPS = 30
 _TOLERANCE = 1e-5  # largest change of an eigenvalue in a step
 _ROUNDING = 1e-6
-_FILTER_BYTES = 1 << 29  # of vectors that are filtered side by side
 _PART = 1 << 17  # rows of the graph that a thread multiplies at a time
 
 
@@ -37,7 +37,7 @@ def leading_eigenvectors(
     ----------
     weights : (n, n) symmetric, non-negative float32, without a diagonal; each row has an entry.
     count : k, at least 1; n is several times k.
-    cells : (n,) cell of each row, in [0, c).
+    cells : (n,) cell of each row, ascending.
     random : start of the solver, and of guesses beyond those that the cells give.
 
     Returns
@@ -92,44 +92,31 @@ class _Graph:
 
     def filtered(self, block: FloatArray, cut: float) -> FloatArray:
         """Apply a Chebyshev polynomial, small on [-1, cut] and large above; `block` is overwritten."""
-        count = block.shape[1]
-        groups = min(count, -(-block.nbytes // _FILTER_BYTES))
-        if groups == 1:
-            return self._filtered_together(block, cut)
-        for columns in np.array_split(np.arange(count), groups):
-            block[:, columns] = self._filtered_together(block[:, columns], cut)
-        return block
-
-    def _filtered_together(self, block: FloatArray, cut: float) -> FloatArray:
-        """Filter vectors side by side, with two blocks of their size; `block` is overwritten."""
         half, middle = np.float32((cut + 1) / 2), np.float32((cut - 1) / 2)
         last, now = block, np.empty_like(block)
-        self._each(self._step, now, last, None, middle, 1 / half)
-        new = np.empty_like(block)
+        self._each(self._step, now, last, middle, 1 / half)
         for _ in range(_DEGREE - 1):
-            self._each(self._step, new, now, last, middle, 2 / half)
-            last, now, new = now, new, last
+            self._each(self._next_step, last, now, middle, 2 / half)
+            last, now = now, last
         return now
 
     def _step(
-        self,
-        start: int,
-        rows: csr_array,
-        new: FloatArray,
-        now: FloatArray,
-        last: FloatArray | None,
-        middle: float,
-        factor: float,
+        self, start: int, rows: csr_array, new: FloatArray, now: FloatArray, middle: float, factor: float
     ) -> None:
-        """Of a part of the rows: ``new = factor * (D^-1 W - middle) now - last``."""
+        """Of a part of the rows: ``new = factor * (D^-1 W - middle) now``."""
         own = slice(start, start + rows.shape[0])
         product = rows @ now
         product /= self.degrees[own, None]
         product -= middle * now[own]
-        product *= factor
-        if last is not None:
-            product -= last[own]
-        new[own] = product
+        np.multiply(product, factor, out=new[own])
+
+    def _next_step(
+        self, start: int, rows: csr_array, last: FloatArray, now: FloatArray, middle: float, factor: float
+    ) -> None:
+        """Of a part of the rows: ``last = factor * (D^-1 W - middle) now - last``, in its place."""
+        before = last[start : start + rows.shape[0]].copy()
+        self._step(start, rows, last, now, middle, factor)
+        last[start : start + rows.shape[0]] -= before
 
     def _turn(self, start: int, rows: csr_array, block: FloatArray, turn: FloatArray) -> None:
         own = slice(start, start + rows.shape[0])
@@ -148,24 +135,22 @@ class _Graph:
 
 def _parts(weights: csr_array) -> Iterator[tuple[int, csr_array]]:
     """Yield the graph part by part, as views of its arrays."""
-    n_rows = weights.shape[0]
-    for start in range(0, n_rows, _PART):
-        ends = weights.indptr[start : start + _PART + 1]
-        own = slice(ends[0], ends[-1])
-        arrays = weights.data[own], weights.indices[own], ends - ends[0]
-        yield start, csr_array(arrays, shape=(len(ends) - 1, n_rows))
+    for rows in row_blocks(weights.shape[0], _PART):
+        ends = weights.indptr[rows.start : rows.stop + 1]
+        part = csr_array((len(ends) - 1, weights.shape[1]), dtype=weights.dtype)
+        entries = slice(ends[0], ends[-1])  # set afterwards: to make an array of views, scipy copies them
+        part.data, part.indices = weights.data[entries], weights.indices[entries]
+        part.indptr = ends - ends[0]
+        yield rows.start, part
 
 
 def _guess(weights: csr_array, count: int, cells: IntArray, random: np.random.RandomState) -> FloatArray:
     """(n, count) vectors of D^-1 W that are constant on each cell, the leading ones of their graph."""
     from scipy.sparse.linalg import eigsh
 
-    sizes = np.bincount(cells)
-    starts = np.cumsum(sizes)[sizes > 0] - sizes[sizes > 0]
     rows = len(cells)
-    member = csr_array(
-        (np.ones(rows, np.float32), np.cumsum(np.isin(np.arange(rows), starts)) - 1, np.arange(rows + 1))
-    )
+    number = np.cumsum(np.diff(cells, prepend=cells[0]) != 0)
+    member = csr_array((np.ones(rows, np.float32), number, np.arange(rows + 1)))
     # Part by part: the product of all rows with the cells would be as large as the graph.
     coarse = csr_array(
         sum(
@@ -175,12 +160,15 @@ def _guess(weights: csr_array, count: int, cells: IntArray, random: np.random.Ra
     )
     mass = coarse.sum(axis=1)
     scale = 1 / np.sqrt(mass)
-    coarse = csr_array(coarse.multiply(scale[:, None]).multiply(scale))
+    coarse.data *= np.repeat(scale, np.diff(coarse.indptr))
+    coarse.data *= scale[coarse.indices]
     found = min(count, len(mass) - 1)
     block = np.empty((rows, count), np.float32)
     block[:, found:] = random.uniform(-1, 1, (rows, count - found))
     if found > 0:
         start = random.uniform(-1, 1, len(mass))
         vectors = eigsh(coarse, found, which="LA", v0=start, tol=1e-3)[1] * scale[:, None]
-        block[:, :found] = member @ vectors.astype(np.float32)
+        own = vectors.astype(np.float32)
+        for part in row_blocks(rows, _PART):
+            block[part, :found] = own[number[part]]
     return block

@@ -24,7 +24,7 @@ def clusterer_bytes(clusterer: Any, n_rows: int, width: int, n_clusters: int) ->
     own = innermost(clusterer)
     kind, params = type(own).__name__, own.get_params(deep=False)
     if isinstance(own, SpectralClustering):
-        # Rotated rows, then the graph, in float64 if it is exact, and three blocks of vectors.
+        # Rotated rows, then the graph, in float64 if it is exact, and blocks of vectors.
         an_edge = 80 if n_rows <= EXACT_ROWS else 40
         edges: int = own.n_neighbors
         return n_rows * max(4 * width + 200, an_edge * edges + 12 * (n_clusters + 8))

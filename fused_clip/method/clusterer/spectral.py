@@ -12,8 +12,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fused_clip.method.clusterer.approximate import cell_neighbors
-from fused_clip.method.clusterer.cells import block_rows, blocks
 from fused_clip.method.clusterer.eigenvectors import leading_eigenvectors
+from fused_clip.method.clusterer.memory_maps import block_rows, blocks
 from fused_clip.method.clusterer.neighbors import nearest_rows, neighbor_affinity, symmetrised
 from fused_clip.support.arrays import Array, DoubleArray, IntArray
 from fused_clip.support.errors import InputError

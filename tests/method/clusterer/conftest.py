@@ -29,3 +29,14 @@ def rows(request, digits):
     if request.param == "connected":
         return projected
     return projected + 3 * np.random.default_rng(1).standard_normal((10, 64))[classes]
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Write rows to a file and map it."""
+
+    def write(rows):
+        np.save(tmp_path / "rows.npy", rows)
+        return np.load(tmp_path / "rows.npy", mmap_mode="r")
+
+    return write

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fused_clip.method.clusterer import approximate, cells
+from fused_clip.method.clusterer import cell_labels, probes
 from fused_clip.method.clusterer.approximate import approximate_neighbors
+from fused_clip.method.clusterer.coordinates import Coordinates
 from fused_clip.method.clusterer.neighbors import nearest_neighbors
 from tests.method.clusterer.test_neighbors import grids, squared_distances
 
@@ -31,15 +32,15 @@ def test_finds_nearly_all_neighbours():
 
 
 def test_compares_a_small_part_of_the_pairs(monkeypatch):
-    pairs, scores = [], approximate._scores
+    pairs, scores = [], Coordinates.scores
 
-    def counted(asking, lead, rest, squares):
-        pairs.append(len(asking[0]) * len(lead))
-        return scores(asking, lead, rest, squares)
+    def counted(asking, others):
+        pairs.append(len(asking.lead) * len(others.lead))
+        return scores(asking, others)
 
-    monkeypatch.setattr(approximate, "_scores", counted)
-    monkeypatch.setattr(approximate, "FEWEST_PROBES", 10)
-    monkeypatch.setattr(approximate, "MOST_PROBES", 10)
+    monkeypatch.setattr(Coordinates, "scores", counted)
+    monkeypatch.setattr(probes, "FEWEST", 10)
+    monkeypatch.setattr(probes, "MOST", 10)
     counts = {}
     for n_rows in (10_000, 20_000):
         pairs.clear()
@@ -51,8 +52,8 @@ def test_compares_a_small_part_of_the_pairs(monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_seed_decides_everything(monkeypatch, threads):
-    monkeypatch.setattr(approximate, "FEWEST_PROBES", 5)
-    monkeypatch.setattr(approximate, "MOST_PROBES", 5)
+    monkeypatch.setattr(probes, "FEWEST", 5)
+    monkeypatch.setattr(probes, "MOST", 5)
     rows = mixture(6000)
     expected = np.sort(approximate_neighbors(rows, 10, seed=5))
     before = faiss.omp_get_max_threads()
@@ -79,9 +80,9 @@ def test_small_sets_are_exact(rows, data):
 
 
 def test_rows_whose_cells_hold_too_few_get_the_nearest(monkeypatch):
-    monkeypatch.setattr(cells, "CELL_ROWS", 4)
-    monkeypatch.setattr(approximate, "FEWEST_PROBES", 2)
-    monkeypatch.setattr(approximate, "MOST_PROBES", 2)
+    monkeypatch.setattr(cell_labels, "CELL_ROWS", 4)
+    monkeypatch.setattr(probes, "FEWEST", 2)
+    monkeypatch.setattr(probes, "MOST", 2)
     rows = mixture(400)
     neighbors = approximate_neighbors(rows, 100, seed=0)
     np.testing.assert_array_equal(np.sort(neighbors), np.sort(nearest_neighbors(rows, 100)))

@@ -1,34 +1,22 @@
 import errno
-import mmap
 import os
 import shutil
 import tempfile
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fused_clip.method.clusterer import cells
-from fused_clip.method.clusterer.cells import make_cells, release
+from fused_clip.method.clusterer import cells, memory_maps
+from fused_clip.method.clusterer.cell_labels import CELL_ROWS, LARGEST_CELL
+from fused_clip.method.clusterer.cells import make_cells
 from fused_clip.support.errors import InputError
 from tests.method.clusterer.test_approximate import mixture
 
 
-@pytest.fixture
-def mapped(tmp_path):
-    """Write rows to a file and map it."""
-
-    def write(rows):
-        np.save(tmp_path / "rows.npy", rows)
-        return np.load(tmp_path / "rows.npy", mmap_mode="r")
-
-    return write
-
-
 def restored(made, rows):
     """Rows in their order, rotated as `made` has them."""
-    found = np.hstack([made.lead.numpy(), made.rest.float().numpy()])
+    found = np.hstack([made.rows.lead.numpy(), made.rows.rest.float().numpy()])
     back = np.empty_like(found)
     back[made.order] = found
     return back
@@ -69,7 +57,7 @@ def test_rows_of_a_cell_are_near():
 
 def test_a_cell_of_duplicates_is_cut():
     made = make_cells(np.ones((4_000, 8), dtype=np.float32), seed=0)
-    assert np.diff(made.ends).max() <= 4 * cells.CELL_ROWS
+    assert np.diff(made.ends).max() <= LARGEST_CELL * CELL_ROWS
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -90,7 +78,7 @@ def test_a_scratch_file_ends_with_its_rows(mapped, tmp_path, monkeypatch):
     (tmp_path / "scratch").mkdir()
     made = make_cells(mapped(mixture(2_000, n_features=40)), seed=0)
     assert list((tmp_path / "scratch").iterdir()) == []
-    assert np.isfinite(made.lead.numpy()).all()
+    assert np.isfinite(made.rows.lead.numpy()).all()
 
 
 def test_a_disk_without_room_for_the_scratch_file(mapped, monkeypatch):
@@ -118,27 +106,13 @@ def test_a_row_that_is_not_finite_is_named(mapped, bad):
         make_cells(mapped(rows), seed=0)
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's count of pages")
-def test_pages_of_a_map_do_not_stay(mapped):
-    rows = mapped(np.ones((20_000, 64), dtype=np.float32))
-    assert float(rows.sum()) == rows.size
-    before = resident(rows)
-    release(rows[100:200])
-    assert before > 5_000_000
-    assert resident(rows) < 100_000
-
-
-def resident(rows):
-    """Bytes of a memory map that are in memory, by Linux's count."""
-    start = f"{rows.ctypes.data // mmap.PAGESIZE * mmap.PAGESIZE:x}-"
-    lines = Path("/proc/self/smaps").read_text().splitlines()
-    place = next(index for index, line in enumerate(lines) if line.startswith(start))
-    return 1024 * int(next(line for line in lines[place:] if line.startswith("Rss:")).split()[1])
-
-
-def test_what_was_written_privately_stays(tmp_path):
-    np.save(tmp_path / "rows.npy", np.zeros((1_000, 64), dtype=np.float32))
-    rows = np.load(tmp_path / "rows.npy", mmap_mode="c")
-    rows[:] = 1
-    release(rows)
-    assert (rows == 1).all()
+def test_buckets_change_nothing(mapped, monkeypatch):
+    rows = mixture(5_000, n_features=48)
+    monkeypatch.setattr(memory_maps, "_BLOCK_BYTES", 1 << 17)
+    here = make_cells(rows, seed=0)
+    monkeypatch.setattr(cells, "_BUCKET_BYTES", 1 << 16)
+    assert len(cells._bucket_bounds(here.ends, 4 * 48)) > 5
+    there = make_cells(mapped(rows), seed=0)
+    np.testing.assert_array_equal(there.order, here.order)
+    for one, other in zip((*there.rows, *there.centers), (*here.rows, *here.centers), strict=True):
+        np.testing.assert_array_equal(one.float().numpy(), other.float().numpy())

@@ -4,7 +4,6 @@ from scipy.linalg import subspace_angles
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, laplacian
 
-from fused_clip.method.clusterer import eigenvectors
 from fused_clip.method.clusterer.approximate import cell_neighbors
 from fused_clip.method.clusterer.eigenvectors import leading_eigenvectors
 from fused_clip.method.clusterer.neighbors import symmetrised
@@ -41,15 +40,6 @@ def test_few_cells_leave_guesses_to_chance(graph):
     values, _ = leading_eigenvectors(weights, 6, np.zeros(3_000, dtype=int), np.random.RandomState(0))
     expected = np.linalg.eigvalsh(laplacian(weights.astype(np.float64), normed=True).toarray())[:6]
     np.testing.assert_allclose(1 - values, expected, atol=1e-3)
-
-
-def test_groups_of_vectors_change_no_bit(graph, monkeypatch):
-    weights, cells = graph
-    together = leading_eigenvectors(weights, 6, cells, np.random.RandomState(0))
-    monkeypatch.setattr(eigenvectors, "_FILTER_BYTES", 3_000 * 4 * 4)
-    apart = leading_eigenvectors(weights, 6, cells, np.random.RandomState(0))
-    np.testing.assert_array_equal(together[0], apart[0])
-    np.testing.assert_array_equal(together[1], apart[1])
 
 
 def test_threads_change_no_bit(graph, monkeypatch):

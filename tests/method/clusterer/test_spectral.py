@@ -6,8 +6,7 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fused_clip.method.clusterer import SpectralClustering, cells, neighbors, spectral
-from fused_clip.method.clusterer import approximate as search
+from fused_clip.method.clusterer import SpectralClustering, cell_labels, neighbors, probes, spectral
 from fused_clip.method.clusterer.approximate import CellNeighbors
 from fused_clip.method.clusterer.neighbors import nearest_neighbors, neighbor_affinity
 from fused_clip.method.clusterer.spectral import spectral_embedding
@@ -18,9 +17,9 @@ from tests.method.clusterer.test_approximate import mixture
 @pytest.fixture(params=["exact", "approximate"])
 def approximate(request, monkeypatch):
     """Whether the graph is approximate; cells are so small then that neighbours may be missed."""
-    monkeypatch.setattr(cells, "CELL_ROWS", 30)
-    monkeypatch.setattr(search, "FEWEST_PROBES", 2)
-    monkeypatch.setattr(search, "MOST_PROBES", 2)
+    monkeypatch.setattr(cell_labels, "CELL_ROWS", 30)
+    monkeypatch.setattr(probes, "FEWEST", 2)
+    monkeypatch.setattr(probes, "MOST", 2)
     return request.param == "approximate"
 
 
