@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,18 @@ def mixture_blocks(
         rows = centres[group] + spread * scale * noise
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         yield rows, group
+
+
+def write_mixture(file: Path, n_rows: int) -> NDArray[np.int64]:
+    """Write the rows of `mixture` to a ``.npy`` file, block by block, and give their groups."""
+    group = np.empty(n_rows, dtype=np.int64)
+    rows = np.lib.format.open_memmap(file, "w+", np.float32, (n_rows, DIMENSION))
+    start = 0
+    for some, owners in mixture_blocks(n_rows):
+        rows[start : start + len(some)], group[start : start + len(some)] = some, owners
+        start += len(some)
+    rows.flush()
+    return group
 
 
 def digits_with_noise(n_rows: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -226,6 +226,20 @@ PROMISES: tuple[Promise, ...] = (
         for name in DRAWN
     ),
     Promise(
+        "a whole cell of a million rows",
+        partial(seconds, task="one cell of vectors", method="fused_clip", size=MILLION),
+        300,
+        "at most",
+        "s",
+    ),
+    Promise(
+        "its memory",
+        partial(peaks, task="one cell of vectors", method="fused_clip", size=MILLION),
+        10,
+        "at most",
+        "GB",
+    ),
+    Promise(
         "exact silhouette of 60,000 rows, to scikit-learn",
         partial(ratio, task="silhouette", ours="fused_clip", peer="scikit-learn", size=60_000),
         3,

@@ -15,12 +15,11 @@ import numpy as np
 
 from experiments.benchmarks.measure import Benchmark, Timer
 from experiments.benchmarks.mixture import (
-    DIMENSION,
     GROUPS,
     WARM,
     digits_with_noise,
     mixture,
-    mixture_blocks,
+    write_mixture,
 )
 
 NEIGHBORS, SEED, DRAWS = 10, 0, 5
@@ -89,14 +88,8 @@ def mapped(n_rows: int, timer: Timer) -> dict[str, float]:
     from fused_clip.method.clusterer import SpectralClustering
 
     with TemporaryDirectory() as folder:
-        file, group = Path(folder, "rows.npy"), np.empty(n_rows, dtype=np.int64)
-        rows = np.lib.format.open_memmap(file, "w+", np.float32, (n_rows, DIMENSION))
-        start = 0
-        for some, owners in mixture_blocks(n_rows):
-            rows[start : start + len(some)], group[start : start + len(some)] = some, owners
-            start += len(some)
-        rows.flush()
-        del rows
+        file = Path(folder, "rows.npy")
+        group = write_mixture(file, n_rows)
         model = SpectralClustering(GROUPS, n_neighbors=NEIGHBORS, approximate=True, random_state=SEED)
         model.fit(mixture(WARM)[0])
         with timer():

@@ -12,6 +12,7 @@ from experiments.benchmarks import (
     maps,
     measure,
     neighbors,
+    one_cell,
     page,
     promises,
     report,
@@ -320,6 +321,14 @@ def test_sweeps_are_timed_with_what_they_started(monkeypatch):
     assert facts["cells_per_minute"] == pytest.approx(240 / timer.seconds)
     assert 0 < facts["figures_seconds_a_cell"] < timer.seconds
     assert timer.cpu_seconds > 1
+
+
+@pytest.mark.slow
+def test_a_cell_of_vectors_is_timed_with_its_process():
+    timer = Timer()
+    assert one_cell.cell(1_000, timer)["test accuracy"] > 0.5
+    assert timer.cpu_seconds > 1
+    assert timer.peak_gb > 0.2
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def _sorted_rows(X: Rows, axes: PrincipalAxes, order: IntArray, ends: IntArray, 
     def sort_bucket(start: int, stop: int) -> None:
         arrived = torch.from_numpy(np.argsort(np.argsort(order[start:stop])))
         for part in rows:
-            part[start:stop] = part[start:stop][arrived]
+            part[start:stop] = part[start:stop].index_select(0, arrived)
         for cell in range(*np.searchsorted(ends, [start, stop])):
             own = slice(ends[cell], ends[cell + 1])
             means[cell] = torch.hstack([rows.lead[own].mean(0), rows.rest[own].float().mean(0)])

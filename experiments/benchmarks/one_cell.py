@@ -1,0 +1,53 @@
+"""One whole cell of vectors in a file: spectral clustering, all references, figures and MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from experiments.benchmarks.measure import ROOT, Benchmark, Timer
+from experiments.benchmarks.mixture import GROUPS, write_mixture
+
+COMMAND = (
+    "fused_clip.run",
+    "dataset=embeddings",
+    "dataset.path=vectors.npy",
+    "dataset.labels_path=labels.npz",
+)
+CLASSES = np.array([f"class {number}" for number in range(GROUPS)])
+
+
+def cell(n_rows: int, timer: Timer) -> dict[str, float]:
+    """A run in a new process, as the command line starts it, of which a fifth of the rows are test rows.
+
+    The vector of a class' prompt is the mean of its first thousand rows. Fact: the accuracy.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        groups = write_mixture(folder / "vectors.npy", n_rows)
+        rows = np.load(folder / "vectors.npy", mmap_mode="r")
+        np.savez(
+            folder / "labels.npz",
+            labels=CLASSES[groups],
+            text_vectors=[rows[np.flatnonzero(groups == group)[:1000]].mean(0) for group in range(GROUPS)],
+            text_labels=[f"This is a {one}" for one in CLASSES],
+        )
+        with timer():
+            subprocess.run(  # noqa: S603
+                [sys.executable, "-m", *COMMAND, "hydra.run.dir=outputs/run"],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+        metrics = json.loads((folder / "outputs" / "run" / "metrics.json").read_text())
+    return {"test accuracy": metrics["test/accuracy"]}
+
+
+BENCHMARKS = (Benchmark("one cell of vectors", "fused_clip", cell, (100_000, 1_000_000)),)
