@@ -29,13 +29,17 @@ class Curve(NamedTuple):
     seconds: list[float]
     memory: list[float]
 
+    @property
+    def fitted(self) -> list[int]:
+        """The sizes over which exponents are fitted."""
+        return [size for size in self.sizes if size <= LARGEST_FITTED]
+
     def exponents(self) -> tuple[float, float]:
         """Of time and of new memory, over the sizes that are fitted; NaN where there are not two."""
-        fitted = [place for place, size in enumerate(self.sizes) if size <= LARGEST_FITTED]
-        sizes = [self.sizes[place] for place in fitted]
-        memory = [self.memory[place] for place in fitted]
+        sizes, count = self.fitted, len(self.fitted)  # ascending
+        memory = self.memory[:count]
         grown = exponent(sizes, memory) if min(memory, default=0) >= LEAST_GB else float("nan")
-        return exponent(sizes, [self.seconds[place] for place in fitted]), grown
+        return exponent(sizes, self.seconds[:count]), grown
 
 
 def write(results: Results, benchmarks: Sequence[Benchmark]) -> list[Path]:
@@ -89,7 +93,7 @@ def _table(results: Results, task: str, members: Sequence[Curve]) -> Iterator[st
         for size in curve.sizes:
             yield _row(results.of(curve.benchmark, size), [results.of(peer, size) for peer in rivals])
     yield ""
-    yield from (_fit(curve) for curve in members if len(curve.sizes) > 1)
+    yield from (_fit(curve) for curve in members if len(curve.fitted) > 1)
 
 
 def _row(runs: Sequence[Run], peers: Sequence[Sequence[Run]]) -> str:
@@ -133,7 +137,7 @@ def span(results: Results) -> str:
 
 def _fit(curve: Curve) -> str:
     time, memory = curve.exponents()
-    span = f"{curve.sizes[0]:,} to {max(size for size in curve.sizes if size <= LARGEST_FITTED):,}"
+    span = f"{curve.fitted[0]:,} to {curve.fitted[-1]:,}"
     grows = "" if np.isnan(memory) else f", new memory as n^{memory:z.2f}"
     return f"- {curve.benchmark.method}, {span}: time grows as n^{time:z.2f}{grows}"
 

@@ -199,6 +199,13 @@ def test_the_table_says_ratios_spread_and_exponents(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_large_sizes_alone_have_no_exponent(tmp_path):
+    results = results_of(
+        tmp_path / "r.json", *(run_of("ours", size, 5.0) for size in (1_000_000, 10_000_000))
+    )
+    assert "time grows as" not in report.text(results, (toy("ours"),))
+
+
 def test_ratios_have_the_range_of_their_turns(tmp_path):
     ours, theirs = (
         [run_of(name, 10, seconds) for seconds in taken]

@@ -9,9 +9,11 @@ import numpy as np
 from fused_clip.method.clusterer.memory_maps import block_rows, blocks, release
 from fused_clip.support.arrays import Array, FloatArray, IntArray, Rows
 from fused_clip.support.errors import InputError
+from fused_clip.support.many_rows import row_blocks
 from fused_clip.support.threads import for_each
 
 _SAMPLE = 20_000  # rows that give mean, scale and axes
+_TOGETHER = 128  # of these; with each, a system may map two megabytes of a file
 _LARGEST = 60_000  # coordinate of an outlier, in float16
 
 
@@ -46,8 +48,10 @@ class PrincipalAxes:
         """
         random = np.random.default_rng(seed)
         chosen = np.sort(random.choice(len(X), min(len(X), _SAMPLE), replace=False))
-        sample = np.asarray(X[chosen], dtype=np.float64)
-        release(X)
+        sample = np.empty((len(chosen), X.shape[1]))
+        for some in row_blocks(len(chosen), _TOGETHER):
+            sample[some] = X[chosen[some]]
+            release(X)
         _check_finite(sample, chosen)
         mean = sample.mean(axis=0)
         sample -= mean

@@ -17,8 +17,8 @@ FEWEST, MOST = 12, 28  # cells that a row is compared with
 MANY_ROWS, MOST_OF_MANY = 300_000, 16  # rows beyond which it is compared with no more cells than these
 _SAMPLE = 512  # rows, compared with all rows
 _NEAR = 256  # cells among which a row's probes are found: those nearest to its own
-_AT_A_TIME = 32_768  # rows that the sample is compared with
-_CENTERS = 1024  # cells whose nearest ones are found together
+_AT_A_TIME = 1024  # rows that the sample is compared with: their scores stay in the cache
+_CENTERS = 256  # cells whose nearest ones are found together
 
 
 @dataclass(frozen=True)
