@@ -2,7 +2,7 @@
 
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +12,15 @@ from fused_clip.support.arrays import FloatArray, IntArray
 from fused_clip.support.many_rows import row_blocks
 from fused_clip.support.threads import for_each
 
+if TYPE_CHECKING:
+    import torch
+
 RECALL = 0.992  # share of a sample's neighbours that are in the cells that rows are compared with
 FEWEST, MOST = 12, 28  # cells that a row is compared with
 MANY_ROWS, MOST_OF_MANY = 300_000, 16  # rows beyond which it is compared with no more cells than these
 _SAMPLE = 512  # rows, compared with all rows
 _NEAR = 256  # cells among which a row's probes are found: those nearest to its own
-_AT_A_TIME = 1024  # rows that the sample is compared with: their scores stay in the cache
+_PART, _AT_A_TIME = 32_768, 1024  # rows that the sample is compared with: few, whose scores stay in the cache
 _CENTERS = 256  # cells whose nearest ones are found together
 
 
@@ -74,9 +77,7 @@ class Probes:
         """Of the neighbours of a sample: the place of their cell among those nearest to the row that asks."""
         n_rows = len(self.cells.order)
         rows = np.sort(np.random.default_rng(seed).choice(n_rows, min(n_rows, _SAMPLE), replace=False))
-        starts = range(0, n_rows, _AT_A_TIME)
-        parts = list(pool.map(partial(self._nearest_in, rows, n_neighbors), starts))
-        scores, found = (np.hstack(part) for part in zip(*parts, strict=True))
+        scores, found = self._nearest_of_parts(rows, n_neighbors, pool)
         best = np.argpartition(scores, n_neighbors - 1, axis=1)[:, :n_neighbors]
         cell_of_row = self.cells.cell_of_row
         owners = cell_of_row[np.take_along_axis(found, best, axis=1)]
@@ -88,15 +89,39 @@ class Probes:
         ranks: IntArray = np.where(there.any(axis=2), there.argmax(axis=2), self.count).ravel()
         return ranks
 
-    def _nearest_in(self, rows: IntArray, n_neighbors: int, start: int) -> tuple[FloatArray, IntArray]:
-        """Scores and numbers of the rows of a part of all that are nearest to each of some rows."""
+    def _nearest_of_parts(self, rows: IntArray, count: int, pool: Executor) -> tuple[FloatArray, IntArray]:
+        """Scores and numbers of the rows of each part of all that are nearest to some rows, side by side."""
         import torch
 
-        members = slice(start, start + _AT_A_TIME)
-        scores = self.cells.rows.at(rows).scores(self.cells.rows.at(members))
-        values, places = torch.topk(scores, min(n_neighbors, scores.shape[1]), largest=False, sorted=False)
-        self.cells.release()
-        return values.numpy(), start + places.numpy()
+        parts = list(row_blocks(len(self.cells.order), _PART))
+        # Made before the threads work: what they keep lies between what they free, which the system then
+        # does not get back.
+        scores = np.full((len(rows), len(parts) * count), np.inf, dtype=np.float32)
+        found = np.zeros(scores.shape, dtype=np.int64)
+        asking = self.cells.rows.at(rows)
+
+        def find(number: int, part: slice) -> None:
+            near = []
+            for start in range(part.start, part.stop, _AT_A_TIME):
+                members = slice(start, min(start + _AT_A_TIME, part.stop))
+                values, places = _nearest(asking.scores(self.cells.rows.at(members)), count)
+                near.append((values, start + places))
+            values, numbers = (torch.hstack(some) for some in zip(*near, strict=True))
+            values, places = _nearest(values, count)
+            there = slice(number * count, number * count + values.shape[1])
+            scores[:, there], found[:, there] = values.numpy(), numbers.gather(1, places).numpy()
+            self.cells.release()
+
+        for_each(pool, find, list(enumerate(parts)))
+        return scores, found
+
+
+def _nearest(scores: "torch.Tensor", count: int) -> "tuple[torch.Tensor, torch.Tensor]":
+    """The least scores of each row and their places, at most `count`."""
+    import torch
+
+    least = torch.topk(scores, min(count, scores.shape[1]), largest=False, sorted=False)
+    return least.values, least.indices
 
 
 def _nearest_cells(cells: Cells, pool: Executor) -> IntArray:
