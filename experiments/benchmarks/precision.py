@@ -1,4 +1,4 @@
-"""What bfloat16 changes: directions of embeddings, and predictions of the default run."""
+"""What bfloat16 changes: embeddings, and predictions of the default run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compact(count: int, timer: Timer) -> dict[str, float]:
         predicted[precision] = model.predict(test)
     exact, rough = predicted["float32"], predicted["bfloat16"]
     return {
-        **_cosines(rows["float32"], rows["bfloat16"]),
+        **_compared(rows["float32"], rows["bfloat16"]),
         "accuracy_float32": float(np.mean(exact == targets[1])),
         "accuracy_bfloat16": float(np.mean(rough == targets[1])),
         "predictions_that_differ_percent": 100 * float(np.mean(exact != rough)),
@@ -49,13 +49,19 @@ def vit_b_32(count: int, timer: Timer) -> dict[str, float]:
         backbone = inputs.vit_b_32(precision)
         with timer():
             rows[precision] = backbone.encode_images(images)
-    return _cosines(rows["float32"], rows["bfloat16"])
+    return _compared(rows["float32"], rows["bfloat16"])
 
 
-def _cosines(exact: np.ndarray, rough: np.ndarray) -> dict[str, float]:
+def _compared(exact: np.ndarray, rough: np.ndarray) -> dict[str, float]:
     lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(rough, axis=1)
     cosines = np.einsum("ij,ij->i", exact, rough, dtype=np.float64) / lengths
-    return {"cosine_smallest": float(cosines.min()), "cosine_mean": float(cosines.mean())}
+    apart = np.linalg.norm(rough - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    return {
+        "cosine_smallest": float(cosines.min()),
+        "cosine_mean": float(cosines.mean()),
+        "relative_difference_mean": float(apart.mean()),
+        "relative_difference_largest": float(apart.max()),
+    }
 
 
 BENCHMARKS = (

@@ -100,15 +100,13 @@ class SpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
             If the graph has more connected components than `n_clusters`. All cuts between components cost
             nothing, so components share a cluster where their means are close.
         """
-        from scipy.sparse.csgraph import connected_components
-
         rows = self._checked(X)
         random = check_random_state(self.random_state)
         kmeans = KMeans(self.n_clusters, n_init=self.n_init, random_state=random)
         self._rows = rows
         self._graph = graph = self._neighbor_graph(rows, random)
         self.graph_recall_ = graph.recall
-        self.n_connected_components_, component = connected_components(graph.affinity, directed=False)
+        self.n_connected_components_, component = _components(graph.affinity)
         if self.n_connected_components_ > self.n_clusters:
             warnings.warn(
                 f"the neighbour graph has {self.n_connected_components_} connected components for "
@@ -138,12 +136,10 @@ class SpectralClustering(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         X : (n, d) rows.
         count : in [1, n].
         """
-        from scipy.sparse.csgraph import connected_components
-
         rows = check_array(X, dtype=_FLOATS)
         random = check_random_state(self.random_state)
         graph = self._neighbor_graph(rows, random)
-        n_components, component = connected_components(graph.affinity, directed=False)
+        n_components, component = _components(graph.affinity)
         if n_components >= count:
             return np.zeros(count)
         return np.asarray(1 - spectral_embedding(graph.affinity, component, count, random, graph.cells)[0])
@@ -234,6 +230,19 @@ class _Graph(NamedTuple):
         place = np.argsort(self.order)
         whole = csr_array(self.affinity + eye_array(len(place), dtype=self.affinity.dtype))
         return csr_array(whole[place][:, place])
+
+
+def _components(affinity: csr_array) -> tuple[int, IntArray]:
+    """Number of connected components of a symmetric graph, and that of each row, in order of appearance.
+
+    Of a symmetric graph they are the strong ones, for which scipy makes no transposed copy.
+    """
+    from scipy.sparse.csgraph import connected_components
+
+    count, component = connected_components(affinity, connection="strong")
+    first = np.unique(component, return_index=True)[1]
+    numbers: IntArray = np.argsort(np.argsort(first))
+    return count, numbers[component]
 
 
 def spectral_embedding(
