@@ -15,6 +15,7 @@ from fused_clip.support.many_rows import row_blocks
 Result = TypeVar("Result")
 
 _GUARDS = 8  # vectors beyond those asked for: the last of a block converge slowly
+_RANDOM = 2  # of these, which contain what the graph of the cells lacks, or the solver missed
 _DEGREE = 10  # of the polynomial; products with the graph in a step
 _MOST_STEPS = 30
 _TOLERANCE = 1e-5  # largest change of an eigenvalue in a step
@@ -162,12 +163,12 @@ def _guess(weights: csr_array, count: int, cells: IntArray, random: np.random.Ra
     scale = 1 / np.sqrt(mass)
     coarse.data *= np.repeat(scale, np.diff(coarse.indptr))
     coarse.data *= scale[coarse.indices]
-    found = min(count, len(mass) - 1)
+    found = min(count - _RANDOM, len(mass) - 1)
     block = np.empty((rows, count), np.float32)
     block[:, found:] = random.uniform(-1, 1, (rows, count - found))
     if found > 0:
         start = random.uniform(-1, 1, len(mass))
-        vectors = eigsh(coarse, found, which="LA", v0=start, tol=1e-3)[1] * scale[:, None]
+        vectors = eigsh(coarse, found, which="LA", v0=start)[1] * scale[:, None]
         own = vectors.astype(np.float32)
         for part in row_blocks(rows, _PART):
             block[part, :found] = own[number[part]]
