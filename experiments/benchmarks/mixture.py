@@ -33,10 +33,7 @@ def mixture(
     """
     rows = np.empty((n_rows, DIMENSION), dtype=np.float32)
     group = np.empty(n_rows, dtype=np.int64)
-    start = 0
-    for some, owners in mixture_blocks(n_rows, spread=spread, ratio=ratio, seed=seed):
-        rows[start : start + len(some)], group[start : start + len(some)] = some, owners
-        start += len(some)
+    _fill(rows, group, mixture_blocks(n_rows, spread=spread, ratio=ratio, seed=seed))
     return rows, group
 
 
@@ -64,12 +61,20 @@ def write_mixture(file: Path, n_rows: int) -> NDArray[np.int64]:
     """Write the rows of `mixture` to a ``.npy`` file, block by block, and give their groups."""
     group = np.empty(n_rows, dtype=np.int64)
     rows = np.lib.format.open_memmap(file, "w+", np.float32, (n_rows, DIMENSION))
-    start = 0
-    for some, owners in mixture_blocks(n_rows):
-        rows[start : start + len(some)], group[start : start + len(some)] = some, owners
-        start += len(some)
+    _fill(rows, group, mixture_blocks(n_rows))
     rows.flush()
     return group
+
+
+def _fill(
+    rows: NDArray[np.float32],
+    group: NDArray[np.int64],
+    blocks: Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]],
+) -> None:
+    start = 0
+    for some, owners in blocks:
+        rows[start : start + len(some)], group[start : start + len(some)] = some, owners
+        start += len(some)
 
 
 def digits_with_noise(n_rows: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

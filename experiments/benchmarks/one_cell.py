@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from experiments.benchmarks.measure import ROOT, Benchmark, Timer
+from experiments.benchmarks.commands import run
+from experiments.benchmarks.measure import Benchmark, Timer
 from experiments.benchmarks.mixture import GROUPS, write_mixture
 
-COMMAND = (
-    "fused_clip.run",
+OPTIONS = (
     "dataset=embeddings",
     "dataset.path=vectors.npy",
     "dataset.labels_path=labels.npz",
@@ -39,13 +36,7 @@ def cell(n_rows: int, timer: Timer) -> dict[str, float]:
             text_labels=[f"This is a {one}" for one in CLASSES],
         )
         with timer():
-            subprocess.run(  # noqa: S603
-                [sys.executable, "-m", *COMMAND, "hydra.run.dir=outputs/run"],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdout=subprocess.DEVNULL,
-                check=True,
-            )
+            run(folder, *OPTIONS, "hydra.run.dir=outputs/run")
         metrics = json.loads((folder / "outputs" / "run" / "metrics.json").read_text())
     return {"test accuracy": metrics["test/accuracy"]}
 

@@ -15,8 +15,8 @@ _TRANSFORMERS = "transformers"
 def load_open_clip(*, transformers: bool = False) -> Any:
     """Import open_clip: seconds, of which Python's collector would take a third.
 
-    open_clip imports transformers where it is installed, a second more. Only text towers of Hugging Face's
-    need it, so others go without.
+    open_clip imports transformers where it is installed. Only text towers of Hugging Face's need it, so in a
+    command others go without. In a notebook the user may need it for models of open_clip's.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def _without_transformers() -> Any:
 
 @contextmanager
 def _hidden(name: str) -> Iterator[None]:
-    """Let a package that is not imported yet be missing: None among Python's modules says so."""
-    if name in sys.modules:
+    """In a command, let a package that is not imported yet be missing: None among the modules says so."""
+    if name in sys.modules or not collector.in_command():
         yield
         return
     sys.modules[name] = None  # type: ignore[assignment]

@@ -24,6 +24,11 @@ def wake() -> None:
         gc.set_threshold(*_USUAL)
 
 
+def in_command() -> bool:
+    """Whether this process is one of our commands, which `rest`; in another, libraries are the user's too."""
+    return gc.get_threshold()[0] == _AT_START or gc.get_freeze_count() > 0
+
+
 @contextmanager
 def resting() -> Iterator[None]:
     """Collect rarely in a block that imports, and look at none of it later, as `wake` does.
@@ -31,7 +36,7 @@ def resting() -> Iterator[None]:
     In a process that did not `rest`, such as a notebook's, the collector is left as it is.
     """
     usual = gc.get_threshold()
-    if usual[0] == _AT_START or gc.get_freeze_count() == 0:
+    if usual[0] == _AT_START or not in_command():
         yield
         return
     gc.set_threshold(_AT_START, *usual[1:])

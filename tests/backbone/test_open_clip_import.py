@@ -16,6 +16,7 @@ def run(code: str) -> None:
 def test_transformers_is_left_out() -> None:
     run(
         "import sys; from fused_clip.backbone import OpenClipBackbone\n"
+        "from fused_clip.support import collector; collector.rest()\n"
         "OpenClipBackbone('compact', device='cpu').encode_texts(['a cat'])\n"
         "assert 'open_clip' in sys.modules and 'transformers' not in sys.modules\n"
         "import transformers"
@@ -26,7 +27,9 @@ def test_a_text_tower_of_hugging_faces_finds_it_afterwards(tmp_path: Path) -> No
     run(
         f"""
 from fused_clip.backbone.open_clip_import import load_open_clip
+from fused_clip.support import collector
 
+collector.rest()
 tower = load_open_clip().model.HFTextEncoder
 load_open_clip(transformers=True)
 from transformers import BertConfig
@@ -43,4 +46,11 @@ def test_a_module_that_is_there_stays() -> None:
         "import sys, transformers\n"
         "from fused_clip.backbone.open_clip_import import load_open_clip\n"
         "assert load_open_clip().hf_model.transformers is transformers is sys.modules['transformers']"
+    )
+
+
+def test_a_notebook_gets_all_of_open_clip() -> None:
+    run(
+        "from fused_clip.backbone.open_clip_import import load_open_clip\n"
+        "assert load_open_clip().hf_model.transformers is not None"
     )

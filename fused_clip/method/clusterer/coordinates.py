@@ -38,7 +38,7 @@ class Coordinates(NamedTuple):
 
         if isinstance(rows, slice):
             return Coordinates(*(part[rows] for part in self))
-        there = torch.from_numpy(rows)  # to index with it takes five times as long in bfloat16
+        there = torch.from_numpy(rows)  # to index with it is slow in bfloat16
         return Coordinates(*(part.index_select(0, there) for part in self))
 
     def scores(self, others: "Coordinates") -> "torch.Tensor":
