@@ -22,8 +22,8 @@ _AGAIN = "The same command without --merge embeds the missing part"
 def merge(sharded: ShardedEntry, first: str) -> StoredEntry:
     """Make the whole entry of finished shards, atomically.
 
-    Every file is compared with its checksum. The entry has the name, the files and the checksums that
-    `Store.images` gives on one machine.
+    Every file is compared with its checksum, by one process; others wait. The entry has the name, the files
+    and the checksums that `Store.images` gives on one machine.
 
     Parameters
     ----------
@@ -35,9 +35,15 @@ def merge(sharded: ShardedEntry, first: str) -> StoredEntry:
     InputError
         If blocks are missing, damaged or written twice, or shards differ in number, encoder or versions.
     """
-    if (merged := sharded.merged()) is not None:
-        _tidy(merged)
-        return merged
+    whole = sharded.merged()
+    if whole is None:
+        with sharded.opening():
+            whole = sharded.merged() or _merged(sharded, first)  # another process may have merged meanwhile
+    _tidy(whole)
+    return whole
+
+
+def _merged(sharded: ShardedEntry, first: str) -> StoredEntry:
     parts = sharded.parts()
     _check_alike(sharded, parts)
     owners = _owners(sharded, parts)
@@ -51,7 +57,6 @@ def merge(sharded: ShardedEntry, first: str) -> StoredEntry:
         complete=True
     )  # first: it tells an interrupted merge where to go on
     whole.adopt(sharded.folder, files)
-    _tidy(whole)
     return whole
 
 

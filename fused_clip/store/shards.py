@@ -143,12 +143,14 @@ class ShardedEntry:
         """
         if not starts:
             return
-        self._open()
+        self.check()
         with self.locked(shard):
             files = self._intact(shard)
             there = written(files)
             missing = [start for start in starts if start not in there]
-            for start, rows, digests in compute(missing) if missing else ():
+            if not missing or not self._open():
+                return
+            for start, rows, digests in compute(missing):
                 files[RowBlocks.name(start)] = self._entry.write(RowBlocks.name(start), rows)
                 files[RowBlocks.digest_name(start)] = self._entry.write(RowBlocks.digest_name(start), digests)
                 self._list(shard, files)
@@ -183,13 +185,19 @@ class ShardedEntry:
         """
         return self._entry.load(name)
 
-    def _open(self) -> None:
-        """Make the folder, once, with the encoder of whoever comes first."""
-        if self._entry.manifest is None:
-            with self._entry.locked():
-                if self._entry.manifest is None:
-                    self._entry.write_empty(complete=False)
+    def opening(self) -> AbstractContextManager[bool]:
+        """Keep other processes from making the folder, and from merging it."""
+        return self._entry.locked()
+
+    def _open(self) -> bool:
+        """Make the folder with the encoder of whoever comes first; False if another process has merged it."""
+        with self.opening():
+            if self.merged() is not None:
+                return False
+            if self._entry.manifest is None:
+                self._entry.write_empty(complete=False)
         self.check()
+        return True
 
     def _intact(self, shard: Shard) -> dict[str, str]:
         part = read_part(self.folder / shard.file) if (self.folder / shard.file).exists() else None

@@ -129,8 +129,9 @@ def test_several_processes_at_once_embed_each_image_once(
     log = tmp_path / "log"
     words = ["dataset=imagefolder", f"dataset.root={pictures}", f"output_dir={tmp_path / 'out'}", *PARTS]
     command = [sys.executable, "-m", "fused_clip.embed", *words, "shards=3", f"+backbone.log={log}"]
-    running = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) for _ in range(3)]
-    assert [process.wait() for process in running] == [0, 0, 0]
+    running = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate()[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], said
     assert len(log.read_text().splitlines()) == N
     assert stored(tmp_path / "out") == alone
 

@@ -3,7 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -92,6 +94,44 @@ def test_an_interrupted_merge_goes_on(tmp_path: Path, place: str, monkeypatch: p
             merge(sharded, "image 0")
     merged = merge(sharded_entry(tmp_path), "image 0").folder
     assert files(merged) == files(one_machine(tmp_path / "one"))
+
+
+def test_two_merges_at_once_give_one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_all(sharded_entry(tmp_path), Source(), 2)
+    check = merging._check_files
+    first, second = Event(), Event()
+
+    def slow_check(*arguments: Any) -> None:
+        if not first.is_set():
+            first.set()
+            second.wait(0.5)
+        check(*arguments)
+
+    monkeypatch.setattr(merging, "_check_files", slow_check)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(merge, sharded_entry(tmp_path), "image 0")
+        assert first.wait(10)
+        fast = merge(sharded_entry(tmp_path), "image 0")
+        second.set()
+        assert slow.result().folder == fast.folder
+    assert files(fast.folder) == files(one_machine(tmp_path / "one"))
+
+
+def test_a_shard_that_others_finished_and_merged_is_not_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the lock of its shard, or has read the list of a folder that is renamed now."""
+    write_all(sharded_entry(tmp_path), Source(), 2)
+    late, source = sharded_entry(tmp_path), Source()
+
+    def merge_first(*arguments: object) -> dict[str, str]:
+        merge(sharded_entry(tmp_path), "image 0")
+        return {}
+
+    monkeypatch.setattr(late, "_intact", merge_first)
+    late.write(Shard(1, 2), late.starts(Shard(1, 2)), source.compute)
+    assert source.asked == []
+    assert not late.folder.exists()
 
 
 def _interrupt(*arguments: object) -> None:
