@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 DIMENSION, GROUPS, SEED = 512, 20, 0
 SPREAD = 1.75  # of the rows of a group around its centre, as a multiple of the centres' own
-NOISE = 0.3  # of embeddings that are drawn again, as a share of each axis' deviation
+NOISE = 1.0  # of embeddings that are drawn again, as a share of each axis' deviation
 BLOCK = 10_000
 WARM = 300  # rows that a benchmark is tried on first, so that imports and caches are not part of its time
 
@@ -78,7 +78,7 @@ def _fill(
 
 
 def digits_with_noise(n_rows: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Embeddings of 5,000 real digits by `compact`, drawn with noise of a third of each axis' deviation."""
+    """Embeddings of 5,000 real digits by `compact`, drawn with noise of each axis' deviation."""
     rows, labels = _digits()
     random = np.random.default_rng(seed)
     drawn = random.integers(0, len(rows), n_rows)

@@ -41,12 +41,12 @@ def approximate_neighbors(X: Rows, n_neighbors: int, seed: int) -> IntArray:
     """Find rows near each row, the row itself among them; a seed gives the same ones however many threads.
 
     An inverted file (Sivic and Zisserman, "Video Google", 2003, doi:10.1109/ICCV.2003.1238663): a row is
-    compared with all rows of the cells of about 300 rows whose centres are nearest to it. There are 12 to 28
-    of these cells, of more than 300,000 rows 12 to 16: as many as hold .992 of the neighbours of 512 rows,
-    which are compared with all rows. With 12 cells or fewer nothing is missed. It is searched cell by cell,
-    so that all comparisons are matrix products: in float32 along the 32 principal axes of most variance;
-    along the others, whose products are small, in bfloat16 where the processor multiplies in it. The rows of
-    a row's own and the next cell give a distance; of the others only nearer ones are kept.
+    compared with all rows of the cells of about 300 rows whose centres are nearest to it. There are 12 to 40
+    of these cells (of 300,000 rows 12 to 28, of 525,000 or more 12 to 16): as many as hold .992 of the
+    neighbours of 512 rows, which are compared with all rows. With 12 cells or fewer nothing is missed. It is
+    searched cell by cell, so that all comparisons are matrix products: in float32 along the 32 principal axes
+    of most variance; along the others, whose products are small, in bfloat16 where the processor multiplies
+    in it. The rows of a row's own and the next cell give a distance; of the others only nearer ones are kept.
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 RECALL = 0.992  # share of a sample's neighbours that are in the cells that rows are compared with
-FEWEST, MOST = 12, 28  # cells that a row is compared with
-MANY_ROWS, MOST_OF_MANY = 300_000, 16  # rows beyond which it is compared with no more cells than these
+FEWEST, MOST = 12, 40  # cells that a row is compared with
+MOST_OF_MANY, OF_ALL_ROWS = 16, 8_400_000  # of many rows, 16 each or as many as this allows all rows together
 _SAMPLE = 512  # rows, compared with all rows
 _NEAR = 256  # cells among which a row's probes are found: those nearest to its own
 _PART, _AT_A_TIME = 32_768, 1024  # rows that the sample is compared with: few, whose scores stay in the cache
@@ -50,7 +50,7 @@ class Probes:
         seed : of the sample.
         pool : does parts of the work side by side.
         """
-        most = MOST if len(cells.order) <= MANY_ROWS else min(MOST, MOST_OF_MANY)
+        most = min(MOST, max(MOST_OF_MANY, OF_ALL_ROWS // len(cells.order)))
         widest = cls(cells, _nearest_cells(cells, pool), most)
         ranks = widest._ranks(n_neighbors, seed, pool)
         reached = np.cumsum(np.bincount(ranks, minlength=most + 1)[:most]) / len(ranks)
