@@ -44,7 +44,9 @@ def predict(count: int, timer: Timer) -> dict[str, float]:
         backbone, images = inputs.compact(), inputs.stored_images(folder, count)
         model = _model(folder / "model", backbone)
         alone = partial(_embedding, model, images)
-        return _compared("plain_embedding", alone, partial(_predicting, model, folder, count), count, timer)
+        facts = _compared("plain_embedding", alone, partial(_predicting, model, folder), count, timer)
+        _check_journal(folder, count)
+        return facts
 
 
 def photos(count: int, timer: Timer) -> dict[str, float]:
@@ -60,7 +62,9 @@ def photos(count: int, timer: Timer) -> dict[str, float]:
         model = _model(folder / "model", backbone, described=False)  # its file of weights is gone
         pixels = backbone.prepare([inputs.crop(row, PHOTO_SIDE, PHOTO_SIDE) for row in range(BATCH)])
         alone = partial(_encoding, backbone, pixels, count)
-        return _compared("encoder", alone, partial(_predicting, model, folder, count), count, timer)
+        facts = _compared("encoder", alone, partial(_predicting, model, folder), count, timer)
+        _check_journal(folder, count)
+        return facts
 
 
 def log(count: int, timer: Timer) -> dict[str, float]:
@@ -103,12 +107,18 @@ def _compared(
     }
 
 
-def _predicting(model: SavedModel, folder: Path, count: int) -> None:
+def _journal(folder: Path) -> Journal:
+    return Journal(folder / "partial", {"format": 2}, fresh=False)
+
+
+def _predicting(model: SavedModel, folder: Path) -> None:
     """Predict the folder's images into a new journal."""
-    journal = Journal(folder / "partial", {"format": 2}, fresh=False)
     source = find_source(str(folder / "images.parquet"))
-    predict_into(journal, model, source, Wanted(threshold=0.5, on_bad_image="error"))
-    if sum(1 for _ in journal) != count:
+    predict_into(_journal(folder), model, source, Wanted(threshold=0.5, on_bad_image="error"))
+
+
+def _check_journal(folder: Path, count: int) -> None:
+    if sum(1 for _ in _journal(folder)) != count:
         raise RuntimeError("an image was not predicted")
 
 
