@@ -4,9 +4,13 @@ import json
 import sys
 
 from experiments.benchmarks.measure import Timer
-from experiments.benchmarks.suite import BENCHMARKS
+from fused_clip.support.threads import wait_briefly
 
 if __name__ == "__main__":
+    wait_briefly()  # as the commands do, before anything loads torch
+
+    from experiments.benchmarks.suite import BENCHMARKS
+
     name, size = sys.argv[1:]
     benchmark = next(one for one in BENCHMARKS if one.name == name)
     timer = Timer()

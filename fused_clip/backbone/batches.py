@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from threading import RLock
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from fused_clip.dataset.reading import prepare_many
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 from fused_clip.support.errors import InputError
 from fused_clip.support.overlap import read_ahead
-
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 
 
 def embed_images(
@@ -59,7 +56,7 @@ def embed_images(
             rows = [np.empty((0, backbone.dim), np.float32)]
             for batch in block:
                 prepared, rest = next(ahead)
-                # Small images: two threads that call torch would be slower than this one.
+                # Two threads that call torch would be slower than this one.
                 prepared += [backbone.prepare(rest)] if rest else []
                 rows.append(backbone.encode_prepared(prepared))
                 for bad in bad_rows(rows[-1]):
@@ -83,28 +80,6 @@ def embed_texts(backbone: Backbone, texts: Sequence[str]) -> FloatArray:
     for i in bad_rows(rows):
         raise InputError("backbone", f"embeddings must be finite and not zero; not so for {texts[i]!r}")
     return rows
-
-
-def in_one_thread(work: Callable[[Given], Made]) -> Callable[[Given], Made]:
-    """Let torch work in one thread, for a function that runs beside the model in a thread of its own.
-
-    With two pools of threads on the same cores, each of the model's steps would wait for the other pool.
-
-    Parameters
-    ----------
-    work : calls torch.
-    """
-    import torch
-    from threadpoolctl import ThreadpoolController
-
-    controller = ThreadpoolController()
-
-    def limited(given: Given) -> Made:
-        torch.get_num_threads()  # a thread's first call sets its number, and may not come after the limit
-        with controller.limit(limits=1, user_api="openmp"):
-            return work(given)
-
-    return limited
 
 
 def bad_rows(rows: FloatArray) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from fused_clip.dataset.decode import UnreadableImageError
 from fused_clip.dataset.options import MAX_PIXELS
-from fused_clip.dataset.reading import Content, decode_each, prepare_each
+from fused_clip.dataset.reading import Content, decode_each, prepare_many
 from fused_clip.predict.sources import Item, State
 from fused_clip.support.arrays import ImageArray
 
@@ -33,6 +33,41 @@ class ReadBatch:
     pixels: list[ModelInput]
 
 
+@dataclass(frozen=True)
+class DecodedBatch:
+    """Items as decoded; large images are model input already, so that few are in memory.
+
+    Parameters
+    ----------
+    paths, states, errors : as of `ReadBatch`.
+    made : model input, or an error, of the first images without an error.
+    images : (height, width, 3) of the others.
+    """
+
+    paths: list[str]
+    states: list[State]
+    errors: list[str]
+    made: list[ModelInput | str]
+    images: list[ImageArray]
+
+    def prepared(self, prepare: Prepare) -> ReadBatch:
+        """Prepare the images that are not yet model input; an error in one does not stop the others.
+
+        Parameters
+        ----------
+        prepare : turns images into model input.
+        """
+        errors, pixels = list(self.errors), list[ModelInput]()
+        good = [place for place, error in enumerate(errors) if not error]
+        made = [*self.made, *(_tried(prepare, self.images) if self.images else [])]
+        for place, part in zip(good, made, strict=True):
+            if isinstance(part, str):
+                errors[place] = part
+            else:
+                pixels.append(part)
+        return ReadBatch(self.paths, self.states, errors, pixels)
+
+
 def read(
     items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXELS, side: int | None = None
 ) -> ReadBatch:
@@ -45,26 +80,31 @@ def read(
     max_pixels : images with more are errors.
     side : as of `fused_clip.dataset.decode.reduction`.
     """
-    batch = ReadBatch([item.path for item in items], [item.state() for item in items], [], [])
-    good: list[int] = []
+    return decode_items(items, prepare, max_pixels=max_pixels, side=side).prepared(prepare)
+
+
+def decode_items(
+    items: Sequence[Item], prepare: Prepare, *, max_pixels: int = MAX_PIXELS, side: int | None = None
+) -> DecodedBatch:
+    """Decode items, and prepare only as many images as are too large to wait.
+
+    Parameters
+    ----------
+    items, prepare, max_pixels, side : as of `read`.
+    """
+    errors: list[str] = []
 
     def decoded() -> Iterator[ImageArray]:
-        contents = map(_content, items)
-        for place, image in enumerate(decode_each(contents, max_pixels, side=side)):
-            batch.errors.append("")
+        for image in decode_each(map(_content, items), max_pixels, side=side):
             if isinstance(image, UnreadableImageError):
-                batch.errors[place] = str(image)
+                errors.append(str(image))
             else:
-                good.append(place)
+                errors.append("")
                 yield image
 
-    made = [part for parts in prepare_each(decoded(), partial(_tried, prepare)) for part in parts]
-    for place, part in zip(good, made, strict=True):
-        if isinstance(part, str):
-            batch.errors[place] = part
-        else:
-            batch.pixels.append(part)
-    return batch
+    paths, states = [item.path for item in items], [item.state() for item in items]
+    made, images = prepare_many(decoded(), partial(_tried, prepare))
+    return DecodedBatch(paths, states, errors, [part for parts in made for part in parts], images)
 
 
 def _content(item: Item) -> Content:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from fused_clip.backbone.batches import bad_rows, in_one_thread
+from fused_clip.backbone.batches import bad_rows
 from fused_clip.dataset.options import MAX_PIXELS
 from fused_clip.guarantee import Guarantee
 from fused_clip.guarantee.conformal import Per
 from fused_clip.model.predictions import Predictions
 from fused_clip.model.saved import SavedModel
-from fused_clip.predict.decoding import ReadBatch, read
+from fused_clip.predict.decoding import ReadBatch, decode_items
 from fused_clip.predict.journal import Journal, Record
 from fused_clip.predict.shift_sample import ShiftSample
 from fused_clip.predict.sources import OPTION, ImageSource, Item
@@ -165,15 +165,16 @@ def _embedded(
 
     backbone = model.require_backbone()
     backbone.load()
-    side, prepare = backbone.reduced_side, in_one_thread(backbone.prepare)
-    reading = partial(read, prepare=prepare, max_pixels=wanted.max_pixels, side=side)
+    side, prepare = backbone.reduced_side, backbone.prepare
+    reading = partial(decode_items, prepare=prepare, max_pixels=wanted.max_pixels, side=side)
     batches = read_ahead(reading, batched(rest, backbone.batch_size))
     with (
         closing(batches),
         logging_redirect_tqdm(),
         tqdm(total=total, initial=done, desc=backbone.name, unit="image", disable=None) as bar,
     ):
-        for batch in batches:
+        for decoded in batches:
+            batch = decoded.prepared(prepare)
             rows = _rows(model, batch)
             yield replace(batch, pixels=[]), rows
             for path, error in zip(batch.paths, batch.errors, strict=True):

@@ -4,7 +4,6 @@ import hashlib
 import threading
 import tracemalloc
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fused_clip.backbone.batches import embed_images, embed_texts, in_one_thread
+from fused_clip.backbone.batches import embed_images, embed_texts
 from fused_clip.dataset import reading
 from fused_clip.dataset.images import FileImages
 from fused_clip.support.errors import InputError
@@ -114,20 +113,6 @@ def test_memory_does_not_grow_with_the_size_of_the_images(
     tracemalloc.stop()
     assert len(rows) == 96
     assert peak < 16 * noise.nbytes
-
-
-def test_a_thread_beside_the_model_calls_torch_without_threads_of_its_own() -> None:
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        count = in_one_thread(lambda name: (name, torch.get_num_threads()))
-        with ThreadPoolExecutor(1) as beside:
-            assert beside.submit(count, "beside").result() == ("beside", 1)
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_what_reading_complains_of_comes_through() -> None:
