@@ -248,16 +248,16 @@ PROMISES: tuple[Promise, ...] = (
         3,
     ),
     Promise(
-        "predicting 20,000 images, share of the rate of embedding alone",
+        "predicting 10,000 images, share of the rate of embedding alone",
         partial(
-            facts, task="predicting, compact", method="fused_clip", size=20_000, name="of_plain_embedding"
+            facts, task="predicting, compact", method="fused_clip", size=10_000, name="of_plain_embedding"
         ),
         0.95,
         unit="",
     ),
     Promise(
         "predicting 400-pixel JPEG photos with ViT-B/32, share of the rate of encoding alone",
-        partial(facts, task="predicting, photos", method="fused_clip", size=1_024, name="of_encoder"),
+        partial(facts, task="predicting, photos", method="fused_clip", size=512, name="of_encoder"),
         0.9,
         unit="",
     ),
