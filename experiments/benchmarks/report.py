@@ -174,5 +174,10 @@ def _panel(
     axes.set(xscale="log", yscale="log", xlabel="n")
     axes.xaxis.set_minor_formatter("")
     sizes = sorted({size for curve in members for size in curve.sizes})
-    axes.set_xticks(sizes, [f"{size / 1000:.4g}k" if size >= 1000 else size for size in sizes], size=7)
+    axes.set_xticks(sizes, [_short(size) for size in sizes], size=6)
     axes.legend(fontsize=6, framealpha=0.6)
+
+
+def _short(size: int) -> str:
+    units = ((1_000_000, "M"), (1_000, "k"), (1, ""))
+    return next(f"{size / unit:.4g}{letter}" for unit, letter in units if size >= unit)
