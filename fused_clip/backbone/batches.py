@@ -56,7 +56,7 @@ def embed_images(
             rows = [np.empty((0, backbone.dim), np.float32)]
             for batch in block:
                 prepared, rest = next(ahead)
-                # Two threads that call torch would be slower than this one.
+                # Here, not in the thread that reads: its work with torch would take turns with the model's.
                 prepared += [backbone.prepare(rest)] if rest else []
                 rows.append(backbone.encode_prepared(prepared))
                 for bad in bad_rows(rows[-1]):

@@ -53,9 +53,8 @@ def _merged(sharded: ShardedEntry, first: str) -> StoredEntry:
         digest.update(sharded.load(RowBlocks.digest_name(start)).data)
     whole = rows_entry(sharded.root, sharded.backbone, sharded.blocks, images=digest.hexdigest(), first=first)
     files = {RowBlocks.name(start): part.files[RowBlocks.name(start)] for start, part in owners.items()}
-    sharded.marker(whole.folder.name).write_empty(
-        complete=True
-    )  # first: it tells an interrupted merge where to go on
+    # The marker first: it tells an interrupted merge where to go on.
+    sharded.marker(whole.folder.name).write_empty(complete=True)
     whole.adopt(sharded.folder, files)
     return whole
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fused_clip.support.many_rows import EXACT_ROWS, row_blocks
+from fused_clip.support.many_rows import EXACT_ROWS, inverse, row_blocks
 
 
 @given(st.integers(1, 500), st.integers(1, 120))
@@ -18,3 +18,10 @@ def test_rows_that_are_computed_exactly_are_one_block() -> None:
     assert list(row_blocks(EXACT_ROWS)) == [slice(0, EXACT_ROWS)]
     assert len(list(row_blocks(EXACT_ROWS + 1))) == 2
     assert list(row_blocks(0)) == [slice(0, 0)]
+
+
+@given(st.permutations(range(20)))
+def test_an_inverse_undoes_a_permutation(numbers: list[int]) -> None:
+    order = np.array(numbers)
+    np.testing.assert_array_equal(inverse(order)[order], np.arange(20))
+    np.testing.assert_array_equal(order[inverse(order)], np.arange(20))

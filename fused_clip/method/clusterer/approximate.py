@@ -12,7 +12,7 @@ from fused_clip.method.clusterer.neighbors import nearest_rows, with_themselves
 from fused_clip.method.clusterer.probes import Probes
 from fused_clip.support import threads
 from fused_clip.support.arrays import FloatArray, IntArray, Rows
-from fused_clip.support.many_rows import row_blocks
+from fused_clip.support.many_rows import inverse, row_blocks
 
 _OWN = 2  # of a row's probes, the nearest to its own cell: they give the distance others must stay below
 _CHUNK = 32_768  # rows that are searched for together
@@ -91,8 +91,7 @@ def cell_neighbors(X: Rows, n_neighbors: int, seed: int) -> CellNeighbors:
             neighbors[chunk] = found
     short = (neighbors < 0).any(axis=1)
     if short.any():
-        place = np.argsort(cells.order)
-        neighbors[short] = place[nearest_rows(X[cells.order[short]], X, n_neighbors)]
+        neighbors[short] = inverse(cells.order)[nearest_rows(X[cells.order[short]], X, n_neighbors)]
     return CellNeighbors(with_themselves(neighbors), cells.order, cells.cell_of_row, recall)
 
 

@@ -14,6 +14,7 @@ from fused_clip.method.clusterer.openmp import load_faiss
 from fused_clip.method.clusterer.principal_axes import PrincipalAxes
 from fused_clip.support import threads
 from fused_clip.support.arrays import Array, IntArray, Rows
+from fused_clip.support.many_rows import inverse
 from fused_clip.support.threads import for_each
 
 LEAD = 32  # principal axes along which products are float32; along the others, bfloat16
@@ -108,7 +109,7 @@ def _sorted_rows(X: Rows, axes: PrincipalAxes, order: IntArray, ends: IntArray, 
         _release(scratch)
 
     def sort_bucket(start: int, stop: int) -> None:
-        arrived = torch.from_numpy(np.argsort(np.argsort(order[start:stop])))
+        arrived = torch.from_numpy(inverse(np.argsort(order[start:stop])))
         for part in rows:
             part[start:stop] = part[start:stop].index_select(0, arrived)
         for cell in range(*np.searchsorted(ends, [start, stop])):

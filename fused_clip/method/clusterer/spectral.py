@@ -17,6 +17,7 @@ from fused_clip.method.clusterer.memory_maps import block_rows, blocks
 from fused_clip.method.clusterer.neighbors import nearest_rows, neighbor_affinity, symmetrised
 from fused_clip.support.arrays import Array, DoubleArray, IntArray
 from fused_clip.support.errors import InputError
+from fused_clip.support.many_rows import inverse
 
 EXACT_ROWS = 100_000  # with more rows, approximate="auto" approximates
 _FLOATS = [np.float64, np.float32]
@@ -227,7 +228,7 @@ class _Graph(NamedTuple):
             return self.affinity
         from scipy.sparse import eye_array
 
-        place = np.argsort(self.order)
+        place = inverse(self.order)
         whole = csr_array(self.affinity + eye_array(len(place), dtype=self.affinity.dtype))
         return csr_array(whole[place][:, place])
 
@@ -241,8 +242,7 @@ def _components(affinity: csr_array) -> tuple[int, IntArray]:
 
     count, component = connected_components(affinity, connection="strong")
     first = np.unique(component, return_index=True)[1]
-    numbers: IntArray = np.argsort(np.argsort(first))
-    return count, numbers[component]
+    return count, inverse(np.argsort(first))[component]
 
 
 def spectral_embedding(

@@ -75,7 +75,7 @@ def test_groups_that_are_nearly_apart():
 
 
 @pytest.mark.slow
-def test_no_eigenvector_is_missed_where_many_eigenvalues_are_nearly_one():
+def test_no_eigenvector_is_missed_where_many_eigenvalues_are_nearly_one() -> None:
     """Of these rows the graph of the cells alone gave 19 of 20: two groups shared a cluster."""
     rows, group = experiment_mixture(100_000, spread=1.0, seed=3)
     model = SpectralClustering(20, approximate=True, random_state=0).fit(rows)
