@@ -53,7 +53,7 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
 
 
 def as_texts(
-    option: str, values: Sequence[object], *, blanks: bool = False, hint: str | None = None
+    option: str, values: Sequence[object], *, blanks: bool = False, hint: str = ""
 ) -> list[str]:
     """Return the names in a column: text as it is, whole numbers by their digits.
 

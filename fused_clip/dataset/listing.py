@@ -43,8 +43,8 @@ def csv(
     Raises
     ------
     InputError
-        If a table can't be read, lacks a column or (unless ``labels="some"``) a label, lists an image twice or
-        has one class, an image is missing, can't be read or lies outside, or names or sizes don't fit the
+        If a table can't be read, lacks a column or (unless ``labels="some"``) a label, lists an image twice
+        or has one class, an image is missing, can't be read or lies outside, or names or sizes don't fit the
         data.
     """
     found = listed_files(recipe, test_path, split_column, train_split, test_split)
