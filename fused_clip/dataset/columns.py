@@ -52,9 +52,7 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
     return dict(zip(columns, values, strict=True))
 
 
-def as_texts(
-    option: str, values: Sequence[object], *, blanks: bool = False, hint: str = ""
-) -> list[str]:
+def as_texts(option: str, values: Sequence[object], *, blanks: bool = False, hint: str = "") -> list[str]:
     """Return the names in a column: text as it is, whole numbers by their digits.
 
     Parameters
