@@ -1,5 +1,7 @@
-"""Sweeps from Python, such as in a notebook: without the command line, and with a table in return."""
+"""Sweeps and datasets from Python, such as in a notebook: without the command line."""
 
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +18,14 @@ from fused_clip.support.errors import InputError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from fused_clip.dataset.image_dataset import ImageDataset
+
 
 def sweep(
-    *overrides: str, output_dir: str | Path = "outputs", config_dir: str | Path | None = None
+    *overrides: str,
+    output_dir: str | Path = "outputs",
+    config_dir: str | Path | None = None,
+    verbose: bool = True,
 ) -> "DataFrame":
     """Run every combination of some options, one cell after the other.
 
@@ -30,6 +37,8 @@ def sweep(
         ``"experiment=smoke"``.
     output_dir : where runs, the store of embeddings and the tracking database are kept.
     config_dir : folder of config groups of your own, as ``--config-dir``.
+    verbose : whether to print the plan, a line for each cell and the table. Warnings and failures are logged
+        in any case.
 
     Returns
     -------
@@ -44,7 +53,9 @@ def sweep(
     from pandas import DataFrame
 
     folders = [str(conf_dir()), *([str(Path(config_dir).absolute())] if config_dir else [])]
-    with composed([*overrides, f"output_dir={str(output_dir)!r}"], folders) as config:
+    words = [*overrides, f"output_dir={str(output_dir)!r}"]
+    quiet = nullcontext() if verbose else redirect_stdout(StringIO())
+    with quiet, composed(words, folders) as config:
         make_importable(config)
         jobs = planned_jobs(config)
         if not jobs:
@@ -61,6 +72,27 @@ def sweep(
             raise
         opened.end()
         return DataFrame([table_row(record) for record in read_records(opened.progress.directory)])
+
+
+def load_dataset(*overrides: str) -> "ImageDataset":
+    """Load the images and labels of an option of the group ``dataset``, as a run with these words uses them.
+
+    ``dataset.test.read()`` gives the pixels of a split, ``dataset.test.labels`` its labels, as positions in
+    ``dataset.class_names``.
+
+    Parameters
+    ----------
+    overrides : as on the command line: ``"dataset=cifar10"``, ``"dataset.n_test=300"``.
+
+    Raises
+    ------
+    InputError
+        If an override can't be read, the options do not fit the data, or the data can't be had.
+    """
+    from fused_clip.runner.build import make_dataset
+
+    options = options_of(*overrides)
+    return make_dataset(options.dataset.with_allowed(options.allow), options.data_dir)
 
 
 def options_of(*overrides: str) -> Options:
