@@ -1,5 +1,7 @@
 """Sweeps from Python, such as in a notebook: without the command line, and with a table in return."""
 
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    *overrides: str, output_dir: str | Path = "outputs", config_dir: str | Path | None = None
+    *overrides: str,
+    output_dir: str | Path = "outputs",
+    config_dir: str | Path | None = None,
+    verbose: bool = True,
 ) -> "DataFrame":
     """Run every combination of some options, one cell after the other.
 
@@ -30,6 +35,8 @@ def sweep(
         ``"experiment=smoke"``.
     output_dir : where runs, the store of embeddings and the tracking database are kept.
     config_dir : folder of config groups of your own, as ``--config-dir``.
+    verbose : whether to print the plan, a line for each cell and the table. Warnings and failures are logged
+        in any case.
 
     Returns
     -------
@@ -44,7 +51,9 @@ def sweep(
     from pandas import DataFrame
 
     folders = [str(conf_dir()), *([str(Path(config_dir).absolute())] if config_dir else [])]
-    with composed([*overrides, f"output_dir={str(output_dir)!r}"], folders) as config:
+    words = [*overrides, f"output_dir={str(output_dir)!r}"]
+    quiet = nullcontext() if verbose else redirect_stdout(StringIO())
+    with quiet, composed(words, folders) as config:
         make_importable(config)
         jobs = planned_jobs(config)
         if not jobs:

@@ -69,3 +69,15 @@ def test_the_config_folder_brings_options_and_modules(
     )
     table = fused_clip.sweep(*WORDS, "prompt=scan", output_dir=tmp_path / "out", config_dir="mine")
     assert table["error"].tolist() == [""]
+
+
+def test_a_quiet_sweep_prints_nothing_and_logs_what_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [*WORDS, "clusters_per_target=2,90"]
+    table = fused_clip.sweep(*words, output_dir=tmp_path, verbose=False)
+    assert capsys.readouterr().out == ""
+    assert "clusters_per_target: makes 900" in caplog.text
+    assert table["error"].ne("").tolist() == [False, True]
+    fused_clip.sweep(*words, output_dir=tmp_path)
+    assert "cell 1 of 2: clusters_per_target=2" in capsys.readouterr().out
