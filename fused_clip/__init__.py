@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fused_clip.model.embed import embed_images, embed_texts
     from fused_clip.model.result import Result
     from fused_clip.model.saved import SavedModel, load_model
-    from fused_clip.runner.notebook import sweep
+    from fused_clip.runner.notebook import references, sweep
     from fused_clip.support.errors import InputError
 
 _HOMES = {
@@ -26,6 +26,7 @@ _HOMES = {
     "embed_images": "fused_clip.model.embed",
     "embed_texts": "fused_clip.model.embed",
     "load_model": "fused_clip.model.saved",
+    "references": "fused_clip.runner.notebook",
     "sweep": "fused_clip.runner.notebook",
 }
 
@@ -40,6 +41,7 @@ __all__ = [
     "embed_images",
     "embed_texts",
     "load_model",
+    "references",
     "sweep",
 ]
 
