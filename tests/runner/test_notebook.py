@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from pandas import read_parquet
 
 import fused_clip
 from fused_clip import InputError
@@ -96,3 +98,15 @@ def test_references_are_listed_with_those_of_a_folder(tmp_path: Path) -> None:
     with_own = fused_clip.references(tmp_path)
     assert set(with_own.index) - set(known.index) == {"shuffled"}
     assert with_own.loc["shuffled", "title"] == "shuffled text"
+
+
+def test_an_option_follows_another_in_each_cell(tmp_path: Path) -> None:
+    words = [*WORDS, "seed=0,1", "dataset.seed=${seed}"]
+    table = fused_clip.sweep(*words, output_dir=tmp_path, verbose=False)
+    configs = [OmegaConf.load(Path(directory, "config.yaml")) for directory in table["directory"]]
+    assert [(config.seed, config.dataset.seed) for config in configs] == [(0, 0), (1, 1)]
+    test_rows = [
+        set(read_parquet(Path(directory, "predictions.parquet")).query("split == 'test'")["row_id"])
+        for directory in table["directory"]
+    ]
+    assert test_rows[0] != test_rows[1]
