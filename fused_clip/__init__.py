@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fused_clip.model.result import Result
     from fused_clip.model.saved import SavedModel, load_model
     from fused_clip.review.review_table import review_labels
-    from fused_clip.runner.notebook import load_dataset, sweep
+    from fused_clip.runner.notebook import load_dataset, references, sweep
     from fused_clip.support.errors import InputError
 
 _HOMES = {
@@ -28,6 +28,7 @@ _HOMES = {
     "embed_texts": "fused_clip.model.embed",
     "load_dataset": "fused_clip.runner.notebook",
     "load_model": "fused_clip.model.saved",
+    "references": "fused_clip.runner.notebook",
     "review_labels": "fused_clip.review.review_table",
     "sweep": "fused_clip.runner.notebook",
 }
@@ -44,6 +45,7 @@ __all__ = [
     "embed_texts",
     "load_dataset",
     "load_model",
+    "references",
     "review_labels",
     "sweep",
 ]
