@@ -13,6 +13,7 @@ from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 from sphinx.domains.python import PythonDomain
 from sphinx.writers.html5 import HTML5Translator
+from sphinx_gallery.sorting import ExplicitOrder
 
 import fused_clip
 
@@ -82,6 +83,21 @@ html_sidebars = {"docs/index": []}
 
 copybutton_exclude = ".linenos, .gp, .go"
 
+LEARNING = (  # own photos first, then what to ask of the answers, then research and extensions
+    "plot_own_photos.py",
+    "plot_label_free_clusters.py",
+    "plot_constrained_answers.py",
+    "plot_guaranteed_sets.py",
+    "plot_explained_answer.py",
+    "plot_label_errors.py",
+    "plot_choose_a_method.py",
+    "plot_audit.py",
+    "plot_words_cancel.py",
+    "plot_sweep.py",
+    "plot_mlflow_pandas.py",
+    "plot_new_prompt_strategy.py",
+    "plot_new_classifier.py",
+)
 sphinx_gallery_conf = {
     "examples_dirs": ["examples/gallery"],
     "gallery_dirs": ["docs/gallery"],
@@ -93,7 +109,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 0,
     "abort_on_example_error": True,
     "matplotlib_animations": False,
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": ExplicitOrder([*LEARNING, "*"]),
     "notebook_images": False,
 }
 

@@ -121,5 +121,5 @@ print(f"{np.mean(misled == truth):.0%} right, against {scores['four targets']:.0
 # Next
 # ----
 #
-# - The same on the command line: ``--targets``, ``--prior`` and ``--target-map``: :doc:`/models`.
-# - What a prior does to guaranteed sets: :doc:`/guarantees`.
+# - The same on the command line: ``--targets``, ``--prior`` and ``--target-map``: :doc:`/docs/models`.
+# - What a prior does to guaranteed sets: :doc:`/docs/guarantees`.

@@ -121,6 +121,6 @@ for name in set(shares) - set(drawn):
 # Next
 # ----
 #
-# - The same columns for a folder of photos, and a page to click: :doc:`/explain`.
-# - Why the words cancel: :doc:`/method`.
-# - Which training labels may be wrong: :doc:`/review`.
+# - The same columns for a folder of photos, and a page to click: :doc:`/docs/explain`.
+# - Why the words cancel: :doc:`/docs/method`.
+# - Which training labels may be wrong: :doc:`/docs/review`.

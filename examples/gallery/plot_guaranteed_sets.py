@@ -160,5 +160,5 @@ print(f"{answered.unknown.mean():.0%} of {len(rows)} photos of these kinds.")
 # Next
 # ----
 #
-# - The same columns on the command line, and how many images each level needs: :doc:`/guarantees`.
-# - A page on which to try images of your own: :doc:`/app`.
+# - The same columns on the command line, and how many images each level needs: :doc:`/docs/guarantees`.
+# - A page on which to try images of your own: :doc:`/docs/app`.

@@ -114,6 +114,6 @@ print(f"The review expects {review['wrong'].sum():.0f} wrong labels; {found[-1]}
 # Next
 # ----
 #
-# - The same with a page of pictures, for a run of yours: :doc:`/review`. It has the measurements on
+# - The same with a page of pictures, for a run of yours: :doc:`/docs/review`. It has the measurements on
 #   larger sets, too.
-# - Correct the table, and run again: :doc:`/own-data`.
+# - Correct the table, and run again: :doc:`/docs/own-data`.

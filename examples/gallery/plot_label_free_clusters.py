@@ -130,6 +130,6 @@ print(f"and {(new['row_id'].map(of_photo) == new['predicted']).mean():.0%} of {l
 # Next
 # ----
 #
-# - Your own folder and names: :doc:`/own-data`.
-# - Clusterers that need no name, and the number of clusters found by itself: :doc:`/methods`.
-# - A few labels help to check: the example of ten labels, and :doc:`/review`.
+# - Your own folder and names: :doc:`/docs/own-data`.
+# - Clusterers that need no name, and the number of clusters found by itself: :doc:`/docs/methods`.
+# - A few labels help to check: the example of ten labels, and :doc:`/docs/review`.

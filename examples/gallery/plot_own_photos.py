@@ -159,7 +159,7 @@ pd.Series(accuracy, name="right").to_frame().style.format("{:.1%}")
 # Next
 # ----
 #
-# - Put your own paths and labels into the table: :doc:`/own-data`.
-# - Label the least certain photos, run again, and compare: :doc:`/methods` says which method fits how
+# - Put your own paths and labels into the table: :doc:`/docs/own-data`.
+# - Label the least certain photos, run again, and compare: :doc:`/docs/methods` says which method fits how
 #   many labels.
-# - Answer for a folder of new photos on the command line, with a page of pictures: :doc:`/models`.
+# - Answer for a folder of new photos on the command line, with a page of pictures: :doc:`/docs/models`.
