@@ -1,0 +1,1 @@
+"""What a release is made of: wheel and sdist, their trial, notes, and the list of components."""
