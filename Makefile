@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # threads of several wait for each other at every step.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check audit docs smoke attack mutants bench-regression image cluster verify-openai clean
+.PHONY: help demo test quick check audit sbom dist lock docs smoke attack mutants bench-regression image cluster verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -42,10 +42,21 @@ check: $(VENV)/installed  ## lint, types, tables and links of documents, plain w
 	$(BIN)/python -m experiments.docs --check
 	$(BIN)/python -m experiments.words
 
-audit: $(VENV)/installed  ## holes that are known: code (bandit), workflow (zizmor), packages (pip-audit)
+audit: $(VENV)/installed  ## holes that are known: code (bandit), workflows (zizmor), packages (pip-audit)
 	bash .ci/audit $(BIN)
 
-docs: $(VENV)/installed  ## write the generated tables of the documents
+sbom: $(VENV)/installed  ## list the packages of the environment as CycloneDX: build/sbom.json
+	$(BIN)/python -m experiments.release.sbom build/sbom.json
+
+dist: $(VENV)/installed  ## build wheel and sdist into dist/, check them, and try the wheel's commands
+	$(BIN)/python -m experiments.release
+
+lock: $(VENV)/installed  ## pin what pyproject.toml asks for, with hashes: requirements-dev.txt; ARGS=--upgrade: newest
+	$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --all-extras --generate-hashes \
+	    --default-index https://pypi.org/simple --custom-compile-command "make lock" $(ARGS) \
+	    --output-file requirements-dev.txt pyproject.toml
+
+docs: $(VENV)/installed  ## write the generated tables of the documents, and llms.txt
 	$(BIN)/python -m experiments.docs
 
 smoke: $(VENV)/installed  ## a sweep over every prompt strategy

@@ -1,8 +1,8 @@
 """Build wheel and sdist into ``dist/``, check them, and try the wheel: ``python -m experiments.release``.
 
 The wheel is built twice, from the sdist and from the source tree: both must be the same, byte for byte.
-It must have every file of the package and nothing else. Then it is installed in a fresh environment, which sees the
-libraries of this one, and its commands run outside the source tree.
+It must have every file of the package and nothing else. Then it is installed in a fresh environment,
+which sees the libraries of this one, and its commands run outside the source tree.
 """
 
 # Commands are those of this file.
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from experiments.docs import ROOT
+from experiments.release import ROOT
 from experiments.release.contents import (
     differences,
     expected_in_sdist,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from zipfile import ZipFile
 
-from experiments.docs import ROOT
+from experiments.release import ROOT
 
 PACKAGES = ("fused_clip", "hydra_plugins")
 CONFIG = "conf"  # becomes fused_clip/conf

@@ -10,7 +10,7 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from experiments.docs import ROOT
+from experiments.release import ROOT
 
 LOCK = "requirements-dev.txt"
 # Oldest and newest of the versions of Python that CI runs, on the systems that the lock file is for.

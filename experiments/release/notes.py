@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.docs import ROOT
+from experiments.release import ROOT
 from fused_clip.support.errors import InputError
 from fused_clip.support.versions import own_version
 

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Iterable
 from importlib.metadata import PathDistribution
 from pathlib import Path
-from sysconfig import get_path
 from tempfile import TemporaryDirectory
 
 from fused_clip.support.errors import InputError
@@ -27,18 +27,19 @@ class Installed:
     ----------
     folder : empty folder for the environment and for what its commands write.
     wheel : to install.
-    libraries : folder of the environment whose libraries the commands may import.
+    libraries : folders whose libraries the commands may import.
     """
 
-    def __init__(self, folder: Path, wheel: Path, libraries: Path) -> None:
+    def __init__(self, folder: Path, wheel: Path, libraries: Iterable[Path]) -> None:
         self.work = folder / "work"
         self.work.mkdir()
         environment = folder / "environment"
         venv.create(environment)
         self.bin = environment / "bin"
         (self.packages,) = environment.glob("lib/python3*/site-packages")
-        # A .pth inside that folder, such as that of an editable install, is not read.
-        (self.packages / "libraries.pth").write_text(f"{libraries}\n", encoding="utf-8")
+        # A .pth inside these folders, such as that of an editable install, is not read.
+        lines = "".join(f"{place}\n" for place in libraries)
+        (self.packages / "libraries.pth").write_text(lines, encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), "install", "--quiet"]
         subprocess.run([*pip, "--no-index", "--no-deps", str(wheel)], check=True)
         self.env = {name: value for name, value in os.environ.items() if name not in _FROM_THE_SOURCE}
@@ -87,7 +88,8 @@ def try_wheel(wheel: Path) -> None:
         If a command fails, or one of another installation runs.
     """
     with TemporaryDirectory(prefix="fused-clip-release-") as folder:
-        tried = Installed(Path(folder), wheel, Path(get_path("purelib")))
+        libraries = [Path(place) for place in sys.path if place.endswith("-packages")]
+        tried = Installed(Path(folder), wheel, libraries)
         place = tried.said("python", "-c", "import fused_clip; print(fused_clip.__file__)").strip()
         if not Path(place).is_relative_to(tried.packages):
             raise InputError("fused_clip", "must be imported from the wheel", place)
