@@ -53,7 +53,7 @@ dist: $(VENV)/installed  ## build wheel and sdist into dist/, check them, and tr
 
 lock: $(VENV)/installed  ## pin what pyproject.toml asks for, with hashes: requirements-dev.txt; ARGS=--upgrade: newest
 	$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --all-extras --generate-hashes \
-	    --default-index https://pypi.org/simple --custom-compile-command "make lock" $(ARGS) \
+	    --custom-compile-command "make lock" $(ARGS) \
 	    --output-file requirements-dev.txt pyproject.toml
 
 docs: $(VENV)/installed  ## write the generated tables of the documents, and llms.txt
