@@ -9,7 +9,8 @@ A marker is a line ``<!-- NAME -->`` or ``<!-- NAME:FILE -->``; its table ends a
 - ``options``: every option of a run;
 - ``silent errors``: errors without a message, and the tests that find them.
 
-``python -m experiments.docs`` writes the tables; ``--check`` lists those that differ, and broken links.
+``python -m experiments.docs`` writes the tables, and ``llms.txt`` from the documents' first sentences and
+headings. ``--check`` lists those that differ, and broken links.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from experiments import llms
 from fused_clip.report.markdown import escape, table_lines, table_text
 from fused_clip.report.writer import read_table
 from fused_clip.support.errors import InputError
@@ -156,14 +158,15 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if one is wrong")
     check = parser.parse_args(arguments).check
     wrong = False
-    for document in documents(root):
+    overview = [root / llms.NAME] if (root / "pyproject.toml").is_file() else []
+    for document in (*documents(root), *overview):
         name = document.relative_to(root)
         try:
-            text = updated(document)
+            text = llms.overview(root, documents(root)) if document in overview else updated(document)
         except InputError as error:
             print(f"Error: {error}", file=sys.stderr)
             return 1
-        stale = text != document.read_text(encoding="utf-8")
+        stale = not document.exists() or text != document.read_text(encoding="utf-8")
         if check:
             problems = ["its tables differ: make docs"] if stale else []
             problems += [f"links to {target}, which is not there" for target in broken_links(document)]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fused_clip.runner.notebook import load_dataset, references, sweep
     from fused_clip.support.errors import InputError
 
+__version__ = "0.1.0"  # the one place: packaging, commands and models read it here
+
 _HOMES = {
     "ImageDataset": "fused_clip.dataset.image_dataset",
     "InputError": "fused_clip.support.errors",
@@ -52,10 +54,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
