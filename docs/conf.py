@@ -4,7 +4,9 @@ The source folder is the whole repository: links between documents work on GitHu
 """
 
 import re
+import shutil
 from itertools import pairwise
+from pathlib import Path
 from typing import NoReturn
 
 from docutils import nodes
@@ -120,6 +122,7 @@ _WITH_PARAMETERS = {"Parameters", "Other Parameters", "Attributes"}
 def setup(app: Sphinx) -> None:
     """Add a renderer of formulas that needs no script from elsewhere, and the role of names in docstrings."""
     app.connect("source-read", _link_gallery)
+    app.connect("build-finished", _copy_markdown)
     app.connect("autodoc-process-docstring", _describe_parameters, priority=400)  # before napoleon's 500
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_formula, None))
     app.add_role("name", _name)
@@ -129,6 +132,15 @@ def _link_gallery(app: Sphinx, name: str, content: list[str]) -> None:
     """Lead links to the gallery's scripts, which GitHub shows, to the pages that are made of them."""
     content[0] = re.sub(r"\]\((?:\.\./)+examples/gallery/(\w+)\.py", r"](/docs/gallery/\1.rst", content[0])
     content[0] = re.sub(r"\]\((?:\.\./)*examples/gallery\)", "](/docs/gallery/index.rst)", content[0])
+
+
+def _copy_markdown(app: Sphinx, error: Exception | None) -> None:
+    """Put the documents of ``llms.txt`` where it leads, in the site as in the repository."""
+    overview = Path(app.srcdir, "llms.txt").read_text(encoding="utf-8")
+    for name in [] if error else re.findall(r"\]\((\S+\.md)\)", overview):
+        copy = Path(app.outdir, name)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(app.srcdir, name), copy)
 
 
 def _describe_parameters(
