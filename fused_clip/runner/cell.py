@@ -22,6 +22,7 @@ from fused_clip.runner.config import Options
 from fused_clip.runner.outcomes import record
 from fused_clip.support import collector
 from fused_clip.support.conf import axes_of
+from fused_clip.support.plugins import plugin_versions
 from fused_clip.support.timing import Stages
 from fused_clip.support.versions import versions
 
@@ -325,6 +326,7 @@ class Cell:
 
     def _tags(self) -> dict[str, str]:
         found = {f"version.{name}": value for name, value in versions(_VERSIONED).items()}
+        found |= {f"plugin.{name}": value for name, value in plugin_versions().items()}
         return {
             "study": self.options.study,
             "sweep_id": self.sweep_id,

@@ -26,6 +26,7 @@ from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.conf import PLACES_AND_EXTRAS
 from fused_clip.support.files import locked, read_regular, sha256, write_atomic
 from fused_clip.support.json_files import parse_json
+from fused_clip.support.plugins import plugin_of
 from fused_clip.support.versions import code_version, versions
 
 # Modules that compute results; a backbone's fingerprint stands for the rest of its code.
@@ -65,7 +66,7 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
 
     Options, data with the names of their rows, texts of the prompts, backbone, the words in a clusterer's
     file, libraries that compute, this package's code, and the source files of parts from outside it; but not
-    places, tracking and figures.
+    places, tracking and figures. For a part of a plugin, all sources of the plugin and its version.
 
     Parameters
     ----------
@@ -216,7 +217,9 @@ def _foreign_targets(options: Any) -> Iterator[str]:
 
 
 def _source_hash(group: str, target: str, allow: Sequence[str]) -> str:
-    """Hash of the file that defines a part; empty unless it is written in Python."""
+    """Hash of a plugin's source and version, or of the file that defines another part, if that is Python."""
+    if plugin := plugin_of(target):
+        return plugin.code_version
     try:
         source = inspect.getsourcefile(locate(group, target, allow, nested=True))
     except TypeError:

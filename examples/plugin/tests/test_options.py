@@ -1,0 +1,9 @@
+"""Each option of this package meets the contract of its group."""
+
+import pytest
+from fused_clip.testing import check_option, options_of
+
+
+@pytest.mark.parametrize("option", options_of("my-options"))
+def test_an_option_meets_the_contract_of_its_group(option: str) -> None:
+    check_option(option)
