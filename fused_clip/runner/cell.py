@@ -291,6 +291,7 @@ class Cell:
             "test_images": dataset.test.images.fingerprint,
             "backbone_fingerprint": backbone.fingerprint,
             **backbone_tags(backbone),
+            **plugin_tags(),
         }
         result = run(
             dataset,
@@ -326,7 +327,6 @@ class Cell:
 
     def _tags(self) -> dict[str, str]:
         found = {f"version.{name}": value for name, value in versions(_VERSIONED).items()}
-        found |= {f"plugin.{name}": value for name, value in plugin_versions().items()}
         return {
             "study": self.options.study,
             "sweep_id": self.sweep_id,
@@ -336,6 +336,7 @@ class Cell:
             "commit": commit(),
             **self.choices,
             **found,
+            **plugin_tags(),
         }
 
 
@@ -350,6 +351,11 @@ def backbone_tags(backbone: "Backbone") -> dict[str, str]:
 
     facts = backbone.record if isinstance(backbone, TwoTowerBackbone) else {}
     return {f"backbone_{name}": value for name, value in facts.items()}
+
+
+def plugin_tags() -> dict[str, str]:
+    """Tags with the version of each plugin that is installed."""
+    return {f"plugin.{name}": version for name, version in plugin_versions().items()}
 
 
 @cache
