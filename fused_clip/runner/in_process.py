@@ -33,7 +33,8 @@ def composed(
     Parameters
     ----------
     words : overrides, those with several values among them.
-    folders : of config groups, the first of which goes before the others; this package's by default.
+    folders : of config groups, the first of which goes before the others and has the main config; this
+        package's by default. Those of plugins come after them.
     name : of the main config.
     hydra : further overrides, of Hydra's own node.
     directory : of the sweep; a new one by default.

@@ -36,9 +36,7 @@ def check_classifier(chosen: Chosen) -> None:
     before = copy.deepcopy((given.train, given.test, given.texts))
     model = _fitted(given, classifier, given.targets)
     known = np.asarray(getattr(model.classifier_, "targets_", ()))
-    chosen.require(
-        same(known, np.unique(given.targets)), "fit must set targets_, which can be predicted"
-    )
+    chosen.require(same(known, np.unique(given.targets)), "fit must set targets_, which can be predicted")
     scores = model.target_scores(given.test).values
     _check_scores(chosen, given, scores)
     again = _fitted(given, classifier, given.targets).target_scores(given.test).values
