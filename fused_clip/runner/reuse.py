@@ -26,7 +26,7 @@ from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.conf import PLACES_AND_EXTRAS
 from fused_clip.support.files import locked, read_regular, sha256, write_atomic
 from fused_clip.support.json_files import parse_json
-from fused_clip.support.plugins import plugin_of
+from fused_clip.support.plugins import code_behind, plugin_of
 from fused_clip.support.versions import code_version, versions
 
 # Modules that compute results; a backbone's fingerprint stands for the rest of its code.
@@ -96,6 +96,7 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
             for group in options.groups
             for target in _foreign_targets(chosen.get(group))
         },
+        "candidates": code_behind(_candidates(options)),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -203,6 +204,13 @@ def _listed(folder: Path) -> dict[str, list[str]]:
 
 def _hash(texts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
+
+
+def _candidates(options: Options) -> Iterator[str]:
+    """Options among which a method is chosen, as group and name."""
+    for candidates in (options.method.candidates or {}).values():
+        for replaced in candidates.values():
+            yield from (f"{group}/{value}" for group, value in replaced.items())
 
 
 def _foreign_targets(options: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ on the order of installation.
 import hashlib
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -137,6 +138,17 @@ def plugin_of(dotted: str) -> Plugin | None:
     dotted : name of a module or of what is defined in it.
     """
     return next((plugin for plugin in installed() if plugin.owns(dotted)), None)
+
+
+def code_behind(options: Iterable[str]) -> dict[str, str]:
+    """Code version of each plugin that has some of these options, by its name.
+
+    Parameters
+    ----------
+    options : each as group and name: ``clusterer/birch``.
+    """
+    named = set(options)
+    return {one.name: one.code_version for one in plugins() if not named.isdisjoint(one.options)}
 
 
 def plugin_versions() -> dict[str, str]:
