@@ -101,7 +101,10 @@ def test_its_model_is_loaded_with_the_installed_class(finished: Path, site: Path
     (model,) = finished.glob("outputs/runs/*/*/model")
     assert called("-c", LOAD, model, cwd=finished, site=site).stdout == "my_options.classifiers\n"
     (line,) = called("-c", LOAD, model, cwd=finished).stdout.splitlines()
-    assert "needs my_options.classifiers:TrimmedMean, which is no classifier of fused_clip" in line
+    assert (
+        "needs the classifier my_options.classifiers:TrimmedMean, which is no classifier of fused_clip"
+        in line
+    )
     assert "Install my-options 0.1.0, or pass its class" in line
 
 
@@ -178,3 +181,12 @@ def test_a_part_that_can_not_be_imported_is_named_in_a_line(tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
     assert "Error: fusion._target_: must name something importable" in done.stderr
     assert "no_such_library" in done.stderr
+
+
+def test_options_of_the_users_folder_go_before_its_own(site: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / "clusterer"
+    mine.mkdir(parents=True)
+    (mine / "bisecting_kmeans.yaml").write_text("_target_: sklearn.cluster.BisectingKMeans\nmax_iter: 7\n")
+    words = ["--config-dir", "mine", "clusterer=bisecting_kmeans", "--cfg", "job"]
+    shown = called("-m", "fused_clip.run", *words, cwd=tmp_path, site=site)
+    assert "max_iter: 7" in shown.stdout

@@ -188,7 +188,7 @@ def _make(option: str, facts: ModelFacts, trusted: Iterable[type], folder: Path)
     known = _classes(option, trusted)
     kind = known.get(part.name) or plugin_class(option, part.name, _BASES[option])
     if kind is None:
-        rule = f"needs {part.name}, which is no {option} of fused_clip or of an installed plugin"
+        rule = f"needs the {option} {part.name}, which is no {option} of fused_clip or a plugin"
         raise InputError("model", rule, str(folder), hint=_way_to(facts))
     try:
         return kind(**part.params)

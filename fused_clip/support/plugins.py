@@ -61,7 +61,7 @@ class Plugin:
     @cached_property
     def options(self) -> dict[str, Path]:
         """YAML of each option, by group and name: ``clusterer/birch``."""
-        found = sorted(self.conf.rglob("*.yaml"))
+        found = sorted(self.conf.glob("*/**/*.yaml"))
         return {path.relative_to(self.conf).with_suffix("").as_posix(): path for path in found}
 
     @cached_property

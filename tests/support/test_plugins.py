@@ -46,7 +46,7 @@ def test_without_plugins_nothing_is_added(site: Path) -> None:
 
 
 def test_a_package_with_options_is_found_and_not_imported(site: Path) -> None:
-    folder = install(site, {**BIRCH, "__init__.py": "raise RuntimeError('imported')"})
+    folder = install(site, {**BIRCH, "conf/config.yaml": "", "__init__.py": "raise RuntimeError('imported')"})
     (found,) = plugins()
     assert (found.name, found.version, found.conf) == ("their-options", "1.2", folder / "conf")
     assert list(found.options) == ["clusterer/birch"]
