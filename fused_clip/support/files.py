@@ -102,8 +102,8 @@ def _again_if_stale(read: Callable[[], T]) -> T:
 def _read_regular(path: str | Path, most: int | None, start: int, size: int | None) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as error:  # a name with a zero byte
-        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    except ValueError as error:  # whose words differ between versions of Python
+        raise OSError(errno.EINVAL, "its name has a zero byte", str(path)) from error
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
