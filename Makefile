@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # threads of several wait for each other at every step.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check audit docs smoke attack mutants bench-regression image cluster verify-openai clean
+.PHONY: help demo test quick check audit docs smoke attack mutants bench-regression image cluster docs-site notebooks verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -48,6 +48,18 @@ audit: $(VENV)/installed  ## holes that are known: code (bandit), workflow (zizm
 docs: $(VENV)/installed  ## write the generated tables of the documents
 	$(BIN)/python -m experiments.docs
 
+docs-site: $(VENV)/installed  ## build the site in build/site: runs the gallery, warnings are errors, checks links
+	rm -rf build/site docs/generated docs/gallery
+	$(BIN)/python -m sphinx -c docs -W --keep-going -q . build/site
+	$(BIN)/python -m experiments.site_links build/site
+
+notebooks: docs/gallery/index.rst  ## run the gallery's notebooks in Jupyter
+	rm -rf build/notebooks && mkdir -p build/notebooks && cp docs/gallery/*.ipynb build/notebooks
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace build/notebooks/*.ipynb
+
+docs/gallery/index.rst:
+	$(MAKE) docs-site
+
 smoke: $(VENV)/installed  ## a sweep over every prompt strategy
 	$(BIN)/python -m fused_clip.run experiment=smoke
 
@@ -58,7 +70,7 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch torchvision
-	$(BIN)/python -m pip install --quiet --editable '.[dev,open,app,slurm,ray,postgres]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs,open,app,slurm,ray,postgres]'
 	touch $@
 
 clean:  ## remove the environment and caches; outputs stay

@@ -3,7 +3,7 @@
 A marker is a line ``<!-- NAME -->`` or ``<!-- NAME:FILE -->``; its table ends at ``<!-- /NAME -->``.
 
 - ``report:FILE``: the table of FILE, whose path is relative to the document: a table of `fused_clip.report`
-  (``.json``), one of plain values (``.csv``), or Markdown (``.md``);
+  (``.json``), one of plain values (``.csv``), or Markdown (``.md``), without its title;
 - ``benchmarks``: the benchmarks of the machine that was measured last, and links to those of others;
 - ``references``: the references of ``conf/reference``;
 - ``options``: every option of a run;
@@ -125,7 +125,7 @@ def _table(document: Path, name: str) -> str:
     if path.suffix == ".csv":
         return _plain_table(path)
     if path.suffix == ".md":
-        return path.read_text(encoding="utf-8").strip()
+        return re.sub(r"\A# .*\n", "", path.read_text(encoding="utf-8")).strip()
     raise InputError(str(document), "takes .json, .csv or .md", name)
 
 

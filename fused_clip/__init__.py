@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from fused_clip.model.embed import embed_images, embed_texts
     from fused_clip.model.result import Result
     from fused_clip.model.saved import SavedModel, load_model
-    from fused_clip.runner.notebook import references, sweep
+    from fused_clip.review.review_table import review_labels
+    from fused_clip.runner.notebook import load_dataset, references, sweep
     from fused_clip.support.errors import InputError
 
 _HOMES = {
@@ -25,8 +26,10 @@ _HOMES = {
     "SpectralClustering": "fused_clip.method.clusterer",
     "embed_images": "fused_clip.model.embed",
     "embed_texts": "fused_clip.model.embed",
+    "load_dataset": "fused_clip.runner.notebook",
     "load_model": "fused_clip.model.saved",
     "references": "fused_clip.runner.notebook",
+    "review_labels": "fused_clip.review.review_table",
     "sweep": "fused_clip.runner.notebook",
 }
 
@@ -40,8 +43,10 @@ __all__ = [
     "__version__",
     "embed_images",
     "embed_texts",
+    "load_dataset",
     "load_model",
     "references",
+    "review_labels",
     "sweep",
 ]
 

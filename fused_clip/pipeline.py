@@ -331,7 +331,8 @@ def _tags(
     if seen:
         tags["classes_seen"] = f"{len(seen)} of {len(dataset.class_names)}: {', '.join(seen)}"
     if not dataset.labelled:
-        tags |= {"labels": "none", "not_known_without_labels": checks.UNKNOWN_WITHOUT_LABELS}
+        labels = "some" if dataset.has_labels else "none"
+        tags |= {"labels": labels, "not_known_without_labels": checks.UNKNOWN_WITHOUT_LABELS}
     if choice is not None:
         tags |= {"method_chosen": choice.candidate.name, "method_reason": choice.reason}
     if method.leak is not None:

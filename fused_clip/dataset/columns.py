@@ -52,18 +52,22 @@ def read_columns(option: str, file: Path, wanted: Mapping[str, str | None]) -> d
     return dict(zip(columns, values, strict=True))
 
 
-def as_texts(option: str, values: Sequence[object]) -> list[str]:
+def as_texts(option: str, values: Sequence[object], *, blanks: bool = False, hint: str = "") -> list[str]:
     """Return the names in a column: text as it is, whole numbers by their digits.
 
     Parameters
     ----------
     option : names the value in errors.
     values : of the column.
+    blanks : whether a row may have no value; it is then empty.
+    hint : what to do about rows without a value.
     """
-    blank = [row for row, value in enumerate(values) if value is None or value == ""]
+    values = ["" if value is None else value for value in values]
+    blank = [] if blanks else [row for row, value in enumerate(values) if value == ""]
     if blank:
         rows = shortened(str(row) for row in blank)
-        raise InputError(option, f"{len(blank)} of {len(values)} rows have no value (rows {rows}, from 0)")
+        rule = f"{len(blank)} of {len(values)} rows have no value (rows {rows}, from 0)"
+        raise InputError(option, rule, hint=hint)
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (str, int)):
             raise InputError(option, "must contain text or whole numbers", value)

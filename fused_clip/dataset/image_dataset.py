@@ -60,7 +60,7 @@ class Split:
     ----------
     images : the parent split, which is embedded once whatever subset of it is used.
     rows : (n,) rows of the parent, in the order of this split.
-    labels : (n,) class index of each row, in [0, C); all -1 where no label is known.
+    labels : (n,) class index of each row, in [0, C); -1 where it is not known.
     origin : what the images are, e.g. ``mnist/train``; its set is compared with those a backbone was trained
         on.
     """
@@ -75,7 +75,7 @@ class Split:
 
     @property
     def labelled(self) -> bool:
-        """Whether the rows' classes are known."""
+        """Whether the classes of all rows are known."""
         return bool((self.labels >= 0).all())
 
     @property
@@ -87,6 +87,10 @@ class Split:
         rows : (n,) of the sequence.
         """
         return self.images.ids(self.rows)
+
+    def read(self) -> Iterable[ImageArray]:
+        """Decode the rows in their order, to (height, width, 3) uint8 RGB."""
+        return self.images.read(self.rows)
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,13 @@ class ImageDataset:
 
     @property
     def labelled(self) -> bool:
-        """Whether the classes of the images are known."""
+        """Whether the classes of all images are known."""
         return self.train.labelled and self.test.labelled
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the class of any training image is known."""
+        return bool((self.train.labels >= 0).any())
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fused_clip.dataset.columns import as_texts, existing_file, read_columns, refuse_repeated, rows_of_splits
 from fused_clip.dataset.folder import OUTSIDE
@@ -28,7 +28,8 @@ def csv(
 
     The test split is a second table, or given by a column, or a stratified `test_fraction`. Labels are text:
     0 and "0" are one class, "0" and "00" are two. Classes are in natural order ("2" before "10"). With
-    ``labels="none"`` labels are not read. Images are read as in `imagefolder`.
+    ``labels="none"`` labels are not read. With ``labels="some"`` rows may have none: see `Recipe.make`.
+    Images are read as in `imagefolder`.
 
     Parameters
     ----------
@@ -42,8 +43,9 @@ def csv(
     Raises
     ------
     InputError
-        If a table can't be read, lacks a column or a label, lists an image twice or has one class, an image
-        is missing, can't be read or lies outside, or names or sizes don't fit the data.
+        If a table can't be read, lacks a column or (unless ``labels="some"``) a label, lists an image twice
+        or has one class, an image is missing, can't be read or lies outside, or names or sizes don't fit the
+        data.
     """
     found = listed_files(recipe, test_path, split_column, train_split, test_split)
     return dataset_of_files(recipe, found.parts, found.names, f"table {recipe.path}")
@@ -94,7 +96,7 @@ def listed_files(
     if recipe.on_bad_image == "error":
         _refuse_missing([file for part in used for file in part])
     names = natural_order(file.label for part in used for file in part if file.label is not None)
-    if recipe.labels == "given" and len(names) < 2:
+    if recipe.labels != "none" and len(names) < 2:
         raise InputError("dataset.label_column", "must contain two classes or more", names)
     return ListedFiles(used, names, list(tables.values()))
 
@@ -106,9 +108,12 @@ def _listed(
     start = table.parent if recipe.root is None else Path(recipe.root).expanduser()
     if not start.is_dir():
         raise InputError("dataset.root", "must be an existing folder", recipe.root)
-    columns = {key: as_texts(key, values) for key, values in read_columns(option, table, wanted).items()}
+    columns = {
+        key: as_texts(key, values, **(_blanks(recipe) if key == "dataset.label_column" else {}))
+        for key, values in read_columns(option, table, wanted).items()
+    }
     names = columns["dataset.image_column"]
-    labels = map(class_name, columns.get("dataset.label_column", ()))
+    labels = (class_name(label) if label else None for label in columns.get("dataset.label_column", ()))
     files = [File(start / name, printable(name), label) for name, label in zip_longest(names, labels)]
     if not recipe.outside_root:
         way = f"dataset.root=FOLDER names another folder, {OUTSIDE} reads any image"
@@ -119,6 +124,12 @@ def _listed(
         return [files]
     parts = rows_of_splits("dataset.split_column", columns["dataset.split_column"], splits)
     return [[files[row] for row in part] for part in parts]
+
+
+def _blanks(recipe: Recipe) -> dict[str, Any]:
+    """What a row without a label means, as `as_texts` takes it."""
+    hint = "dataset.labels=some takes them as images without a label"
+    return {"blanks": recipe.labels == "some", "hint": hint}
 
 
 def _distinct(parts: list[list[File]], splits: Sequence[str]) -> list[list[File]]:

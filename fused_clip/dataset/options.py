@@ -67,8 +67,10 @@ class SharedOptions(StrictOptions):
     label_column: str = Field(
         default="label", description="column of labels; extension of labels in tar files, or `json:<key>`"
     )
-    labels: Literal["given", "none"] = Field(
-        default="given", description="none: labels are not read; `classes` names the possible classes"
+    labels: Literal["given", "some", "none"] = Field(
+        default="given",
+        description="none: labels are not read; `classes` names the possible classes. some (csv): a row may"
+        " have no label; it is trained on without one, and is in the test split, to be answered",
     )
     classes: list[Name] | None = Field(default=None, description="labels=none: names of the classes")
     class_names: list[Name] | None = Field(

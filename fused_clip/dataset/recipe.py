@@ -50,6 +50,9 @@ class Recipe(SharedOptions):
     ) -> ImageDataset:
         """Make the dataset; without labels, subsets and splits are drawn evenly.
 
+        With ``labels="some"`` and one part, all images are trained on and those without a label are the test
+        split, so that the run answers them.
+
         Parameters
         ----------
         parts : the result of `used`: train and test, or one part to split.
@@ -59,14 +62,15 @@ class Recipe(SharedOptions):
         Raises
         ------
         InputError
-            If a name is no class of the data, a class has no image, the splits have no class in common, a
-            group lists an unknown class or one of another group, or a subset or split can't be drawn.
+            If ``labels="some"`` and all images have a label; if a name is no class of the data, a class has
+            no image, the splits have no class in common, a group lists an unknown class or one of another
+            group, or a subset or split can't be drawn.
         """
         parts, names = self._unlabelled(parts) if self.labels == "none" else self._labelled(parts)
         known = known_names(parts) or names
         splits = [_select(part, names, known) for part in parts]
         train, test = splits if len(splits) == 2 else self._split(splits[0])
-        if self.labels == "given":
+        if self.labels != "none":
             _check_presence(train, test, names)
         return ImageDataset(
             name=self.name,
@@ -84,6 +88,11 @@ class Recipe(SharedOptions):
         if self.classes is not None:
             rule = "goes with dataset.labels=none; dataset.class_names chooses among classes that have labels"
             raise InputError("dataset.classes", rule, self.classes)
+        if self.labels == "some" and all((part.labels >= 0).all() for part in parts):
+            rule = (
+                "'some' needs images without a label (dataset=csv: rows with an empty one), and all have one"
+            )
+            raise InputError("dataset.labels", rule, hint="Use dataset.labels=given")
         parts = renamed(parts, self.display_names)
         return parts, resolve(parts, self.class_names)
 
@@ -99,6 +108,8 @@ class Recipe(SharedOptions):
         return unknown, resolve(unknown, self.classes, "dataset.classes")
 
     def _split(self, whole: Split) -> tuple[Split, Split]:
+        if self.labels == "some":
+            return whole, _rows_of(whole, np.flatnonzero(whole.labels < 0))
         option = "dataset.from_split" if self.from_split else "dataset.test_fraction"
         fraction = 0.5 if self.from_split else self.test_fraction
         train, test = stratified_split(whole.labels, fraction, self.seed, option=option)
@@ -116,8 +127,9 @@ def _select(parent: Labelled, names: tuple[str, ...], known: tuple[str, ...]) ->
         return Split(parent.images, np.arange(len(parent.labels)), parent.labels, parent.origin)
     class_of_name = {name: index for index, name in enumerate(names)}
     class_of_label = np.array([class_of_name.get(name, -1) for name in parent.names or known], dtype=np.int64)
-    labels = class_of_label[parent.labels]
-    rows = np.flatnonzero(labels >= 0)
+    unknown = parent.labels < 0
+    labels = np.where(unknown, -1, class_of_label[parent.labels])
+    rows = np.flatnonzero((labels >= 0) | unknown)
     return Split(parent.images, rows, labels[rows], parent.origin)
 
 
@@ -127,7 +139,10 @@ def _rows_of(split: Split, chosen: IntArray) -> Split:
 
 def _check_presence(train: Split, test: Split, names: Sequence[str]) -> None:
     """Refuse a class without images, and splits that share none; warn of classes that one split lacks."""
-    trained, tested = ({names[label] for label in np.unique(split.labels)} for split in (train, test))
+    trained, tested = (
+        {names[label] for label in np.unique(split.labels) if label >= 0} for split in (train, test)
+    )
+    tested = tested if test.labelled else set(names)  # images without a label may be of any class
     absent = [name for name in names if name not in trained | tested]
     if absent:
         raise InputError("dataset.class_names", "every class needs an image", absent)

@@ -39,7 +39,7 @@ def webdataset(recipe: Recipe, *, test_path: str | None = None) -> ImageDataset:
     if not all(parts):
         raise no_sample(recipe)
     names = natural_order(file.label for part in parts for file in part if file.label is not None)
-    if recipe.labels == "given" and len(names) < 2:
+    if recipe.labels != "none" and len(names) < 2:
         raise InputError("dataset.label_column", "must contain two classes or more", names)
     plain = set(names) == set(map(str, range(len(names))))
     return dataset_of_files(recipe, parts, names, f"tar files {recipe.path}", plain=plain)

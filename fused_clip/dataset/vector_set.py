@@ -69,7 +69,7 @@ def embeddings(
         train_split,
         test_split,
         text_split,
-        labelled=recipe.labels == "given",
+        labelled=recipe.labels != "none",
         most=sum(counts) if len(counts) == 2 else None,
     )
     file = existing_file("dataset.path", recipe.path)
@@ -128,7 +128,7 @@ def _assembled(
     refuse_repeated(LABELS, "text", () if texts is None else texts.names)
     used = recipe.used(parts)
     names = natural_order(label for part in used for label in part.labels if label is not None)
-    if recipe.labels == "given" and len(names) < 2:
+    if recipe.labels != "none" and len(names) < 2:
         raise InputError(LABELS, "must contain two classes or more", names)
     label_of_name = {name: label for label, name in enumerate(names)}
     labelled = [

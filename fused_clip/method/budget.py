@@ -56,10 +56,12 @@ class LabelBudget:
         """
         if not self.per_class:
             return
-        if not dataset.labelled:
+        if not dataset.has_labels:
             raise InputError("labels.per_class", "must be null or 0 without labels", self.per_class)
-        counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+        known = dataset.train.labels[dataset.train.labels >= 0]
+        counts = np.bincount(known, minlength=len(dataset.class_names))
         least = int(counts.argmin())
         if counts[least] < self.per_class:
-            rule = f"must be at most the training images of each class; {dataset.class_names[least]!r} has"
+            rule = "must be at most the labelled training images of each class;"
+            rule = f"{rule} {dataset.class_names[least]!r} has"
             raise InputError("labels.per_class", f"{rule} {counts[least]}", self.per_class)

@@ -51,9 +51,10 @@ def check(method: Method, dataset: ImageDataset, prompts: Prompts, backbone: Bac
     if dataset.calibration is not None:
         refuse_seen(dataset.calibration, backbone.trained_on)
     check_leak(method, dataset)
-    if not dataset.labelled or method.labels.per_class == 0:
+    if not dataset.has_labels or method.labels.per_class == 0:
         refuse_parts_that_need_labels(method)
-    if method.labels.per_class and method.pairing_uses_labels and len(prompts.texts) > 1:
+    partly = method.labels.per_class or not dataset.train.labelled
+    if partly and method.pairing_uses_labels and len(prompts.texts) > 1:
         _refuse_untruthful(prompts, "pairing images without a label")
     if len(prompts.texts) > 1 and not method.pairing_uses_labels:
         _refuse_untruthful(prompts, "a label-free pairing")
@@ -193,7 +194,8 @@ def _notes(
         names = ", ".join(dataset.skipped)
         yield logging.WARNING, f"{len(dataset.skipped)} unreadable images are left out: {names}."
     if not dataset.labelled:
-        yield logging.WARNING, f"Without labels these stay unknown: {UNKNOWN_WITHOUT_LABELS}."
+        whose = " of all images" if dataset.has_labels else ""
+        yield logging.WARNING, f"Without labels{whose} these stay unknown: {UNKNOWN_WITHOUT_LABELS}."
     of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
     texts = [text for members in (*prompts.texts, *of_classes) for text in members]
     if backbone.language == "English" and (foreign := [text for text in texts if _is_foreign(text)]):

@@ -48,7 +48,8 @@ def hold_out(
         chosen = _some_of_each(train.labels, held, rng)
         budget = replace(labels, per_class=labels.per_class - held)
     else:
-        chosen = rng.permutation(len(train))[: round(share * len(train))]
+        free = np.flatnonzero(train.labels >= 0) if dataset.has_labels else np.arange(len(train))
+        chosen = rng.permutation(free)[: round(share * len(free))]
     if not 0 < len(chosen) < len(train):
         rule = f"must hold out some of {len(train)} training images, and leave some; it holds out"
         raise InputError(_OPTION, f"{rule} {len(chosen)}", share)

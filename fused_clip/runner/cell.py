@@ -22,6 +22,7 @@ from fused_clip.runner.config import Options
 from fused_clip.runner.outcomes import record
 from fused_clip.support import collector
 from fused_clip.support.conf import axes_of
+from fused_clip.support.files import link
 from fused_clip.support.timing import Stages
 from fused_clip.support.versions import versions
 
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier", "method")
 _VERSIONED = ("fused_clip", "torch", "open_clip_torch", "scikit-learn", "faiss-cpu", "numpy")
 _CONFIG = "config.yaml"
+_LATEST = "latest"  # leads to the newest single run, for commands that a reader can copy
 _PATIENCE = 5.0  # seconds after which a stage is logged: quick cells stay quiet
 _STAGES = {
     "load": "loading the data",
@@ -203,6 +205,7 @@ class Cell:
         if self.job:
             self._record(result.metrics, active.run_id)
         else:
+            link(self.output_dir / _LATEST, self.directory)
             ui_command, references = tracker.ui_command(), self._references()
             console.print_run(result, self.directory, pictures, ui_command, references)
         return result.metrics.get("test/accuracy", float("nan"))
@@ -276,6 +279,7 @@ class Cell:
             elsewhere = finished.directory if finished.directory != self.directory else None
             self._record(finished.metrics, finished.run_id, elsewhere)
         else:
+            link(self.output_dir / _LATEST, finished.directory)
             print(f"This run is finished already: {finished.directory}")
         return finished.metrics.get("test/accuracy", float("nan"))
 

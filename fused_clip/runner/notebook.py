@@ -1,4 +1,4 @@
-"""Sweeps and their references as tables in Python, such as in a notebook, without the command line."""
+"""Sweeps, their references and datasets from Python, such as in a notebook: without the command line."""
 
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict
@@ -19,6 +19,8 @@ from fused_clip.support.errors import InputError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+    from fused_clip.dataset.image_dataset import ImageDataset
 
 
 def sweep(
@@ -72,6 +74,27 @@ def sweep(
             raise
         opened.end()
         return DataFrame([table_row(record) for record in read_records(opened.progress.directory)])
+
+
+def load_dataset(*overrides: str) -> "ImageDataset":
+    """Load the images and labels of an option of the group ``dataset``, as a run with these words uses them.
+
+    ``dataset.test.read()`` gives the pixels of a split, ``dataset.test.labels`` its labels, as positions in
+    ``dataset.class_names``.
+
+    Parameters
+    ----------
+    overrides : as on the command line: ``"dataset=cifar10"``, ``"dataset.n_test=300"``.
+
+    Raises
+    ------
+    InputError
+        If an override can't be read, the options do not fit the data, or the data can't be had.
+    """
+    from fused_clip.runner.build import make_dataset
+
+    options = options_of(*overrides)
+    return make_dataset(options.dataset.with_allowed(options.allow), options.data_dir)
 
 
 def references(config_dir: str | Path | None = None) -> "DataFrame":

@@ -188,6 +188,20 @@ def touch(path: Path) -> None:
         os.utime(path)
 
 
+def link(path: Path, folder: Path) -> None:
+    """Let a symbolic link lead to a folder, in place of where it led; without links nothing happens.
+
+    Parameters
+    ----------
+    path : the link; what is there and is no link stays.
+    folder : where it leads, relative to its own folder, so that both can be moved.
+    """
+    if path.exists() and not path.is_symlink():
+        return
+    with suppress(OSError, ValueError), _replacing(path) as draft:
+        draft.symlink_to(os.path.relpath(folder, path.parent), target_is_directory=True)
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool = True, what: str = "", option: str = "output_dir") -> Iterator[bool]:
     """Lock a file between processes and threads until the block or the process ends; yield whether it worked.

@@ -209,6 +209,34 @@ def test_a_table_that_cannot_be_is_refused(folder, rows, header, message):
         csv(path=table(folder / "all.csv", rows, header))
 
 
+def test_rows_without_a_label_are_trained_on_and_answered(folder):
+    path = table(folder / "all.csv", ["0.png,a", "1.png,", "2.png,b", "3.png,"])
+    with pytest.raises(InputError, match=r"2 of 4 rows .*dataset\.labels=some takes them"):
+        csv(path=path)
+    dataset = csv(path=path, labels="some")
+    assert dataset.class_names == ("a", "b")
+    assert dataset.train.ids == ["0.png", "1.png", "2.png", "3.png"]
+    assert dataset.train.labels.tolist() == [0, -1, 1, -1]
+    assert dataset.test.ids == ["1.png", "3.png"]
+    assert dataset.test.labels.tolist() == [-1, -1]
+    assert (dataset.labelled, dataset.has_labels) == (False, True)
+
+
+def test_a_test_split_of_its_own_stays_beside_rows_without_a_label(folder):
+    rows = ["0.png,a,train", "1.png,b,train", "2.png,,train", "3.png,b,test", "4.png,c,train"]
+    path = table(folder / "all.csv", rows, "path,label,split")
+    dataset = csv(path=path, labels="some", split_column="split", class_names=["b", "a"])
+    assert dataset.train.ids == ["0.png", "1.png", "2.png"], "c is not chosen"
+    assert dataset.train.labels.tolist() == [1, 0, -1]
+    assert (dataset.test.ids, dataset.test.labels.tolist()) == (["3.png"], [0])
+
+
+def test_some_labels_need_an_image_without_one(folder):
+    path = table(folder / "all.csv", ["0.png,a", "1.png,b"])
+    with pytest.raises(InputError, match=r"dataset\.labels: 'some' needs images without a label"):
+        csv(path=path, labels="some")
+
+
 def test_labels_in_one_split_only_are_refused(folder):
     train = table(folder / "train.csv", ["0.png,a", "1.png,b"])
     with pytest.raises(InputError, match=r"dataset\.label_column: 2 of 2 rows have no value"):

@@ -53,6 +53,16 @@ def test_they_are_drawn_at_random_by_the_seed() -> None:
     assert np.std(shares) > 0.8, "by chance, not in exact shares"
 
 
+def test_they_have_a_label_where_only_some_images_have_one() -> None:
+    data = dataset()
+    labels = np.where(np.arange(60) % 3, -1, data.train.labels)
+    found, _ = hold_out(replace(data, train=replace(data.train, labels=labels)), LabelBudget(), 0.5, 0)
+    assert found.calibration is not None
+    assert len(found.calibration) == 10
+    assert found.calibration.labelled
+    assert len(found.train) == 50
+
+
 def test_they_come_out_of_a_budget_of_labels() -> None:
     found, budget = hold_out(dataset(), LabelBudget(8, seed=4), 0.25, 0)
     assert found.calibration is not None

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from fused_clip import review_labels
 from fused_clip.review.evidence_sources import EXPLAINED
 from fused_clip.review.suspects import LabelReview
 from fused_clip.runner.training_rows import TrainingRows
@@ -155,6 +156,9 @@ def test_the_table_and_the_page(run: Path, commands: Commands, tmp_path: Path) -
     assert sorted(int(row["position"]) for row in rows) == list(range(300))
     for row in rows:
         assert (row["id"], row["label"]) == tuple(frame.loc[int(row["position"]), ["row_id", "target"]])
+    own_table = review_labels(run)
+    own_table.to_csv(tmp_path / "python.csv", index=False)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "python.csv"), pd.read_csv(tmp_path / "out.csv"))
     wrong = [float(row["wrong"]) for row in rows]
     assert wrong == sorted(wrong, reverse=True)
     contradicted = [row for row in rows if row["label"] != row["suggested"]]

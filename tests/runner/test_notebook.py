@@ -1,11 +1,13 @@
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
-from pandas import read_parquet
+from PIL import Image
 
 import fused_clip
 from fused_clip import InputError
@@ -42,6 +44,42 @@ def test_a_sweep_gives_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert again["directory"][:2].tolist() == table["directory"][:2].tolist(), "finished cells are reused"
     assert HydraConfig.instance().cfg is None
     assert not GlobalHydra.instance().is_initialized()
+
+
+def test_a_dataset_is_that_of_a_run(tmp_path: Path) -> None:
+    dataset = fused_clip.load_dataset(*WORDS)
+    pixels = list(dataset.test.read())
+    assert len(pixels) == len(dataset.test.labels) == 50
+    np.testing.assert_array_equal(pixels[7], next(iter(dataset.test.images.read(dataset.test.rows[7:8]))))
+    assert dataset.test.ids == _answers(fused_clip.sweep(*WORDS, output_dir=tmp_path))["row_id"].tolist()
+    with pytest.raises(InputError, match=r"dataset\.n_test: must be between 10"):
+        fused_clip.load_dataset(*WORDS, "dataset.n_test=3")
+
+
+@pytest.mark.parametrize("words", [["classifier=clap"], ["method=auto"], ["labels.per_class=1"], []])
+def test_photos_without_a_label_are_answered(words: list[str], tmp_path: Path) -> None:
+    dataset = fused_clip.load_dataset(*WORDS)
+    rows, seen = ["path,label"], [0] * 10
+    for number, (pixels, label) in enumerate(zip(dataset.train.read(), dataset.train.labels, strict=True)):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,{label if seen[label] < 2 else ''}")
+        seen[label] += 1
+    (tmp_path / "some.csv").write_text("\n".join(rows))
+    own = ["dataset=csv", f"dataset.path={tmp_path}/some.csv", "dataset.labels=some"]
+    kept = [word for word in WORDS if not word.startswith("dataset")]
+    table = fused_clip.sweep(*kept, *own, *words, output_dir=tmp_path / "out")
+    assert table["error"].tolist() == [""]
+    assert table["labels_used"].tolist() == [10 if words == ["labels.per_class=1"] else 20]
+    answers = _answers(table)
+    assert len(answers) == 180
+    assert answers["target"].isna().all()
+    truth = dataset.train.labels[[int(Path(name).stem) for name in answers["row_id"]]]
+    assert (answers["predicted"].astype(int) == truth).mean() > 0.2, "more than chance"
+
+
+def _answers(table: pd.DataFrame) -> pd.DataFrame:
+    found = pd.read_parquet(Path(table["directory"][0]) / "predictions.parquet")
+    return found[found["split"] == "test"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +144,7 @@ def test_an_option_follows_another_in_each_cell(tmp_path: Path) -> None:
     configs = [OmegaConf.load(Path(directory, "config.yaml")) for directory in table["directory"]]
     assert [(config.seed, config.dataset.seed) for config in configs] == [(0, 0), (1, 1)]
     test_rows = [
-        set(read_parquet(Path(directory, "predictions.parquet")).query("split == 'test'")["row_id"])
+        set(pd.read_parquet(Path(directory, "predictions.parquet")).query("split == 'test'")["row_id"])
         for directory in table["directory"]
     ]
     assert test_rows[0] != test_rows[1]
