@@ -2,17 +2,18 @@
 The audit: what does the text contribute?
 =========================================
 
-A run computes the accuracy of its method and of references: the same method without text or with meaningless text, and
-methods that need no clusters. This page draws them with intervals, says which of them used labels, and tests each
-difference on the same test images.
+A run computes the accuracy of its method and of references: the same method without text or with
+meaningless text, and methods that need no clusters. This page draws them with intervals, says which of
+them used labels, and tests each difference on the same test images.
 """
 
 # %%
 # One run with its references
 # ---------------------------
 #
-# The photos are a part of CIFAR-10. The backbone ``open`` saw none of them in its training. The run is the default
-# method: each training image is fused with the prompt of its label, and the clusters of the fused rows classify.
+# The photos are a part of CIFAR-10. The training of the backbone ``open`` had none of them, but labels of
+# other images of some of these classes. The run is the default method: each training image is fused with
+# the prompt of its label, and the clusters of the fused rows classify.
 
 import json
 from pathlib import Path
@@ -35,8 +36,8 @@ print(f"Classes whose labels the backbone's training had: {facts['tags']['classe
 # Who used labels?
 # ----------------
 #
-# A number that used labels says nothing about a task without them. ``fused_clip.references()`` says what each
-# reference is, and the file ``predictions.parquet`` of the run has the answers of all of them.
+# A number that used labels says nothing about a task without them. ``fused_clip.references()`` says what
+# each reference is, and the file ``predictions.parquet`` of the run has the answers of all of them.
 
 predictions = pd.read_parquet(Path(run["directory"], "predictions.parquet")).query("split == 'test'")
 known = fused_clip.references()
@@ -82,9 +83,9 @@ plt.show()
 # Differences on the same images
 # ------------------------------
 #
-# All methods answer the same test images, so their difference is known better than each accuracy. The interval is that
-# of the mean of paired differences. Text with a random rotation keeps its geometry and loses its meaning: if the run
-# is not ahead of it, the words do not matter, only that prompts differ.
+# All methods answer the same test images, so their difference is known better than each accuracy. The
+# interval is that of the mean of paired differences. Text with a random rotation keeps its geometry and
+# loses its meaning: if the run is not ahead of it, the words do not matter, only that prompts differ.
 
 differences = right.drop(columns="the run").astype(int).rsub(right["the run"].astype(int), axis=0)
 mean = differences.mean().sort_values()
@@ -108,13 +109,12 @@ for title in ("image only", "rotated text", "zero-shot", "linear probe"):
     print(f"The run is {verdict} {title}: {d:+.3f} [{d - h:+.3f}, {d + h:+.3f}]")
 
 # %%
-# The gain against *image only* is that of the labels that pair the images, as long as *rotated text* does as well and
-# *class means* or a *linear probe* make as much of the same labels.
+# The gain against *image only* is that of the labels that pair the images, as long as *rotated text* does
+# as well and *class means* or a *linear probe* make as much of the same labels.
 #
 # What to do next
 # ---------------
 #
 # - :doc:`../metrics` defines every number, ``words_in_fusion`` and ``text_in_all`` among them.
-# - :doc:`../method` derives why words may cancel, and the example
-#   :doc:`plot_words_cancel` shows it.
+# - :doc:`../method` derives why words may cancel, and the example :doc:`plot_words_cancel` shows it.
 # - :doc:`../findings` has the same audit on seven sets, two backbones and five seeds.

@@ -3,15 +3,16 @@ Choosing a method
 =================
 
 You get a learning curve: accuracy of several methods from one label a class to all of them. And you let
-``method=auto`` choose among its candidates on the training images alone, and read the reason of its choice.
+``method=auto`` choose among its candidates on the training images alone, and read the reason of its
+choice.
 """
 
 # %%
 # A learning curve
 # ----------------
 #
-# ``labels.per_class=4`` lets a run use the labels of four images of each class. All other training images stay,
-# without labels. A comma makes a sweep.
+# ``labels.per_class=4`` lets a run use the labels of four images of each class. All other training images
+# stay, without labels. A comma makes a sweep.
 
 import json
 from pathlib import Path
@@ -41,8 +42,9 @@ print(f"zero-shot, no label: {zero_shot:.3f}")
 # Let the run choose
 # ------------------
 #
-# ``method=auto`` compares its candidates on the training images and sees no test image: by cross-validation where the
-# labels suffice, by a rule where one label a class can't be held out. The choice and its reason are facts of the run.
+# ``method=auto`` compares its candidates on the training images and sees no test image: by
+# cross-validation where the labels suffice, by a rule where one label a class can't be held out. The
+# choice and its reason are facts of the run.
 
 auto = fused_clip.sweep(*budgets, "method=auto", verbose=False)
 auto["labels.per_class"] = auto["labels.per_class"].astype(int)
@@ -61,10 +63,10 @@ scores.round(3).T
 # The picture
 # -----------
 #
-# The test images draw this picture, and no choice was made by them. The lines are 95 % intervals for other test images.
-# Another draw of the labelled images (``labels.seed``) moves the points as well.
+# The test images draw this picture, and no choice was made by them. The lines are 95 % intervals for
+# other test images. Another draw of the labelled images (``labels.seed``) moves the points as well.
 
-lines = {name: rows for name, rows in few.groupby("classifier")} | {"auto": auto}
+lines = dict(iter(few.groupby("classifier"))) | {"auto": auto}
 styles = {
     "constrained_centroid": ("the default, fused clusters", "#0072B2", "o-"),
     "clap": ("CLAP", "#E69F00", "s-"),
@@ -91,7 +93,7 @@ plt.show()
 # What to do next
 # ---------------
 #
-# - :doc:`../methods` says which method to use for what you have, how ``method=auto`` decides, and how to name candidates
-#   of your own.
+# - :doc:`../methods` says which method to use for what you have, how ``method=auto`` decides, and how to
+#   name candidates of your own.
 # - A classifier of your own: :doc:`plot_new_classifier`.
 # - Several draws of the labels, with mean and deviation: :doc:`plot_sweep`.

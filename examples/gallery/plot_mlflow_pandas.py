@@ -2,8 +2,9 @@
 Reading MLflow from pandas
 ==========================
 
-Every run is recorded in MLflow: its options, metrics, facts, files and figures. This page reads them into pandas, joins
-them with the table of the sweep, plots them, and shows a figure that a run has stored.
+Every run is recorded in MLflow: its options, metrics, facts, files and figures. This page reads them
+into pandas, joins them with the table of the sweep, plots them, and shows a figure that a run has
+stored.
 """
 
 # %%
@@ -27,34 +28,33 @@ table = fused_clip.sweep(*words, *axes, "figures.enabled=false", verbose=False)
 # Search
 # ------
 #
-# ``search_runs`` gives a DataFrame with a column for each metric, parameter and tag. A database may have runs of many
-# sweeps. ``run_id`` is a column of both tables, so a join keeps the runs of this one, also those that it reused.
+# ``search_runs`` gives a DataFrame with a column for each metric, parameter and tag. A database may have
+# runs of many sweeps. ``run_id`` is a column of both tables, so a join keeps the runs of this one, also
+# those that it reused.
 
 mlflow.set_tracking_uri("sqlite:///outputs/mlflow.db")
 found = mlflow.search_runs(search_all_experiments=True)
 runs = table[["run_id", "directory"]].merge(found, on="run_id", validate="one_to_one")
-columns = ["params.prompt", "params.seed", "metrics.test/accuracy", "metrics.test/macro_f1", "tags.uses_labels"]
-runs[columns].round(3)
+runs[["params.prompt", "params.seed", "metrics.test/accuracy", "tags.uses_labels"]].round(3)
 
 # %%
-# A filter is evaluated by the database, which matters when there are thousands of runs. Backticks quote a metric's
-# name that has a slash or a space.
+# A filter is evaluated by the database, which matters when there are thousands of runs. Backticks quote a
+# metric's name that has a slash or a space.
 
-above = mlflow.search_runs(
-    search_all_experiments=True,
-    filter_string="params.dataset = 'digits' AND metrics.`test/accuracy` > 0.5 AND attributes.status = 'FINISHED'",
-)
+words_of_filter = "params.dataset = 'digits' AND metrics.`test/accuracy` > 0.5"
+above = mlflow.search_runs(search_all_experiments=True, filter_string=words_of_filter)
 print(f"{above['run_id'].isin(table['run_id']).sum()} of {len(table)} runs are above .5")
 
 # %%
 # Parameters are options, tags are facts
 # --------------------------------------
 #
-# The parameters are the parts of a run and the words of its sweep. Tags say what was found out: whether labels were
-# used, whether the backbone's training had labels of these classes, which data and versions it was.
+# The parameters are the parts of a run and the words of its sweep. Tags say what was found out: whether
+# labels were used, whether the backbone's training had labels of these classes, which data and versions
+# it was.
 
-varied = [name for name in runs.filter(like="params.") if runs[name].nunique() > 1]
-print("parameters that differ:", ", ".join(sorted(varied)))
+varied = [name for name in runs.filter(like="params.") if len(runs[name].unique()) > 1]
+print("Parameters that differ:", ", ".join(sorted(varied)))
 facts = runs.drop_duplicates("params.prompt").set_index("params.prompt")
 facts[["tags.uses_labels", "tags.backbone_saw_labels", "tags.classes_seen", "tags.prompts"]].T
 
@@ -89,22 +89,23 @@ plt.show()
 # Files and figures of a run
 # --------------------------
 #
-# The artifacts are the files of the run. ``download_artifacts`` gives a path, from a server as well. This is one more
-# run, with figures.
+# The artifacts are the files of the run. ``download_artifacts`` gives a path, from a server as well. This
+# is one more run, with figures.
 
 best = fused_clip.sweep(*words, "prompt=task", "seed=3", "figures.points=200", verbose=False).iloc[0]
 predictions = pd.read_parquet(download_artifacts(run_id=best["run_id"], artifact_path="predictions.parquet"))
 wrong = predictions.query("split == 'test' and target != predicted")
-wrong.groupby(["target", "predicted"]).size().sort_values(ascending=False).head().rename("images").reset_index()
+pairs = wrong.groupby(["target", "predicted"]).size()
+pairs.sort_values(ascending=False, kind="stable").head().rename("images").reset_index()
 
 # %%
 figures = mlflow.MlflowClient().list_artifacts(best["run_id"], "figures")
 print("\n".join(figure.path for figure in figures))
 
 # %%
-confusion = next(figure.path for figure in figures if "confusion" in figure.path and figure.path.endswith(".png"))
+confusion = download_artifacts(run_id=best["run_id"], artifact_path="figures/confusion.png")
 fig, ax = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
-ax.imshow(plt.imread(download_artifacts(run_id=best["run_id"], artifact_path=confusion)))
+ax.imshow(plt.imread(confusion))
 ax.set_axis_off()
 plt.show()
 
@@ -112,6 +113,7 @@ plt.show()
 # What to do next
 # ---------------
 #
-# - :doc:`../sweeps` explains the charts of MLflow's own pages, and how to name another store or experiment.
+# - :doc:`../sweeps` explains the charts of MLflow's own pages, and how to name another store or
+#   experiment.
 # - :doc:`../metrics` defines the metrics.
 # - :doc:`../reports` makes tables and figures for a paper out of the same runs.

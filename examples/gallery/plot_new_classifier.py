@@ -2,21 +2,21 @@
 A new classifier
 ================
 
-You write a classifier as one class and one YAML, and compare it with those of the package at three budgets of labels.
-The run saves it like any other, so the model answers new images.
+You write a classifier as one class and one YAML, and compare it with those of the package at three
+budgets of labels. The run saves it like any other, so the model answers new images.
 """
 
 # %%
 # The class
 # ---------
 #
-# A classifier declares what it needs. ``fit`` gets no more than that: without ``uses_labels`` it would be given no
-# label. ``training.labelled`` are the images whose labels may be used, and ``target_scores`` gives a score for each
-# target, the higher the better. Arrays whose names end in an underscore are its state, and are saved with the model;
-# ``targets_`` are the targets that it can predict.
+# A classifier declares what it needs. ``fit`` gets no more than that: without ``uses_labels`` it would be
+# given no label. ``training.labelled`` are the images whose labels may be used, and ``target_scores``
+# gives a score for each target, the higher the better. Arrays whose names end in an underscore are its
+# state, and are saved with the model; ``targets_`` are the targets that it can predict.
 #
-# This one is a ridge regression from unit image rows to the targets. Code and YAML may lie in any folder; here it is
-# below ``outputs``.
+# This one is a ridge regression from unit image rows to the targets. Code and YAML may lie in any folder;
+# here it is below ``outputs``.
 
 from pathlib import Path
 
@@ -27,8 +27,8 @@ from statsmodels.stats.proportion import proportion_confint
 import fused_clip
 
 mine = Path("outputs", "my_classifiers")
-(mine / "classifier").mkdir(parents=True, exist_ok=True)
-(mine / "gallery_classifiers.py").write_text('''
+files = {
+    "gallery_classifiers.py": '''\
 import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
@@ -54,12 +54,16 @@ class RidgeClassifier(Classifier):
 
     def target_scores(self, X):
         return TargetScores(normalize(X) @ self.coef_.T + self.intercept_)
-''')
-(mine / "classifier" / "ridge.yaml").write_text("""\
+''',
+    "classifier/ridge.yaml": """\
 # Ridge regression on the images: labels, no cluster.
 _target_: gallery_classifiers.RidgeClassifier
 penalty: 1.0
-""");  # noqa: E703 - no value to show
+""",
+}
+for name, text in files.items():
+    (mine / name).parent.mkdir(parents=True, exist_ok=True)
+    (mine / name).write_text(text)
 
 # %%
 # Run it beside the others
@@ -109,9 +113,9 @@ plt.show()
 # The saved model
 # ---------------
 #
-# The run has saved the classifier with its arrays. A model is data and runs no code of its own, so you name the class
-# that you trust. The sweep has put your folder on Python's path. Without ``embeddings_only`` the backbone is loaded
-# as well, and ``model.predict("photo.jpg")`` answers.
+# The run has saved the classifier with its arrays. A model is data and runs no code of its own, so you
+# name the class that you trust. The sweep has put your folder on Python's path. Without
+# ``embeddings_only`` the backbone is loaded as well, and ``model.predict("photo.jpg")`` answers.
 
 from gallery_classifiers import RidgeClassifier
 

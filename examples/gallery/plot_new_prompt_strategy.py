@@ -2,19 +2,20 @@
 A new prompt strategy
 =====================
 
-You write a prompt strategy as one YAML and one function, and run it beside those of the package. The table says
-whether the new words help the method, and whether they help zero-shot classification.
+You write a prompt strategy as one YAML and one function, and run it beside those of the package. The
+table says whether the new words help the method, and whether they help zero-shot classification.
 """
 
 # %%
 # The strategy
 # ------------
 #
-# A strategy is a function of the dataset. It returns a tuple of texts for each prompt, and the class that each prompt
-# stands for. The photos of CIFAR-10 are tiny and blurry, and several texts of a prompt are averaged.
+# A strategy is a function of the dataset. It returns a tuple of texts for each prompt, and the class that
+# each prompt stands for. The photos of CIFAR-10 are tiny and blurry, and several texts of a prompt are
+# averaged.
 #
-# The YAML lies in ``<folder>/prompt/<name>.yaml`` and names the function. Its other keys are arguments, which the
-# command line can change. Code and YAML may lie in any folder; here it is below ``outputs``.
+# The YAML lies in ``<folder>/prompt/<name>.yaml`` and names the function. Its other keys are arguments,
+# which the command line can change. Code and YAML may lie in any folder; here it is below ``outputs``.
 
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from statsmodels.stats.proportion import proportion_confint
 import fused_clip
 
 mine = Path("outputs", "my_prompts")
-(mine / "prompt").mkdir(parents=True, exist_ok=True)
-(mine / "gallery_prompts.py").write_text('''
+files = {
+    "gallery_prompts.py": '''\
 import numpy as np
 
 from fused_clip.method.prompt import Prompts
@@ -38,25 +39,27 @@ def thumbnail(dataset, looks):
     texts = tuple(tuple(f"a {look} photo of a {name}" for look in looks) for name in names)
     index = np.arange(len(names))
     return Prompts(texts, names, target_of_class=index, prompt_of_target=index)
-''')
-(mine / "prompt" / "thumbnail.yaml").write_text("""\
+''',
+    "prompt/thumbnail.yaml": """\
 # Photos of few pixels.
 _target_: gallery_prompts.thumbnail
 looks: [blurry, tiny, pixelated, cropped]
-""");  # noqa: E703 - no value to show
+""",
+}
+for name, text in files.items():
+    (mine / name).parent.mkdir(parents=True, exist_ok=True)
+    (mine / name).write_text(text)
 
 # %%
 # Run it beside the others
 # ------------------------
 #
-# ``config_dir`` is the folder with your options. ``task`` is the package's "This is a {class}", ``none`` is the
-# baseline without text.
+# ``config_dir`` is the folder with your options. ``task`` is the package's "This is a {class}", ``none``
+# is the baseline without text.
 
+photos = ["dataset=cifar10", "backbone=open", "dataset.n_train=1000", "dataset.n_test=1000"]
 table = fused_clip.sweep(
-    "dataset=cifar10",
-    "backbone=open",
-    "dataset.n_train=1000",
-    "dataset.n_test=1000",
+    *photos,
     "prompt=none,task,thumbnail",
     "reference=[zero_shot,rotated_text]",
     "figures.enabled=false",
@@ -75,8 +78,8 @@ table[list(columns)].rename(columns=columns).round(3)
 # Two questions in one picture
 # ----------------------------
 #
-# The method is given a prompt for each training image by its label. Zero-shot classification uses no label of an
-# image, and its words are all that it has.
+# The method is given a prompt for each training image by its label. Zero-shot classification uses no
+# label of an image, and its words are all that it has.
 
 n_test = 1000
 series = {"the method, labels pair the images": ("test/accuracy", "#0072B2", -0.1)}
@@ -107,14 +110,11 @@ print(f"words in fusion of the new strategy: {new['words_in_fusion']:+.3f}")
 # Change an argument
 # ------------------
 #
-# The keys of your YAML are options like all others, so they can be swept. To choose among such values, hold out
-# training images: a choice by the test images would make their accuracy too high.
+# The keys of your YAML are options like all others, so they can be swept. To choose among such values,
+# hold out training images: a choice by the test images would make their accuracy too high.
 
 looks = fused_clip.sweep(
-    "dataset=cifar10",
-    "backbone=open",
-    "dataset.n_train=1000",
-    "dataset.n_test=1000",
+    *photos,
     "prompt=thumbnail",
     "prompt.looks=[blurry],[blurry,tiny]",
     "reference=[zero_shot]",
@@ -128,6 +128,7 @@ looks[["prompt.looks", "test/accuracy", "reference/zero_shot_accuracy"]]
 # What to do next
 # ---------------
 #
-# - :doc:`../extend` has an example for each group: datasets, texts, pairings, fusions, clusterers, classifiers, backbones.
+# - :doc:`../extend` has an example for each group: datasets, texts, pairings, fusions, clusterers,
+#   classifiers, backbones.
 # - Texts alone need no code: ``prompt=custom`` in :doc:`../extend`.
 # - Why the words change one number and not the other: :doc:`plot_words_cancel`.

@@ -2,16 +2,18 @@
 A sweep from Python and its table
 =================================
 
-One call runs every combination of some options and returns a pandas DataFrame with a row for each cell. This page turns
-it into a table of means and deviations over seeds, a picture of every number, and a heat map.
+One call runs every combination of some options and returns a pandas DataFrame with a row for each cell.
+This page turns it into a table of means and deviations over seeds, a picture of every number, and a
+heat map.
 """
 
 # %%
 # The sweep
 # ---------
 #
-# A word with commas is swept. With ``dataset.seed=${seed}`` every seed also draws another split of the images, so that
-# the deviation is that of the whole experiment. Images are embedded once, whatever the number of cells.
+# A word with commas is swept. With ``dataset.seed=${seed}`` every seed also draws another split of the
+# images, so that the deviation is that of the whole experiment. Images are embedded once, whatever the
+# number of cells.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -66,7 +68,8 @@ for shift, ((prompt, clusterer), rows) in enumerate(table.groupby(["prompt", "cl
     ax.plot(x, rows["test/accuracy"], markersize=3, alpha=0.6, **style)
     mean = rows.groupby("clusters_per_target")["test/accuracy"].mean()
     places = np.arange(len(numbers)) + 0.12 * (shift - 1.5)
-    ax.plot(places, mean, markersize=8, markerfacecolor="none", label=f"prompt={prompt}, {clusterer}", **style)
+    title = f"prompt={prompt}, {clusterer}"
+    ax.plot(places, mean, markersize=8, markerfacecolor="none", label=title, **style)
 ax.set_xticks(range(len(numbers)), numbers)
 ax.set_xlabel("clusters for each target")
 ax.set_ylabel("accuracy on test images")
@@ -95,7 +98,8 @@ plt.show()
 # The same call again
 # -------------------
 #
-# Finished cells are found by a hash of all that they depend on. With one seed more, only the new cells would run.
+# Finished cells are found by a hash of all that they depend on. With one seed more, only the new cells
+# would run.
 
 again = fused_clip.sweep(*words, verbose=False)
 same = again["test/accuracy"].equals(table["test/accuracy"])
@@ -105,6 +109,7 @@ print(f"{again['reused_from'].ne('').sum()} of {len(again)} cells were reused; e
 # What to do next
 # ---------------
 #
-# - :doc:`../sweeps` has the grammar of sweeps, the files of a run, and launchers for several cores, Slurm and Ray.
+# - :doc:`../sweeps` has the grammar of sweeps, the files of a run, and launchers for several cores, Slurm
+#   and Ray.
 # - Ask MLflow for the same runs: :doc:`plot_mlflow_pandas`.
 # - A report of a sweep with tables for a paper is one command: :doc:`../reports`.

@@ -2,16 +2,16 @@
 Why words may not matter
 ========================
 
-True prompts, swapped prompts and random vectors lead to the same predictions as long as each cluster has images of one
-prompt only. This page shows the reason as a picture, and the point at which it ends.
+True prompts, swapped prompts and random vectors lead to the same predictions as long as each cluster
+has images of one prompt only. This page shows the reason as a picture, and the point at which it ends.
 """
 
 # %%
 # Images and three kinds of text
 # ------------------------------
 #
-# The images are the digits of scikit-learn. The backbone ``open`` knows photos of things; it was trained on no digit.
-# The vectors of the second and third text say nothing true about the images.
+# The images are the digits of scikit-learn. The backbone ``open`` knows photos of things; it was trained
+# on no digit. The vectors of the second and third text say nothing true about the images.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,7 +35,8 @@ texts = {"true words": words, "swapped words": np.roll(words, 1, axis=0), "rando
 # The same predictions
 # --------------------
 #
-# Row *j* of each text stands for digit *j*. The labels pair every training image with the row of its digit.
+# Row *j* of each text stands for digit *j*. The labels pair every training image with the row of its
+# digit.
 
 
 def fit(text):
@@ -57,9 +58,10 @@ print(f"{'images alone':15} accuracy {np.mean(images_alone == y_test):.3f}")
 # Before and after fusion
 # -----------------------
 #
-# The first two principal components of the images of four digits, each panel on its own scale. Alone, the digits
-# overlap. Fused, every digit is moved by its own row of text, and keeps its shape at half the size. Which way it moves
-# depends on the text. That the digits come apart does not: any vectors that are far enough from each other do it.
+# The first two principal components of the images of four digits, each panel on its own scale. Alone, the
+# digits overlap. Fused, every digit is moved by its own row of text, and keeps its shape at half the
+# size. Which way it moves depends on the text. That the digits come apart does not: any vectors that are
+# far enough from each other do it.
 
 some = np.isin(y_train, [3, 5, 8, 9])
 colours = {3: "#0072B2", 5: "#D55E00", 8: "#009E73", 9: "#CC79A7"}
@@ -80,8 +82,8 @@ plt.show()
 # The reason
 # ----------
 #
-# If all images of cluster *c* have the prompt :math:`t_j`, its centroid is
-# :math:`\mu_c = (\bar x_c + t_j) / 2`. A test image that is fused with the same prompt is at the distance
+# If all images of cluster *c* have the prompt :math:`t_j`, its centroid is :math:`\mu_c = (\bar x_c +
+# t_j) / 2`. A test image that is fused with the same prompt is at the distance
 #
 # .. math::
 #
@@ -104,10 +106,10 @@ print(f"largest difference of both sides for cluster {c}: {np.abs(left - right).
 # Where it ends
 # -------------
 #
-# Drawn towards each other, prompts no longer keep the images of different digits apart. Clusters then have images of
-# several prompts, and what the rows of text are begins to count. Sentences share most of their direction, so they lose
-# their hold earlier than random vectors of the same length. At a spread of 0 all prompts are equal: there are no words,
-# and both models are the same.
+# Drawn towards each other, prompts no longer keep the images of different digits apart. Clusters then
+# have images of several prompts, and what the rows of text are begins to count. Sentences share most of
+# their direction, so they lose their hold earlier than random vectors of the same length. At a spread of
+# 0 all prompts are equal: there are no words, and both models are the same.
 
 spreads = [0, 0.1, 0.2, 0.3, 0.5, 0.7, 1]
 
@@ -149,6 +151,6 @@ plt.show()
 # ---------------
 #
 # - :doc:`../method` has the notation and the derivation.
-# - Every run states its ``train/prompt_purity`` and ``train/prompt_spacing``, and compares itself with rotated text:
-#   :doc:`../metrics`, and the example :doc:`plot_audit`.
+# - Every run states its ``train/prompt_purity`` and ``train/prompt_spacing``, and compares itself with
+#   rotated text: :doc:`../metrics`, and the example :doc:`plot_audit`.
 # - Words count where they choose the prompt of an image: ``pairing=zero_shot`` in :doc:`../methods`.
