@@ -15,6 +15,7 @@ choice.
 # stay, without labels. A comma makes a sweep.
 
 import json
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -51,7 +52,8 @@ auto["labels.per_class"] = auto["labels.per_class"].astype(int)
 tags = [json.loads(Path(run, "result.json").read_text())["tags"] for run in auto["directory"]]
 auto["chosen"] = [one["method_chosen"] for one in tags]
 for budget, one in zip(auto["labels.per_class"], tags, strict=True):
-    print(f"{budget:2} labels a class: {one['method_chosen']}, {one['method_reason']}")
+    line = f"{budget} labels a class: {one['method_chosen']}, {one['method_reason']}"
+    print(textwrap.fill(line, 80, subsequent_indent="    "))
 
 # %%
 # Each candidate has a score there, too. It is missing where the candidate was not compared.
