@@ -30,7 +30,7 @@ run = fused_clip.sweep(*photos, "prompt=task", "figures.enabled=false", verbose=
 facts = json.loads(Path(run["directory"], "result.json").read_text())
 print(f"{facts['tags']['n_train']} training and {facts['tags']['n_test']} test images")
 print(f"A part of the method saw training labels: {facts['uses_labels']}")
-print(f"Classes whose labels the backbone's training had: {facts['tags']['classes_seen']}")
+print(f"Labels in the backbone's training: {facts['tags']['classes_seen']}")
 
 # %%
 # Who used labels?
@@ -52,7 +52,8 @@ own = {"title": "the run", "explanation": "task prompts, paired by labels", "use
 audit = pd.concat([audit, pd.DataFrame([own])]).set_index("title")
 audit["accuracy"] = right.mean()
 audit = audit.sort_values("accuracy")
-audit
+pd.set_option("display.max_colwidth", 100)
+audit.round(3)
 
 # %%
 # Accuracy with intervals
