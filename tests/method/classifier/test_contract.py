@@ -347,5 +347,5 @@ def test_a_classifier_that_does_not_say_what_it_predicts_is_named() -> None:
 
     blobs = make_blobs()
     model = PromptFusedClassifier(clusterer=KMeans(4, random_state=0), classifier=Silent())
-    with pytest.raises(InputError, match="classifier: fit must return self and set targets_.*Silent"):
+    with pytest.raises(InputError, match=r"classifier: fit must return self and set targets_.*Silent"):
         model.fit(blobs.train, blobs.train_targets)
