@@ -79,9 +79,8 @@ plt.show()
 before, after = answers["any of ten answers"], answers["and their frequencies"]
 changed = np.flatnonzero(before != after)
 print(f"{len(changed)} of {len(truth)} answers changed:")
-print(
-    f"{(after[changed] == truth[changed]).sum()} became right, {(before[changed] == truth[changed]).sum()} wrong."
-)
+became_right, became_wrong = after[changed] == truth[changed], before[changed] == truth[changed]
+print(f"{became_right.sum()} became right, {became_wrong.sum()} became wrong.")
 
 figure, axes = plt.subplots(2, 6, figsize=(7.2, 3.5), layout="constrained")
 for ax in axes.flat:

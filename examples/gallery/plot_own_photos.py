@@ -135,6 +135,9 @@ ax.spines[["top", "right"]].set_visible(False)
 plt.show()
 
 # %%
+# What words and labels add
+# -------------------------
+#
 # What did the labels add, and what did the words? The same photos with ten labels and no word, with words
 # and no label, and with both. Embeddings are stored, so that each of these takes a moment.
 
