@@ -2,8 +2,9 @@
 A new kind, by a sentence
 =========================
 
-Your model knows nine kinds, and photos of a tenth arrive. This page adds the tenth by a sentence, without a
-photo of it and without training, and counts what is gained and what it costs.
+Your model knows nine kinds, and photos of a tenth arrive. This page adds the tenth by
+a sentence, without a photo of it and without training, and counts what is gained and
+what it costs.
 """
 
 # %%
@@ -20,9 +21,16 @@ import fused_clip
 
 photos = ["dataset=cifar10", "backbone=open"]
 kinds = "airplane,automobile,bird,cat,deer,dog,frog,horse,truck"
-words = [*photos, f"dataset.class_names=[{kinds}]", "dataset.n_train=450", "dataset.n_test=90"]
+words = [
+    *photos,
+    f"dataset.class_names=[{kinds}]",
+    "dataset.n_train=450",
+    "dataset.n_test=90",
+]
 fast = ["references.enabled=false", "figures.enabled=false", "tracking=none"]
-model = fused_clip.load_model(fused_clip.sweep(*words, *fast, verbose=False)["directory"][0])
+model = fused_clip.load_model(
+    fused_clip.sweep(*words, *fast, verbose=False)["directory"][0]
+)
 
 # %%
 # The tenth
@@ -31,13 +39,15 @@ model = fused_clip.load_model(fused_clip.sweep(*words, *fast, verbose=False)["di
 # Write the sentence in the style of the model's prompts.
 
 more = model.with_target("ship", "This is a ship")
-print(f"{len(model.names)} answers before, {len(more.names)} after: {', '.join(more.names)}.")
+print(f"{len(model.names)} answers before, {len(more.names)} after:")
+print(", ".join(more.names))
 
 # %%
 # Photos of ten kinds
 # -------------------
 #
-# 200 test photos, of which a tenth shows ships. Before, each ship has to be something else.
+# 200 test photos, of which a tenth shows ships. Before, each ship has to be something
+# else.
 
 dataset = fused_clip.load_dataset(*photos, "dataset.n_test=200")
 pixels = list(dataset.test.read())
@@ -75,11 +85,12 @@ pd.DataFrame(counted).style.format("{:.1%}")
 # What was taken for a ship, and is none:
 
 taken = np.flatnonzero((after == "ship") & ~is_ship)
-print(f"{len(taken)} photos of other kinds: {pd.Series(truth[taken]).value_counts().to_dict()}.")
+print(f"{len(taken)} photos of other kinds:")
+print(pd.Series(truth[taken]).value_counts().to_dict())
 
 # %%
-# The new answer has no calibrated probability and no guarantee: there is no photo of it to measure them on.
-# Once you have a few, label them and run again.
+# The new answer has no calibrated probability and no guarantee: there is no photo of it
+# to measure them on. Once you have a few, label them and run again.
 
 # %%
 # Next
