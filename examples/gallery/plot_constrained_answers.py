@@ -146,13 +146,16 @@ misled = (
     .targets
 )
 print(f"Frequencies {wrong}:")
-fallen = np.mean(misled == truth)
-print(f"{fallen:.0%} right, against {scores['four targets']:.0%} without frequencies.")
+wrong_prior = np.mean(misled == truth)
+print(
+    f"{wrong_prior:.0%} right, against {scores['four targets']:.0%} without frequencies."
+)
 
 # %%
 # Next
 # ----
 #
 # - The same on the command line: ``--targets``, ``--prior`` and ``--target-map``:
-#   :doc:`/models`.
-# - What a prior does to guaranteed sets: :doc:`/guarantees`.
+#   :doc:`../models`.
+# - A target that the model does not have: :doc:`plot_new_class_by_a_sentence`.
+# - What a prior does to guaranteed sets: :doc:`../guarantees`.

@@ -140,6 +140,6 @@ for name in [name for name in shares if name not in drawn]:
 # Next
 # ----
 #
-# - The same columns for a folder of photos, and a page to click: :doc:`/explain`.
-# - Why the words cancel: :doc:`/method`.
-# - Which training labels may be wrong: :doc:`/review`.
+# - The same columns for a folder of photos, and a page to click: :doc:`../explain`.
+# - Why the words cancel: :doc:`../method`.
+# - Which training labels may be wrong: :doc:`plot_label_errors`.

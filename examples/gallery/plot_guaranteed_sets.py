@@ -44,7 +44,7 @@ print(
 # Sets for new photos
 # -------------------
 #
-# They are photos of the test split. Their labels are used to count alone.
+# They are photos of the test split. Their labels are used only to count.
 
 dataset = fused_clip.load_dataset(*words)
 pixels = list(dataset.test.read())[:200]
@@ -179,5 +179,6 @@ print(f"{answered.unknown.mean():.0%} of {len(rows)} photos of these kinds.")
 # ----
 #
 # - The same columns on the command line, and how many images each level needs:
-#   :doc:`/guarantees`.
-# - A page on which to try images of your own: :doc:`/app`.
+#   :doc:`../guarantees`.
+# - What each answer rests on: :doc:`plot_explained_answer`.
+# - A page on which to try images of your own: :doc:`../app`.

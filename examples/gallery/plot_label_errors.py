@@ -139,6 +139,6 @@ print(f"The review expects {expected:.0f} wrong labels; {found[-1]} were planted
 # Next
 # ----
 #
-# - The same with a page of pictures, for a run of yours: :doc:`/review`. It has the
+# - The same with a page of pictures, for a run of yours: :doc:`../review`. It has the
 #   measurements on larger sets, too.
-# - Correct the table, and run again: :doc:`/own-data`.
+# - Correct the table, and run again: :doc:`../own-data`.

@@ -167,7 +167,7 @@ print(f"and {outside:.0%} of {len(new)} that stayed out.")
 # Next
 # ----
 #
-# - Your own folder and names: :doc:`/own-data`.
+# - Your own folder and names: :doc:`../own-data`.
 # - Clusterers that need no name, and the number of clusters found by itself:
-#   :doc:`/methods`.
-# - A few labels help to check: the example of ten labels, and :doc:`/review`.
+#   :doc:`../methods`.
+# - A few labels help to check: see :doc:`plot_own_photos`.

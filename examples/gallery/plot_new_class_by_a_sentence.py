@@ -68,7 +68,7 @@ plt.show()
 # Gain and cost
 # -------------
 #
-# The labels of the test photos are used for this count alone.
+# The labels of the test photos are used only for this count.
 
 is_ship = truth == "ship"
 counted = {
@@ -96,5 +96,5 @@ print(pd.Series(truth[taken]).value_counts().to_dict())
 # Next
 # ----
 #
-# - The same on a local page, with photos that you drop on it: :doc:`/app`.
-# - A run with a few labels of the new kind: :doc:`/own-data` and :doc:`/methods`.
+# - The same on a local page, with photos that you drop on it: :doc:`../app`.
+# - A run with a few labels of the new kind: :doc:`../own-data` and :doc:`../methods`.

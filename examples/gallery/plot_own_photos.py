@@ -111,8 +111,7 @@ plt.show()
 # Where to look first
 # -------------------
 #
-# Sort by probability, and begin at the other end. A label for one of these is worth
-# more than one for a photo that is certain.
+# Sort by probability, and begin at the other end: check these, label some, and run again.
 
 least = answers.tail(16).iloc[::-1]
 figure, axes = plt.subplots(2, 8, figsize=(7.2, 2.7), layout="constrained")
@@ -180,8 +179,8 @@ pd.Series(accuracy, name="right").to_frame().style.format("{:.1%}")
 # Next
 # ----
 #
-# - Put your own paths and labels into the table: :doc:`/own-data`.
-# - Label the least certain photos, run again, and compare: :doc:`/methods` says which
+# - Put your own paths and labels into the table: :doc:`../own-data`.
+# - Label the least certain photos, run again, and compare: :doc:`../methods` says which
 #   method fits how many labels.
 # - Answer for a folder of new photos on the command line, with a page of pictures:
-#   :doc:`/models`.
+#   :doc:`../models`.
