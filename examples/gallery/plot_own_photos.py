@@ -172,8 +172,8 @@ pd.Series(accuracy, name="right").to_frame().style.format("{:.1%}")
 
 # %%
 # Where a kind has a name that everybody knows, the words do most of the work, and one
-# label a kind adds little. Labels count for kinds whose names say nothing, such as the
-# rooms of your house.
+# label a kind adds little. Where names say nothing, such as those of your pets, labels
+# alone can tell kinds apart.
 
 # %%
 # Next
