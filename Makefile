@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # threads of several wait for each other at every step.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test quick check audit docs smoke attack mutants bench-regression image cluster verify-openai clean
+.PHONY: help demo test quick check audit sbom dist lock docs smoke attack mutants bench-regression image cluster docs-site \
+    notebooks verify-openai clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 22
@@ -42,11 +43,34 @@ check: $(VENV)/installed  ## lint, types, tables and links of documents, plain w
 	$(BIN)/python -m experiments.docs --check
 	$(BIN)/python -m experiments.words
 
-audit: $(VENV)/installed  ## holes that are known: code (bandit), workflow (zizmor), packages (pip-audit)
+audit: $(VENV)/installed  ## holes that are known: code (bandit), workflows (zizmor), packages (pip-audit)
 	bash .ci/audit $(BIN)
 
-docs: $(VENV)/installed  ## write the generated tables of the documents
+sbom: $(VENV)/installed  ## list the packages of the environment as CycloneDX: build/sbom.json
+	$(BIN)/python -m experiments.release.sbom build/sbom.json
+
+dist: $(VENV)/installed  ## build wheel and sdist into dist/, check them, and try the wheel's commands
+	$(BIN)/python -m experiments.release
+
+lock: $(VENV)/installed  ## pin what pyproject.toml asks for, with hashes: requirements-dev.txt; ARGS=--upgrade: newest
+	$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --all-extras --generate-hashes \
+	    --custom-compile-command "make lock" $(ARGS) \
+	    --output-file requirements-dev.txt pyproject.toml
+
+docs: $(VENV)/installed  ## write the generated tables of the documents, and llms.txt
 	$(BIN)/python -m experiments.docs
+
+docs-site: $(VENV)/installed  ## build the site in build/site: runs the gallery, warnings are errors, checks links
+	rm -rf build/site docs/generated docs/gallery
+	$(BIN)/python -m sphinx -c docs -W --keep-going -q . build/site
+	$(BIN)/python -m experiments.site_links build/site
+
+notebooks: docs/gallery/index.rst  ## run the gallery's notebooks in Jupyter
+	rm -rf build/notebooks && mkdir -p build/notebooks && cp docs/gallery/*.ipynb build/notebooks
+	$(BIN)/python -m nbconvert --to notebook --execute --inplace build/notebooks/*.ipynb
+
+docs/gallery/index.rst:
+	$(MAKE) docs-site
 
 smoke: $(VENV)/installed  ## a sweep over every prompt strategy
 	$(BIN)/python -m fused_clip.run experiment=smoke
@@ -58,7 +82,7 @@ $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch torchvision
-	$(BIN)/python -m pip install --quiet --editable '.[dev,open,app,slurm,ray,postgres]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs,all]'
 	touch $@
 
 clean:  ## remove the environment and caches; outputs stay

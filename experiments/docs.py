@@ -3,13 +3,14 @@
 A marker is a line ``<!-- NAME -->`` or ``<!-- NAME:FILE -->``; its table ends at ``<!-- /NAME -->``.
 
 - ``report:FILE``: the table of FILE, whose path is relative to the document: a table of `fused_clip.report`
-  (``.json``), one of plain values (``.csv``), or Markdown (``.md``);
+  (``.json``), one of plain values (``.csv``), or Markdown (``.md``), without its title;
 - ``benchmarks``: the benchmarks of the machine that was measured last, and links to those of others;
 - ``references``: the references of ``conf/reference``;
 - ``options``: every option of a run;
 - ``silent errors``: errors without a message, and the tests that find them.
 
-``python -m experiments.docs`` writes the tables; ``--check`` lists those that differ, and broken links.
+``python -m experiments.docs`` writes the tables, and ``llms.txt`` from the documents' first sentences and
+headings. ``--check`` lists those that differ, and broken links.
 """
 
 import argparse
@@ -20,8 +21,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from experiments import llms
 from fused_clip.report.markdown import escape, table_lines, table_text
 from fused_clip.report.writer import read_table
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,6 +108,7 @@ def _references() -> str:
     rows = [
         [f"`{facts.name}`", escape(facts.title), escape(facts.explanation), escape(facts.uses_labels)]
         for facts in known_references().values()
+        if (conf_dir() / "reference" / f"{facts.name}.yaml").is_file()  # not a plugin's
     ]
     return table_lines(["reference", "title", "explanation", "uses labels"], rows, set())
 
@@ -125,7 +129,7 @@ def _table(document: Path, name: str) -> str:
     if path.suffix == ".csv":
         return _plain_table(path)
     if path.suffix == ".md":
-        return path.read_text(encoding="utf-8").strip()
+        return re.sub(r"\A# .*\n", "", path.read_text(encoding="utf-8")).strip()
     raise InputError(str(document), "takes .json, .csv or .md", name)
 
 
@@ -156,14 +160,15 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if one is wrong")
     check = parser.parse_args(arguments).check
     wrong = False
-    for document in documents(root):
+    overview = [root / llms.NAME] if (root / "pyproject.toml").is_file() else []
+    for document in (*documents(root), *overview):
         name = document.relative_to(root)
         try:
-            text = updated(document)
+            text = llms.overview(root, documents(root)) if document in overview else updated(document)
         except InputError as error:
             print(f"Error: {error}", file=sys.stderr)
             return 1
-        stale = text != document.read_text(encoding="utf-8")
+        stale = not document.exists() or text != document.read_text(encoding="utf-8")
         if check:
             problems = ["its tables differ: make docs"] if stale else []
             problems += [f"links to {target}, which is not there" for target in broken_links(document)]

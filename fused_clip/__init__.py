@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from fused_clip.model.result import Result
     from fused_clip.model.saved import SavedModel, load_model
     from fused_clip.review.review_table import review_labels
-    from fused_clip.runner.notebook import load_dataset, sweep
+    from fused_clip.runner.notebook import load_dataset, references, sweep
     from fused_clip.support.errors import InputError
+
+__version__ = "0.1.0"  # the one place: packaging, commands and models read it here
 
 _HOMES = {
     "ImageDataset": "fused_clip.dataset.image_dataset",
@@ -28,6 +30,7 @@ _HOMES = {
     "embed_texts": "fused_clip.model.embed",
     "load_dataset": "fused_clip.runner.notebook",
     "load_model": "fused_clip.model.saved",
+    "references": "fused_clip.runner.notebook",
     "review_labels": "fused_clip.review.review_table",
     "sweep": "fused_clip.runner.notebook",
 }
@@ -44,16 +47,13 @@ __all__ = [
     "embed_texts",
     "load_dataset",
     "load_model",
+    "references",
     "review_labels",
     "sweep",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -234,6 +234,8 @@ def test_a_second_run_embeds_nothing_again(tmp_path: Path) -> None:
     assert "images_per_second" in (first / "timings.json").read_text()
     assert "images_per_second" not in (second / "timings.json").read_text()
     assert (first / "metrics.json").read_bytes() == (second / "metrics.json").read_bytes()
+    assert (tmp_path / "outputs" / "latest").resolve() == second
+    assert load_model(tmp_path / "outputs" / "latest").names == load_model(second).names
 
 
 @pytest.mark.slow

@@ -44,7 +44,8 @@ def page(folder: Path) -> str:
     newest, *older = measured
     picture = newest.path.with_suffix(".png")
     lines = [f"![Seconds and new memory against n]({folder.name}/{picture.name})", ""]
-    lines.append(newest.path.with_suffix(".md").read_text(encoding="utf-8").strip())
+    _, _, tables = newest.path.with_suffix(".md").read_text(encoding="utf-8").partition("\n\n")  # title
+    lines.append(tables.strip())
     if older:
         lines += ["", "Other machines:", ""]
     for results in older:

@@ -51,8 +51,9 @@ def write(results: Results, benchmarks: Sequence[Benchmark]) -> list[Path]:
 
 
 def text(results: Results, benchmarks: Sequence[Benchmark]) -> str:
-    """Return the Markdown of a machine: what it is, the promises, a table for each task."""
-    return "\n".join(_lines(results, benchmarks)) + "\n"
+    """Return the Markdown of a machine: its name as title, what it is, promises, a table for each task."""
+    title = f"# {results.environment['processor']}, {results.environment['cores']} cores"
+    return "\n".join([title, "", *_lines(results, benchmarks)]) + "\n"
 
 
 def curves(results: Results, benchmarks: Sequence[Benchmark]) -> list[Curve]:

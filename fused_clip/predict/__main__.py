@@ -145,7 +145,7 @@ def _check_run(model: str) -> None:
 
     if model.startswith(_MLFLOW):
         rule = "needs the directory of a run as MODEL: one from MLflow comes without its training rows"
-        raise InputError("explain", rule, model, hint="Give a directory such as outputs/runs/DAY/TIME")
+        raise InputError("explain", rule, model, hint="Give a directory such as outputs/latest")
     run_directory(model, "explain")
 
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = make_parser("fused-clip-review", _DESCRIPTION, _EPILOG)
     add = parser.add_argument
-    add("run", metavar="RUN", help="directory of a run, such as outputs/runs/DAY/TIME")
+    add("run", metavar="RUN", help="directory of a run, such as outputs/latest")
     add("--out", type=Path, default=Path("labels.csv"), metavar="FILE.csv", help="the table (%(default)s)")
     add("--page", type=Path, metavar="PAGE.html", help="the page of thumbnails (FILE.html)")
     top = "images on the page, at most, of those whose label the evidence contradicts (%(default)s)"

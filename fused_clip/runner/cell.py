@@ -22,6 +22,8 @@ from fused_clip.runner.config import Options
 from fused_clip.runner.outcomes import record
 from fused_clip.support import collector
 from fused_clip.support.conf import axes_of
+from fused_clip.support.files import link
+from fused_clip.support.plugins import plugin_versions
 from fused_clip.support.timing import Stages
 from fused_clip.support.versions import versions
 
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 GROUPS = ("dataset", "prompt", "clusterer", "backbone", "pairing", "text", "fusion", "classifier", "method")
 _VERSIONED = ("fused_clip", "torch", "open_clip_torch", "scikit-learn", "faiss-cpu", "numpy")
 _CONFIG = "config.yaml"
+_LATEST = "latest"  # leads to the newest single run, for commands that a reader can copy
 _PATIENCE = 5.0  # seconds after which a stage is logged: quick cells stay quiet
 _STAGES = {
     "load": "loading the data",
@@ -203,6 +206,7 @@ class Cell:
         if self.job:
             self._record(result.metrics, active.run_id)
         else:
+            link(self.output_dir / _LATEST, self.directory)
             ui_command, references = tracker.ui_command(), self._references()
             console.print_run(result, self.directory, pictures, ui_command, references)
         return result.metrics.get("test/accuracy", float("nan"))
@@ -276,6 +280,7 @@ class Cell:
             elsewhere = finished.directory if finished.directory != self.directory else None
             self._record(finished.metrics, finished.run_id, elsewhere)
         else:
+            link(self.output_dir / _LATEST, finished.directory)
             print(f"This run is finished already: {finished.directory}")
         return finished.metrics.get("test/accuracy", float("nan"))
 
@@ -290,6 +295,7 @@ class Cell:
             "test_images": dataset.test.images.fingerprint,
             "backbone_fingerprint": backbone.fingerprint,
             **backbone_tags(backbone),
+            **plugin_tags(),
         }
         result = run(
             dataset,
@@ -334,6 +340,7 @@ class Cell:
             "commit": commit(),
             **self.choices,
             **found,
+            **plugin_tags(),
         }
 
 
@@ -348,6 +355,11 @@ def backbone_tags(backbone: "Backbone") -> dict[str, str]:
 
     facts = backbone.record if isinstance(backbone, TwoTowerBackbone) else {}
     return {f"backbone_{name}": value for name, value in facts.items()}
+
+
+def plugin_tags() -> dict[str, str]:
+    """Tags with the version of each plugin that is installed."""
+    return {f"plugin.{name}": version for name, version in plugin_versions().items()}
 
 
 @cache

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fused_clip.support.errors import InputError
 
@@ -34,9 +34,15 @@ def swept_keys(config: DictConfig) -> list[str]:
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    overrides = OverridesParser.create().parse_overrides(_words(config))
     swept = [override.key_or_group for override in overrides if override.is_sweep_override()]
     return swept + list(config.hydra.sweeper.get("params") or {})
+
+
+def _words(config: DictConfig) -> list[str]:
+    """Overrides of the command line as they are; interpolations such as ``${seed}`` are for each cell."""
+    words: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    return [str(word) for word in words]
 
 
 def _check_number(overrides: Sequence["Override"]) -> None:
@@ -84,7 +90,7 @@ def planned_jobs(config: DictConfig) -> list[list[str]]:
     sweeper: Any = Plugins.instance().instantiate_sweeper(
         hydra_context=context, task_function=lambda _: None, config=config
     )
-    words = [*(f"{key}={value}" for key, value in sweeper.params.items()), *config.hydra.overrides.task]
+    words = [*(f"{key}={value}" for key, value in sweeper.params.items()), *_words(config)]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(words)
     _check_number(overrides)
     return [job for batch in sweeper.split_arguments(overrides, None) for job in batch]

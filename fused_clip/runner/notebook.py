@@ -1,12 +1,14 @@
-"""Sweeps and datasets from Python, such as in a notebook: without the command line."""
+"""Sweeps, their references and datasets from Python, such as in a notebook: without the command line."""
 
 from contextlib import nullcontext, redirect_stdout
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf, open_dict
 
+from fused_clip.method.reference import known_references
 from fused_clip.runner.config import Options, check
 from fused_clip.runner.in_process import composed, make_importable, run_job
 from fused_clip.runner.jobs import planned_jobs
@@ -93,6 +95,29 @@ def load_dataset(*overrides: str) -> "ImageDataset":
 
     options = options_of(*overrides)
     return make_dataset(options.dataset.with_allowed(options.allow), options.data_dir)
+
+
+def references(config_dir: str | Path | None = None) -> "DataFrame":
+    """Say what the references of a run are, such as those in the columns of a sweep's table.
+
+    Parameters
+    ----------
+    config_dir : folder of config groups of your own, as ``--config-dir``; its references are listed too.
+
+    Returns
+    -------
+    One row a reference, by its name as in ``reference/<name>_accuracy``: ``title``, ``explanation`` and
+    ``uses_labels``, which is "no", "yes", "as the run", "for the vote" or "for the names".
+
+    Raises
+    ------
+    InputError
+        If a YAML can't be read or is no reference.
+    """
+    from pandas import DataFrame
+
+    known = known_references([Path(config_dir)] if config_dir else [])
+    return DataFrame([asdict(facts) for facts in known.values()]).set_index("name")
 
 
 def options_of(*overrides: str) -> Options:

@@ -44,7 +44,7 @@ def run_directory(place: str | Path, option: str) -> Path:
             return folder
     lacking = next(name for name in FILES if not (place / name).is_file())
     rule = f"needs the directory of a run, which has its training rows, and there is no {lacking} in it"
-    raise InputError(option, rule, str(place), hint="Give a directory such as outputs/runs/DAY/TIME")
+    raise InputError(option, rule, str(place), hint="Give a directory such as outputs/latest")
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,8 +102,8 @@ def _again_if_stale(read: Callable[[], T]) -> T:
 def _read_regular(path: str | Path, most: int | None, start: int, size: int | None) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as error:  # a name with a zero byte
-        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    except ValueError as error:  # whose words differ between versions of Python
+        raise OSError(errno.EINVAL, "its name has a zero byte", str(path)) from error
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
@@ -186,6 +186,20 @@ def touch(path: Path) -> None:
     """
     with suppress(OSError):  # it may be gone, another's, or on a file system that can't be written
         os.utime(path)
+
+
+def link(path: Path, folder: Path) -> None:
+    """Let a symbolic link lead to a folder, in place of where it led; without links nothing happens.
+
+    Parameters
+    ----------
+    path : the link; what is there and is no link stays.
+    folder : where it leads, relative to its own folder, so that both can be moved.
+    """
+    if path.exists() and not path.is_symlink():
+        return
+    with suppress(OSError, ValueError), _replacing(path) as draft:
+        draft.symlink_to(os.path.relpath(folder, path.parent), target_is_directory=True)
 
 
 @contextmanager

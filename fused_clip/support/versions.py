@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,17 +12,23 @@ PACKAGE = "fused_clip"
 
 def version_line() -> str:
     """Name and version of this package: ``fused_clip 0.1.0``."""
-    return f"{PACKAGE} {version(PACKAGE)}"
+    return f"{PACKAGE} {own_version()}"
+
+
+def own_version() -> str:
+    """Version of this package, installed or not: ``0.1.0``."""
+    # Metadata of an editable install are as old as the install.
+    return str(import_module(PACKAGE).__version__)
 
 
 def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Versions of installed distributions.
+    """Versions of installed distributions, and of this package.
 
     Parameters
     ----------
     distributions : names on PyPI.
     """
-    return {name: _version(name) for name in distributions}
+    return {name: own_version() if name == PACKAGE else _version(name) for name in distributions}
 
 
 _version = cache(version)  # which reads a file; a process keeps the libraries that it has imported

@@ -17,7 +17,7 @@ def repository(tmp_path: Path) -> Path:
     rows = [[TableCell("task"), TableCell(".84 ± .01", 0.84, ("r1",), "corrected")]]
     write_table(Table("A caption.", ["prompt", "accuracy"], rows), study / "results" / "t.json")
     (study / "results" / "speed.csv").write_text("n,method\n10,a|b\n200,c\n")
-    (study / "results" / "part.md").write_text("\n| a |\n|---|\n\n")
+    (study / "results" / "part.md").write_text("# Title\n\n| a |\n|---|\n\n")
     (study / "README.md").write_text(
         "# Study\n\n<!-- report:results/t.json -->\nold\n\n<!-- /report -->\n\nbetween\n\n"
         "<!-- report:results/speed.csv -->\n<!-- /report -->\n"
@@ -159,7 +159,7 @@ def test_the_newest_machine_is_shown_where_benchmarks_are_asked_for(
     for name, date in (("new", "2026-02-01"), ("old", "2026-01-01")):
         content = {"environment": {"processor": name, "cores": 2}, "runs": [run | {"date": date}]}
         (study / "results" / f"{name}.json").write_text(json.dumps(content))
-        (study / "results" / f"{name}.md").write_text(f"tables of {name}\n")
+        (study / "results" / f"{name}.md").write_text(f"# Machine\n\ntables of {name}\n")
     assert docs.main([], tmp_path) == 0
     text = (study / "README.md").read_text()
     assert "](results/new.png)\n\ntables of new\n" in text

@@ -80,7 +80,7 @@ def test_the_command_lists_what_to_mend(repository: Path, capsys: pytest.Capture
     printed = capsys.readouterr().out
     assert "fused_clip/pair.py:1: surely (docstrings)" in printed
     assert "public parameters described: 3 of 4\n  fused_clip.pair.join: second" in printed
-    assert "words of the README: 17 (at most 1,300)" in printed
+    assert "words of the README: 17 (at most 900)" in printed
 
 
 def test_plain_words_pass_and_a_long_readme_fails(

@@ -166,7 +166,7 @@ def test_a_model_without_its_run_is_refused_before_anything_is_loaded(
     for place in (model, "runs:/abc/model", "models:/pets/1"):
         message = refused(place, photos, "--out", tmp_path / "out.csv", "--explain")
         assert message.startswith("Error: explain: needs the directory of a run")
-        assert message.endswith("Give a directory such as outputs/runs/DAY/TIME")
+        assert message.endswith("Give a directory such as outputs/latest")
 
 
 def test_a_transductive_model_has_neighbors_and_no_share(photos: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 from PIL import Image
 
 import fused_clip
@@ -120,3 +121,30 @@ def test_a_quiet_sweep_prints_nothing_and_logs_what_failed(
     assert table["error"].ne("").tolist() == [False, True]
     fused_clip.sweep(*words, output_dir=tmp_path)
     assert "cell 1 of 2: clusters_per_target=2" in capsys.readouterr().out
+
+
+def test_references_are_listed_with_those_of_a_folder(tmp_path: Path) -> None:
+    known = fused_clip.references()
+    assert known.loc["linear_probe", "uses_labels"] == "yes"
+    assert known.loc["zero_shot", ["title", "uses_labels"]].tolist() == ["zero-shot", "no"]
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    (folder / "shuffled.yaml").write_text(
+        "# @package reference.shuffled\ntitle: shuffled text\nexplanation: each prompt in another's place\n"
+        "uses_labels: as the run\nwhen: text\nreplace: {text: permuted}\n"
+    )
+    with_own = fused_clip.references(tmp_path)
+    assert set(with_own.index) - set(known.index) == {"shuffled"}
+    assert with_own.loc["shuffled", "title"] == "shuffled text"
+
+
+def test_an_option_follows_another_in_each_cell(tmp_path: Path) -> None:
+    words = [*WORDS, "seed=0,1", "dataset.seed=${seed}"]
+    table = fused_clip.sweep(*words, output_dir=tmp_path, verbose=False)
+    configs = [OmegaConf.load(Path(directory, "config.yaml")) for directory in table["directory"]]
+    assert [(config.seed, config.dataset.seed) for config in configs] == [(0, 0), (1, 1)]
+    test_rows = [
+        set(pd.read_parquet(Path(directory, "predictions.parquet")).query("split == 'test'")["row_id"])
+        for directory in table["directory"]
+    ]
+    assert test_rows[0] != test_rows[1]
