@@ -89,6 +89,7 @@ LEARNING = (  # own photos first, then what to ask of the answers, then research
     "plot_own_photos.py",
     "plot_label_free_clusters.py",
     "plot_constrained_answers.py",
+    "plot_new_class_by_a_sentence.py",
     "plot_guaranteed_sets.py",
     "plot_explained_answer.py",
     "plot_label_errors.py",

@@ -25,8 +25,15 @@ from statsmodels.stats.proportion import proportion_confint
 
 import fused_clip
 
-photos = ["dataset=cifar10", "backbone=open", "dataset.n_train=1000", "dataset.n_test=1000"]
-run = fused_clip.sweep(*photos, "prompt=task", "figures.enabled=false", verbose=False).iloc[0]
+photos = [
+    "dataset=cifar10",
+    "backbone=open",
+    "dataset.n_train=1000",
+    "dataset.n_test=1000",
+]
+run = fused_clip.sweep(
+    *photos, "prompt=task", "figures.enabled=false", verbose=False
+).iloc[0]
 facts = json.loads(Path(run["directory"], "result.json").read_text())
 print(f"{facts['tags']['n_train']} training and {facts['tags']['n_test']} test images")
 print(f"A part of the method saw training labels: {facts['uses_labels']}")
@@ -39,16 +46,26 @@ print(f"Labels in the backbone's training: {facts['tags']['classes_seen']}")
 # A number that used labels says nothing about a task without them. ``fused_clip.references()`` says what
 # each reference is, and the file ``predictions.parquet`` of the run has the answers of all of them.
 
-predictions = pd.read_parquet(Path(run["directory"], "predictions.parquet")).query("split == 'test'")
+predictions = pd.read_parquet(Path(run["directory"], "predictions.parquet")).query(
+    "split == 'test'"
+)
 known = fused_clip.references()
 names = [name for name in known.index if f"reference/{name}" in predictions]
 
 audit = known.loc[names].reset_index(drop=True)
-audit["uses_labels"] = audit["uses_labels"].replace("as the run", "yes" if facts["uses_labels"] else "no")
-right = pd.DataFrame({name: predictions[f"reference/{name}"] == predictions["target"] for name in names})
+audit["uses_labels"] = audit["uses_labels"].replace(
+    "as the run", "yes" if facts["uses_labels"] else "no"
+)
+right = pd.DataFrame(
+    {name: predictions[f"reference/{name}"] == predictions["target"] for name in names}
+)
 right.columns = audit["title"]
 right["the run"] = predictions["predicted"] == predictions["target"]
-own = {"title": "the run", "explanation": "task prompts, paired by labels", "uses_labels": "yes"}
+own = {
+    "title": "the run",
+    "explanation": "task prompts, paired by labels",
+    "uses_labels": "yes",
+}
 audit = pd.concat([audit, pd.DataFrame([own])]).set_index("title")
 audit["accuracy"] = right.mean()
 audit = audit.sort_values("accuracy")
@@ -62,22 +79,41 @@ audit.round(3)
 # The lines are 95 % Wilson intervals for other test images of the same kind.
 
 labels = {"yes": "#0072B2", "for the vote": "#E69F00", "no": "#009E73"}
-titles = {"yes": "labels decide", "for the vote": "labels name the clusters", "no": "no training label"}
-low, high = proportion_confint(right[audit.index].sum().to_numpy(), len(right), method="wilson")
+titles = {
+    "yes": "labels decide",
+    "for the vote": "labels name the clusters",
+    "no": "no training label",
+}
+low, high = proportion_confint(
+    right[audit.index].sum().to_numpy(), len(right), method="wilson"
+)
 
 fig, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 for uses, colour in labels.items():
     rows = np.flatnonzero(audit["uses_labels"] == uses)
-    ax.barh(rows, audit["accuracy"].iloc[rows], color=colour, label=titles[uses], height=0.7)
+    ax.barh(
+        rows, audit["accuracy"].iloc[rows], color=colour, label=titles[uses], height=0.7
+    )
 accuracy = audit["accuracy"].to_numpy()
 ax.errorbar(
-    accuracy, range(len(audit)), xerr=[accuracy - low, high - accuracy], fmt="none", ecolor="black", capsize=3
+    accuracy,
+    range(len(audit)),
+    xerr=[accuracy - low, high - accuracy],
+    fmt="none",
+    ecolor="black",
+    capsize=3,
 )
 ax.set_yticks(range(len(audit)), audit.index)
 ax.set_xlabel("accuracy on the test images, 95 % interval")
 ax.set_xlim(0, 1)
 ax.set_title("The run and its references")
-ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.1), ncols=3, frameon=False, fontsize="small")
+ax.legend(
+    loc="lower center",
+    bbox_to_anchor=(0.5, 1.1),
+    ncols=3,
+    frameon=False,
+    fontsize="small",
+)
 plt.show()
 
 # %%
@@ -88,7 +124,9 @@ plt.show()
 # interval is that of the mean of paired differences. Text with a random rotation keeps its geometry and
 # loses its meaning: if the run is not ahead of it, the words do not matter, only that prompts differ.
 
-differences = right.drop(columns="the run").astype(int).rsub(right["the run"].astype(int), axis=0)
+differences = (
+    right.drop(columns="the run").astype(int).rsub(right["the run"].astype(int), axis=0)
+)
 mean = differences.mean().sort_values()
 half = 1.96 * differences[mean.index].std() / np.sqrt(len(differences))
 

@@ -24,19 +24,35 @@ from statsmodels.stats.proportion import proportion_confint
 
 import fused_clip
 
-photos = ["dataset=cifar10", "backbone=open", "dataset.n_train=1000", "dataset.n_test=1000"]
+photos = [
+    "dataset=cifar10",
+    "backbone=open",
+    "dataset.n_train=1000",
+    "dataset.n_test=1000",
+]
 quick = ["references.enabled=false", "figures.enabled=false"]
 budgets = [*photos, *quick, "labels.per_class=1,4,16,64"]
 
-few = fused_clip.sweep(*budgets, "classifier=constrained_centroid,clap,gda", verbose=False)
+few = fused_clip.sweep(
+    *budgets, "classifier=constrained_centroid,clap,gda", verbose=False
+)
 few["labels.per_class"] = few["labels.per_class"].astype(int)
-few.pivot(index="classifier", columns="labels.per_class", values="test/accuracy").round(3)
+few.pivot(index="classifier", columns="labels.per_class", values="test/accuracy").round(
+    3
+)
 
 # %%
 # Zero-shot classification needs the names of the classes and no label of an image.
 
-no_labels = ["labels.per_class=0", "pairing=zero_shot", "vote=prompt", "classifier=zero_shot"]
-zero_shot = fused_clip.sweep(*photos, *quick, *no_labels, verbose=False)["test/accuracy"].iloc[0]
+no_labels = [
+    "labels.per_class=0",
+    "pairing=zero_shot",
+    "vote=prompt",
+    "classifier=zero_shot",
+]
+zero_shot = fused_clip.sweep(*photos, *quick, *no_labels, verbose=False)[
+    "test/accuracy"
+].iloc[0]
 print(f"zero-shot, no label: {zero_shot:.3f}")
 
 # %%
@@ -49,7 +65,10 @@ print(f"zero-shot, no label: {zero_shot:.3f}")
 
 auto = fused_clip.sweep(*budgets, "method=auto", verbose=False)
 auto["labels.per_class"] = auto["labels.per_class"].astype(int)
-tags = [json.loads(Path(run, "result.json").read_text())["tags"] for run in auto["directory"]]
+tags = [
+    json.loads(Path(run, "result.json").read_text())["tags"]
+    for run in auto["directory"]
+]
 auto["chosen"] = [one["method_chosen"] for one in tags]
 for budget, one in zip(auto["labels.per_class"], tags, strict=True):
     line = f"{budget} labels a class: {one['method_chosen']}, {one['method_reason']}"
@@ -58,7 +77,11 @@ for budget, one in zip(auto["labels.per_class"], tags, strict=True):
 # %%
 # Each candidate has a score there, too. It is missing where the candidate was not compared.
 
-scores = auto.set_index("labels.per_class").filter(like="choice/").rename(columns=lambda name: name[7:])
+scores = (
+    auto.set_index("labels.per_class")
+    .filter(like="choice/")
+    .rename(columns=lambda name: name[7:])
+)
 scores.round(3).T
 
 # %%
@@ -83,7 +106,16 @@ for shift, (name, (title, colour, style)) in enumerate(styles.items()):
     low, high = proportion_confint(accuracy * 1000, 1000, method="wilson")
     errors = [accuracy - low, high - accuracy]
     x = np.arange(len(rows)) + 0.07 * (shift - 1.5)
-    ax.errorbar(x, accuracy, yerr=errors, fmt=style, color=colour, linewidth=1.2, capsize=2, label=title)
+    ax.errorbar(
+        x,
+        accuracy,
+        yerr=errors,
+        fmt=style,
+        color=colour,
+        linewidth=1.2,
+        capsize=2,
+        label=title,
+    )
 ax.set_xticks(range(len(rows)), rows["labels.per_class"])
 ax.set_xlabel("labels of each class")
 ax.set_ylabel("accuracy on 1,000 test images")

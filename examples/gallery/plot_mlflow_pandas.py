@@ -22,7 +22,12 @@ from mlflow.artifacts import download_artifacts
 
 import fused_clip
 
-photos = ["dataset=cifar10", "backbone=open", "dataset.n_train=1000", "dataset.n_test=1000"]
+photos = [
+    "dataset=cifar10",
+    "backbone=open",
+    "dataset.n_train=1000",
+    "dataset.n_test=1000",
+]
 words = [*photos, "clusterer=kmeans", "reference=[zero_shot]"]
 axes = ["prompt=none,task,swapped", "seed=0,1,2"]
 table = fused_clip.sweep(*words, *axes, "figures.enabled=false", verbose=False)
@@ -39,7 +44,9 @@ os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 mlflow.set_tracking_uri("sqlite:///outputs/mlflow.db")
 found = mlflow.search_runs(search_all_experiments=True)
 runs = table[["run_id", "directory"]].merge(found, on="run_id", validate="one_to_one")
-runs[["params.prompt", "params.seed", "metrics.test/accuracy", "tags.uses_labels"]].round(3)
+runs[
+    ["params.prompt", "params.seed", "metrics.test/accuracy", "tags.uses_labels"]
+].round(3)
 
 # %%
 # A filter is evaluated by the database, which matters when there are thousands of runs. Backticks quote a
@@ -47,7 +54,9 @@ runs[["params.prompt", "params.seed", "metrics.test/accuracy", "tags.uses_labels
 
 words_of_filter = "params.dataset = 'cifar10' AND metrics.`test/accuracy` > 0.7"
 above = mlflow.search_runs(search_all_experiments=True, filter_string=words_of_filter)
-print(f"{above['run_id'].isin(table['run_id']).sum()} of {len(table)} runs are above .7")
+print(
+    f"{above['run_id'].isin(table['run_id']).sum()} of {len(table)} runs are above .7"
+)
 
 # %%
 # Parameters are options, tags are facts
@@ -60,7 +69,14 @@ print(f"{above['run_id'].isin(table['run_id']).sum()} of {len(table)} runs are a
 varied = [name for name in runs.filter(like="params.") if len(runs[name].unique()) > 1]
 print("Parameters that differ:", ", ".join(sorted(varied)))
 facts = runs.drop_duplicates("params.prompt").set_index("params.prompt")
-facts[["tags.uses_labels", "tags.backbone_saw_labels", "tags.classes_seen", "tags.prompts"]].T
+facts[
+    [
+        "tags.uses_labels",
+        "tags.backbone_saw_labels",
+        "tags.classes_seen",
+        "tags.prompts",
+    ]
+].T
 
 # %%
 # A plot
@@ -73,7 +89,9 @@ names = {
     "metrics.test/accuracy": "the run",
     "metrics.test vs/zero_shot_accuracy": "zero-shot",
 }
-long = runs.melt(["params.prompt", "params.seed"], list(names), "who", "accuracy").dropna()
+long = runs.melt(
+    ["params.prompt", "params.seed"], list(names), "who", "accuracy"
+).dropna()
 styles = {"the run": ("#0072B2", "o"), "zero-shot": ("#009E73", "s")}
 prompts = ["none", "task", "swapped"]
 
@@ -81,7 +99,15 @@ fig, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
 for shift, (who, (colour, marker)) in enumerate(styles.items()):
     rows = long[long["who"].map(names) == who]
     y = rows["params.prompt"].map(prompts.index) + 0.2 * (shift - 0.5)
-    ax.plot(rows["accuracy"], y, marker, color=colour, markersize=8, markerfacecolor="none", label=who)
+    ax.plot(
+        rows["accuracy"],
+        y,
+        marker,
+        color=colour,
+        markersize=8,
+        markerfacecolor="none",
+        label=who,
+    )
 ax.set_yticks(range(len(prompts)), [f"prompt={prompt}" for prompt in prompts])
 ax.set_ylim(len(prompts) - 0.5, -0.5)
 ax.set_xlabel("accuracy on test images, a mark for each seed")
@@ -96,8 +122,12 @@ plt.show()
 # The artifacts are the files of the run. ``download_artifacts`` gives a path, from a server as well. This
 # is one more run, with figures.
 
-best = fused_clip.sweep(*words, "prompt=task", "seed=3", "figures.points=200", verbose=False).iloc[0]
-predictions = pd.read_parquet(download_artifacts(run_id=best["run_id"], artifact_path="predictions.parquet"))
+best = fused_clip.sweep(
+    *words, "prompt=task", "seed=3", "figures.points=200", verbose=False
+).iloc[0]
+predictions = pd.read_parquet(
+    download_artifacts(run_id=best["run_id"], artifact_path="predictions.parquet")
+)
 wrong = predictions.query("split == 'test' and target != predicted")
 pairs = wrong.groupby(["target", "predicted"]).size()
 pairs.sort_values(ascending=False, kind="stable").head().rename("images").reset_index()
@@ -107,7 +137,9 @@ figures = mlflow.MlflowClient().list_artifacts(best["run_id"], "figures")
 print("\n".join(figure.path for figure in figures))
 
 # %%
-confusion = download_artifacts(run_id=best["run_id"], artifact_path="figures/confusion.png")
+confusion = download_artifacts(
+    run_id=best["run_id"], artifact_path="figures/confusion.png"
+)
 fig, ax = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
 ax.imshow(plt.imread(confusion))
 ax.set_axis_off()

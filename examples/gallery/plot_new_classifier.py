@@ -82,7 +82,9 @@ table = fused_clip.sweep(
     verbose=False,
 )
 table["labels.per_class"] = table["labels.per_class"].astype(int)
-table.pivot(index="classifier", columns="labels.per_class", values="test/accuracy").round(3)
+table.pivot(
+    index="classifier", columns="labels.per_class", values="test/accuracy"
+).round(3)
 
 # %%
 # The picture
@@ -101,7 +103,9 @@ for shift, (name, (title, colour, marker)) in enumerate(styles.items()):
     low, high = proportion_confint(accuracy * n_test, n_test, method="wilson")
     x = np.arange(len(rows)) + 0.1 * (shift - 1)
     errors = [accuracy - low, high - accuracy]
-    ax.errorbar(x, accuracy, yerr=errors, fmt=marker + "-", color=colour, capsize=3, label=title)
+    ax.errorbar(
+        x, accuracy, yerr=errors, fmt=marker + "-", color=colour, capsize=3, label=title
+    )
 ax.set_xticks(range(3), rows["labels.per_class"])
 ax.set_xlabel("labels of each class")
 ax.set_ylabel("accuracy on the test images, 95 % interval")
@@ -119,8 +123,12 @@ plt.show()
 
 from gallery_classifiers import RidgeClassifier
 
-best = table[(table["classifier"] == "ridge") & (table["labels.per_class"] == 64)].iloc[0]
-model = fused_clip.load_model(best["directory"], trusted=[RidgeClassifier], embeddings_only=True)
+best = table[(table["classifier"] == "ridge") & (table["labels.per_class"] == 64)].iloc[
+    0
+]
+model = fused_clip.load_model(
+    best["directory"], trusted=[RidgeClassifier], embeddings_only=True
+)
 print("Possible answers:", ", ".join(model.names))
 print("Probabilities are calibrated:", model.calibrated)
 

@@ -57,7 +57,12 @@ for name, text in files.items():
 # ``config_dir`` is the folder with your options. ``task`` is the package's "This is a {class}", ``none``
 # is the baseline without text.
 
-photos = ["dataset=cifar10", "backbone=open", "dataset.n_train=1000", "dataset.n_test=1000"]
+photos = [
+    "dataset=cifar10",
+    "backbone=open",
+    "dataset.n_train=1000",
+    "dataset.n_test=1000",
+]
 table = fused_clip.sweep(
     *photos,
     "prompt=none,task,thumbnail",
@@ -83,7 +88,11 @@ table[list(columns)].rename(columns=columns).round(3)
 
 n_test = 1000
 series = {"the method, labels pair the images": ("test/accuracy", "#0072B2", -0.1)}
-series["zero-shot, no training label"] = ("reference/zero_shot_accuracy", "#E69F00", 0.1)
+series["zero-shot, no training label"] = (
+    "reference/zero_shot_accuracy",
+    "#E69F00",
+    0.1,
+)
 
 fig, ax = plt.subplots(figsize=(6.4, 3.2), layout="constrained")
 for label, (column, colour, shift) in series.items():
@@ -96,12 +105,20 @@ ax.set_yticks(range(len(table)), [f"prompt={name}" for name in table.index])
 ax.set_ylim(len(table) - 0.5, -0.5)
 ax.set_xlabel("accuracy on the test images, 95 % interval")
 ax.set_title("New words, with and without labels")
-ax.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.45, 1.1), ncols=2)
+ax.legend(
+    frameon=False,
+    fontsize="small",
+    loc="lower center",
+    bbox_to_anchor=(0.45, 1.1),
+    ncols=2,
+)
 plt.show()
 
 # %%
 new, task = table.loc["thumbnail"], table.loc["task"]
-print(f"the method:  {new['test/accuracy'] - task['test/accuracy']:+.3f} against prompt=task")
+print(
+    f"the method:  {new['test/accuracy'] - task['test/accuracy']:+.3f} against prompt=task"
+)
 column = "reference/zero_shot_accuracy"
 print(f"zero-shot:   {new[column] - task[column]:+.3f} against prompt=task")
 print(f"words in fusion of the new strategy: {new['words_in_fusion']:+.3f}")

@@ -44,7 +44,9 @@ table[[*axes, "seed", "test/accuracy", "train/ari", "run_id"]].head()
 # Mean and deviation over seeds
 # -----------------------------
 
-summary = table.groupby(axes)[["test/accuracy", "train/ari"]].agg(["mean", "std"]).round(3)
+summary = (
+    table.groupby(axes)[["test/accuracy", "train/ari"]].agg(["mean", "std"]).round(3)
+)
 summary
 
 # %%
@@ -72,10 +74,20 @@ for prompt, (colour, marker, shift) in styles.items():
         color=colour,
         markersize=3,
     )
-    statistics = rows.groupby("clusters_per_target")["test/accuracy"].agg(["mean", "std"])
+    statistics = rows.groupby("clusters_per_target")["test/accuracy"].agg(
+        ["mean", "std"]
+    )
     x = np.arange(len(numbers)) + shift
-    style = {"fmt": marker, "color": colour, "markersize": 9, "markerfacecolor": "none", "capsize": 3}
-    ax.errorbar(x, statistics["mean"], statistics["std"], label=f"prompt={prompt}", **style)
+    style = {
+        "fmt": marker,
+        "color": colour,
+        "markersize": 9,
+        "markerfacecolor": "none",
+        "capsize": 3,
+    }
+    ax.errorbar(
+        x, statistics["mean"], statistics["std"], label=f"prompt={prompt}", **style
+    )
 ax.set_xticks(range(len(numbers)), numbers)
 ax.set_xlabel("clusters for each target")
 ax.set_ylabel("accuracy on test images")
@@ -109,7 +121,9 @@ plt.show()
 
 again = fused_clip.sweep(*words, verbose=False)
 same = again["test/accuracy"].equals(table["test/accuracy"])
-print(f"{again['reused_from'].ne('').sum()} of {len(again)} cells were reused; equal numbers: {same}")
+print(
+    f"{again['reused_from'].ne('').sum()} of {len(again)} cells were reused; equal numbers: {same}"
+)
 
 # %%
 # What to do next

@@ -23,13 +23,25 @@ from fused_clip import PromptFusedClassifier, embed_images, embed_texts
 
 grey, y = load_digits(return_X_y=True)
 grey, y = grey[:700].reshape(-1, 8, 8), y[:700]
-X = embed_images([np.repeat((image * 15.9).astype(np.uint8)[..., None], 3, axis=2) for image in grey], "open")
+X = embed_images(
+    [
+        np.repeat((image * 15.9).astype(np.uint8)[..., None], 3, axis=2)
+        for image in grey
+    ],
+    "open",
+)
 words = embed_texts([f"This is a digit {digit}" for digit in range(10)], "open")
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 
 noise = np.random.default_rng(0).normal(size=words.shape)
-noise *= np.linalg.norm(words, axis=1, keepdims=True) / np.linalg.norm(noise, axis=1, keepdims=True)
-texts = {"true words": words, "swapped words": np.roll(words, 1, axis=0), "random vectors": noise}
+noise *= np.linalg.norm(words, axis=1, keepdims=True) / np.linalg.norm(
+    noise, axis=1, keepdims=True
+)
+texts = {
+    "true words": words,
+    "swapped words": np.roll(words, 1, axis=0),
+    "random vectors": noise,
+}
 
 # %%
 # The same predictions
@@ -74,7 +86,9 @@ for ax, (name, fused) in zip(axes, rows.items(), strict=True):
     for digit, colour in colours.items():
         of_digit = points[y_train[some] == digit]
         ax.scatter(*of_digit.T, s=36, color=colour, marker=f"${digit}$", linewidths=0.3)
-    ax.set_title(name if name == "images alone" else f"fused with\n{name}", fontsize="medium")
+    ax.set_title(
+        name if name == "images alone" else f"fused with\n{name}", fontsize="medium"
+    )
     ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
 plt.show()
 
@@ -92,7 +106,10 @@ plt.show()
 # of it. The text has cancelled, whatever it said. The equation holds to rounding:
 
 model = models["random vectors"]
-votes = [np.bincount(model.prompt_index_[model.labels_ == c], minlength=10) for c in np.unique(model.labels_)]
+votes = [
+    np.bincount(model.prompt_index_[model.labels_ == c], minlength=10)
+    for c in np.unique(model.labels_)
+]
 pure = [c for c, counts in enumerate(votes) if counts.max() == counts.sum()]
 c = pure[0]
 image_mean = X_train[model.labels_ == c].mean(axis=0)
@@ -100,7 +117,9 @@ fused = model.fuse(X_test, np.full(len(X_test), votes[c].argmax()))
 left = np.linalg.norm(fused - model.cluster_centers_[c], axis=1)
 right = np.linalg.norm(X_test - image_mean, axis=1) / 2
 print(f"{len(pure)} of {len(votes)} clusters are pure in their prompt")
-print(f"largest difference of both sides for cluster {c}: {np.abs(left - right).max():.1e}")
+print(
+    f"largest difference of both sides for cluster {c}: {np.abs(left - right).max():.1e}"
+)
 
 # %%
 # Where it ends
@@ -121,7 +140,10 @@ def drawn_together(text, spread):
 
 def purity(model):
     """Share of the training images whose prompt is the most frequent one of their cluster."""
-    tables = [np.bincount(model.prompt_index_[model.labels_ == c]) for c in np.unique(model.labels_)]
+    tables = [
+        np.bincount(model.prompt_index_[model.labels_ == c])
+        for c in np.unique(model.labels_)
+    ]
     return sum(counts.max() for counts in tables) / len(model.labels_)
 
 
@@ -134,15 +156,40 @@ for spread in spreads:
     for name, some_answers in answers.items():
         accuracies[name].append(np.mean(some_answers == y_test))
 
-fig, (ax, below) = plt.subplots(2, 1, figsize=(6.4, 5), sharex=True, layout="constrained")
-ax.plot(spreads, agreement, "o-", color="black", label="same answer from true words and random vectors")
-ax.plot(spreads, [one[0] for one in purities], "s--", color="#0072B2", label="purity, true words")
-ax.plot(spreads, [one[1] for one in purities], "^--", color="#E69F00", label="purity, random vectors")
+fig, (ax, below) = plt.subplots(
+    2, 1, figsize=(6.4, 5), sharex=True, layout="constrained"
+)
+ax.plot(
+    spreads,
+    agreement,
+    "o-",
+    color="black",
+    label="same answer from true words and random vectors",
+)
+ax.plot(
+    spreads,
+    [one[0] for one in purities],
+    "s--",
+    color="#0072B2",
+    label="purity, true words",
+)
+ax.plot(
+    spreads,
+    [one[1] for one in purities],
+    "^--",
+    color="#E69F00",
+    label="purity, random vectors",
+)
 ax.set(ylabel="share of images", ylim=(0.5, 1.03), title="Pure clusters, equal answers")
 ax.legend(frameon=False, fontsize="small", loc="lower right")
 below.plot(spreads, accuracies["true words"], "s-", color="#0072B2", label="true words")
-below.plot(spreads, accuracies["random vectors"], "^-", color="#E69F00", label="random vectors")
-below.set(xlabel="spread of the prompts (1: as the backbone gives them)", ylabel="accuracy on test images")
+below.plot(
+    spreads, accuracies["random vectors"], "^-", color="#E69F00", label="random vectors"
+)
+below.set(
+    xlabel="spread of the prompts (1: as the backbone gives them)",
+    ylabel="accuracy on test images",
+)
 below.legend(frameon=False, fontsize="small")
 plt.show()
 

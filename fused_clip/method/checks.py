@@ -195,7 +195,7 @@ def _notes(
         yield logging.WARNING, f"{len(dataset.skipped)} unreadable images are left out: {names}."
     if not dataset.labelled:
         whose = " of all images" if dataset.has_labels else ""
-        yield logging.WARNING, f"Without labels{whose} these stay unknown: {UNKNOWN_WITHOUT_LABELS}."
+        yield logging.INFO, f"Without labels{whose} these stay unknown: {UNKNOWN_WITHOUT_LABELS}."
     of_classes = task(dataset).texts if audited and not prompts.distinguishes_classes else ()
     texts = [text for members in (*prompts.texts, *of_classes) for text in members]
     if backbone.language == "English" and (foreign := [text for text in texts if _is_foreign(text)]):

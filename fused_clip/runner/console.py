@@ -81,7 +81,9 @@ def print_run(
     if result.missing_targets:
         console.print(f"Missing targets (never predicted): {escape(', '.join(result.missing_targets))}")
     if not result.test.labelled:
-        console.print(f"Not computed, because there are no labels: {UNKNOWN_WITHOUT_LABELS}.")
+        few = (result.train.targets >= 0).any()
+        why = "the test images have no labels" if few else "there are no labels"
+        console.print(f"Not computed, because {why}: {UNKNOWN_WITHOUT_LABELS}.")
     used = f"uses {result.metrics.get('labels_used', 0):,.0f} training labels"
     labels = used if result.uses_labels else "uses no labels of its training images"
     console.print(f"This run {labels}. It took {result.metrics['seconds/total']:.1f} s.")

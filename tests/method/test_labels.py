@@ -82,7 +82,7 @@ def test_every_output_says_what_is_not_known(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         result = run(unlabelled, blobs)
     assert "Without labels these stay unknown: accuracy" in caplog.text
     assert result.tags["labels"] == "none"
