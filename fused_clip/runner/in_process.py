@@ -1,5 +1,6 @@
 """Jobs of a sweep in the process that asks for them, without Hydra's command line."""
 
+import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -129,3 +130,21 @@ def make_importable(config: DictConfig) -> None:
     sys.path[:0] = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
     if allowed(config) and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
+
+
+def forget_modules(folder: Path) -> None:
+    """Let the modules below a folder be imported anew, as they are now.
+
+    A cell is known by the source files of its parts. In a notebook, where a module may be edited between two
+    sweeps, the code that was imported before would be recorded as that of the file.
+
+    Parameters
+    ----------
+    folder : of config groups and modules of the user's own.
+    """
+    importlib.invalidate_caches()
+    top = folder.resolve()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name != "__main__" and Path(file).resolve().is_relative_to(top):
+            del sys.modules[name]

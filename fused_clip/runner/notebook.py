@@ -10,7 +10,7 @@ from omegaconf import OmegaConf, open_dict
 
 from fused_clip.method.reference import known_references
 from fused_clip.runner.config import Options, check
-from fused_clip.runner.in_process import composed, make_importable, run_job
+from fused_clip.runner.in_process import composed, forget_modules, make_importable, run_job
 from fused_clip.runner.jobs import planned_jobs
 from fused_clip.runner.outcomes import read_records, table_row
 from fused_clip.runner.sweep import Sweep
@@ -59,6 +59,8 @@ def sweep(
     quiet = nullcontext() if verbose else redirect_stdout(StringIO())
     with quiet, composed(words, folders) as config:
         make_importable(config)
+        if config_dir:
+            forget_modules(Path(config_dir))
         jobs = planned_jobs(config)
         if not jobs:
             rule = "must be one that plans all jobs in advance, as Hydra's own does"

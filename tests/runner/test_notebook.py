@@ -1,3 +1,4 @@
+import json
 import sys
 from pathlib import Path
 
@@ -148,3 +149,22 @@ def test_an_option_follows_another_in_each_cell(tmp_path: Path) -> None:
         for directory in table["directory"]
     ]
     assert test_rows[0] != test_rows[1]
+
+
+def test_a_module_that_was_edited_is_used_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mine" / "prompt").mkdir(parents=True)
+    (tmp_path / "mine" / "prompt" / "scan.yaml").write_text("_target_: edited_prompts.scans\n")
+    texts = []
+    for template in ("a scan of the digit {}", "the number {}"):
+        (tmp_path / "mine" / "edited_prompts.py").write_text(
+            "from fused_clip.method.prompt import custom\n\n\n"
+            f"def scans(dataset):\n    return custom(dataset, templates=[{template!r}])\n"
+        )
+        table = fused_clip.sweep(
+            *WORDS, "prompt=scan", output_dir=tmp_path / "out", config_dir=tmp_path / "mine", verbose=False
+        )
+        texts.append(json.loads(Path(table["directory"][0], "result.json").read_text())["texts"][0])
+    assert texts == ["a scan of the digit 0", "the number 0"]
