@@ -24,6 +24,7 @@ from urllib.parse import unquote
 from experiments import llms
 from fused_clip.report.markdown import escape, table_lines, table_text
 from fused_clip.report.writer import read_table
+from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,6 +108,7 @@ def _references() -> str:
     rows = [
         [f"`{facts.name}`", escape(facts.title), escape(facts.explanation), escape(facts.uses_labels)]
         for facts in known_references().values()
+        if (conf_dir() / "reference" / f"{facts.name}.yaml").is_file()  # not a plugin's
     ]
     return table_lines(["reference", "title", "explanation", "uses labels"], rows, set())
 

@@ -202,6 +202,9 @@ class PromptFusedClassifier(ClassifierMixin, TransformerMixin, BaseEstimator):  
         classifier = clone(self.classifier or ConstrainedCentroid())
         with part_errors("classifier", classifier):
             self.classifier_: Classifier = classifier.fit(self._given(training, targets))
+        if not hasattr(self.classifier_, "targets_"):
+            rule = "fit must return self and set targets_, the targets that it can predict, ascending"
+            raise InputError("classifier", rule, type(classifier).__name__)
         self.temperature_ = None
         if self.calibrate and targets is not None:
             some = calibration_sample(training, targets)

@@ -29,8 +29,8 @@ from fused_clip.support.command import one_line_errors, print_any_text
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.machine import KEPT, explain
 from fused_clip.support.memory import check_libraries
+from fused_clip.support.plugins import full_version
 from fused_clip.support.threads import wait_briefly
-from fused_clip.support.versions import version_line
 
 _GO_ON = "Finished cells and embeddings are kept in output_dir; the same command goes on from there."
 _FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -77,7 +77,7 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
 def main() -> None:
     """Entry point of the console script."""
     if "--version" in sys.argv[1:]:  # Hydra's own would print Hydra's
-        print(version_line())
+        print(full_version())
         return
     collector.rest()
     signal.signal(signal.SIGTERM, _terminate)

@@ -46,7 +46,7 @@ def opened(
     """
     from fused_clip.embed.shard_work import ShardWork
 
-    folders = [*(str(Path(folder).absolute()) for folder in words.folders), str(conf_dir())]
+    folders = [str(conf_dir()), *(str(Path(folder).absolute()) for folder in words.folders)]
     _refuse_several_values(words.overrides)
     with composed(words.overrides, folders, hydra=_NO_SWEEP) as config:
         make_importable(config)

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import MOST_TEXT, read_regular
+from fused_clip.support.plugins import config_folders
 from fused_clip.support.yaml_files import load_yaml
 
 PREFIX = "reference/"  # of metrics, and of columns of predictions
@@ -119,20 +119,20 @@ def known_references(folders: Iterable[Path] = ()) -> dict[str, ReferenceFacts]:
 
 
 def read_references(folders: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
-    """Read the YAML of every reference, by name; a user's folder goes before the package's.
+    """Read the YAML of every reference, by name: the package's, those of plugins, the user's.
 
     Parameters
     ----------
-    folders : config folders of the user's, with ``reference/*.yaml`` below them.
+    folders : config folders of the user's, with ``reference/*.yaml`` below them; they go before the others.
 
     Raises
     ------
     InputError
-        If a YAML can't be read or is no reference.
+        If a YAML can't be read or is no reference, or two plugins have one of a name.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in (
-        path for folder in (conf_dir(), *folders) for path in sorted(folder.glob("reference/*.yaml"))
+        path for folder in (*config_folders(), *folders) for path in sorted(folder.glob("reference/*.yaml"))
     ):
         try:
             found[path.stem] = load_yaml(read_regular(path, MOST_TEXT))

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from fused_clip.backbone.batches import embed_texts as embed_with
 from fused_clip.model.pixels import ImageLikes, embed_pixels, is_one
 from fused_clip.support.arrays import FloatArray
-from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
+from fused_clip.support.named_parts import check_parts
+from fused_clip.support.plugins import options_in
 
 if TYPE_CHECKING:
     from fused_clip.backbone.base import Backbone
@@ -55,10 +56,12 @@ def _backbone(backbone: "str | Backbone") -> Any:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
 
-    files = {path.stem: path for path in sorted((conf_dir() / "backbone").glob("*.yaml"))}
+    files = options_in("backbone")
     files.pop("precomputed", None)  # has the vectors of a dataset, and embeds nothing
     if backbone not in files:
         raise InputError("backbone", "must name a backbone of conf/backbone", backbone, choices=files)
-    made = instantiate(OmegaConf.load(files[backbone]))
+    node = OmegaConf.load(files[backbone])
+    check_parts("backbone", OmegaConf.to_container(node))
+    made = instantiate(node)
     made.check()
     return made

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,12 @@ from fused_clip.support.arrays import Array
 from fused_clip.support.checksums import SUMS, parse_sums
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import read_regular, write_atomic
+from fused_clip.support.named_parts import plugin_class
+from fused_clip.support.plugins import plugin_of
 from fused_clip.support.versions import versions
 
 ARRAYS, CARD = "arrays.safetensors", "README.md"
+_BASES: Mapping[str, type] = MappingProxyType({"classifier": Classifier, "fusion": Fusion})
 _LIBRARIES = ("open_clip_torch", "torch", "torchvision", "numpy", "scikit-learn")
 
 
@@ -71,7 +75,7 @@ def write(
         temperature=head.temperature,
         backbone=backbone,
         training=training,
-        versions=versions(("fused_clip", *_LIBRARIES)),
+        versions=versions(("fused_clip", *_LIBRARIES)) | _plugins_of(head),
     )
     arrays = {name: np.ascontiguousarray(array) for name, array in head.classifier.arrays().items()}
     arrays |= {} if calibration is None else calibration.arrays()
@@ -93,13 +97,14 @@ def read(folder: Path, trusted: Iterable[type] = ()) -> tuple[Head, ModelFacts, 
     Parameters
     ----------
     folder : the model's.
-    trusted : classes of your own that the model may use as classifier or fusion. Only the package's own
-        and these are used: a model can't choose code to run.
+    trusted : classes of your own that the model may use as classifier or fusion. Only the package's own,
+        those that installed plugins have for their options, and these are used: a model can't choose code.
 
     Raises
     ------
     InputError
-        If it is missing, cut short, damaged, of a newer format, inconsistent, or uses another class.
+        If it is missing, cut short, damaged, of a newer format, inconsistent, or needs a class that is not
+        there.
     """
     contents = _intact(folder)
     facts = _facts(contents[FACTS], folder)
@@ -147,14 +152,26 @@ def _name_of(kind: type) -> str:
 
 
 def _classes(option: str, trusted: Iterable[type]) -> dict[str, type]:
-    """Classes that a model may use as its classifier or fusion, by name."""
+    """Classes that a model may use as its classifier or fusion, by name; those of plugins come later."""
     from fused_clip.method import classifier, fusion
 
-    module, base = {
-        "classifier": (classifier, classifier.Classifier), "fusion": (fusion, fusion.Fusion)
-    }[option]  # fmt: skip
+    module, base = {"classifier": classifier, "fusion": fusion}[option], _BASES[option]
     own = (kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, base))
     return {_name_of(kind): kind for kind in (*own, *trusted)}
+
+
+def _plugins_of(head: Head) -> dict[str, str]:
+    """Versions of the plugins that have its classifier or fusion, by distribution."""
+    found = [plugin_of(type(part).__module__) for part in (head.classifier, head.fusion)]
+    return {plugin.distribution: plugin.version for plugin in found if plugin}
+
+
+def _way_to(facts: ModelFacts) -> str:
+    """Say how to get a class that is not there: the plugin that the model was made with, or the caller."""
+    known = ("fused_clip", *_LIBRARIES)
+    lacking = [f"{name} {version}" for name, version in facts.versions.items() if name not in known]
+    call = "ass its class: load_model(..., trusted=[...])"
+    return f"Install {' and '.join(lacking)}, or p{call}" if lacking else f"P{call}"
 
 
 def _part(option: str, part: object, params: Mapping[str, Any]) -> PartFacts:
@@ -169,11 +186,12 @@ def _part(option: str, part: object, params: Mapping[str, Any]) -> PartFacts:
 def _make(option: str, facts: ModelFacts, trusted: Iterable[type], folder: Path) -> Any:
     part: PartFacts = getattr(facts, option)
     known = _classes(option, trusted)
-    if part.name not in known:
-        rule = f"needs the {option} {part.name}, which is no {option} of fused_clip"
-        raise InputError("model", rule, str(folder), hint="Pass its class: load_model(..., trusted=[...])")
+    kind = known.get(part.name) or plugin_class(option, part.name, _BASES[option])
+    if kind is None:
+        rule = f"needs the {option} {part.name}, which is no {option} of fused_clip or a plugin"
+        raise InputError("model", rule, str(folder), hint=_way_to(facts))
     try:
-        return known[part.name](**part.params)
+        return kind(**part.params)
     except (TypeError, ValueError) as error:
         raise _damaged(folder, f"{FACTS}: {option}: {error}") from error
 

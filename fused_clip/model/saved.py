@@ -213,7 +213,8 @@ def load_model(
     embeddings_only : leave the backbone out; for embeddings that are there already.
     weights : where the backbone's weights are now, if they were moved: the file, or the folder of a
         ``local-dir:`` model.
-    trusted : classes of your own that the model may use as classifier or fusion; no other code is run.
+    trusted : classes of your own that the model may use as classifier or fusion. Besides these and the
+        package's own, only those of installed plugins are used.
 
     Raises
     ------

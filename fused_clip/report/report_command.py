@@ -12,9 +12,9 @@ from fused_clip.report import generic, provenance, writer
 from fused_clip.report.page import Page
 from fused_clip.runner.targets import locate
 from fused_clip.support.command import make_parser, one_line_errors
-from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.support.machine import KEPT
+from fused_clip.support.plugins import options_in
 from fused_clip.tracking.records import RunRecord
 from fused_clip.tracking.stored_runs import open_runs
 
@@ -75,7 +75,7 @@ def page_of(records: Sequence[RunRecord]) -> Page:
 
 
 def _builder(study: str) -> Callable[[Sequence[RunRecord]], Page]:
-    known = {path.stem: path for path in (conf_dir() / "report").glob("*.yaml")}
+    known = options_in("report")
     if study not in known:
         return generic.build
     node = OmegaConf.to_container(OmegaConf.load(known[study]), resolve=True)

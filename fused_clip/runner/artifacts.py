@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fused_clip.dataset.image_dataset import ImageDataset
 from fused_clip.dataset.vectors import Vectors
+from fused_clip.method.reference import ReferenceOptions
 from fused_clip.metrics.curve import Curve
 from fused_clip.model.result import Result, SplitResult
 from fused_clip.runner.build import make_fusion, reference_options
@@ -21,6 +22,7 @@ from fused_clip.support.arrays import Array, FloatArray
 from fused_clip.support.checksums import SUMS, intact, write_sums
 from fused_clip.support.files import write_atomic
 from fused_clip.support.option_types import complaints
+from fused_clip.support.plugins import code_behind
 from fused_clip.support.sampling import stratified_sample
 from fused_clip.support.versions import code_version
 from fused_clip.tracking.records import read_config
@@ -61,7 +63,8 @@ def kept_embeddings(options: Options, dataset: ImageDataset, *, job: bool) -> Li
 def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, str]:
     """List the optional outputs of a run: a finished run that lacks some of them is run again.
 
-    It follows from the code that draws and writes, and from the YAML of each reference.
+    It follows from the code that draws and writes, and from the YAML of each reference with the code of the
+    plugins that it needs.
 
     Parameters
     ----------
@@ -75,7 +78,13 @@ def extras(options: Options, dataset: ImageDataset, *, job: bool) -> dict[str, s
     if kept_embeddings(options, dataset, job=job) == "fused":
         found["embeddings"] = "fused"
     references = reference_options(options).items()
-    return found | {f"{REFERENCE}{name}": own.model_dump_json() for name, own in references}
+    return found | {f"{REFERENCE}{name}": _described(own) for name, own in references}
+
+
+def _described(own: ReferenceOptions) -> str:
+    """What a reference is made of: its YAML, and the code of plugins whose options it names."""
+    code = code_behind(f"{group}/{value}" for group, value in own.replace.items())
+    return "".join([own.model_dump_json(), *code.values()])
 
 
 def write(result: Result, directory: Path, *, seed: int, embeddings: Literal["fused", "keys"]) -> None:

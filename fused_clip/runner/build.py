@@ -21,9 +21,9 @@ from fused_clip.runner.config import (
     build,
 )
 from fused_clip.runner.targets import check_allowed, user_folders
-from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.support.option_types import complaints
+from fused_clip.support.plugins import config_folders
 
 if TYPE_CHECKING:
     from fused_clip.audit.choice import Candidate
@@ -307,7 +307,7 @@ def _replaced(
 
 def _option(place: str, group: str, value: str, options: Options) -> Any:
     """Options of a group with the shared keys of the run and the keys of another of its YAMLs."""
-    files = [folder / group / f"{value}.yaml" for folder in (*user_folders(), conf_dir())]
+    files = [folder / group / f"{value}.yaml" for folder in (*user_folders(), *config_folders())]
     there = [file for file in files if file.is_file()]
     if not there:
         known = {file.stem for folder in {file.parent for file in files} for file in folder.glob("*.yaml")}

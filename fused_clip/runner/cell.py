@@ -23,6 +23,7 @@ from fused_clip.runner.outcomes import record
 from fused_clip.support import collector
 from fused_clip.support.conf import axes_of
 from fused_clip.support.files import link
+from fused_clip.support.plugins import plugin_versions
 from fused_clip.support.timing import Stages
 from fused_clip.support.versions import versions
 
@@ -294,6 +295,7 @@ class Cell:
             "test_images": dataset.test.images.fingerprint,
             "backbone_fingerprint": backbone.fingerprint,
             **backbone_tags(backbone),
+            **plugin_tags(),
         }
         result = run(
             dataset,
@@ -338,6 +340,7 @@ class Cell:
             "commit": commit(),
             **self.choices,
             **found,
+            **plugin_tags(),
         }
 
 
@@ -352,6 +355,11 @@ def backbone_tags(backbone: "Backbone") -> dict[str, str]:
 
     facts = backbone.record if isinstance(backbone, TwoTowerBackbone) else {}
     return {f"backbone_{name}": value for name, value in facts.items()}
+
+
+def plugin_tags() -> dict[str, str]:
+    """Tags with the version of each plugin that is installed."""
+    return {f"plugin.{name}": version for name, version in plugin_versions().items()}
 
 
 @cache

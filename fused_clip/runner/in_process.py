@@ -13,6 +13,7 @@ from fused_clip.runner.compositions import share_compositions
 from fused_clip.runner.config import check
 from fused_clip.runner.outcomes import run_recorded
 from fused_clip.runner.overrides import complaint_of
+from fused_clip.runner.search_path import add_folders
 from fused_clip.runner.targets import allowed, check_hydra, folders_of
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.files import check_writable
@@ -32,7 +33,8 @@ def composed(
     Parameters
     ----------
     words : overrides, those with several values among them.
-    folders : of config groups, the first of which goes before the others; this package's by default.
+    folders : of config groups, the first of which goes before the others and has the main config; this
+        package's by default. Those of plugins come after them.
     name : of the main config.
     hydra : further overrides, of Hydra's own node.
     directory : of the sweep; a new one by default.
@@ -55,7 +57,8 @@ def composed(
             try:
                 parsed = OverridesParser.create().parse_overrides([*hydra, *words])
                 fixed = [one.input_line or "" for one in parsed if not one.is_sweep_override()]
-                own = ["hydra.mode=MULTIRUN", f"hydra.searchpath={[f'file://{one}' for one in others]}"]
+                add_folders(others)
+                own = ["hydra.mode=MULTIRUN", "hydra.searchpath=[]"]
                 config = compose(name, overrides=[*own, *fixed], return_hydra_config=True)
             except HydraException as error:
                 raise complaint_of(error) from error

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fused_clip.runner.search_path import add_folders
 from fused_clip.runner.targets import allowed, check_hydra
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import MOST_TEXT, read_regular
+from fused_clip.support.plugins import options_in, plugins
 from fused_clip.support.yaml_files import load_yaml
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _IN_A_FILE = (
     "Write it into a file of your own, such as mine/experiment/names.yaml with the first line"
     " '# @package _global_', and add --config-dir mine experiment=names"
 )
+_WORDS = re.compile(r"[^\s,'\"()\[\]]+")
 _LONGEST_WORD = 32_000  # which the parser of Hydra reads in half a second
 _LONGEST_NAME = 200  # file systems allow 255 bytes, with a suffix
 _FOLDERS = ("--config-dir", "-cd")
@@ -90,10 +93,18 @@ def check_hydras_parts(words: Sequence[str]) -> None:
         rule = "is left out: it loads a pickle, which can run any code"
         raise InputError("--experimental-rerun", rule, flags.experimental_rerun)
     overrides = [word for word in others if word.startswith("~") or ("=" in word and word[0] != "-")]
-    theirs = flags.config_dir or flags.config_path or any("hydra" in word for word in overrides)
+    own = any("hydra" in word or _names_plugins(word) for word in overrides)
+    theirs = flags.config_dir or flags.config_path or own
     if theirs and not flags.shell_completion:
         folders = [Path(one).absolute() for one in (flags.config_dir, flags.config_path or conf_dir()) if one]
         _check_composed(folders, f"{flags.config_name.removesuffix('.yaml')}.yaml", overrides)
+
+
+def _names_plugins(word: str) -> bool:
+    """Whether an override chooses an option of a plugin."""
+    key, _, value = word.lstrip("+").partition("=")
+    group = key.partition("@")[0]
+    return any(f"{group}/{name}" in plugin.options for plugin in plugins() for name in _WORDS.findall(value))
 
 
 def _check_composed(folders: Sequence[Path], name: str, overrides: Sequence[str]) -> None:
@@ -113,12 +124,13 @@ def _check_composed(folders: Sequence[Path], name: str, overrides: Sequence[str]
         for one in parsed:
             more = one.value() if one.key_or_group == "hydra.searchpath" else more
         rest = [one.input_line or "" for one in parsed if one.key_or_group != "hydra.searchpath"]
-        places = f"hydra.searchpath={[*(f'file://{folder}' for folder in folders), *map(str, more)]}"
+        places = f"hydra.searchpath={[str(one) for one in more]}"
         with TemporaryDirectory() as first:  # Hydra's own API puts further folders after the first
             main = Path(first, name)
             main.parent.mkdir(parents=True, exist_ok=True)
             main.write_bytes(there[0].read_bytes())
             with initialize_config_dir(first, job_name="fused_clip", version_base="1.3"):
+                add_folders(folders)
                 config = GlobalHydra.instance().config_loader().load_configuration(
                     name, [places, *rest], RunMode.MULTIRUN, validate_sweep_overrides=False
                 )  # fmt: skip
@@ -206,7 +218,7 @@ def _check_choice(override: "Override", key: str, value: str) -> None:
     flat = [one for name in names for one in (name if isinstance(name, list) else [name])]
     for name in flat:
         if name is None or isinstance(name, (bool, int, float, list, dict, RangeSweep)):
-            known = sorted(path.stem for path in (conf_dir() / override.key_or_group).glob("*.yaml"))
+            known = sorted(options_in(override.key_or_group))
             raise InputError(key, "must name an option", value, choices=known or None)
 
 

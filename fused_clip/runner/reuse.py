@@ -26,6 +26,7 @@ from fused_clip.support.checksums import sealed, unsealed
 from fused_clip.support.conf import PLACES_AND_EXTRAS
 from fused_clip.support.files import locked, read_regular, sha256, write_atomic
 from fused_clip.support.json_files import parse_json
+from fused_clip.support.plugins import code_behind, plugin_of
 from fused_clip.support.versions import code_version, versions
 
 # Modules that compute results; a backbone's fingerprint stands for the rest of its code.
@@ -65,7 +66,7 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
 
     Options, data with the names of their rows, texts of the prompts, backbone, the words in a clusterer's
     file, libraries that compute, this package's code, and the source files of parts from outside it; but not
-    places, tracking and figures.
+    places, tracking and figures. For a part of a plugin, all sources of the plugin and its version.
 
     Parameters
     ----------
@@ -95,6 +96,7 @@ def cell_key(options: Options, dataset: ImageDataset, prompts: Prompts, backbone
             for group in options.groups
             for target in _foreign_targets(chosen.get(group))
         },
+        "candidates": code_behind(_candidates(options)),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -204,6 +206,13 @@ def _hash(texts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
 
 
+def _candidates(options: Options) -> Iterator[str]:
+    """Options among which a method is chosen, as group and name."""
+    for candidates in (options.method.candidates or {}).values():
+        for replaced in candidates.values():
+            yield from (f"{group}/{value}" for group, value in replaced.items())
+
+
 def _foreign_targets(options: Any) -> Iterator[str]:
     """Names of the parts that are not from this package."""
     if isinstance(options, Mapping):
@@ -216,7 +225,9 @@ def _foreign_targets(options: Any) -> Iterator[str]:
 
 
 def _source_hash(group: str, target: str, allow: Sequence[str]) -> str:
-    """Hash of the file that defines a part; empty unless it is written in Python."""
+    """Hash of a plugin's source and version, or of the file that defines another part, if that is Python."""
+    if plugin := plugin_of(target):
+        return plugin.code_version
     try:
         source = inspect.getsourcefile(locate(group, target, allow, nested=True))
     except TypeError:

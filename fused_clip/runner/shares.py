@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from fused_clip.support.conf import axes_of
 from fused_clip.support.errors import InputError
 from fused_clip.support.files import locked, read_regular, write_atomic
 from fused_clip.support.json_files import parse_json
+from fused_clip.support.plugins import plugin_versions
 
 log = logging.getLogger(__name__)
 CELLS = "cells.json"
@@ -45,6 +46,7 @@ class SharedSweep(BaseModel):
     parent : id of the parent run.
     sweep_id : tag of the sweep's runs.
     started : seconds since the epoch.
+    plugins : version of each plugin that was installed, by name.
     cells : overrides of each.
     bounds : first cell of each share, and the number of cells at the end.
     """
@@ -59,6 +61,7 @@ class SharedSweep(BaseModel):
     parent: str
     sweep_id: str
     started: float
+    plugins: dict[str, str] | None = None
     cells: list[list[str]]
     bounds: list[int]
 
@@ -94,8 +97,11 @@ class SharedSweep(BaseModel):
         Raises
         ------
         InputError
-            If this machine lacks its working directory.
+            If this machine lacks its working directory, or has other plugins.
         """
+        if self.plugins not in (None, found := plugin_versions()):
+            rule = f"each machine must have those of the command: {_listed(self.plugins)}"
+            raise InputError("plugins", rule, _listed(found), hint="Install them, and run the share again")
         if not Path(self.cwd).is_dir():
             rule = "must be a folder that each machine has: this one lacks it"
             raise InputError("working directory", rule, self.cwd)
@@ -134,6 +140,10 @@ class ShareCounts:
     def done(self) -> bool:
         """Whether all its cells are finished."""
         return not (self.failed or self.begun or self.missing)
+
+
+def _listed(versions: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{name} {version}" for name, version in (versions or {}).items()) or "none"
 
 
 def write_cells(config: DictConfig, jobs: Sequence[Sequence[str]], size: int, first: int = 0) -> list[int]:
@@ -177,6 +187,7 @@ def _described(config: DictConfig) -> SharedSweep:
         parent=known["parent"],
         sweep_id=known["sweep_id"],
         started=time.time(),
+        plugins=plugin_versions(),
         cells=[],
         bounds=[0],
     )

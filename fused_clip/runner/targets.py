@@ -1,5 +1,8 @@
 """What ``_target_`` may name: parts of its group, scikit-learn's estimators, modules that the user allows.
 
+Parts of a group are what the YAMLs of this package name, and those of plugins, if their own packages define
+it: who installs a package trusts it.
+
 A config that came from elsewhere, such as a run's ``config.yaml``, must not call just anything. A name is
 compared with these rules before anything is imported, and what it names once more afterwards, so that an
 allowed module does not lead on to what it has imported itself. The user's own will is the command line and
@@ -13,22 +16,18 @@ code. Hydra makes its callbacks, launcher, sweeper and loggers itself: `check_hy
 
 import inspect
 import re
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fused_clip.runner.search_path import is_plugins
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
+from fused_clip.support.foreign_modules import is_never
+from fused_clip.support.named_parts import home_of, import_part, parts_of, targets_in
+from fused_clip.support.plugins import Plugin
 
-_NEVER = frozenset(
-    (
-        "IPython", "PIL", "cloudpickle", "datasets", "dill", "hydra", "joblib", "mlflow", "numpy",
-        "omegaconf", "pandas", "pip", "pyarrow", "scipy", "setuptools", "sklearn", "torch", "torchvision",
-        "yaml",
-    )
-)  # fmt: skip
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _ESTIMATOR = re.compile(r"sklearn(\.[a-z]\w*)+\.[A-Z]\w*")
 _HYDRAS_OWN = re.compile(
@@ -63,7 +62,7 @@ def check_allowed(allow: Sequence[str], words: Iterable[str] | None = None) -> N
     for name in allow:
         if not _NAME.fullmatch(name) or "__" in name:
             raise InputError("allow", "must be names of modules, such as my_parts", name)
-        if _is_never(name):
+        if is_never(name):
             rule = (
                 "must be modules of your own or of a library of estimators, not of Python's own library nor"
                 " of one whose functions read pickles, write files or run code"
@@ -86,7 +85,7 @@ def check_targets(group: str, node: Any, allow: Sequence[str] = (), *, nested: b
     InputError
         If a name is not among those that may be called.
     """
-    for place, target, inner in _targets(group, node):
+    for place, target, inner in targets_in(group, node):
         _check_name(place, group, target, allow, nested=nested or inner)
 
 
@@ -105,22 +104,18 @@ def locate(group: str, target: str, allow: Sequence[str] = (), *, nested: bool =
     InputError
         If it is not among those that may be called, or not there.
     """
-    from hydra.utils import get_object
-
     option = f"{group}._target_"
     _check_name(option, group, target, allow, nested=nested)
-    try:
-        made = get_object(target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(option, f"must name something importable ({error})", target) from error
-    if target in _own(group):
+    made = import_part(option, target)
+    own = parts_of(group)
+    if target in own and own[target] is None:
         return made
     if _ESTIMATOR.fullmatch(target):
         from sklearn.base import BaseEstimator
 
         if not (inspect.isclass(made) and issubclass(made, BaseEstimator)):
             raise InputError(option, "must name an estimator of scikit-learn", target)
-    elif not _is_allowed(home := _home(made), allow):
+    elif not (_is_allowed(home := home_of(made), allow) or _is_plugins(own.get(target), home)):
         rule = f"names something of the module {home}, which is not allowed"
         raise InputError(option, rule, target, hint=_way(home))
     elif not callable(made):
@@ -199,7 +194,7 @@ def folders_of(hydra: Any) -> list[Path]:
     ----------
     hydra : Hydra's node of a config.
     """
-    sources = hydra.runtime.config_sources
+    sources = [source for source in hydra.runtime.config_sources if not is_plugins(source.provider)]
     folders = [Path(source.path).absolute() for source in sources if source.schema == "file"]
     return [folder for folder in folders if folder != conf_dir()]
 
@@ -216,19 +211,6 @@ def allowed(config: Any) -> list[str]:
     return list(config.allow) if isinstance(config.allow, ListConfig) else []
 
 
-def _targets(place: str, node: Any, *, nested: bool = False) -> Iterator[tuple[str, Any, bool]]:
-    """Place and value of every ``_target_``, and whether it is below another."""
-    if isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _targets(f"{place}.{index}", value, nested=True)
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            if key == "_target_":
-                yield f"{place}._target_", value, nested
-            else:
-                yield from _targets(f"{place}.{key}", value, nested=True)
-
-
 def _leaves(place: str, node: Any) -> Iterator[tuple[str, str, Any]]:
     """Place, key and value of everything in a node."""
     inner = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
@@ -238,12 +220,12 @@ def _leaves(place: str, node: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def _check_name(option: str, group: str, target: Any, allow: Sequence[str], *, nested: bool) -> None:
-    own = _own(group)
+    own = parts_of(group)
     if isinstance(target, str) and (target in own or _may_be_called(target, group, allow, nested=nested)):
         return
     estimators = ", an estimator of scikit-learn" if nested or group == _CLUSTERER else ""
     rule = f"must be a part of the group {group}{estimators}, or of a module that you allow"
-    hint = "" if not isinstance(target, str) or _is_never(target) else _way(target.rpartition(".")[0])
+    hint = "" if not isinstance(target, str) or is_never(target) else _way(target.rpartition(".")[0])
     raise InputError(option, rule, target, choices=sorted(own), hint=hint)
 
 
@@ -252,12 +234,7 @@ def _may_be_called(target: str, group: str, allow: Sequence[str], *, nested: boo
         return False
     if _ESTIMATOR.fullmatch(target):
         return nested or group == _CLUSTERER
-    return not _is_never(target) and _is_allowed(target, allow)
-
-
-def _is_never(name: str) -> bool:
-    top = name.partition(".")[0]
-    return top in _NEVER or top in sys.stdlib_module_names
+    return not is_never(target) and _is_allowed(target, allow)
 
 
 def _is_allowed(name: str, allow: Sequence[str]) -> bool:
@@ -268,27 +245,9 @@ def _is_allowed(name: str, allow: Sequence[str]) -> bool:
     return any((folder / f"{top}.py").is_file() or (folder / top).is_dir() for folder in user_folders())
 
 
-def _home(made: Any) -> str:
-    """Name of the module in which an object is defined."""
-    while isinstance(made, partial):
-        made = made.func
-    if inspect.ismodule(made):
-        return made.__name__
-    return getattr(made, "__module__", None) or type(made).__module__
+def _is_plugins(plugin: Plugin | None, home: str) -> bool:
+    return plugin is not None and plugin.owns(home)
 
 
 def _way(module: str) -> str:
     return f"If you trust the module, add --allow {module}" if module else ""
-
-
-def _own(group: str) -> frozenset[str]:
-    return _named_by(conf_dir() / group)
-
-
-@cache
-def _named_by(folder: Path) -> frozenset[str]:
-    """Every ``_target_`` in the YAMLs of a group: these are its parts."""
-    import yaml
-
-    nodes = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(folder.glob("*.yaml"))]
-    return frozenset(str(target) for node in nodes for _, target, _ in _targets("", node))

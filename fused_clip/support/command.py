@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from fused_clip.support.machine import explain
-from fused_clip.support.versions import version_line
+from fused_clip.support.plugins import full_version
 
 INTERRUPTED = 130  # exit code of a command stopped by Ctrl-C: 128 + SIGINT
 
@@ -24,8 +24,16 @@ def make_parser(prog: str, description: str, epilog: str = "") -> argparse.Argum
     epilog : text after the options in ``--help``.
     """
     parser = argparse.ArgumentParser(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=version_line())
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; plugins are looked for only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(full_version())
+        parser.exit()
 
 
 def count(text: str) -> int:

@@ -266,3 +266,11 @@ def test_the_plan_states_rates_and_costs(embed: Callable[..., Done], tmp_path: P
     assert "          5,000        3" in done.out
     assert "  1,000,000,000        3" in done.out
     assert not list((tmp_path / "out" / "store").glob("[a-z]*"))
+
+
+def test_a_folder_of_options_is_read(embed: Callable[..., Done], tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / "dataset"
+    mine.mkdir(parents=True)
+    (mine / "own.yaml").write_text("_target_: fused_clip.dataset.imagefolder\nname: own\n")
+    done = embed("dataset=own", "--config-dir", mine.parent, "--plan")
+    assert done.code == 0, done.said

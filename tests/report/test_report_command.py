@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from fused_clip.report import Page, RunRecord
 from fused_clip.report import report_command as command
-from fused_clip.runner import targets
 from fused_clip.runner.targets import locate
+from fused_clip.support import named_parts, plugins
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from tests.records import make_record, missing_record
@@ -126,7 +126,7 @@ def test_a_study_with_a_page_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (tmp_path / "report").mkdir()
     text = f"_target_: {own_page.__module__}.own_page\ntitle: Mine\n"
     (tmp_path / "report" / "s.yaml").write_text(text)
-    for module in (command, targets):
+    for module in (plugins, named_parts):
         monkeypatch.setattr(module, "conf_dir", lambda: tmp_path)
     page = command.page_of([make_record(), missing_record("none", 0)])
     assert page.title == "Mine of 2"
@@ -138,7 +138,7 @@ def test_a_study_with_a_page_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_a_page_that_can_not_be_imported_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "s.yaml").write_text("_target_: no_such.module\n")
-    for module in (command, targets):
+    for module in (plugins, named_parts):
         monkeypatch.setattr(module, "conf_dir", lambda: tmp_path)
     with pytest.raises(InputError, match=r"report\._target_: must name something importable"):
         command.page_of([make_record()])

@@ -262,7 +262,7 @@ def test_every_package_that_computes_a_result_decides_the_key() -> None:
     computing = {"audit", "estimator", "pipeline", "method", "metrics", "model"}
     with_own_fingerprint = {"dataset", "backbone", "store"}
     others = {"__init__", "app", "figures", "guarantee", "predict", "report", "review", "run", "runner"}
-    others |= {"embed", "engine", "support", "tracking"}
+    others |= {"embed", "engine", "support", "testing", "tracking"}
     assert entries == computing | with_own_fingerprint | others
     assert set(reuse._CODE) == computing | {"backbone/learnable"}  # learns, and changes no embedding
     assert (root / "backbone" / "learnable.py").is_file()

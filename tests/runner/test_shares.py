@@ -167,3 +167,14 @@ def test_the_config_of_a_task_is_that_of_the_command(config: DictConfig) -> None
         ]
         assert plain[0] == plain[1]
         assert again.hydra.callbacks.sweep.parent == "the parent"
+
+
+def test_a_machine_with_other_plugins_runs_no_share(
+    config: DictConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shares, "plugin_versions", lambda: {"more": "1.2"})
+    directory = written(config, 2)
+    for found, said in (({}, "none"), ({"more": "1.3"}, r"more 1\.3")):
+        monkeypatch.setattr(shares, "plugin_versions", lambda found=found: found)
+        with pytest.raises(InputError, match=rf"^plugins: .* of the command: more 1\.2, got '{said}'"):
+            shares.run_share(str(directory), 1)

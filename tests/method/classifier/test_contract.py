@@ -335,3 +335,17 @@ def test_a_grown_classifier_is_data_and_grows_again(path: Path) -> None:
     assert twice.targets_.tolist() == [0, 1, 2, 3]
     answers = scores(twice).argmax(axis=1)
     assert (answers == BLOBS.test_targets).mean() > 0.85
+
+
+def test_a_classifier_that_does_not_say_what_it_predicts_is_named() -> None:
+    class Silent(Classifier):
+        def fit(self, training: Training) -> "Silent":
+            return self
+
+        def target_scores(self, X: object) -> object:
+            raise AssertionError
+
+    blobs = make_blobs()
+    model = PromptFusedClassifier(clusterer=KMeans(4, random_state=0), classifier=Silent())
+    with pytest.raises(InputError, match="classifier: fit must return self and set targets_.*Silent"):
+        model.fit(blobs.train, blobs.train_targets)

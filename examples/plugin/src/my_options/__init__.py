@@ -1,0 +1,1 @@
+"""Options for fused_clip; their YAMLs are in ``conf``."""
