@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import fake_slurm
 from tests.installing import install
 
 ROOT = Path(__file__).parents[1]
@@ -101,10 +102,7 @@ def test_its_model_is_loaded_with_the_installed_class(finished: Path, site: Path
     (model,) = finished.glob("outputs/runs/*/*/model")
     assert called("-c", LOAD, model, cwd=finished, site=site).stdout == "my_options.classifiers\n"
     (line,) = called("-c", LOAD, model, cwd=finished).stdout.splitlines()
-    assert (
-        "needs the classifier my_options.classifiers:TrimmedMean, which is no classifier of fused_clip"
-        in line
-    )
+    assert "needs the classifier my_options.classifiers:TrimmedMean, which is no classifier of" in line
     assert "Install my-options 0.1.0, or pass its class" in line
 
 
@@ -121,14 +119,26 @@ def test_a_finished_run_is_found_until_the_package_changes(
     assert "This run is finished already" not in other.stdout
 
 
-def test_a_sweep_of_other_processes_has_its_options(site: Path, tmp_path: Path) -> None:
-    words = ["-m", "classifier=trimmed_mean,knn", "hydra/launcher=joblib", *QUICK]
+@pytest.mark.parametrize("launcher", ["joblib", "slurm"])
+def test_sweeps_of_other_processes_have_its_options(
+    launcher: str, site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ["tracking=none"]
+    if launcher == "slurm":
+        pytest.importorskip("submitit")
+        monkeypatch.setenv("PATH", fake_slurm.path_with(fake_slurm.install(tmp_path / "bin")))
+        more = ["hydra.launcher.wait=true"]
+    words = ["-m", "classifier=trimmed_mean,knn", f"hydra/launcher={launcher}", *more, *QUICK]
     done = called("-m", "fused_clip.run", *words, "references.enabled=false", cwd=tmp_path, site=site)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "FAILED" not in done.stdout
-    sweep = f"fused_clip.sweep('classifier=trimmed_mean,knn', 'references.enabled=false', *{QUICK!r})"
-    code = f"import fused_clip; print({sweep}.error.tolist())"
-    assert called("-c", code, cwd=tmp_path, site=site).stdout.splitlines()[-1] in ("[None, None]", "['', '']")
+    assert len(list(tmp_path.glob("outputs/sweeps/*/*/*/metrics.json"))) == 2, done.stdout + done.stderr
+
+
+def test_a_sweep_of_a_notebook_has_its_options(site: Path, tmp_path: Path) -> None:
+    words = ["classifier=trimmed_mean,knn", "references.enabled=false", "tracking=none", *QUICK]
+    code = f"import fused_clip; print(len(fused_clip.sweep(*{words!r})['test/accuracy'].dropna()))"
+    done = called("-c", code, cwd=tmp_path, site=site)
+    assert done.stdout.splitlines()[-1] == "2", done.stderr
 
 
 def test_its_own_tests_pass(site: Path, source: Path) -> None:
