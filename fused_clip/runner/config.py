@@ -226,7 +226,7 @@ class Options(StrictOptions):
     allow: list[str] = Field(
         default_factory=list,
         description="modules of your own whose parts `_target_` may name; on the command line alone:"
-        " `--allow my_parts`. Those below `--config-dir` need none",
+        " `--allow my_parts`. Those below `--config-dir` and the parts of plugins need none",
     )
     study: Text = Field(
         default="${hydra:runtime.choices.experiment}", description="tag by which the comparison view filters"

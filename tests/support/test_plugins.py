@@ -179,6 +179,7 @@ def test_what_hydra_makes_of_its_yaml_is_checked_before(site: Path) -> None:
             check_hydras_parts(words)
 
 
+@pytest.mark.slow
 def test_a_backbone_is_known_by_name(site: Path) -> None:
     yaml = "# Theirs.\n_target_: fused_clip.backbone.OpenClipBackbone\nmodel: compact\nbatch_size: 2\n"
     install(site, {"conf/backbone/theirs.yaml": yaml})
