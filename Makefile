@@ -62,7 +62,7 @@ docs: $(VENV)/installed  ## write the generated tables of the documents, and llm
 
 docs-site: $(VENV)/installed  ## build the site in build/site: runs the gallery, warnings are errors, checks links
 	rm -rf build/site docs/generated docs/gallery
-	$(BIN)/python -m sphinx -c docs -W --keep-going -q . build/site
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -c docs -W --keep-going -q . build/site
 	$(BIN)/python -m experiments.site_links build/site
 
 notebooks: docs/gallery/index.rst  ## run the gallery's notebooks in Jupyter

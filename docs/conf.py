@@ -38,6 +38,7 @@ root_doc = "docs/index"
 include_patterns = [
     "docs/**.md",
     "docs/**.rst",
+    "examples/plugin/README.md",
     "experiments/*/README.md",
     "experiments/benchmarks/results/*.md",
     "fused_clip/assets/*/MODEL_CARD.md",

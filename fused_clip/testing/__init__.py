@@ -11,9 +11,10 @@ A test of a plugin is::
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from types import MappingProxyType
 
-from fused_clip.testing.chosen import Chosen, ContractError, choose_option, options_of
+from fused_clip.testing.chosen import Chosen, ContractError, choosing, options_of
 from fused_clip.testing.classifiers import check_classifier
 from fused_clip.testing.contracts import check_contract
 from fused_clip.testing.parts_of_rows import check_clusterer, check_fusion, check_pairing, check_text
@@ -38,7 +39,7 @@ _BEHAVIOUR: MappingProxyType[str, Callable[[Chosen], None]] = MappingProxyType(
 )
 
 
-def check_option(option: str, *overrides: str) -> None:
+def check_option(option: str, *overrides: str, config_dir: str | Path | None = None) -> None:
     """Check that an option meets the contract of its group: its YAML, then what it does with small data.
 
     Options of ``experiment``, ``method``, ``report``, ``tracking`` and Hydra's own groups are composed alone.
@@ -47,6 +48,7 @@ def check_option(option: str, *overrides: str) -> None:
     ----------
     option : group and name, as on the command line: ``clusterer=birch``.
     overrides : further words of the command line, for an option that needs some: ``prompt.file=texts.json``.
+    config_dir : folder of config groups of your own, as ``--config-dir``.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def check_option(option: str, *overrides: str) -> None:
         If the option needs files or weights that are not there: pytest and unittest report the reason. Its
         YAML has been checked.
     """
-    chosen = choose_option(option, overrides)
-    check_contract(chosen)
-    if chosen.group in _BEHAVIOUR:
-        _BEHAVIOUR[chosen.group](chosen)
+    with choosing(option, overrides, config_dir) as chosen:
+        check_contract(chosen)
+        if chosen.group in _BEHAVIOUR:
+            _BEHAVIOUR[chosen.group](chosen)

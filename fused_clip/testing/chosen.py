@@ -1,16 +1,20 @@
 """Options as the checks take them: found, composed, and the errors that name them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import SkipTest
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from fused_clip.runner.config import Options, check
+from fused_clip.runner.in_process import composed, make_importable
 from fused_clip.runner.overrides import complaint_of
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
@@ -99,13 +103,17 @@ def options_of(plugin: str) -> list[str]:
     return ["=".join(one.rsplit("/", 1)) for one in found[plugin]]
 
 
-def choose_option(option: str, overrides: Sequence[str] = ()) -> Chosen:
-    """Find an option and compose a run with it.
+@contextmanager
+def choosing(
+    option: str, overrides: Sequence[str] = (), config_dir: str | Path | None = None
+) -> Iterator[Chosen]:
+    """Find an option and compose a run with it; what it names can be imported in the with block.
 
     Parameters
     ----------
     option : group and name, as on the command line.
     overrides : further words of the command line.
+    config_dir : folder of config groups of the user's own, as ``--config-dir``.
 
     Raises
     ------
@@ -115,15 +123,16 @@ def choose_option(option: str, overrides: Sequence[str] = ()) -> Chosen:
     group, equals, name = option.partition("=")
     if not (equals and group and name):
         raise InputError("option", "must be a group and a name, such as clusterer=birch", option)
-    files = [folder / group / f"{name}.yaml" for folder in config_folders()]
+    own = [Path(config_dir).absolute()] if config_dir else []
+    files = [folder / group / f"{name}.yaml" for folder in (*own, *config_folders())]
     there = [file for file in files if file.is_file()]
     if not there:
         known = {path.stem for file in files for path in file.parent.glob("*.yaml")}
-        raise InputError(
-            group, "must be an option of this package or of a plugin", name, choices=sorted(known)
-        )
+        rule = "must be an option of this package, of a plugin or of config_dir"
+        raise InputError(group, rule, name, choices=sorted(known))
     composes = (conf_dir() / group).is_dir() and group != "report"
-    return Chosen(group, name, there[0], _composed(option, *overrides) if composes else None)
+    with _with_folders(own, overrides):
+        yield Chosen(group, name, there[0], _composed(option, *overrides) if composes else None)
 
 
 def compose_with(words: Sequence[str]) -> Options:
@@ -136,10 +145,26 @@ def compose_with(words: Sequence[str]) -> Options:
     return check(_composed(*words))
 
 
+@contextmanager
+def _with_folders(folders: Sequence[Path], overrides: Sequence[str]) -> Iterator[None]:
+    """Let Hydra run with the user's folders; without any it runs for one composition at a time, faster."""
+    if not folders:
+        yield
+        return
+    with TemporaryDirectory() as directory:
+        places = [str(folder) for folder in (conf_dir(), *folders)]
+        with composed(overrides, places, directory=Path(directory)) as config:
+            make_importable(config)
+            yield
+
+
 def _composed(*words: str) -> DictConfig:
-    # A study's name is Hydra's runtime choice, which is not there without a job.
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    running = GlobalHydra.instance().is_initialized()
+    # A study's name is Hydra's runtime choice, which is not there without a job. Folders that were added to a
+    # running Hydra count where the search path is set.
+    own = ["study=testing", *(["hydra.searchpath=[]"] if running else [])]
+    with nullcontext() if running else initialize_config_dir(str(conf_dir()), version_base="1.3"):
         try:
-            return compose("config", overrides=["study=testing", *words])
+            return compose("config", overrides=[*own, *words])
         except HydraException as error:
             raise complaint_of(error) from error

@@ -402,3 +402,17 @@ def test_options_are_listed_as_on_the_command_line() -> None:
 def test_an_option_that_is_none_is_refused(option: str) -> None:
     with pytest.raises(InputError, match=r"must be a group and a name|must be an option of this package"):
         check_option(option)
+
+
+def test_an_option_of_a_folder_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "fusion").mkdir()
+    for name, returned in (("in_a_folder", "images * texts"), ("broken_in_a_folder", "texts[:2]")):
+        (tmp_path / "fusion" / f"{name}.yaml").write_text(
+            f"# Mine.\n_target_: own_{name}.fuse\n_partial_: true\n"
+        )
+        (tmp_path / f"own_{name}.py").write_text(f"def fuse(images, texts):\n    return {returned}\n")
+    check_option("fusion=in_a_folder", config_dir=tmp_path)
+    with pytest.raises(ContractError, match="fusion=broken_in_a_folder: "):
+        check_option("fusion=broken_in_a_folder", config_dir=tmp_path)
+    with pytest.raises(InputError, match="must be an option of this package, of a plugin or of config_dir"):
+        check_option("fusion=in_a_folder")
