@@ -406,7 +406,7 @@ def test_an_option_that_is_none_is_refused(option: str) -> None:
 
 def test_an_option_of_a_folder_is_checked(tmp_path: Path) -> None:
     (tmp_path / "fusion").mkdir()
-    for name, returned in (("in_a_folder", "images * texts"), ("broken_in_a_folder", "texts[:2]")):
+    for name, returned in (("in_a_folder", "images * texts"), ("broken_in_a_folder", "images.__imul__(texts)")):
         (tmp_path / "fusion" / f"{name}.yaml").write_text(
             f"# Mine.\n_target_: own_{name}.fuse\n_partial_: true\n"
         )
