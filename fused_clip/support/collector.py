@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 _AT_START = 1_000_000  # new objects between two collections: imports and options make 700,000, and no garbage
 _USUAL = gc.get_threshold()
+_FROZEN = gc.get_freeze_count()  # Python 3.12 freezes objects of its own when it starts
 
 
 def rest() -> None:
@@ -26,7 +27,7 @@ def wake() -> None:
 
 def in_command() -> bool:
     """Whether this process is one of our commands, which `rest`; in another, libraries are the user's too."""
-    return gc.get_threshold()[0] == _AT_START or gc.get_freeze_count() > 0
+    return gc.get_threshold()[0] == _AT_START or gc.get_freeze_count() > _FROZEN
 
 
 @contextmanager
