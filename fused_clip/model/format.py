@@ -170,8 +170,8 @@ def _way_to(facts: ModelFacts) -> str:
     """Say how to get a class that is not there: the plugin that the model was made with, or the caller."""
     known = ("fused_clip", *_LIBRARIES)
     lacking = [f"{name} {version}" for name, version in facts.versions.items() if name not in known]
-    call = "ass its class: load_model(..., trusted=[...])"
-    return f"Install {' and '.join(lacking)}, or p{call}" if lacking else f"P{call}"
+    call = "pass its class: load_model(..., trusted=[...])"
+    return f"Install {' and '.join(lacking)}, or {call}" if lacking else call.capitalize()
 
 
 def _part(option: str, part: object, params: Mapping[str, Any]) -> PartFacts:

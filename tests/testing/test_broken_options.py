@@ -406,11 +406,12 @@ def test_an_option_that_is_none_is_refused(option: str) -> None:
 
 def test_an_option_of_a_folder_is_checked(tmp_path: Path) -> None:
     (tmp_path / "fusion").mkdir()
-    for name, returned in (("in_a_folder", "images * texts"), ("broken_in_a_folder", "images.__imul__(texts)")):
+    returned = {"in_a_folder": "images * texts", "broken_in_a_folder": "images.__imul__(texts)"}
+    for name, value in returned.items():
         (tmp_path / "fusion" / f"{name}.yaml").write_text(
             f"# Mine.\n_target_: own_{name}.fuse\n_partial_: true\n"
         )
-        (tmp_path / f"own_{name}.py").write_text(f"def fuse(images, texts):\n    return {returned}\n")
+        (tmp_path / f"own_{name}.py").write_text(f"def fuse(images, texts):\n    return {value}\n")
     check_option("fusion=in_a_folder", config_dir=tmp_path)
     with pytest.raises(ContractError, match="fusion=broken_in_a_folder: "):
         check_option("fusion=broken_in_a_folder", config_dir=tmp_path)
