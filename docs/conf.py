@@ -58,7 +58,8 @@ autodoc_typehints = "none"  # signatures would be wider than a page; docstrings 
 autodoc_member_order = "bysource"
 autodoc_default_options = {
     "members": True,
-    "exclude-members": "set_fit_request, set_predict_request, set_score_request, set_transform_request",
+    "exclude-members": "set_fit_request, set_predict_request, set_score_request, set_transform_request, "
+    "model_config",
 }
 napoleon_google_docstring = False
 napoleon_use_rtype = False
@@ -82,7 +83,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"docs/index": []}
+_ALONE = ("docs/index", "docs/start", "docs/choose", "docs/faq", "genindex", "search", "_modules/**")
+html_sidebars = {page: [] for page in _ALONE}  # no pages below them: the sidebar would be empty
 
 copybutton_exclude = ".linenos, .gp, .go"
 
@@ -123,17 +125,21 @@ _WITH_PARAMETERS = {"Parameters", "Other Parameters", "Attributes"}
 
 def setup(app: Sphinx) -> None:
     """Add a renderer of formulas that needs no script from elsewhere, and the role of names in docstrings."""
-    app.connect("source-read", _link_gallery)
+    app.connect("source-read", _adapt_links)
     app.connect("build-finished", _copy_markdown)
     app.connect("autodoc-process-docstring", _describe_parameters, priority=400)  # before napoleon's 500
     app.add_html_math_renderer("mathml", (_inline_formula, None), (_formula, None))
     app.add_role("name", _name)
 
 
-def _link_gallery(app: Sphinx, name: str, content: list[str]) -> None:
-    """Lead links to the gallery's scripts, which GitHub shows, to the pages that are made of them."""
+def _adapt_links(app: Sphinx, name: str, content: list[str]) -> None:
+    """Lead links to the gallery's scripts to the pages made of them, and give titles that suit the site."""
+    if name.startswith("experiments/benchmarks/results/"):  # the navigation has no room for the model number
+        content[0] = re.sub(r"\A# (.*?) \(cpu family[^)]*\)", r"# Benchmarks: \1", content[0])
     content[0] = re.sub(r"\]\((?:\.\./)+examples/gallery/(\w+)\.py", r"](/docs/gallery/\1.rst", content[0])
     content[0] = re.sub(r"\]\((?:\.\./)*examples/gallery\)", "](/docs/gallery/index.rst)", content[0])
+    # A link whose text is a file's name: without a text, MyST shows the title of the page or section.
+    content[0] = re.sub(r"\[(?:docs/)?[\w-]+\.md\]\((?=[^)]*\.md)", "[](", content[0])
 
 
 def _copy_markdown(app: Sphinx, error: Exception | None) -> None:

@@ -71,7 +71,7 @@ tags = [
 ]
 auto["chosen"] = [one["method_chosen"] for one in tags]
 for budget, one in zip(auto["labels.per_class"], tags, strict=True):
-    line = f"{budget} labels a class: {one['method_chosen']}, {one['method_reason']}"
+    line = f"labels.per_class={budget}: {one['method_chosen']}, {one['method_reason']}"
     print(textwrap.fill(line, 80, subsequent_indent="    "))
 
 # %%

@@ -134,18 +134,20 @@ pd.DataFrame(stated).T
 print(textwrap.fill(guarantee.test_shift(rows).sentence, 80))
 
 # %%
-# The coverage at several levels. Where the guarantee is withdrawn, the line is broken.
+# The coverage at several levels. Where the guarantee is withdrawn, the line is dashed.
 
 levels = np.array([0.6, 0.7, 0.8, 0.9, 0.95])
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(7.2, 3.4), layout="constrained", width_ratios=[1, 2.1]
 )
 left.axis("off")
-for number, change in enumerate((lambda image: image, blurred, inverted)):
+changes = {"as taken": lambda image: image, "blurred": blurred, "inverted": inverted}
+for number, (name, change) in enumerate(changes.items()):
     for place in range(2):
-        ax = left.inset_axes([place * 0.52, 0.7 - number * 0.35, 0.48, 0.3])
+        ax = left.inset_axes([place * 0.52, 0.69 - number * 0.35, 0.48, 0.27])
         ax.imshow(change(pixels[place + 1]), interpolation="nearest")
         ax.axis("off")
+        ax.set_title(name if place == 0 else "", fontsize=8, pad=2)
 right.plot(levels, levels, color="grey", linestyle=":", label="promised")
 for (name, own), marker in zip(sources.items(), "os^", strict=True):
     measured = [covered(own, column, level) for level in levels]

@@ -38,7 +38,7 @@ table = fused_clip.sweep(*words, verbose=False)
 axes = ["prompt", "clusters_per_target"]
 table["clusters_per_target"] = table["clusters_per_target"].astype(int)
 print(f"{len(table)} cells, {table['error'].ne('').sum()} of them failed")
-table[[*axes, "seed", "test/accuracy", "train/ari", "run_id"]].head()
+table[[*axes, "seed", "test/accuracy", "train/ari"]].head()
 
 # %%
 # Mean and deviation over seeds
