@@ -343,7 +343,7 @@ def test_a_small_backbone_says_how_many_words_it_knows(
 ) -> None:
     with caplog.at_level(logging.INFO):
         run(toy, blobs, backbone=FakeBackbone("small", vocabulary=frozenset(KNOWN)))
-    assert "small was trained on 6 words: its figures are not OpenAI's ViT-B/32's." in caplog.text
+    assert "backbone=small was trained on 6 words: its figures are not OpenAI's ViT-B/32's." in caplog.text
 
 
 def zero_shot_method(**params: Any) -> Method:

@@ -66,6 +66,17 @@ for name, text in files.items():
     (mine / name).write_text(text)
 
 # %%
+# Check it
+# --------
+#
+# ``check_option`` tests a classifier against the contract of its group, on small data of its own. It returns
+# nothing, and raises an error that says what to change.
+
+from fused_clip.testing import check_option
+
+check_option("classifier=ridge", config_dir=mine)
+
+# %%
 # Run it beside the others
 # ------------------------
 
@@ -137,5 +148,6 @@ print("Probabilities are calibrated:", model.calibrated)
 # ---------------
 #
 # - :doc:`../extend` has the contract of each group, and :doc:`../python` the Python interface.
+# - A package that others install: copy the template of :doc:`../extend`.
 # - Put the new classifier among the candidates of ``method=auto``: :doc:`../methods`.
 # - Sweep its penalty with ``classifier.penalty=.1,1,10``: :doc:`../sweeps`.

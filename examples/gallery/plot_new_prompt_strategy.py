@@ -51,6 +51,17 @@ for name, text in files.items():
     (mine / name).write_text(text)
 
 # %%
+# Check it
+# --------
+#
+# ``check_option`` tests a strategy against the contract of its group, on small data of its own. It returns
+# nothing, and raises an error that says what to change.
+
+from fused_clip.testing import check_option
+
+check_option("prompt=thumbnail", config_dir=mine)
+
+# %%
 # Run it beside the others
 # ------------------------
 #
@@ -147,5 +158,6 @@ looks[["prompt.looks", "test/accuracy", "reference/zero_shot_accuracy"]]
 #
 # - :doc:`../extend` has an example for each group: datasets, texts, pairings, fusions, clusterers,
 #   classifiers, backbones.
+# - A package that others install: copy the template of :doc:`../extend`.
 # - Texts alone need no code: ``prompt=custom`` in :doc:`../extend`.
 # - Why the words change one number and not the other: :doc:`plot_words_cancel`.

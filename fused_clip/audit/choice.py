@@ -146,14 +146,12 @@ class Rule:
         best = max(near, key=lambda name: answers[name].found_again)
         ahead = answers[best].found_again - answers[first].found_again
         if ahead < self.gain:
-            said = (
-                "a linear classifier finds no candidate's answers again much better that are close to its own"
-            )
+            said = "a linear classifier predicts the answers of no similar candidate much better than its own"
             return first, f"{said} (best: {best}, {ahead:+.3f})"
         said = (
-            f"a linear classifier finds its answers again in {answers[best].found_again:.3f} of held-out rows"
+            f"a linear classifier predicts {answers[best].found_again:.3f} of its answers on held-out images"
         )
-        return best, f"{said}, those of {first} in {answers[first].found_again:.3f}"
+        return best, f"{said}, and {answers[first].found_again:.3f} of those of {first}"
 
 
 def choose(candidates: Sequence[Candidate], inputs: TextInputs, seed: int) -> ChosenMethod:

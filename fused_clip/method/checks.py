@@ -205,7 +205,7 @@ def _notes(
     words = len(backbone.vocabulary)
     yield (
         logging.INFO,
-        f"{backbone.name} was trained on {words} words: its figures are not OpenAI's ViT-B/32's.",
+        f"backbone={backbone.name} was trained on {words} words: its figures are not OpenAI's ViT-B/32's.",
     )
     unknown = sorted(set(WORD.findall(" ".join(texts).lower())) - backbone.vocabulary)
     other = set_of(dataset.train.origin) not in map(set_of, backbone.trained_on)
