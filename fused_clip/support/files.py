@@ -193,7 +193,7 @@ def link(path: Path, folder: Path) -> None:
 
     Parameters
     ----------
-    path : the link; what is there and is no link stays.
+    path : the link; a file or folder of that name stays.
     folder : where it leads, relative to its own folder, so that both can be moved.
     """
     if path.exists() and not path.is_symlink():

@@ -50,7 +50,7 @@ class Plugin:
         return f"{self.name} {self.version}" if own else f"{self.name} ({self.distribution} {self.version})"
 
     def owns(self, dotted: str) -> bool:
-        """Whether a module, or what is defined in it, is of the plugin's package.
+        """Whether a module, or an object defined in it, is of the plugin's package.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ def plugins() -> tuple[Plugin, ...]:
 def installed() -> tuple[Plugin, ...]:
     """Plugins that are installed and can be read, by name; a warning names each other one.
 
-    A process looks once: what is installed while it runs is seen by the next.
+    A process looks once: a package that is installed meanwhile is seen by the next.
     """
     found = []
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (entry.name, entry.value)):
@@ -135,7 +135,7 @@ def plugin_of(dotted: str) -> Plugin | None:
 
     Parameters
     ----------
-    dotted : name of a module or of what is defined in it.
+    dotted : name of a module or of an object defined in it.
     """
     return next((plugin for plugin in installed() if plugin.owns(dotted)), None)
 
