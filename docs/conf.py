@@ -82,7 +82,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"docs/index": []}
+html_sidebars = {f"docs/{page}": [] for page in ("index", "start", "choose", "faq")}  # no pages below them
 
 copybutton_exclude = ".linenos, .gp, .go"
 
