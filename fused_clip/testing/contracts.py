@@ -68,7 +68,7 @@ def _check_part(chosen: Chosen) -> None:
     any_keyword = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     own = set(node) - shared
     unknown = sorted(map(str, own - set(parameters)))
-    chosen.require(any_keyword or not unknown, f"{', '.join(unknown)} must be parameters of its target")
+    chosen.require(any_keyword or not unknown, f"its target has no parameter {', '.join(unknown)}")
     required = {
         name
         for name, one in parameters.items()

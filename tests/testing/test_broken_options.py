@@ -363,7 +363,7 @@ def test_an_error_of_the_parts_own_code_keeps_its_traceback(option: str) -> None
     [
         ("clusterer=silent", "its YAML needs a comment"),
         ("clusterers=birch", "must be of a group of fused_clip: backbone, classifier"),
-        ("clusterer=odd", "treshold must be parameters of its target"),
+        ("clusterer=odd", "its target has no parameter treshold"),
         ("reference=never", "must be made for a dataset with groups"),
     ],
 )
