@@ -52,7 +52,7 @@ class Timer:
         of_children = (ended.ru_utime - children.ru_utime) + (ended.ru_stime - children.ru_stime)
         self.seconds = time.perf_counter() - start
         self.cpu_seconds = time.process_time() - start_cpu + of_children
-        self.peak_gb = max(_peak_gb(), ended.ru_maxrss * _UNIT / 1e9 if of_children else 0)
+        self.peak_gb = max(self.start_gb, _peak_gb(), ended.ru_maxrss * _UNIT / 1e9 if of_children else 0)
 
 
 def _start_peak() -> float:

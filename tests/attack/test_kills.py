@@ -88,7 +88,7 @@ def test_starts_on_nothing_that_are_killed(
     chance = random.Random(SEED)
     unkilled, seconds = whole
     left: Counter[str] = Counter()
-    for campaign in range(tries(5, 60)):
+    for campaign in range(tries(3, 60)):
         folder = tmp_path / str(campaign)
         for kill in range(KILLS):
             words = [*(RUN if kill % 2 else SWEEP), f"output_dir={folder}"]

@@ -226,7 +226,7 @@ def test_a_served_model_under_load(served: Served, tmp_path: Path) -> None:
     with mlflow_server("models:/digits/1", tmp_path / "log", MLFLOW_TRACKING_URI=served.store) as server:
         before = server.memory()
         load = Load(server, served)
-        load.run(tries(200, 1000))
+        load.run(tries(100, 1000))
         load.record("served", before)
         load.check()
         together(server, served)
