@@ -87,7 +87,7 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[s
 
 
 def _hashed(root: Path, places: tuple[str, ...]) -> dict[str, str]:
-    # What is new and not yet committed goes into a build, as hatchling takes it.
+    # New files that are not yet committed go into a build, as hatchling takes them.
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *places]
     names = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout  # noqa: S603
     return {
