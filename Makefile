@@ -81,8 +81,8 @@ verify-openai: $(VENV)/installed  ## OpenAI's weights, from the hub or its cache
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile torch torchvision
-	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev,docs,all]'
+	$(BIN)/python -m pip install --quiet torch torchvision
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs,all]'
 	touch $@
 
 clean:  ## remove the environment and caches; outputs stay
