@@ -18,7 +18,7 @@ from pathlib import Path
 from fused_clip.support.conf import conf_dir
 from fused_clip.support.errors import InputError
 from fused_clip.support.foreign_modules import is_never
-from fused_clip.support.versions import PACKAGE, version_line
+from fused_clip.support.versions import PACKAGE, sources, version_line
 
 log = logging.getLogger(__name__)
 ENTRY_POINTS = "fused_clip.plugins"
@@ -67,11 +67,8 @@ class Plugin:
     @cached_property
     def code_version(self) -> str:
         """SHA-256 (hex) of its version and of the source of its package."""
-        digest = hashlib.sha256(f"{self.distribution}\0{self.version}".encode())
-        root = self.conf.parent
-        for file in sorted(root.rglob("*.py")):
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-        return digest.hexdigest()
+        root, named = self.conf.parent, f"{self.distribution}\0{self.version}".encode()
+        return hashlib.sha256(named + sources(root, root)).hexdigest()
 
 
 @cache

@@ -46,6 +46,17 @@ def code_version(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for module in modules:
         place = root / module
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]:
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+        digest.update(sources(place if place.is_dir() else place.with_suffix(".py"), root))
     return digest.hexdigest()
+
+
+def sources(place: Path, root: Path) -> bytes:
+    """Names and contents of Python's files, as a hash takes them.
+
+    Parameters
+    ----------
+    place : a file, or a folder of files at any depth.
+    root : folder that names are relative to.
+    """
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    return b"".join(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() for file in files)
