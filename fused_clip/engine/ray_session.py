@@ -16,7 +16,9 @@ from typing import IO, Any, cast
 from fused_clip.engine.engine_options import OPTIONS
 from fused_clip.support.errors import InputError
 
-_PATIENCE = {"local": 120.0, "cluster": 45.0}  # seconds until Ray must be there
+# Seconds until Ray must be there. At ray:// the head starts a server for each client: it gives that server
+# 30 seconds, and `fused_clip.engine.ray_driver` asks twice.
+_PATIENCE = {"local": 120.0, "client": 120.0, "cluster": 45.0}
 _SECONDS_TO_END = 25.0  # more than `fused_clip.engine.ray_driver` takes
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); sys.argv[1:] = []; "
@@ -55,8 +57,7 @@ def session(request: Mapping[str, Any]) -> Iterator[tuple[_Nodes, Iterator[tuple
         out = cast("IO[bytes]", driver.stdout)
         try:
             _send(driver, request)
-            patience = _PATIENCE["local" if place == "local" else "cluster"]
-            first = out.readline() if select.select([out], [], [], patience)[0] else b""
+            first = out.readline() if select.select([out], [], [], _patience(place))[0] else b""
             if not first.endswith(b"\n"):
                 waits = driver.poll() is None and not select.select([out], [], [], 0)[0]
                 said.seek(0)
@@ -64,6 +65,12 @@ def session(request: Mapping[str, Any]) -> Iterator[tuple[_Nodes, Iterator[tuple
             yield json.loads(first)["nodes"], _results(out)
         finally:
             _end(driver)
+
+
+def _patience(place: str) -> float:
+    if place == "local":
+        return _PATIENCE["local"]
+    return _PATIENCE["client" if place.startswith("ray://") else "cluster"]
 
 
 def _send(driver: "subprocess.Popen[bytes]", request: Mapping[str, Any]) -> None:
