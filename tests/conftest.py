@@ -1,5 +1,6 @@
 """Small sets whose right answers are known, shared by the tests."""
 
+import gc
 import os
 import signal
 from collections.abc import Sequence
@@ -24,6 +25,13 @@ from fused_clip.dataset.options import Captions
 from tests.forks import Commands, shared
 
 IntArray = NDArray[np.int64]
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector off the million objects that imports have made."""
+    gc.collect()
+    gc.freeze()
+
 
 # A loaded machine is no defect of the code.
 settings.register_profile("fused_clip", deadline=None)

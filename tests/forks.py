@@ -7,6 +7,7 @@ that it started.
 
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -219,6 +220,7 @@ def _serve() -> None:
     warm_up()
     for name in _MORE:
         resolve_name(name)
+    gc.freeze()  # a collection in a fork would copy every page that has an object
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:

@@ -2,16 +2,18 @@
 
 import atexit
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _AT_START = 1_000_000  # new objects between two collections: imports and options make 700,000, and no garbage
 _USUAL = gc.get_threshold()
-_FROZEN = gc.get_freeze_count()  # Python 3.12 freezes objects of its own when it starts
+_COMMAND = threading.Event()  # set in a process that is one of our commands
 
 
 def rest() -> None:
     """Collect rarely from now on, a fifth of the seconds that a command imports for, and not at the end."""
+    _COMMAND.set()
     gc.set_threshold(_AT_START, *_USUAL[1:])
     # Python's last collection looks at all objects of the libraries, for half a second to one, and frees what
     # ends with the process anyway. Registered first, this is called after all that may still collect.
@@ -27,7 +29,7 @@ def wake() -> None:
 
 def in_command() -> bool:
     """Whether this process is one of our commands, which `rest`; in another, libraries are the user's too."""
-    return gc.get_threshold()[0] == _AT_START or gc.get_freeze_count() > _FROZEN
+    return _COMMAND.is_set()
 
 
 @contextmanager
