@@ -255,6 +255,8 @@ class SweepCallback(Callback):
         HydraConfig.instance().set_config(config)
         with _errors_that_end(config):
             check_secret("tracking.uri", OmegaConf.select(config, "tracking.uri"))  # before Hydra writes it
+            if not isinstance(config.output_dir, str):
+                raise InputError("output_dir", "must be a valid string", config.output_dir)
             for place in (config.output_dir, folder):
                 check_writable(Path(place).absolute())
             make_importable(config)
@@ -299,7 +301,7 @@ def _errors_that_end(config: DictConfig) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        explained = explain(error, Path(config.output_dir), KEPT)
+        explained = explain(error, Path(str(config.output_dir)), KEPT)
         if explained is None:
             log.exception("The sweep can't go on")
             sys.exit(1)

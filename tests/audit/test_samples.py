@@ -114,7 +114,7 @@ def test_draws_of_a_random_reference_are_spread_over_the_samples() -> None:
 
 @pytest.mark.slow
 def test_intervals_hold_what_all_rows_give_as_often_as_they_say() -> None:
-    held, count = {f"reference/{name}_accuracy": 0 for name in FITTED}, 60
+    held, count = {f"reference/{name}_accuracy": 0 for name in FITTED}, 40
     for seed in range(count):
         blobs = overlapping(seed, n_train=4000)
         run = run_of(blobs)
@@ -126,4 +126,4 @@ def test_intervals_hold_what_all_rows_give_as_often_as_they_say() -> None:
         for name in held:
             held[name] += sampled[f"{name}_low"] <= exact[name] <= sampled[f"{name}_high"]
     for name, hits in held.items():
-        assert hits / count >= 0.87, name  # 95 %, and three standard errors below it
+        assert hits / count >= 0.84, name  # 95 %, and three standard errors below it
