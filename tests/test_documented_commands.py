@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fused_clip.runner.notebook import options_of
+from fused_clip.runner.notebook import compose_options
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -60,13 +60,13 @@ def words_of(text: str) -> list[str]:
 
 @pytest.mark.parametrize(("page", "text"), sorted(commands()), ids=lambda value: value)
 def test_a_command_composes(page: str, text: str) -> None:
-    assert options_of(*words_of(RUN.sub("", text, count=1)))
+    assert compose_options(*words_of(RUN.sub("", text, count=1)))
 
 
 @pytest.mark.parametrize("text", sorted(additions()))
 def test_words_to_add_compose(text: str) -> None:
     words = words_of(text)
-    assert options_of(*([] if words[0].startswith("dataset=") else PHOTOS), *words)
+    assert compose_options(*([] if words[0].startswith("dataset=") else PHOTOS), *words)
 
 
 @pytest.mark.parametrize("name", sorted(OTHERS))

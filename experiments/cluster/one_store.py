@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from fused_clip.runner.build import prepare
-from fused_clip.runner.notebook import options_of
+from fused_clip.runner.notebook import compose_options
 from fused_clip.store import Store
 from fused_clip.store.partitions import StoreMemory
 
@@ -20,7 +20,7 @@ def main(root: str, output_dir: str) -> None:
     root : of the image folder.
     output_dir : its store is written.
     """
-    options = options_of("dataset=imagefolder", f"dataset.root={root}", "backbone=compact")
+    options = compose_options("dataset=imagefolder", f"dataset.root={root}", "backbone=compact")
     store = Store(output_dir)
     made = prepare(options, StoreMemory(store))
     made.backbone.load()

@@ -8,7 +8,7 @@ from fused_clip import pipeline
 from fused_clip.model import saved
 from fused_clip.model.saved import SavedModel
 from fused_clip.runner.build import Prepared, prepare
-from fused_clip.runner.notebook import options_of
+from fused_clip.runner.notebook import compose_options
 from fused_clip.store import Store
 
 
@@ -38,7 +38,7 @@ def make(dataset: str, backbone: str, classifier: str, output_dir: Path, *more: 
     """
     own = (f"dataset={dataset}", f"backbone={backbone}", f"classifier={classifier}", *more)
     fixed = ("dataset.from_split=test", "tracking=none", "references.enabled=false")
-    prepared = prepare(options_of(*own, *fixed))
+    prepared = prepare(compose_options(*own, *fixed))
     store = Store(output_dir / "store")
     held = prepared.dataset.test
     folder = output_dir / "guarantees" / "models" / ",".join(own)

@@ -17,7 +17,7 @@ from fused_clip.dataset.encoded_table import read_split
 from fused_clip.dataset.image_dataset import ImageDataset, Images
 from fused_clip.dataset.images import ArrayImages
 from fused_clip.runner.build import make_parts
-from fused_clip.runner.notebook import options_of
+from fused_clip.runner.notebook import compose_options
 from fused_clip.store import Store
 from fused_clip.support.arrays import FloatArray, ImageArray, IntArray
 
@@ -111,7 +111,7 @@ def parts(dataset: str, backbone: str, *more: str) -> tuple[ImageDataset, Backbo
     dataset, backbone : names of their options.
     more : further overrides.
     """
-    return make_parts(options_of(f"dataset={dataset}", f"backbone={backbone}", "tracking=none", *more))
+    return make_parts(compose_options(f"dataset={dataset}", f"backbone={backbone}", "tracking=none", *more))
 
 
 def embed(pictures: Pictures, backbone: str, places: Places) -> Pool:

@@ -23,7 +23,7 @@ from experiments.label_errors.rankings import OURS, cleaned, reviewed
 from fused_clip.estimator import PromptFusedClassifier
 from fused_clip.metrics.numbers import mean_and_deviation
 from fused_clip.runner import build
-from fused_clip.runner.notebook import options_of
+from fused_clip.runner.notebook import compose_options
 from fused_clip.store import Store
 
 RESULTS = Path(__file__).parent / "results"
@@ -83,7 +83,7 @@ def measured(trial: Trial, output_dir: Path) -> dict[str, Any]:
     output_dir : with the store of embeddings.
     """
     seeds = (f"seed={trial.seed}", f"dataset.seed={trial.seed}")
-    options = options_of("dataset=cifar10", *SETTINGS[trial.setting], *seeds, f"output_dir={output_dir}")
+    options = compose_options("dataset=cifar10", *SETTINGS[trial.setting], *seeds, f"output_dir={output_dir}")
     dataset, backbone = build.make_parts(options)
     prompts, store = build.build(options.prompt, dataset=dataset), Store(output_dir / "store")
     images = store.images(backbone, dataset.train.images, dataset.train.rows)

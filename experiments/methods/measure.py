@@ -24,7 +24,7 @@ from fused_clip.method.budget import LabelBudget
 from fused_clip.method.embedding import embed_members, embed_prompts, embed_words
 from fused_clip.method.parts import TextInputs
 from fused_clip.runner.build import Prepared, prepare
-from fused_clip.runner.notebook import options_of
+from fused_clip.runner.notebook import compose_options
 from fused_clip.store import Store
 from fused_clip.support.arrays import FloatArray, IntArray
 from fused_clip.support.sampling import stratified_sample
@@ -135,7 +135,7 @@ def prepared_for(task: Task, wanted: Wanted, budget: int | None) -> Prepared:
         "tracking=none",
         "references.enabled=false",
     ]
-    return prepare(options_of(*names, *kind, *wanted.options))
+    return prepare(compose_options(*names, *kind, *wanted.options))
 
 
 def draw_data(prepared: Prepared, store: Store, seed: int) -> Data:

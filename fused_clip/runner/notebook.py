@@ -95,7 +95,7 @@ def load_dataset(*overrides: str) -> "ImageDataset":
     """
     from fused_clip.runner.build import make_dataset
 
-    options = options_of(*overrides)
+    options = compose_options(*overrides)
     return make_dataset(options.dataset.with_allowed(options.allow), options.data_dir)
 
 
@@ -122,7 +122,7 @@ def references(config_dir: str | Path | None = None) -> "DataFrame":
     return DataFrame([asdict(facts) for facts in known.values()]).set_index("name")
 
 
-def options_of(*overrides: str) -> Options:
+def compose_options(*overrides: str) -> Options:
     """Compose and check the options of one run.
 
     Parameters

@@ -23,7 +23,7 @@ from experiments.methods.measure import (
     read_methods,
 )
 from fused_clip.runner.build import prepare
-from fused_clip.runner.notebook import options_of
+from fused_clip.runner.notebook import compose_options
 from fused_clip.support.conf import conf_dir
 
 ZERO_SHOT = Wanted("zero_shot", "zero-shot", False, ["classifier=zero_shot"])
@@ -36,7 +36,7 @@ AUTO = Wanted("auto", "auto", True, ["method=auto"], budgets=(2,))
 @pytest.mark.parametrize("wanted", read_methods(), ids=lambda one: one.name)
 def test_every_method_of_the_study_is_one_of_the_package(wanted: Wanted) -> None:
     free = [] if wanted.labels else ["labels.per_class=0", "pairing=zero_shot", "vote=prompt"]
-    options_of("dataset=cifar10", "tracking=none", *free, *wanted.options)
+    compose_options("dataset=cifar10", "tracking=none", *free, *wanted.options)
     assert set(wanted.datasets) <= set(DATASETS)
     assert set(wanted.budgets) <= set(BUDGETS)
 
@@ -54,7 +54,7 @@ def advised() -> list[list[str]]:
 @pytest.mark.parametrize("overrides", advised(), ids=" ".join)
 def test_every_command_of_the_advice_can_run(overrides: list[str]) -> None:
     free = "labels.per_class=0" in overrides
-    prepared = prepare(options_of("dataset=digits", "tracking=none", "reference=[]", *overrides))
+    prepared = prepare(compose_options("dataset=digits", "tracking=none", "reference=[]", *overrides))
     assert not free or not prepared.method.uses_labels(prepared.prompts)
 
 

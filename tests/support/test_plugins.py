@@ -10,7 +10,7 @@ import pytest
 from fused_clip.method.reference import known_references
 from fused_clip.model.embed import embed_texts
 from fused_clip.runner.in_process import composed
-from fused_clip.runner.notebook import options_of
+from fused_clip.runner.notebook import compose_options
 from fused_clip.runner.overrides import check_hydras_parts
 from fused_clip.runner.targets import folders_of, locate
 from fused_clip.support.conf import conf_dir
@@ -105,7 +105,7 @@ def test_an_option_of_the_package_can_not_be_another(site: Path) -> None:
     rule = (
         r"^clusterer: is an option of fused_clip and of their-options 1\.2, .* got 'kmeans'\. Rename .*yaml"
     )
-    for ask in (plugins, known_references, lambda: options_of("clusterer=kmeans")):
+    for ask in (plugins, known_references, lambda: compose_options("clusterer=kmeans")):
         with pytest.raises(InputError, match=rule):
             ask()
 
@@ -133,7 +133,7 @@ def test_its_options_are_composed_behind_those_of_the_user(site: Path, tmp_path:
     mine = tmp_path / "mine" / "clusterer"
     mine.mkdir(parents=True)
     (mine / "birch.yaml").write_text("_target_: sklearn.cluster.Birch\nthreshold: 3\n")
-    assert options_of("clusterer=theirs").clusterer.model_extra["threshold"] == 2  # type: ignore[index]
+    assert compose_options("clusterer=theirs").clusterer.model_extra["threshold"] == 2  # type: ignore[index]
     words = ("clusterer=birch", f"output_dir={tmp_path}/out")
     with composed(words, [str(conf_dir()), str(mine.parent)]) as config:
         assert config.clusterer.threshold == 3
@@ -166,7 +166,7 @@ def test_its_yaml_may_name_nothing_else(site: Path, target: str) -> None:
     backbone = f"# B.\n_target_: {target}\nmodel: m\n"
     install(site, {"conf/fusion/bad.yaml": f"# F.\n_target_: {target}\n", "conf/backbone/bad.yaml": backbone})
     with pytest.raises(InputError, match=r"^fusion\._target_: must be a part of the group fusion"):
-        options_of("fusion=bad")
+        compose_options("fusion=bad")
     with pytest.raises(InputError, match=r"^backbone\._target_: must be a part of the group backbone"):
         embed_texts("a cat", "bad")
 
@@ -195,7 +195,7 @@ def test_a_reference_is_known(site: Path) -> None:
 
 def test_a_yaml_that_can_not_be_read_leaves_other_options_as_they_are(site: Path) -> None:
     install(site, {**BIRCH, "conf/clusterer/bad.yaml": "a: [", "conf/fusion/bad.yaml": "\x00"})
-    assert options_of("clusterer=birch").clusterer.target == "sklearn.cluster.Birch"
+    assert compose_options("clusterer=birch").clusterer.target == "sklearn.cluster.Birch"
 
 
 @pytest.mark.parametrize(
