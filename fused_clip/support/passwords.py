@@ -13,20 +13,21 @@ _HINT = (
 )
 
 
-def check_secret(option: str, uri: str | None) -> None:
+def check_secret(option: str, uri: object) -> None:
     """Refuse an address with a password, which would be in the files, logs and tags of every run.
 
     Parameters
     ----------
     option : that has it.
-    uri : as configured.
+    uri : as configured, before its type is checked.
 
     Raises
     ------
     InputError
         If it has one; the message does not show it.
     """
-    shown = _PASSWORD.sub(r"\1***", _USER.sub(r"\1***@", uri or ""))
-    if shown != (uri or ""):
+    text = str(uri or "")
+    shown = _PASSWORD.sub(r"\1***", _USER.sub(r"\1***@", text))
+    if shown != text:
         rule = "must not contain a password, which would be written to the files of every run"
         raise InputError(option, rule, shown, hint=_HINT)

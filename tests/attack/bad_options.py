@@ -16,6 +16,7 @@ from tests import forks
 
 GROUPS = ("dataset", "backbone", "prompt", "text", "pairing", "fusion", "clusterer", "classifier", "tracking")
 # Arguments that the program passes, and no user.
+_ANY_NUMBER = {"coef0", "verbose"}  # scikit-learn takes -1 and 2
 _RUNTIME = {
     "recipe", "dataset", "data_dir", "output_dir", "random_state", "n_clusters", "n_components", "texts",
     "images", "targets", "prompts", "partition", "prompt_of_target", "templates", "members", "votes",
@@ -101,7 +102,7 @@ def _own() -> Iterator[Case]:
             target = content["_target_"]
             shared = Options.model_fields[group].annotation.model_fields  # type: ignore[union-attr]
             for name, parameter in _parameters(target).items():
-                if name in _RUNTIME or name in shared or (target, name) in seen:
+                if name in _RUNTIME | _ANY_NUMBER or name in shared or (target, name) in seen:
                     continue
                 seen.add((target, name))
                 plus = "" if name in content else "+"
