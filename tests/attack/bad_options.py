@@ -15,8 +15,8 @@ from fused_clip.support.conf import conf_dir
 from tests import forks
 
 GROUPS = ("dataset", "backbone", "prompt", "text", "pairing", "fusion", "clusterer", "classifier", "tracking")
-# Arguments that the program passes, and no user.
 _ANY_NUMBER = {"coef0", "verbose"}  # scikit-learn takes -1 and 2
+# Arguments that the program passes, and no user.
 _RUNTIME = {
     "recipe", "dataset", "data_dir", "output_dir", "random_state", "n_clusters", "n_components", "texts",
     "images", "targets", "prompts", "partition", "prompt_of_target", "templates", "members", "votes",
