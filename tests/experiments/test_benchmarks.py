@@ -321,11 +321,13 @@ def test_the_mixture_grows_at_its_end():
 
 @pytest.mark.slow
 def test_sweeps_are_timed_with_what_they_started(monkeypatch):
-    few = ("dataset.n_train=200", "dataset.n_test=100")
-    monkeypatch.setattr(sweeping, "COMMON", (*sweeping.COMMON, *few))
+    few = ("dataset=digits", "dataset.n_train=200", "dataset.n_test=100", "tracking=none")
+    pixels = ("backbone._target_=tests.fakes.PixelBackbone", "allow=[tests]")
+    monkeypatch.setattr(sweeping, "COMMON", (*few, *pixels))
+    monkeypatch.setattr(sweeping, "PROMPTS", ("task", "none"))
     timer = Timer()
-    facts = sweeping.sweep(4, timer, ("clusterer=kmeans", "references.enabled=false", "figures.points=100"))
-    assert facts["cells_per_minute"] == pytest.approx(240 / timer.seconds)
+    facts = sweeping.sweep(2, timer, ("clusterer=kmeans", "references.enabled=false", "figures.points=100"))
+    assert facts["cells_per_minute"] == pytest.approx(120 / timer.seconds)
     assert 0 < facts["figures_seconds_a_cell"] < timer.seconds
     assert timer.cpu_seconds > 1
 
