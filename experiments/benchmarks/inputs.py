@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from experiments.benchmarks.measure import Timer
 from fused_clip.backbone import OpenClipBackbone
+from fused_clip.backbone.device import Precision, choose_device, choose_precision
 from fused_clip.dataset.encoded_table import read_split
 from fused_clip.dataset.image_dataset import Images
 
@@ -27,6 +28,7 @@ TINY = {
     "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
 SEED = 0
+BATCH = 64  # images in a pass
 ROWS_A_GROUP = 1_000
 
 
@@ -81,9 +83,13 @@ def stored_images(
     return read_split([file], "image", "label", "photographs").images
 
 
+def vit_b_32(count: int, precision: Literal["auto", "float32", "bfloat16"] = "auto") -> OpenClipBackbone:
+    """ViT-B/32 with random weights of a fixed seed, loaded; a pass is of `count` images, and at most 64."""
+    return _vit_b_32(choose_precision(precision, choose_device("auto")), min(count, BATCH))
+
+
 @cache
-def vit_b_32(precision: Literal["auto", "float32", "bfloat16"] = "auto") -> OpenClipBackbone:
-    """ViT-B/32 with random weights of a fixed seed, loaded."""
+def _vit_b_32(precision: Precision, batch_size: int) -> OpenClipBackbone:
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -92,7 +98,10 @@ def vit_b_32(precision: Literal["auto", "float32", "bfloat16"] = "auto") -> Open
     with TemporaryDirectory() as folder:
         weights = Path(folder, "weights.safetensors")
         save_file(open_clip.create_model(VIT_B_32).state_dict(), weights)
-        return _loaded(OpenClipBackbone(VIT_B_32, pretrained=str(weights), precision=precision))
+        backbone = OpenClipBackbone(
+            VIT_B_32, pretrained=str(weights), precision=precision, batch_size=batch_size
+        )
+        return _loaded(backbone)
 
 
 @cache

