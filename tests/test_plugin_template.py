@@ -18,6 +18,7 @@ from tests.installing import install
 ROOT = Path(__file__).parents[1]
 QUICK = ["dataset=digits", "dataset.n_train=100", "dataset.n_test=40", "figures.enabled=false"]
 WORDS = [*QUICK, "clusterer=bisecting_kmeans", "prompt=media", "classifier=trimmed_mean"]
+PIXELS = ["backbone._target_=tests.fakes.PixelBackbone", "allow=[tests]"]
 OWN = "# k-means of mine.\n_target_: sklearn.cluster.KMeans\n"
 LOAD = (
     "import sys, fused_clip\n"
@@ -147,7 +148,7 @@ def test_sweeps_of_other_processes_have_its_options(launcher: str, site: Path, t
         path = fake_slurm.path_with(fake_slurm.install(tmp_path / "bin"))
         with_database(tmp_path / "outputs")
         more = ["hydra.launcher.wait=true", "hydra.launcher.tasks=1"]
-    words = ["-m", "classifier=trimmed_mean,knn", f"hydra/launcher={launcher}", *more, *QUICK]
+    words = ["-m", "classifier=trimmed_mean,knn", f"hydra/launcher={launcher}", *more, *QUICK, *PIXELS]
     done = forked(*words, "references.enabled=false", cwd=tmp_path, site=site, PATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list(tmp_path.glob("outputs/sweeps/*/*/*/metrics.json"))) == 2, done.stdout + done.stderr

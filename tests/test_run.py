@@ -133,15 +133,16 @@ def with_modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
-MINE = ("--config-dir", "mine", *FAST, "tracking=none")
+PIXELS = "backbone._target_=tests.fakes.PixelBackbone"
+MINE = ("--config-dir", "mine", *FAST, PIXELS, "tracking=none", "resume=false")
+ALLOWED = ("--allow", "in_cwd,tests")
 
 
 @pytest.mark.slow
 def test_modules_of_the_working_directory_and_the_config_folder_are_found(with_modules: Path) -> None:
     """In a process whose path holds neither folder."""
-    in_cwd = ["prompt._target_=in_cwd.scans", "--allow", "in_cwd"]
-    for words in (["prompt=scan"], in_cwd, ["-m", "prompt=scan,other", "--allow", "in_cwd"]):
-        done = completed(*MINE, *words, cwd=with_modules)
+    for words in (["prompt=scan"], ["prompt._target_=in_cwd.scans"], ["prompt=scan,other", "-m"]):
+        done = completed(*MINE, *words, *ALLOWED, cwd=with_modules)
         assert done.returncode == 0, done.stderr
     assert len(run_directories(with_modules)) == 4
 
@@ -152,9 +153,9 @@ def test_processes_of_the_console_script_find_modules(with_modules: Path) -> Non
     script = with_modules / "bin" / "fused-clip"
     script.parent.mkdir()
     script.write_text("from fused_clip.run import main\n\nif __name__ == '__main__':\n    main()\n")
-    words = ["-m", "hydra/launcher=joblib", "prompt=scan,other", "--allow", "in_cwd"]
+    words = ["hydra/launcher=joblib", "prompt=scan,other", *ALLOWED]
     done = subprocess.run(
-        [sys.executable, script, *MINE, *words],
+        [sys.executable, script, "-m", *MINE, *words],
         cwd=with_modules,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,

@@ -202,10 +202,9 @@ def test_a_cluster_refuses_in_a_line(on_cluster: RayCluster, monkeypatch: pytest
 @pytest.mark.slow
 @pytest.mark.skipif(not CLIENT, reason="without ray[client]")
 def test_a_driver_elsewhere_uses_the_client(on_cluster: RayCluster, tmp_path: Path) -> None:
+    """One connection: the head starts a server for each. Batches run as tasks there."""
     tasks = RayTasks(address=on_cluster.client_address)
-    tasks.check()
-    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [7], "try")
-    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [8], "try", batches=True)
+    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [7, 8], "try", batches=True)
     assert {path.name for path in tmp_path.iterdir()} == {"7", "8"}
 
 
@@ -238,7 +237,6 @@ def test_a_node_that_dies_loses_and_doubles_nothing(
     both_nodes: RayCluster, tmp_path: Path, batches: bool
 ) -> None:
     tasks, ended = RayTasks(address=both_nodes.address, retries=3), []
-    tasks.check()
 
     def kill() -> None:
         wait_until(lambda: len(list(tmp_path.glob("begun-*"))) >= 3, "tasks", pause=0.05)
