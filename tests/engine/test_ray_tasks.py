@@ -182,6 +182,7 @@ def test_each_number_that_fails_has_a_line_and_the_others_go_on(
 @needs_ray
 @pytest.mark.slow
 def test_a_cluster_refuses_in_a_line(on_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    RayTasks(address=on_cluster.address).check()
     with pytest.raises(InputError, match=r"hydra.launcher.cpus: must be at most 1, .* got 2"):
         RayTasks(address=on_cluster.address, cpus=2).check()
     with monkeypatch.context() as patch:
