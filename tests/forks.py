@@ -21,9 +21,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Self
+
+from fused_clip.support import plugins
 
 ROOT = Path(__file__).parents[1]
 # A run of .6 s: real digits, pixels as embeddings.
@@ -44,6 +47,7 @@ MAINS = {
     "sweep": "fused_clip.runner.sweep_command:main",
     "app": "fused_clip.app.__main__:main",
     "embed": "fused_clip.embed.__main__:main",
+    "python": "tests.forks:python",
 }
 _WARM = (
     "fused_clip.pipeline",
@@ -214,6 +218,41 @@ def arm(function: str, call: int, when: str) -> None:
         return result
 
     setattr(home, name, deadly)
+
+
+def python() -> None:
+    """Run a program that is given as text, as ``python -c`` does, with the words after it."""
+    _, program, *words = sys.argv
+    sys.argv[:] = ["-c", *words]
+    exec(program, {"__name__": "__main__"})
+
+
+def add_site(folder: str) -> None:
+    """Let the process find packages that are installed into a folder."""
+    sys.path.insert(0, folder)
+    for cached in (plugins.installed, plugins.plugins):
+        cached.cache_clear()
+
+
+def signal_when(pattern: str, number: int, group: bool) -> None:
+    """Send the process a signal once a file is there; a terminal sends it to its whole group.
+
+    Parameters
+    ----------
+    pattern : absolute, of the file.
+    number : of the signal.
+    group : whether all processes of its group get it.
+    """
+
+    def wait() -> None:
+        while not glob(pattern, recursive=True):
+            time.sleep(0.05)
+        if group:
+            os.killpg(os.getpgrp(), number)
+        else:
+            os.kill(os.getpid(), number)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _serve() -> None:

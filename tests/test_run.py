@@ -120,32 +120,50 @@ def test_what_is_found_before_work_leaves_no_run(fault: str, mode: list[str], tm
     assert runs_in(tmp_path / "outputs" / "mlflow.db") == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", [[], ["-m"], ["-m", "hydra/launcher=joblib"]])
-def test_modules_of_the_working_directory_and_the_config_folder_are_found(
-    mode: list[str], tmp_path: Path
-) -> None:
-    """By the console script, whose own folder stands first in Python's path."""
-    code = "from fused_clip.method.prompt import custom\n\n\ndef {}(dataset):\n"
-    code += "    return custom(dataset, templates=['a scan of the digit {{}}'])\n"
+@pytest.fixture
+def with_modules(tmp_path: Path) -> Path:
+    """A working directory with a module, and a config folder with another, whose prompts are options."""
+    code = "from fused_clip.method.prompt import custom\n\n\ndef scans(dataset):\n"
+    code += "    return custom(dataset, templates=['a scan of the digit {}'])\n"
     (tmp_path / "mine" / "prompt").mkdir(parents=True)
-    (tmp_path / "mine" / "prompt" / "scan.yaml").write_text("_target_: in_folder.scans\n")
-    (tmp_path / "mine" / "in_folder.py").write_text(code.format("scans"))
-    (tmp_path / "in_cwd.py").write_text(code.format("scans"))
-    script = tmp_path / "bin" / "fused-clip"
+    for name, module in (("scan", "in_folder"), ("other", "in_cwd")):
+        (tmp_path / "mine" / "prompt" / f"{name}.yaml").write_text(f"_target_: {module}.scans\n")
+    (tmp_path / "mine" / "in_folder.py").write_text(code)
+    (tmp_path / "in_cwd.py").write_text(code)
+    return tmp_path
+
+
+PIXELS = "backbone._target_=tests.fakes.PixelBackbone"
+MINE = ("--config-dir", "mine", *FAST, PIXELS, "tracking=none", "resume=false")
+ALLOWED = ("--allow", "in_cwd,tests")
+
+
+@pytest.mark.slow
+def test_modules_of_the_working_directory_and_the_config_folder_are_found(with_modules: Path) -> None:
+    """In a process whose path holds neither folder."""
+    for words in (["prompt=scan"], ["prompt._target_=in_cwd.scans"], ["prompt=scan,other", "-m"]):
+        done = completed(*MINE, *words, *ALLOWED, cwd=with_modules)
+        assert done.returncode == 0, done.stderr
+    assert len(run_directories(with_modules)) == 4
+
+
+@pytest.mark.slow
+def test_processes_of_the_console_script_find_modules(with_modules: Path) -> None:
+    """The script's own folder stands first in Python's path."""
+    script = with_modules / "bin" / "fused-clip"
     script.parent.mkdir()
     script.write_text("from fused_clip.run import main\n\nif __name__ == '__main__':\n    main()\n")
-    prompts = ["prompt=scan"], ["prompt._target_=in_cwd.scans", "--allow", "in_cwd"]
-    for prompt in prompts:
-        done = subprocess.run(
-            [sys.executable, script, "--config-dir", "mine", *mode, *FAST, *prompt, "tracking=none"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr
+    words = ["hydra/launcher=joblib", "prompt=scan,other", *ALLOWED]
+    done = subprocess.run(
+        [sys.executable, script, "-m", *MINE, *words],
+        cwd=with_modules,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(run_directories(with_modules)) == 2
 
 
 def test_a_module_of_the_working_directory_is_not_imported_unasked(tmp_path: Path) -> None:

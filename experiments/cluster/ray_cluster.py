@@ -67,7 +67,6 @@ class RayCluster:
     cpus : of each node.
     nodes : names of the nodes; the first has the head.
     client : whether the head also answers at ``ray://``, which needs ``ray[client]``.
-    ray_version : that the head claims to have; empty for its own.
     """
 
     def __init__(
@@ -77,11 +76,10 @@ class RayCluster:
         cpus: int = 1,
         nodes: Sequence[str] = NODES,
         client: bool = False,
-        ray_version: str = "",
     ) -> None:
         self._made = folder is None
         self.folder = Path(mkdtemp(prefix="ray-")) if folder is None else folder
-        self._cpus, self._client, self._version = cpus, client, ray_version
+        self._cpus, self._client = cpus, client
         self._port, self._client_port = free_ports(2)
         self._name = secrets.token_hex(4)
         self._nodes = {name: self._daemon(name) for name in nodes}
@@ -240,13 +238,12 @@ class RayCluster:
             f"--temp-dir={self.folder / name}",
         ]
         if name == HEAD:
-            words += ["--head", "--include-dashboard=false", f"--port={self._port}"]
+            words += ["--head", "--include-dashboard=false", "--no-monitor", f"--port={self._port}"]
             words += [f"--system-config={json.dumps(_LOST)}"]
             words += [f"--ray-client-server-port={self._client_port}"] if self._client else []
         else:
             words += [f"--address={self.address}"]
-        claim = f"import ray; ray.__version__ = {self._version!r}; " if self._version else ""
-        return Daemon([sys.executable, "-c", claim + _RAY, *words], self.folder / f"{name}.log")
+        return Daemon([sys.executable, "-c", _RAY, *words], self.folder / f"{name}.log")
 
     def _has_started(self, node: Daemon) -> bool:
         text = node.log.read_text("utf-8", "replace")

@@ -43,6 +43,13 @@ def on_cluster(cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> RayClust
     return cluster
 
 
+@pytest.fixture
+def both_nodes(on_cluster: RayCluster) -> RayCluster:
+    if not on_cluster.processes("node1"):  # a test has killed it
+        on_cluster.start_node("node1")
+    return on_cluster
+
+
 @pytest.fixture(autouse=True)
 def _no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
@@ -174,35 +181,17 @@ def test_each_number_that_fails_has_a_line_and_the_others_go_on(
 
 @needs_ray
 @pytest.mark.slow
-@pytest.mark.parametrize("batches", [False, True])
-def test_a_node_that_dies_loses_and_doubles_nothing(
-    on_cluster: RayCluster, tmp_path: Path, batches: bool
-) -> None:
-    tasks, ended = RayTasks(address=on_cluster.address, retries=3), []
-    tasks.check()
-
-    def kill() -> None:
-        wait_until(lambda: len(list(tmp_path.glob("begun-*"))) >= 3, "tasks", pause=0.05)
-        on_cluster.kill_node("node1")
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        call = partial(ray_calls.slow, str(tmp_path))
-        failed = tasks.run(call, range(1, 7), "try", batches, lambda number, error: ended.append(number))
-    finally:
-        killer.join()
-        on_cluster.start_node("node1")
-    assert not failed
-    assert sorted(ended) == [1, 2, 3, 4, 5, 6], "each once"
-    assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == set("123456")
-
-
-@needs_ray
-@pytest.mark.slow
 def test_a_cluster_refuses_in_a_line(on_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    RayTasks(address=on_cluster.address).check()
     with pytest.raises(InputError, match=r"hydra.launcher.cpus: must be at most 1, .* got 2"):
         RayTasks(address=on_cluster.address, cpus=2).check()
+    with monkeypatch.context() as patch:
+        claim = "import ray; ray.__version__ = '2.51.7'; "
+        patch.setattr(ray_session, "_PROGRAM", claim + ray_session._PROGRAM)
+        with pytest.raises(
+            InputError, match=r"runs Ray .* on Python .*, and this machine Ray 2\.51\.7 on Python"
+        ):
+            RayTasks(address=on_cluster.address).check()
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     with pytest.raises(
         InputError, match=r"hydra.launcher.address: the cluster asks for a token, and has another"
@@ -214,16 +203,15 @@ def test_a_cluster_refuses_in_a_line(on_cluster: RayCluster, monkeypatch: pytest
 @pytest.mark.slow
 @pytest.mark.skipif(not CLIENT, reason="without ray[client]")
 def test_a_driver_elsewhere_uses_the_client(on_cluster: RayCluster, tmp_path: Path) -> None:
+    """One connection: the head starts a server for each. Batches run as tasks there."""
     tasks = RayTasks(address=on_cluster.client_address)
-    tasks.check()
-    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [7], "try")
-    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [8], "try", batches=True)
+    assert not tasks.run(partial(ray_calls.note, str(tmp_path)), [7, 8], "try", batches=True)
     assert {path.name for path in tmp_path.iterdir()} == {"7", "8"}
 
 
 @needs_ray
 @pytest.mark.slow
-def test_ctrl_c_interrupts_the_tasks(on_cluster: RayCluster, tmp_path: Path) -> None:
+def test_ctrl_c_interrupts_the_tasks(both_nodes: RayCluster, tmp_path: Path) -> None:
     def interrupt() -> None:
         try:
             wait_until(lambda: len(list(tmp_path.glob("begun-*"))) == 2, "tasks", 200, pause=0.05)
@@ -233,7 +221,7 @@ def test_ctrl_c_interrupts_the_tasks(on_cluster: RayCluster, tmp_path: Path) -> 
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):
-        RayTasks(address=on_cluster.address).run(
+        RayTasks(address=both_nodes.address).run(
             partial(ray_calls.endless, str(tmp_path)), range(1, 5), "try"
         )
     interrupter.join()
@@ -245,11 +233,23 @@ def test_ctrl_c_interrupts_the_tasks(on_cluster: RayCluster, tmp_path: Path) -> 
 
 @needs_ray
 @pytest.mark.slow
-def test_a_cluster_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with RayCluster(nodes=["head"], ray_version="2.51.7") as other:
-        for name, value in other.settings.items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(
-            InputError, match=r"runs Ray 2\.51\.7 on Python .*, and this machine Ray .* on Python"
-        ):
-            RayTasks(address=other.address).check()
+@pytest.mark.parametrize("batches", [False, True])
+def test_a_node_that_dies_loses_and_doubles_nothing(
+    both_nodes: RayCluster, tmp_path: Path, batches: bool
+) -> None:
+    tasks, ended = RayTasks(address=both_nodes.address, retries=3), []
+
+    def kill() -> None:
+        wait_until(lambda: len(list(tmp_path.glob("begun-*"))) >= 3, "tasks", pause=0.05)
+        both_nodes.kill_node("node1")
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        call = partial(ray_calls.slow, str(tmp_path))
+        failed = tasks.run(call, range(1, 7), "try", batches, lambda number, error: ended.append(number))
+    finally:
+        killer.join()
+    assert not failed
+    assert sorted(ended) == [1, 2, 3, 4, 5, 6], "each once"
+    assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == set("123456")

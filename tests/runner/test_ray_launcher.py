@@ -2,8 +2,6 @@
 
 import importlib.util
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +11,6 @@ from hydra.core.hydra_config import HydraConfig
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from experiments.cluster.daemons import wait_until
 from fused_clip import InputError
 from fused_clip.engine.ray_tasks import RayTasks
 from fused_clip.runner.in_process import composed
@@ -23,7 +20,8 @@ from fused_clip.runner.shares import write_cells
 from fused_clip.runner.shares_launcher import shares_launcher
 from fused_clip.runner.targets import check_hydra
 from hydra_plugins.fused_clip_launchers.ray_launcher import RayLauncher
-from tests.forks import QUICK, ROOT, Commands
+from tests.databases import with_database
+from tests.forks import QUICK, Commands
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="without fused_clip[ray]")
 SWEEP = ("-m", "hydra/launcher=ray", *QUICK)
@@ -117,7 +115,7 @@ def test_a_cluster_that_is_not_there_leaves_no_run(commands: Commands, tmp_path:
 @pytest.mark.slow
 def test_a_sweep_on_ray_ends_as_one_on_this_machine(commands: Commands, tmp_path: Path) -> None:
     swept = ("dataset.n_train=200,99999", "seed=0", "hydra.launcher.at_once=1")
-    out = tmp_path / "out"
+    out = with_database(tmp_path / "out")
     done = commands("run", *SWEEP, *swept, f"output_dir={out}", timeout=300)
     assert done.code == 1, done.said
     assert not done.traceback
@@ -127,7 +125,9 @@ def test_a_sweep_on_ray_ends_as_one_on_this_machine(commands: Commands, tmp_path
     (cell,) = [run for run in runs(out) if run.info.status == "FINISHED"]
     assert cell.data.tags["command"] == " ".join([*SWEEP, *swept, f"output_dir={out}"])
     (directory,) = (out / "sweeps").glob("*/*")
-    here = commands("run", "-m", *QUICK, *swept[:2], f"output_dir={tmp_path}/here", timeout=300)
+    here = commands(
+        "run", "-m", *QUICK, *swept[:2], f"output_dir={tmp_path}/here", "tracking=none", timeout=300
+    )
     assert here.code == 1
     (other,) = (tmp_path / "here" / "sweeps").glob("*/*")
     for name in ("0/predictions.parquet", "0/model/arrays.safetensors"):
@@ -136,22 +136,13 @@ def test_a_sweep_on_ray_ends_as_one_on_this_machine(commands: Commands, tmp_path
 
 @needs_ray
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_ctrl_c_keeps_what_is_finished(commands: Commands, tmp_path: Path) -> None:
+    out = with_database(tmp_path / "out")
     words = [*SWEEP, "seed=range(12)", "hydra.launcher.at_once=1", f"output_dir={out}"]
-    command = subprocess.Popen(
-        [sys.executable, "-m", "fused_clip.run", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until(lambda: any(out.rglob("record.json")), "a cell", 200)
-    command.send_signal(signal.SIGINT)
-    _, said = command.communicate(timeout=100)
-    assert command.returncode == 130, said
-    assert "Traceback" not in said
+    once = ("tests.forks:signal_when", [f"{out}/**/record.json", int(signal.SIGINT), False])
+    done = commands("run", *words, before=[once], timeout=300)
+    assert done.code == 130, done.said
+    assert not done.traceback
     (directory,) = (out / "sweeps").glob("*/*")
     finished = sum(not one["error"] for one in filter(None, map(read_record, directory.glob("*/"))))
     assert 0 < finished < 12

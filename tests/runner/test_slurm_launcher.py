@@ -24,6 +24,7 @@ from fused_clip.runner.targets import check_hydra
 from fused_clip.tracking.runs import MlflowTracker
 from hydra_plugins.fused_clip_launchers.slurm_launcher import SlurmLauncher
 from tests import fake_slurm
+from tests.databases import with_database
 from tests.forks import QUICK, ROOT, Commands
 
 SWEEP = ("-m", "hydra/launcher=slurm", "seed=0,1,2", *QUICK)
@@ -160,7 +161,7 @@ def test_a_sweep_goes_on_without_its_command(
     monkeypatch.syspath_prepend(ROOT)
     env = {"PATH": os.environ["PATH"]}
     (slurm / "hold").touch()
-    out = tmp_path / "out"
+    out = with_database(tmp_path / "out")
     done = commands("run", *SWEEP, "hydra.launcher.tasks=2", f"output_dir={out}", env=env)
     assert done.code == 0, done.said
     (directory,) = (out / "sweeps").glob("*/*")
@@ -249,6 +250,7 @@ def test_the_command_may_wait_for_the_array(commands: Commands, slurm: Path, tmp
         "hydra.launcher.cells_per_task=2",
         f"output_dir={tmp_path}/out",
     )
+    with_database(tmp_path / "out")
     done = commands("run", *words, env=env)
     assert done.code == 0, done.said
     assert "3 jobs" in done.out
@@ -268,6 +270,7 @@ def test_a_cell_killed_before_its_record_has_one_run(
     monkeypatch.syspath_prepend(ROOT)
     (slurm / "hold").touch()
     words = (*SWEEP, "seed=0,1", f"resume={resume}", "hydra.launcher.tasks=1", f"output_dir={tmp_path}/out")
+    with_database(tmp_path / "out")
     assert commands("run", *words, env={"PATH": os.environ["PATH"]}).code == 0
     (directory,) = (tmp_path / "out" / "sweeps").glob("*/*")
 

@@ -3,11 +3,13 @@
 import importlib.util
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,28 @@ from fused_clip.support.mounts import Mount
 from fused_clip.tracking import MlflowTracker, address, database_server
 from fused_clip.tracking.address import check_shared
 from fused_clip.tracking.database_server import is_database_server, patient
-from tests.forks import ROOT
+from tests.forks import ROOT, Commands, completed
 from tests.results import make_result
+
+STARTERS = """
+import multiprocessing
+import sys
+from pathlib import Path
+
+import alembic.command
+import mlflow.store.tracking.sqlalchemy_store
+from fused_clip.tracking import MlflowTracker
+
+forks = multiprocessing.get_context("fork")
+tracker = MlflowTracker(Path(sys.argv[1]), sys.argv[2])
+starting = [forks.Process(target=tracker.check) for _ in range(4)]
+for one in starting:
+    one.start()
+for one in starting:
+    one.join()
+print([one.exitcode for one in starting])
+"""
+
 
 STARTER = """
 import sys
@@ -43,12 +65,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
         yield server
 
 
-def start(folder: Path, uri: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    words = [sys.executable, "-c", STARTER, str(folder), uri]
-    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
-
-
 def test_which_stores_are_databases_of_servers() -> None:
     assert is_database_server("postgresql+psycopg2://me@host/runs")
     assert is_database_server("mysql://host/runs")
@@ -61,8 +77,13 @@ def test_processes_that_start_on_an_empty_database_make_it_once(
     postgres: PostgresServer, tmp_path: Path
 ) -> None:
     uri = postgres.create("empty")
-    starting = [start(tmp_path, uri) for _ in range(4)]
-    assert [(one.communicate()[1], one.returncode) for one in starting] == [("", 0)] * 4
+    done = subprocess.run(
+        [sys.executable, "-c", STARTERS, str(tmp_path), uri],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stderr, done.stdout) == ("", "[0, 0, 0, 0]\n")
     client, experiment_id = MlflowTracker(tmp_path, uri)._store()
     assert [one.name for one in client.search_experiments()] == ["fused_clip", "Default"]
     assert client.get_experiment(experiment_id).artifact_location == f"file://{tmp_path}/mlartifacts"
@@ -70,16 +91,19 @@ def test_processes_that_start_on_an_empty_database_make_it_once(
 
 @pytest.mark.slow
 def test_a_start_that_is_killed_leaves_a_database_for_the_next(
-    postgres: PostgresServer, tmp_path: Path
+    postgres: PostgresServer, commands: Commands, tmp_path: Path
 ) -> None:
+    """It takes a second or two; a start that ended before its kill would prove nothing."""
     chance = random.Random(0)
+    codes = []
     for number in range(4):
         uri = postgres.create(f"killed{number}")
-        killed = start(tmp_path, uri)
-        time.sleep(2 + 3 * chance.random())
-        killed.kill()
-        killed.communicate()
+        moment = 0.1 + 0.25 * (number + chance.random())
+        killed = commands("python", STARTER, tmp_path, uri, env=dict(postgres.environment), kill_after=moment)
+        codes.append(killed.code)
         MlflowTracker(tmp_path, uri).check()
+    assert codes.count(-signal.SIGKILL) > 1, codes
+    assert set(codes) <= {-signal.SIGKILL, 0}, codes
 
 
 @pytest.mark.slow
@@ -109,18 +133,39 @@ def test_a_database_that_lets_nobody_in_is_told_in_a_line(
 
 @pytest.mark.slow
 def test_processes_at_once_lose_nothing(postgres: PostgresServer, tmp_path: Path) -> None:
-    _, faults = load(postgres.create("crowd"), tmp_path / "out", clients=4, runs=3)
+    _, faults = load(postgres.create("crowd"), tmp_path / "out", clients=3, runs=4)
     assert faults == []
 
 
-def log_while_away(tracker: MlflowTracker, server: Any, directory: Path, seconds: float) -> None:
-    """Log a run on a server that is killed before, and started again after some seconds."""
+AWAY = "The tracking store does not answer: trying again for 120 s"
+
+
+def log_while_away(
+    tracker: MlflowTracker, server: Any, directory: Path, meanwhile: Callable[[], None]
+) -> None:
+    """Log a run on a server that is killed before, and started again meanwhile or afterwards."""
     with tracker.run("a", {"seed": 1}, {"study": "s"}) as active, ThreadPoolExecutor(1) as pool:
         server.kill()
         logged = pool.submit(active.log, make_result(), directory, [])
-        time.sleep(seconds)
+        meanwhile()
         server.start()  # in this thread: its end is the server's
         logged.result()
+
+
+def of_package(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Messages of this package; others tell of their own tries."""
+    return [one.getMessage() for one in caplog.records if one.name.startswith("fused_clip")]
+
+
+def job_while_away(uri: str, folder: Path, server: Any) -> None:
+    """Start a job whose server is away, and then the server."""
+    job = MlflowTracker(folder, uri)
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(job.wait)
+        time.sleep(1)
+        server.start()
+        waits.result()
+    assert job.has_finished("0" * 32) is False
 
 
 @pytest.mark.slow
@@ -129,40 +174,21 @@ def test_a_database_that_is_started_again_is_waited_for(
 ) -> None:
     uri = postgres.create("again")
     tracker = MlflowTracker(tmp_path, uri)
-    log_while_away(tracker, postgres, tmp_path, 2)
+    log_while_away(tracker, postgres, tmp_path, partial(time.sleep, 2))
     (run,) = found(uri, tmp_path)
     assert (run.info.status, run.data.metrics["test/accuracy"]) == ("FINISHED", 0.9)
-    assert caplog.messages == ["The tracking store does not answer: trying again for 120 s"]
+    assert caplog.messages == [AWAY]
 
 
 @pytest.mark.slow
-def test_a_job_that_starts_while_its_server_is_away_waits_for_it(
-    postgres: PostgresServer,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_job_that_starts_while_its_database_is_away_waits_for_it(
+    postgres: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     uri = postgres.create("starting")
     MlflowTracker(tmp_path, uri).check()
-    with MlflowServer(uri, tmp_path / "server", postgres.environment, 1) as server:
-        for service, place in ((server, server.uri), (postgres, uri)):
-            caplog.clear()
-            service.kill()
-            job = MlflowTracker(tmp_path, place)
-            with ThreadPoolExecutor(1) as pool:
-                waits = pool.submit(job.wait)
-                time.sleep(1)
-                service.start()
-                waits.result()
-            assert caplog.messages == ["The tracking store does not answer: trying again for 120 s"]
-            assert job.has_finished("0" * 32) is False
-        server.kill()
-        monkeypatch.setattr(database_server, "_PATIENCE", 1.0)
-        for waits in (1, 0):  # what has not come back is not waited for again
-            caplog.clear()
-            with pytest.raises(InputError, match="refused"):
-                MlflowTracker(tmp_path, server.uri).wait()
-            assert len(caplog.messages) == waits
+    postgres.kill()
+    job_while_away(uri, tmp_path, postgres)
+    assert caplog.messages == [AWAY]
 
 
 def told_when_away(tracker: MlflowTracker, server: Any, directory: Path) -> str:
@@ -198,17 +224,28 @@ def test_a_database_that_stays_away_is_told_and_its_run_closed_later(
 
 @pytest.mark.slow
 def test_a_server_is_waited_for_and_told_if_it_stays_away(
-    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """By a run that logs and a job that starts; one server for both, as its start takes seconds."""
     with MlflowServer(postgres.create("served"), tmp_path / "server", postgres.environment, 1) as server:
         tracker = MlflowTracker(tmp_path, server.uri)
         (tmp_path / "config.yaml").write_text("a: 1")
-        log_while_away(tracker, server, tmp_path, 1)
+        log_while_away(tracker, server, tmp_path, lambda: job_while_away(server.uri, tmp_path, server))
+        assert of_package(caplog) == [AWAY], "of the job: MLflow itself tries again what a run logs"
         (run,) = found(server.uri, tmp_path)
         assert (run.info.status, run.data.metrics["test/accuracy"]) == ("FINISHED", 0.9)
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         assert "\n" not in told_when_away(tracker, server, tmp_path)
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "2"
+        monkeypatch.setattr(database_server, "_PATIENCE", 1.0)
+        for waits in (1, 0):  # what has not come back is not waited for again
+            caplog.clear()
+            with pytest.raises(InputError, match="refused"):
+                MlflowTracker(tmp_path, server.uri).wait()
+            assert len(of_package(caplog)) == waits
 
 
 class Flaky:
@@ -261,13 +298,10 @@ def test_sqlite_on_a_network_is_no_store_of_several_machines(
 @pytest.mark.slow
 def test_a_password_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     for mode in ([], ["-m"]):
-        words = [sys.executable, "-m", "fused_clip.run", *mode, f"output_dir={tmp_path / 'out'}"]
-        words += ["tracking.uri='postgresql://me:s3cret@host/runs'", "dataset=digits"]
-        done = subprocess.run(
-            words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
-        )
+        words = [*mode, f"output_dir={tmp_path / 'out'}", "dataset=digits"]
+        done = completed(*words, "tracking.uri='postgresql://me:s3cret@host/runs'", cwd=tmp_path)
         assert done.returncode == 1
-        assert done.stderr.count(b"\n") == 1
-        assert b"must not contain a password" in done.stderr
-        assert b"s3cret" not in done.stderr + done.stdout
+        assert done.stderr.count("\n") == 1
+        assert "must not contain a password" in done.stderr
+        assert "s3cret" not in done.stderr + done.stdout
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
