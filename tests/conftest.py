@@ -9,6 +9,7 @@ from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # threads of workers side by side would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    gc.set_threshold(50_000)  # tests make few cycles, and imports none
 os.environ.setdefault("FUSED_CLIP_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "fused_clip"))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a shell in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)

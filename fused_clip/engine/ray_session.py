@@ -106,6 +106,8 @@ def _environment(request: Mapping[str, Any]) -> dict[str, str]:
         own |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         own.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
         own.pop("RAY_ADDRESS", None)
+    else:  # Ray's own is 20 tries, a second each, even where the cluster has answered that the token is wrong
+        own.setdefault("RAY_NUM_REDIS_GET_RETRIES", "5")
     return own
 
 

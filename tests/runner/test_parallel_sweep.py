@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.forks import completed
-from tests.test_run import FAST
+from tests.test_run import FAST, PIXELS
 
 GRID = ["prompt=task,none", "clusters_per_target=2,900"]
-CELLS = [*FAST, *GRID, "dataset.n_train=400", "dataset.n_test=100", "resume=false"]
+CELLS = [*FAST, *GRID, "dataset.n_train=400", "dataset.n_test=100", "resume=false", PIXELS, "allow=[tests]"]
 
 
 def records(cwd: Path, sweep: str) -> list[dict[str, Any]]:

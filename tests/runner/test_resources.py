@@ -141,9 +141,9 @@ print("took", found[0], status("VmHWM") - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_run_takes_about_the_memory_that_it_said(tmp_path: Path) -> None:
-    vectors = np.random.default_rng(0).normal(size=(50_000, 512)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(30_000, 512)).astype(np.float32)
     texts = {"text_vectors": vectors[:2], "text_labels": ["0", "1"]}
-    np.savez(tmp_path / "rows.npz", vectors=vectors, labels=np.arange(50_000) % 2, **texts)
+    np.savez(tmp_path / "rows.npz", vectors=vectors, labels=np.arange(30_000) % 2, **texts)
     words = [f"dataset.path={tmp_path / 'rows.npz'}", f"output_dir={tmp_path}", "tracking=none"]
     words += ["dataset=embeddings", 'dataset.captions.task="{}"', "clusterer=kmeans", "+clusterer.max_iter=2"]
     words += ["figures.enabled=false", "references.enabled=false"]
