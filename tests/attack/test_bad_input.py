@@ -57,7 +57,7 @@ def _sampled(cases: Sequence[Case], number: int) -> list[Case]:
 
 FOUND = list({case.words: case for case in found_cases()}.values())  # two rules may give one value
 WRITTEN = list(written_cases())
-CASES = [*_sampled(FOUND, tries(60, len(FOUND))), *_sampled(WRITTEN, tries(160, len(WRITTEN)))]
+CASES = [*_sampled(FOUND, tries(40, len(FOUND))), *_sampled(WRITTEN, tries(106, len(WRITTEN)))]
 
 
 def test_the_corpus_is_large_and_no_case_stands_twice() -> None:

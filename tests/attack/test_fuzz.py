@@ -19,7 +19,7 @@ SEED = int.from_bytes(os.urandom(4), "big") if scale.FULL else 0  # the same con
 @pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_damaged_contents_are_read_or_refused(group: str) -> None:
-    report = fuzz(f"tests.attack.readers:{group}", scale.tries(4, 240), SEED)
+    report = fuzz(f"tests.attack.readers:{group}", scale.tries(3, 240), SEED)
     assert not report.finding, f"seed {SEED}: {report.finding}"
     tried, refused = sum(report.tried.values()), sum(report.refused.values())
     scale.record(f"fuzz-{group}", tried=tried, refused=refused, seed=SEED, **report.tried)
