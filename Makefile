@@ -21,8 +21,8 @@ quick: $(VENV)/installed  ## set up, then run the tests without the slow ones
 	$(PYTEST) -m "not slow"
 
 attack: $(VENV)/installed  ## before a release: every attack at full length, with its counts for docs/reliability.md
-	FUSED_CLIP_ATTACK=full $(PYTEST) tests/attack tests/browser tests/experiments/open_backbone
-	FUSED_CLIP_RACES=20 $(PYTEST) tests/runner/test_interruptions.py -k at_once
+	FUSED_CLIP_ATTACK=full $(PYTEST) tests/attack tests/browser tests/experiments/open_backbone \
+	    tests/runner/test_interruptions.py
 
 mutants: $(VENV)/installed  ## change the code in 600 places, and see that tests fail; a quarter of an hour of a core
 	nice $(BIN)/python -m experiments.mutants

@@ -1,7 +1,6 @@
 """Sweeps that are killed at any moment, again and again, or run beside others, end as those that were not."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests import racing
+from tests.attack.scale import tries
 from tests.forks import shared
 
 SEEDS = ("0", "1")
@@ -85,8 +85,8 @@ def test_a_sweep_that_was_killed_ends_as_one_that_was_not(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_sweeps_that_start_at_once_on_nothing_share_every_cell(tmp_path: Path) -> None:
-    """A round; FUSED_CLIP_RACES=20 makes it twenty."""
-    rounds = int(os.environ.get("FUSED_CLIP_RACES", "1"))
+    """A round; before a release twenty."""
+    rounds = tries(1, 20)
     done = subprocess.run(
         [sys.executable, "-m", "tests.racing", str(tmp_path), str(rounds)],
         cwd=Path(__file__).parents[2],
